@@ -1,0 +1,228 @@
+"""Every error that tau raises.
+
+::
+
+    TauError
+    ├── ConfigError (ValueError)
+    │   ├── UnknownStoreError (LookupError)
+    │   └── UnknownObserverError (LookupError)
+    ├── GraphError (ValueError)                 .problems
+    ├── ExecutionError (RuntimeError)           .node .state .path .run_id
+    ├── NodeTimeoutError (TimeoutError)         .node .seconds
+    ├── UnserializableError (TypeError)         .key .node .path .type_name
+    ├── LimitExceededError (RuntimeError)       .limit .run_id
+    ├── CheckpointNotFoundError (LookupError)   .run_id
+    │   └── RunFinishedError                    .finished_at
+    ├── RunExistsError (RuntimeError)           .run_id .status
+    ├── RunOwnedError (RuntimeError)            .run_id .owner .since
+    ├── RunWaitingError (RuntimeError)          .run_id
+    ├── RunInterruptedError (RuntimeError)      .run_id .node .state .reason
+    ├── RunCancelledError (RuntimeError)        .run_id
+    ├── LeaseLostError (RuntimeError)           .run_id
+    ├── GraphChangedError (RuntimeError)        .run_id .changes
+    ├── CorruptCheckpointError (ValueError)     .run_id .position .what
+    ├── UnsupportedFormatError (ValueError)     .found .supported
+    ├── StoreError (OSError)                    .location
+    │   ├── StoreFullError
+    │   └── StoreUnavailableError (ConnectionError)
+    ├── ChainError, ParallelError, TaskError, ConditionalError (RuntimeError)
+    ├── ArtifactError (RuntimeError)
+    ├── HubError (RuntimeError)
+    └── AgentError (RuntimeError)
+
+A message says what happened, what was found and what to do; the fields carry the same facts for programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+
+class TauError(Exception):
+    """The root of every error of this library.
+
+    ``fields`` must be names that the class declares; they become attributes.
+    """
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        for name, value in fields.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} has no field {name!r}")
+            setattr(self, name, value)
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ConfigError(TauError, ValueError):
+    """A configuration that cannot be used; the message holds the path of the key."""
+
+
+class UnknownStoreError(ConfigError, LookupError):
+    """No store is registered under that name, and it is no store URL."""
+
+
+class UnknownObserverError(ConfigError, LookupError):
+    """No observer is registered under that name."""
+
+
+class GraphError(TauError, ValueError):
+    """A graph that cannot be built or run; ``problems`` lists all that is wrong with it."""
+
+    problems: Sequence[str] = ()
+
+
+class ExecutionError(TauError, RuntimeError):
+    """A run failed. ``state`` is the last finished state and ``path`` the nodes visited, the failing one last."""
+
+    node: str = ""
+    state: Any = None
+    path: Sequence[str] = ()
+    run_id: str = ""
+
+
+class NodeTimeoutError(TauError, TimeoutError):
+    """A node did not finish within its timeout."""
+
+    node: str = ""
+    seconds: float = 0.0
+
+
+class UnserializableError(TauError, TypeError):
+    """A state value that cannot be stored exactly. Nothing was written.
+
+    ``path`` leads to the offending part, as in ``state["a"][3].b``; ``node`` is ``None`` for the input of a run.
+    """
+
+    key: str = ""
+    node: str | None = None
+    path: str = ""
+    type_name: str = ""
+
+
+class LimitExceededError(TauError, RuntimeError):
+    """A bound was reached: iterations, crashes in a row, depth or size of a value."""
+
+    limit: int = 0
+    run_id: str = ""
+
+
+class CheckpointNotFoundError(TauError, LookupError):
+    """The store holds nothing to resume under that run id."""
+
+    run_id: str = ""
+
+
+class RunFinishedError(CheckpointNotFoundError):
+    """The run finished and its checkpoints were deleted (``preserve=False``)."""
+
+    finished_at: datetime | None = None
+
+
+class RunExistsError(TauError, RuntimeError):
+    """``execute`` met a run id that is in use already."""
+
+    run_id: str = ""
+    status: str = ""
+
+
+class RunOwnedError(TauError, RuntimeError):
+    """Somebody who is alive, or may be, owns the run."""
+
+    run_id: str = ""
+    owner: str = ""
+    since: datetime | None = None
+
+
+class RunWaitingError(TauError, RuntimeError):
+    """The run waits for an answer from outside."""
+
+    run_id: str = ""
+
+
+class RunInterruptedError(TauError, RuntimeError):
+    """The run was asked to stop and did, with everything finished saved; ``resume`` continues it."""
+
+    run_id: str = ""
+    node: str = ""
+    state: Any = None
+    reason: str = ""
+
+
+class RunCancelledError(TauError, RuntimeError):
+    """The run was cancelled for good."""
+
+    run_id: str = ""
+
+
+class LeaseLostError(TauError, RuntimeError):
+    """Another process took the run over; what this one had not committed is dropped."""
+
+    run_id: str = ""
+
+
+class GraphChangedError(TauError, RuntimeError):
+    """The graph differs from the one that made the run, in a way that resume must not guess about."""
+
+    run_id: str = ""
+    changes: Sequence[str] = ()
+
+
+class CorruptCheckpointError(TauError, ValueError):
+    """Stored bytes fail their checksum or do not decode."""
+
+    run_id: str = ""
+    position: int | None = None
+    what: str = ""
+
+
+class UnsupportedFormatError(TauError, ValueError):
+    """Stored data of a format that this version does not know; it was left untouched."""
+
+    found: Any = None
+    supported: Any = None
+
+
+class StoreError(TauError, OSError):
+    """A store could not do what was asked; ``location`` never holds a password."""
+
+    location: str = ""
+
+
+class StoreFullError(StoreError):
+    """No space left: disk, quota, file-size limit or server memory."""
+
+
+class StoreUnavailableError(StoreError, ConnectionError):
+    """The store cannot be reached or used: gone, read-only, locked, not permitted."""
+
+
+class ChainError(TauError, RuntimeError):
+    """A step of a chain failed."""
+
+
+class TaskError(TauError, RuntimeError):
+    """One item of a parallel map failed."""
+
+
+class ParallelError(TauError, RuntimeError):
+    """A parallel map failed."""
+
+
+class ConditionalError(TauError, RuntimeError):
+    """A conditional could not choose or run its route."""
+
+
+class ArtifactError(TauError, RuntimeError):
+    """A file that belongs to the state is missing or altered."""
+
+
+class HubError(TauError, RuntimeError):
+    """A message could not be delivered."""
+
+
+class AgentError(TauError, RuntimeError):
+    """An agent or its model failed."""

@@ -1,0 +1,192 @@
+"""The store contract: bytes in, bytes out, one conditional append.
+
+A store keeps the logs of runs. It knows nothing about values, graphs or engines: records and blobs are opaque bytes,
+already encoded and checksummed by the caller. All that a store must get right is stated on `Store`; the public suite
+`tau.testing.StoreContract` holds it to every sentence.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", "deleted"})
+"""The statuses under which nobody owns a run."""
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """Who owns a run: a process, told apart from every other by ``nonce``.
+
+    ``boot`` names one boot of one machine and its pid namespace; ``started`` is the start time of the process in the
+    kernel's ticks, so that a reused pid is not mistaken for the owner. ``lease`` is in seconds.
+    """
+
+    nonce: str
+    host: str
+    boot: str
+    pid: int
+    started: int
+    lease: float
+    since: float = 0.0
+    job: str = ""
+
+    def __str__(self) -> str:
+        job = f", job {self.job}" if self.job else ""
+        return f"pid {self.pid} on {self.host}{job}"
+
+
+class Summary(Struct, frozen=True, kw_only=True):
+    """One run at a glance, replaced as a whole by every commit.
+
+    ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when nothing is left
+    to resume from. ``owner`` is ``None`` under every status but ``running``. Times are Unix seconds.
+    """
+
+    run_id: str
+    graph: str
+    status: str
+    position: int
+    base: int
+    node: str | None = None
+    iterations: int = 0
+    tags: tuple[str, ...] = ()
+    owner: Owner | None = None
+    created: float = 0.0
+    updated: float = 0.0
+
+    @property
+    def updated_at(self) -> datetime:
+        return datetime.fromtimestamp(self.updated, UTC)
+
+    @property
+    def created_at(self) -> datetime:
+        return datetime.fromtimestamp(self.created, UTC)
+
+
+class Batch(Struct, frozen=True):
+    """What one commit appends to one run.
+
+    The records get the positions ``expected + 1 ... expected + len(records)``. ``blobs`` are (digest, data) pairs; one
+    whose digest the run holds already changes nothing. ``token`` is unique to this commit and also inside every record,
+    so that a lost reply can be resolved by reading back. ``summary.position`` is the position after the commit.
+    """
+
+    run_id: str
+    expected: int
+    token: bytes
+    records: tuple[bytes, ...]
+    blobs: tuple[tuple[bytes, bytes], ...]
+    summary: Summary
+
+
+class Lease(Struct, frozen=True):
+    """The sign of life of an owner.
+
+    ``expires_in`` is in seconds by the store's own clock, negative when it ran out. It is ``None`` where the store has
+    no clock that all its users share (files, S3): there the lease is judged by watching ``counter`` for as long as it lasts.
+    """
+
+    nonce: str
+    counter: int
+    expires_in: float | None
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """Which runs to list, newest first; ``None`` means any. ``limit`` bounds the number of rows."""
+
+    graph: str | None = None
+    status: str | None = None
+    tag: str | None = None
+    limit: int | None = None
+
+
+class PositionConflict(Exception):
+    """A batch expected another position than the run has; ``position`` is the one found. Nothing was changed."""
+
+    def __init__(self, run_id: str, expected: int, position: int) -> None:
+        super().__init__(f"run {run_id!r} is at position {position}, not {expected}")
+        self.run_id = run_id
+        self.expected = expected
+        self.position = position
+
+
+class Store(ABC):
+    """Where runs live.
+
+    Atomic: a batch is applied whole or not at all; no reader ever sees a part of it. Conditional: it is applied if and
+    only if the run's position equals ``expected`` (0 for a run that never existed; the last position for one that was
+    deleted, so that positions are never reused). Durable: when `commit` returns, the batch survives a power cut.
+    Isolated: the error of one batch does not touch its neighbours in the same call.
+
+    Every method may be called from any thread, and from any number of processes that opened the same location. A store
+    opens its location at first use and again after ``os.fork`` in the child. Whoever created it closes it; a closed
+    store opens again when used.
+
+    Failures raise (or, in `commit`, are returned as) `tau.errors.StoreError` and its kinds, with the location and the
+    remedy in the message. Damage that the store itself can see raises `tau.errors.CorruptCheckpointError`.
+    """
+
+    location: str = ""
+    """Where this store is, as a URL without a password."""
+
+    @abstractmethod
+    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        """Apply each batch or say why not, in order: the new position, a `PositionConflict`, or a ``StoreError``.
+
+        Two batches of one run in one call are applied one after the other. A batch whose summary has an owner starts
+        or extends that owner's lease in the same atomic step; one without an owner ends the lease.
+        """
+
+    @abstractmethod
+    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
+        """The (position, record) pairs with a position above ``after``, ascending; empty for an unknown run."""
+
+    @abstractmethod
+    def summary(self, run_id: str) -> Summary | None:
+        """The newest summary; status ``deleted`` for a deleted run, ``None`` for one that never existed."""
+
+    @abstractmethod
+    def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        """The named blobs of this run; those it does not hold are left out."""
+
+    @abstractmethod
+    def select(self, query: Query) -> list[Summary]:
+        """The runs that match, the most recently updated first; never those with status ``deleted``."""
+
+    @abstractmethod
+    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+        """Remove all records and blobs of a run; nothing happens where there are none.
+
+        The position stays, under the same summary with ``base`` 0 (``keep_summary``) or under status ``deleted``,
+        in both cases without owner and lease.
+        """
+
+    @abstractmethod
+    def lease(self, run_id: str) -> Lease | None:
+        """The lease that is held on a run, ran out or not; ``None`` when there is none."""
+
+    @abstractmethod
+    def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        """Extend the lease from now, if ``nonce`` still holds it (ran out or not); otherwise ``False``, and no change."""
+
+    @abstractmethod
+    def release(self, run_id: str, nonce: str) -> None:
+        """End the lease if ``nonce`` holds it; otherwise do nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of files and connections. Closing twice is fine."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.location!r})"
+
+
+def emptied(summary: Summary, keep_summary: bool) -> Summary:
+    """The summary that `Store.delete` leaves behind."""
+    if keep_summary:
+        return replace(summary, base=0, owner=None)
+    return replace(summary, base=0, owner=None, status="deleted", graph="", node=None, tags=(), iterations=0)
