@@ -124,8 +124,12 @@ def failed(what: str) -> Failure:
 def clean_place() -> None:
     """Take away an environment of ours that is unfinished or made otherwise; never one that somebody else made."""
     ours = UNFINISHED.exists() or read_stamp().get("made_here", False)
+    old = VENV.with_name(VENV.name + ".old")  # renamed first: a removal that is cut short must not look like a stranger's
+    if old.exists():
+        shutil.rmtree(old)
     if VENV.exists() and ours:
-        shutil.rmtree(VENV)
+        VENV.rename(old)
+        shutil.rmtree(old)
     if VENV.exists() and any(VENV.iterdir()) and not (VENV / "pyvenv.cfg").exists():
         raise Failure(f"{VENV} is there and is no virtual environment; set TAU_VENV to a directory of its own")
 
