@@ -124,7 +124,9 @@ def failed(what: str) -> Failure:
 def clean_place() -> None:
     """Take away an environment of ours that is unfinished or made otherwise; never one that somebody else made."""
     ours = UNFINISHED.exists() or read_stamp().get("made_here", False)
-    old = VENV.with_name(VENV.name + ".old")  # renamed first: a removal that is cut short must not look like a stranger's
+    old = VENV.with_name(
+        VENV.name + ".old"
+    )  # renamed first: a removal that is cut short must not look like a stranger's
     if old.exists():
         shutil.rmtree(old)
     if VENV.exists() and ours:
@@ -132,6 +134,11 @@ def clean_place() -> None:
         shutil.rmtree(old)
     if VENV.exists() and any(VENV.iterdir()) and not (VENV / "pyvenv.cfg").exists():
         raise Failure(f"{VENV} is there and is no virtual environment; set TAU_VENV to a directory of its own")
+
+
+def has(module: str) -> bool:
+    spec = find_spec(module)
+    return spec is not None and spec.origin is not None  # an empty directory of that name is no module
 
 
 def install_with_uv(lock: int, needed: list[str]) -> bool:
@@ -147,11 +154,11 @@ def install_with_uv(lock: int, needed: list[str]) -> bool:
 
 def install_with_pip(lock: int, needed: list[str]) -> None:
     arguments = ("install", "--no-input", "--disable-pip-version-check", "--editable", ROOT, *needed)
-    if find_spec("ensurepip") is not None:
+    if has("ensurepip"):
         if not run(lock, sys.executable, "-m", "venv", VENV):
             raise failed(f"{sys.executable} -m venv")
         pip: tuple[str | Path, ...] = (PYTHON, "-m", "pip")
-    elif find_spec("venv") is not None and find_spec("pip") is not None:
+    elif has("venv") and has("pip"):
         if not run(lock, sys.executable, "-m", "venv", "--without-pip", VENV):
             raise failed(f"{sys.executable} -m venv")
         pip = (sys.executable, "-m", "pip", "--python", PYTHON)

@@ -31,7 +31,7 @@ find_python() {
         PYTHON=$TAU_PYTHON
         return
     fi
-    for imports in 'import ssl, ensurepip' ''; do
+    for imports in 'import ssl, ensurepip.__main__' ''; do
         for PYTHON in python3.14 python3.13 python3.12 python3.11 python3 python; do
             if command -v "$PYTHON" >/dev/null 2>&1 && runs "$PYTHON" "$imports"; then return; fi
         done

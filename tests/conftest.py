@@ -1,0 +1,66 @@
+"""What holds for every test: in CI nothing is skipped, and no test leaves a process behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def refuse_skip(report: Any) -> None:
+    """Turn a skip into a failure: what CI did not run, it did not prove."""
+    if IN_CI and report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid}: skipped, and in CI that is a failure: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Any:
+    report = yield
+    refuse_skip(report)
+    return report
+
+
+def running_children() -> dict[int, str]:
+    """The live child processes of this one and their command lines; empty where there is no /proc to ask."""
+    found = {}
+    for listing in Path("/proc/self/task").glob("*/children"):
+        try:
+            pids = [int(pid) for pid in listing.read_text().split()]
+        except OSError:  # that thread has just ended
+            continue
+        for pid in pids:
+            command = command_line(pid)
+            # multiprocessing keeps these for the life of the process, on purpose
+            if command and "multiprocessing" not in command:
+                found[pid] = command
+    return found
+
+
+def command_line(pid: int) -> str:
+    """Empty for a process that is gone, or that has ended and only waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    before = running_children()
+    yield
+    left = {pid: command for pid, command in running_children().items() if pid not in before}
+    assert not left, f"the test left processes running: {left}"
