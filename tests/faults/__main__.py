@@ -20,10 +20,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import faults
+import injection
 from preload import build
-from subjects import TOYS, Subject, Toy
+from subjects import Subject
 from sweep import Finding, Sweep, tearable
+from toys import TOYS, Toy
 
 HERE = Path(__file__).parent
 
@@ -58,26 +59,25 @@ def with_library() -> None:
 
 
 def subject_of(given: argparse.Namespace) -> Subject:
-    die_in = "report" if given.fault in ("lie", "flip", "cut") else None
     if given.subject in TOYS:
-        return TOYS[given.subject](die_in)
+        return TOYS[given.subject]()
     from pipeline import Pipeline
 
-    return Pipeline(given.subject, given.nodes, given.interval, not given.delete, die_in)
+    return Pipeline(given.subject, given.nodes, given.interval, not given.delete)
 
 
 def fault_of(given: argparse.Namespace, subject: Subject) -> object:
-    if given.fault in faults.CALLS:
-        return faults.CallFault(given.fault)
-    if given.fault in faults.LINES:
-        toys = str(HERE / "subjects.py")
+    if given.fault in injection.CALLS:
+        return injection.CallFault(given.fault)
+    if given.fault in injection.LINES:
+        toys = str(HERE / "toys.py")
         if isinstance(subject, Toy):
-            return faults.LineFault(given.fault, lambda name: name == toys)
+            return injection.LineFault(given.fault, lambda name: name == toys)
         from pipeline import is_engine
 
-        return faults.LineFault(given.fault, is_engine)
+        return injection.LineFault(given.fault, is_engine)
     if given.fault == "memory":
-        return faults.MemoryFault()
+        return injection.MemoryFault()
     sys.exit(f"unknown fault {given.fault!r}")
 
 
@@ -111,16 +111,14 @@ def base_directory() -> Path:
 
 def main() -> int:
     given = arguments()
-    if given.fault in faults.CALLS:
+    if given.fault in injection.CALLS:
         with_library()
     subject = subject_of(given)
     base = base_directory()
     began = time.monotonic()
     try:
-        sweep = Sweep(subject, fault_of(given, subject), faults.rule_of(given.fault), base)
-        sweep.subject.die_in = None
+        sweep = Sweep(subject, fault_of(given, subject), injection.rule_of(given.fault), base)
         points = sweep.points()
-        sweep.subject.die_in = "report" if given.fault == "lie" else None
         if given.fault == "torn":
             points = tearable(points)
         if given.list:

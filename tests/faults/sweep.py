@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from children import End, descriptors, in_child
-from faults import Rule
+from injection import Rule
 from preload import WRITE
 from subjects import Place, Subject
 
@@ -76,6 +77,7 @@ class Sweep:
     def _inside(self, place: Place, verb: str, at: int | None) -> dict[str, Any]:
         opened = set(descriptors())
         if at is not None:
+            self.subject.die_in = self.subject.nodes[-1] if self.rule.wrong else None
             self.fault.arm(place, at)
         try:
             found = outcome(getattr(self.subject, verb), place)
@@ -160,7 +162,8 @@ class Sweep:
     def judge_leg(self, leg: Leg) -> list[str]:
         """A disturbed leg that lived must end well, or with the error that the fault calls for, and clean."""
         if leg.end.signal:
-            return [] if leg.end.killed else [f"ended by signal {leg.end.signal} (14: it hung)"]
+            dead = leg.end.killed or (self.rule.wrong and leg.end.signal != signal.SIGALRM)
+            return [] if dead else [f"ended by {signal.Signals(leg.end.signal).name} (SIGALRM: it hung)"]
         found = leg.end.value
         if "crashed" in found:
             return [found["crashed"]]
@@ -194,15 +197,17 @@ class Sweep:
         """Nothing lost, nothing repeated that was finished, the exact result, nothing left behind."""
         last = legs[-1].end
         if last.signal:
-            return [f"the recovery ended by signal {last.signal}"]
+            return [f"the recovery ended by {signal.Signals(last.signal).name}"]
         found, problems = last.value, []
         if "crashed" in found:
             return [found["crashed"]]
         if self.rule.wrong and "TauError" in found.get("kinds", ()):
             return []
         if found.get("ok") != self.expected and not self.subject.is_gone(found):
-            problems.append(f"not recovered: {found.get('error', 'a wrong result')}: {found.get('text', found.get('ok'))}")
-        if found["leaks"] or found["leftovers"]:
+            problems.append(
+                f"not recovered: {found.get('error', 'a wrong result')}: {found.get('text', found.get('ok'))}"
+            )
+        if not self.rule.wrong and (found["leaks"] or found["leftovers"]):
             problems.append(f"the recovery left behind: {found['leaks']} {found['leftovers']}")
         if not self.rule.wrong:
             problems += self.judge_effects(split(legs))

@@ -45,7 +45,7 @@ def rule_of(fault: str) -> Rule:
     if fault == "memory":
         return Rule(raises=("TauError", "MemoryError"))
     if fault == "lie":
-        return Rule(wrong=True)
+        return Rule(wrong=True, dirty=True)
     return Rule(dirty=fault in ("eio-forever", "eacces-forever"))
 
 
@@ -66,7 +66,10 @@ class CallFault:
 
 
 class LineFault:
-    """The n-th line or return executed in the given files; a kill counts all threads, an interrupt the main one."""
+    """The n-th line or return executed in the given files; a kill counts all threads, an interrupt the main one.
+
+    Not in ``__del__``: Python itself drops what is raised there.
+    """
 
     def __init__(self, mode: str, files: Callable[[str], bool]) -> None:
         self.action: Callable[[], None] = _kill if mode == "line-kill" else _interrupt
@@ -91,7 +94,8 @@ class LineFault:
         return self.seen
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self._line if self.files(frame.f_code.co_filename) else None
+        code = frame.f_code
+        return self._line if code.co_name != "__del__" and self.files(code.co_filename) else None
 
     def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event in ("line", "return"):

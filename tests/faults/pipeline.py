@@ -1,0 +1,105 @@
+"""The engine itself as a subject: a graph of a few nodes on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from subjects import NODES, Place, Subject
+
+import tau
+from tau import CheckpointConfig, GraphConfig, State, StateGraph, open_store
+
+ENGINE = Path(tau.__file__).parent
+OUTSIDE = ("values", "testing", "cli", "observers")
+"""Packages of the library that take no part in keeping a run; everything else is struck line by line."""
+RUN = "climate/2024: ü"
+
+
+def is_engine(name: str) -> bool:
+    path = Path(name)
+    return ENGINE in path.parents and path.relative_to(ENGINE).parts[0] not in OUTSIDE
+
+
+def noise(seed: str, size: int) -> bytes:
+    """Bytes that do not compress, the same every time."""
+    return b"".join(hashlib.sha256(f"{seed}{i}".encode()).digest() for i in range(size // 32))
+
+
+def values(node: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node sets: a large and a small value, kinds that careless encodings change, and something that grows."""
+    return {
+        node: {"table": (1, 2.5, math.nan, -0.0), "text": "\ud800 ü", "big": 10**40, 1: Decimal("1.10"), True: None},
+        f"{node}.blob": noise(node, 8192),
+        "history": [*state.get("history", []), (node, len(state))],
+    }
+
+
+class Pipeline(Subject):
+    """``nodes`` nodes in a row, under one run id, on the ``sqlite`` or the ``file`` store."""
+
+    def __init__(self, store: str, nodes: int = 4, interval: int = 1, preserve: bool = True) -> None:
+        self.kind = store
+        self.nodes = NODES[:nodes]
+        self.interval = interval
+        self.preserve = preserve
+        self.held_back = interval
+
+    def url(self, place: Place) -> str:
+        where = place.store.resolve()
+        return f"sqlite:///{where}/runs.db" if self.kind == "sqlite" else f"file://{where}/runs"
+
+    def graph(self, place: Place, lease: float = 60.0) -> StateGraph:
+        checkpoint = CheckpointConfig(
+            store=self.url(place), interval=self.interval, preserve=self.preserve, lease=lease
+        )
+        graph = StateGraph(GraphConfig("climate", observer="noop", checkpoint=checkpoint))
+        for name in self.nodes:
+            graph.add_node(name, self.node(place, name))
+        for source, target in zip(self.nodes, self.nodes[1:], strict=False):
+            graph.add_edge(source, target)
+        graph.set_entry_point(self.nodes[0])
+        graph.set_exit_point(self.nodes[-1])
+        return graph
+
+    def node(self, place: Place, name: str) -> Callable[[State], dict[str, Any]]:
+        def run(state: State) -> dict[str, Any]:
+            self.enter(place, name)
+            return values(name, state)
+
+        return run
+
+    def start(self, place: Place) -> str:
+        return render(self.graph(place).execute({"dataset": "mauna-loa"}, run_id=RUN))
+
+    def resume(self, place: Place) -> str:
+        return render(self.graph(place).resume(RUN))
+
+    def close(self, place: Place) -> None:
+        open_store(self.url(place)).close()
+
+    def is_gone(self, found: dict[str, Any]) -> bool:
+        return not self.preserve and found.get("error") == "RunFinishedError"
+
+    def leftovers(self, place: Place) -> list[str]:
+        files = place.files()
+        if self.kind == "sqlite":
+            return [name for name in files if name not in ("runs.db", "runs.db-wal", "runs.db-shm")]
+        return [name for name in files if "tmp" in name or "temp" in name]
+
+
+class AsyncPipeline(Pipeline):
+    """The same, started in an event loop; recovered by the blocking verbs."""
+
+    def start(self, place: Place) -> str:
+        return render(asyncio.run(self.graph(place).aexecute({"dataset": "mauna-loa"}, run_id=RUN)))
+
+
+def render(state: State) -> str:
+    """Everything a state holds, exactly: kinds, order and identity of the run."""
+    return f"{state.run_id!r} {state.checkpoint_node!r} {dict(state)!r}"
