@@ -1,0 +1,45 @@
+"""Published figures that are shown beside the computed ones, and the works cited."""
+
+from __future__ import annotations
+
+COUNTERPARTS: dict[str, dict[str, str]] = {
+    "temperature-trend-1951-2012": {
+        "text": "0.12 (0.08 to 0.14, 90 %) °C per decade, mean of three earlier data sets",
+        "source": "IPCC 2013, AR5 WGI, Summary for Policymakers B.1",
+    },
+    "warming": {
+        "text": "1.09 (0.95 to 1.20, very likely) °C, mean of four data sets",
+        "source": "IPCC 2021, AR6 WGI, Summary for Policymakers A.1.2",
+    },
+    "co2-growth-ends": {
+        "text": "1.4 ppm per year, 1960-2005, direct measurements",
+        "source": "IPCC 2007, AR4 WGI, section 2.3.1",
+    },
+    "co2-growth-1960s": {"text": "about 0.8 ppm per year", "source": "NOAA Research news, June 2020 (Tans)"},
+    "co2-growth-1980s": {"text": "about 1.6 ppm per year", "source": "NOAA Research news, June 2020 (Tans)"},
+    "co2-growth-1990s": {"text": "about 1.5 ppm per year", "source": "NOAA Research news, June 2020 (Tans)"},
+    "seasonal-growth": {
+        "text": "0.7 % per year (standard error 0.09), 1958-1982",
+        "source": "Bacastow, Keeling & Whorf 1985",
+    },
+}
+
+WORKS: tuple[str, ...] = (
+    "Bacastow, R.B., C.D. Keeling and T.P. Whorf, 1985: Seasonal amplitude increase in atmospheric CO2 "
+    "concentration at Mauna Loa, Hawaii, 1959-1982. J. Geophys. Res., 90(D6), 10529-10540.",
+    "Carlstein, E., 1986: The use of subseries values for estimating the variance of a general statistic from a "
+    "stationary sequence. Ann. Stat., 14, 1171-1179.",
+    "IPCC, 2007: Climate Change 2007: The Physical Science Basis. Working Group I, Fourth Assessment Report.",
+    "IPCC, 2013: Climate Change 2013: The Physical Science Basis. Working Group I, Fifth Assessment Report.",
+    "IPCC, 2021: Climate Change 2021: The Physical Science Basis. Working Group I, Sixth Assessment Report.",
+    "Keeling, C.D. and T.P. Whorf, 2004: Atmospheric CO2 concentrations derived from flask air samples at sites "
+    "in the SIO network. CDIAC, Oak Ridge National Laboratory.",
+    "Kunsch, H.R., 1989: The jackknife and the bootstrap for general stationary observations. Ann. Stat., 17, "
+    "1217-1241.",
+    "Morice, C.P., J.J. Kennedy, N.A. Rayner et al., 2021: An updated assessment of near-surface temperature "
+    "change from 1850: the HadCRUT5 data set. J. Geophys. Res. Atmos., 126, e2019JD032361.",
+    "Sen, P.K., 1968: Estimates of the regression coefficient based on Kendall's tau. J. Am. Stat. Assoc., 63, "
+    "1379-1389.",
+    "Theil, H., 1950: A rank-invariant method of linear and polynomial regression analysis. Proc. Koninklijke "
+    "Nederlandse Akademie van Wetenschappen A, 53, 386-392, 521-525, 1397-1412.",
+)
