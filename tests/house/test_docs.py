@@ -1,0 +1,112 @@
+"""Nothing on a page goes untested: Python runs, `tau` commands run, other commands exist, links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from house_source import ROOT
+from pages import PAGES, blocks, commands, python_program
+
+LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", "mermaid", "html"}
+# Programs that a reader has or installs, and that the tests must not start.
+PROGRAMS = {"git", "cd", "pip", "uv", "python"}
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def run(folder: Path, *command: str) -> None:
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_block_names_a_language_that_we_know_how_to_test(page: Path) -> None:
+    wrong = [(block.line, block.language) for block in blocks(page) if block.language not in LANGUAGES]
+    assert not wrong, f"one of {sorted(LANGUAGES)}; `text` is for output and sketches"
+    assert page.read_text("utf-8").count("```") == 2 * len(blocks(page)), "a fence that is not closed"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_the_python_and_then_the_tau_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    """In one empty directory for each page; the blocks of a page share their names, as one file ``pipeline.py``."""
+    program = python_program(page)
+    if program:
+        (tmp_path / "pipeline.py").write_text(program, "utf-8")
+        run(tmp_path, sys.executable, "pipeline.py")
+    for command in commands(page):
+        words = shlex.split(command)
+        if words[0] == "tau":
+            run(tmp_path, sys.executable, "-m", "tau.cli", *words[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_a_command_on_a_page_exists(page: Path) -> None:
+    for command in commands(page):
+        name = shlex.split(command)[0]
+        if "/" in name:
+            assert os.access(ROOT / name, os.X_OK), f"{command}: no such script"
+        else:
+            assert name in PROGRAMS or name == "tau", f"{command}: {name} is not among {sorted(PROGRAMS)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_a_link_to_a_file_leads_to_it(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text):
+        path, _, heading = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), f"{target} is not there"
+        assert not heading or heading in headings(there), f"{there.name} has no heading #{heading}"
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a renderer makes of the headings: lower case, punctuation dropped, spaces as hyphens."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_a_test_that_a_page_names_exists(page: Path) -> None:
+    """A promise is only as good as the test beside it."""
+    for path, name in re.findall(r"`(tests/[\w/.]+?)(?:::(\w+))?`", page.read_text("utf-8")):
+        assert (ROOT / path).exists(), f"{path} is not there"
+        if name:
+            assert re.search(rf"\b{name}\b", (ROOT / path).read_text("utf-8")), f"{path} has no {name}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs_and_has_fewer_than_100_lines(example: Path, tmp_path: Path) -> None:
+    assert len(example.read_text("utf-8").splitlines()) < 100
+    run(tmp_path, sys.executable, str(example))
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    first = blocks(ROOT / "README.md")[0]
+    assert (first.language, first.text) == ("sh", "scripts/demo\nscripts/test\n")
+
+
+def test_the_readme_shows_the_pipeline_second_in_twelve_lines() -> None:
+    pipeline = blocks(ROOT / "README.md")[1]
+    assert pipeline.language == "python"
+    assert sum(1 for line in pipeline.text.splitlines() if line.strip()) <= 12
+
+
+def test_the_changelog_has_a_section_for_what_is_not_released() -> None:
+    assert "\n## Unreleased\n" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["design", "format", "stores", "track-record", "values"])
+def test_a_page_that_readers_are_sent_to_is_there(name: str) -> None:
+    assert (ROOT / "docs" / f"{name}.md").is_file()
+
+
+def test_the_command_is_installed() -> None:
+    assert shutil.which("tau", path=os.path.dirname(sys.executable))

@@ -1,0 +1,107 @@
+"""Imports go one way (docs/design.md, section 8), and `import tau` stays light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+from house_source import MODULES, imports
+
+# From the ground up. A name stands for the module and all below it; the longest name that fits decides.
+# A module may import its own layer and those above it in this list.
+LAYERS = (
+    ("errors",),
+    ("values",),
+    ("cells", "events", "stores.contract"),
+    ("state", "host"),
+    ("predicates", "config", "code_digest", "fingerprint"),
+    ("records", "graph", "graph_checks", "drawing"),
+    ("effects",),
+    ("engine", "context"),
+    ("journal", "drivers", "renewer", "stopping"),
+    ("stores", "observers"),
+    ("run",),
+    ("testing", "cli"),
+    ("",),
+)
+
+# The one file, or family of files, that may import a driver. Anything else of the standard library is free.
+DRIVERS = {
+    "msgspec": ("",),
+    "backports": ("records",),
+    "compression": ("records",),
+    "apsw": ("stores.sqlite",),
+    "click": ("cli",),
+    "rich": ("cli",),
+    "pytest": ("testing",),
+    "hypothesis": ("testing",),
+}
+
+# One way to keep a store is one file; none of them knows another.
+KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("noop", "slog", "recorder")}
+
+
+def relative(module: str) -> str:
+    return module.removeprefix("tau").removeprefix(".")
+
+
+def below(module: str, name: str) -> bool:
+    return module == name or module.startswith(f"{name}.") or (name.startswith("stores.") and module.startswith(name))
+
+
+def layer(module: str) -> int:
+    name = relative(module)
+    fits = [(len(entry), number) for number, entries in enumerate(LAYERS) for entry in entries if below(name, entry)]
+    assert fits, f"{module} has no place in LAYERS: put it where its imports allow"
+    return max(fits)[1]
+
+
+def own_imports(module: str) -> list[str]:
+    return [name for name, _ in imports(module) if name in MODULES and name != module]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_its_own_layer_and_those_below(module: str) -> None:
+    wrong = [name for name in own_imports(module) if layer(name) > layer(module)]
+    assert not wrong, f"{module} imports what stands above it: {wrong}"
+
+
+def test_no_two_modules_need_each_other() -> None:
+    needs = {module: set(own_imports(module)) for module in MODULES}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_driver_is_imported_in_its_own_place_only(module: str) -> None:
+    for name, _ in imports(module):
+        root = name.split(".")[0]
+        if root in ("tau", "__future__") or (root in sys.stdlib_module_names and root not in DRIVERS):
+            continue
+        assert root in DRIVERS, f"{module} imports {root}: add it to DRIVERS with the file that needs it"
+        places = DRIVERS[root]
+        assert "" in places or any(relative(module).startswith(place) for place in places), f"{module} imports {root}"
+
+
+@pytest.mark.parametrize("package", KINDS)
+def test_one_kind_does_not_know_another(package: str) -> None:
+    def kind(module: str) -> str | None:
+        last = relative(module).removeprefix(f"{package}.")
+        return next((k for k in KINDS[package] if last.startswith(k)), None) if last != relative(module) else None
+
+    for module in MODULES:
+        if kind(module):
+            others = {kind(name) for name in own_imports(module)} - {None, kind(module)}
+            assert not others, f"{module} imports {others}"
+
+
+def test_import_tau_brings_no_driver_along() -> None:
+    """Each is imported where it is first used."""
+    heavy = ("numpy", "pandas", "click", "rich", "apsw", "pytest", "hypothesis", "asyncio", "matplotlib", "sqlite3")
+    program = f"import sys, tau; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,53 @@
+"""What the source never holds, and always does."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from house_source import FILES, MODULES, imports, tree
+
+FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctypes"}
+FORBIDDEN_CALLS = {"eval", "exec", "__import__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_a_file_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(tree(path)), "no docstring"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_that_could_run_stored_code_is_imported(module: str) -> None:
+    assert not {name.split(".")[0] for name, _ in imports(module)} & FORBIDDEN_MODULES
+
+
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_no_text_is_run(path: Path) -> None:
+    called = {n.func.id for n in ast.walk(tree(path)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    assert not called & FORBIDDEN_CALLS
+
+
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_a_module_is_imported_by_a_name_that_stands_in_the_source(path: Path) -> None:
+    """`import_module` may look a name up in a table of the source; it never computes one."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            argument = node.args[0]
+            written = isinstance(argument, ast.Constant) or (
+                isinstance(argument, ast.Subscript) and ast.unparse(argument.value).isupper()
+            )
+            assert written, f"line {node.lineno}: import_module takes a literal, or TABLE[key] of a constant table"
+
+
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_no_plans_are_left_in_the_code(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert not [word for word in ("TODO", "FIXME", "XXX") if word in text]
+
+
+@pytest.mark.parametrize("path", FILES, ids=MODULES)
+def test_an_error_that_is_ignored_is_named(path: Path) -> None:
+    lines = path.read_text("utf-8").splitlines()
+    assert not [n for n, line in enumerate(lines, 1) if re.search(r"(type: ignore|noqa)(?!\[|: )", line)]
