@@ -1,0 +1,5 @@
+"""Classes that users have registered."""
+
+from __future__ import annotations
+
+KINDS = ()

@@ -1,0 +1,92 @@
+"""Bytes to values. Only what `tau.values.encode` can write is built; nothing is imported, opened or run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from msgspec.msgpack import Decoder
+
+from tau.errors import CorruptCheckpointError, UnsupportedFormatError
+from tau.values.deep import with_fresh_stack
+from tau.values.kinds import BY_TAG, kind_of_tag
+from tau.values.scan import MAX_DEPTH
+from tau.values.tags import FROZENSET, MAP, SET, TUPLE
+
+
+def decode(data: bytes) -> Any:
+    """The value that was encoded; a new one every time, apart from atoms.
+
+    Raises `tau.errors.CorruptCheckpointError` for bytes that `encode` does not write, and
+    `tau.errors.UnsupportedFormatError` for a type, a registered name or a version that is not known here.
+    """
+    try:
+        try:
+            return _decoders[0](data)
+        except RecursionError:
+            return with_fresh_stack(_decoders[0], data)
+    except (CorruptCheckpointError, UnsupportedFormatError):
+        raise
+    except RecursionError as error:
+        raise _corrupt("it is nested too deeply") from error
+    except MemoryError as error:
+        raise _corrupt("it asks for more memory than there is") from error
+    except Exception as error:
+        raise _corrupt(f"{type(error).__name__}: {error}") from error
+
+
+def _corrupt(what: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        f"a stored value does not decode: {what}. Its bytes are damaged, or were not written by tau", what=what
+    )
+
+
+def _extension(depth: int, tag: int, payload: memoryview) -> Any:
+    """Build what msgspec found as an extension; ``depth`` is the number of extensions around it."""
+    if depth > MAX_DEPTH:
+        raise _corrupt("it is nested too deeply")
+    if tag == TUPLE:
+        return _tuple_decoder(depth + 1)(payload)
+    structure = _STRUCTURES.get(tag)
+    if structure is not None:
+        return structure(_decoder(depth + 1)(payload))
+    kind = BY_TAG.get(tag) or kind_of_tag(tag)
+    return kind.unpack(bytes(payload) if kind.raw else _decoder(depth + 1)(payload))
+
+
+def _map(flat: Any) -> dict[Any, Any]:
+    if type(flat) is not list or len(flat) % 2:
+        raise ValueError("a map needs a key for every value")
+    value = dict(zip(flat[::2], flat[1::2], strict=True))
+    if 2 * len(value) != len(flat):
+        raise ValueError("a map with a repeated key")
+    return value
+
+
+def _set(items: Any) -> set[Any]:
+    if type(items) is not list:
+        raise ValueError("a set needs an array of elements")
+    value = set(items)
+    if len(value) != len(items):
+        raise ValueError("a set with a repeated element")
+    return value
+
+
+_STRUCTURES: dict[int, Callable[[Any], Any]] = {MAP: _map, SET: _set, FROZENSET: lambda items: frozenset(_set(items))}
+
+# One decoder for each depth, so that depth needs no state: decoders are shared by all threads.
+_decoders: list[Callable[[Any], Any]] = [Decoder(ext_hook=partial(_extension, 0)).decode]
+_tuple_decoders: list[Callable[[Any], Any]] = []
+
+
+def _decoder(depth: int) -> Callable[[Any], Any]:
+    while len(_decoders) <= depth:
+        _decoders.append(Decoder(ext_hook=partial(_extension, len(_decoders))).decode)
+    return _decoders[depth]
+
+
+def _tuple_decoder(depth: int) -> Callable[[Any], Any]:
+    while len(_tuple_decoders) <= depth:
+        _tuple_decoders.append(Decoder(tuple, ext_hook=partial(_extension, len(_tuple_decoders))).decode)
+    return _tuple_decoders[depth]

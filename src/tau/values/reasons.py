@@ -1,0 +1,44 @@
+"""What to say to somebody whose value cannot be stored."""
+
+from __future__ import annotations
+
+import io
+import types
+from typing import Any
+
+_BUILTINS = (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
+
+_REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
+    (
+        (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType),
+        "functions are code, not data; store a name and look the function up, or pass it as a resource",
+    ),
+    ((type,), "classes are code, not data; store a name and look the class up"),
+    ((types.ModuleType,), "modules are code, not data"),
+    ((BaseException,), "exceptions are not stored; store what you need of it, such as str(error)"),
+    ((memoryview,), "a memoryview shows memory of another object; store bytes(value)"),
+    ((io.IOBase,), "an open file cannot be stored; store its path, or pass it as a resource"),
+    (
+        (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType),
+        "a running computation cannot be stored; store its results, as in list(value)",
+    ),
+)
+
+
+def why_unknown(value: Any) -> str:
+    """Why there is no kind for this value, and what to do about it."""
+    cls = type(value)
+    for bases, reason in _REASONS:
+        if issubclass(cls, bases):
+            return reason
+    register = "register the class with tau.register_type"
+    if hasattr(cls, "__iter__") and hasattr(cls, "__next__"):
+        return "an iterator cannot be stored; store its items, as in list(value)"
+    if hasattr(cls, "__members__"):
+        return f"its enum is not registered; {register}"
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return f"its named tuple is not registered; {register}"
+    for base in _BUILTINS:
+        if issubclass(cls, base):
+            return f"a subclass of {base.__name__} would come back as a {base.__name__}; {register}, or store {base.__name__}(value)"
+    return f"instances of this class are not stored as they are; {register}, store the data it holds, or pass it as a resource"

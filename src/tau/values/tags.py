@@ -1,0 +1,33 @@
+"""The numbers under which values that MessagePack has no type for are stored. A number is never given away twice."""
+
+BIG_INT = 1
+TEXT = 2
+BYTEARRAY = 3
+COMPLEX = 4
+TUPLE = 5
+MAP = 6
+SET = 7
+FROZENSET = 8
+RANGE = 9
+SLICE = 10
+ELLIPSIS = 11
+PATTERN = 12
+NAMESPACE = 13
+ARRAY = 14
+DEQUE = 17
+ORDERED_DICT = 18
+DEFAULT_DICT = 19
+COUNTER = 20
+CHAIN_MAP = 21
+DATE = 23
+TIME = 24
+DATETIME = 25
+DURATION = 26
+FIXED_ZONE = 27
+NAMED_ZONE = 28
+DECIMAL = 29
+FRACTION = 30
+UUID = 31
+PATH = 33
+IP = 35
+REGISTERED = 40
