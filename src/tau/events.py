@@ -1,0 +1,114 @@
+"""Events: what happened, told to observers.
+
+An event is metadata for people and dashboards: names, numbers and times, never the application's data. An observer is
+any callable that takes one `Event`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+GRAPH_START = "graph.start"
+GRAPH_COMPLETE = "graph.complete"
+GRAPH_FAILED = "graph.failed"
+GRAPH_INTERRUPTED = "graph.interrupted"
+GRAPH_WAITING = "graph.waiting"
+GRAPH_CANCELLED = "graph.cancelled"
+GRAPH_CHANGED = "graph.changed"
+NODE_START = "node.start"
+NODE_COMPLETE = "node.complete"
+EDGE_EVALUATE = "edge.evaluate"
+EDGE_TRANSITION = "edge.transition"
+CYCLE_DETECTED = "cycle.detected"
+CHECKPOINT_SAVE = "checkpoint.save"
+CHECKPOINT_LOAD = "checkpoint.load"
+CHECKPOINT_RESUME = "checkpoint.resume"
+CHAIN_START = "chain.start"
+CHAIN_COMPLETE = "chain.complete"
+STEP_START = "step.start"
+STEP_COMPLETE = "step.complete"
+PARALLEL_START = "parallel.start"
+PARALLEL_COMPLETE = "parallel.complete"
+WORKER_START = "worker.start"
+WORKER_COMPLETE = "worker.complete"
+ROUTE_EVALUATE = "route.evaluate"
+ROUTE_SELECT = "route.select"
+ROUTE_EXECUTE = "route.execute"
+
+EVENT_TYPES = frozenset(value for name, value in list(globals().items()) if name.isupper() and isinstance(value, str))
+"""Every event type of the library."""
+
+TERMINAL_TYPES = frozenset({GRAPH_COMPLETE, GRAPH_FAILED, GRAPH_INTERRUPTED, GRAPH_WAITING, GRAPH_CANCELLED})
+"""The types of which every attempt to run a graph emits exactly one, as its last event."""
+
+
+class Event(Struct, frozen=True):
+    """Something that happened.
+
+    ``type`` is one of the names in this module (or a user's own), ``source`` names who says it (a graph's name),
+    ``timestamp`` is an aware UTC datetime, ``data`` holds the details; treat it as read-only.
+    """
+
+    type: str
+    source: str
+    timestamp: datetime
+    data: Mapping[str, Any]
+
+    def to_json(self) -> str:
+        """This event as one line of JSON: ``type source timestamp data``. Never raises for odd values."""
+        return to_json({"type": self.type, "source": self.source, "timestamp": self.timestamp, "data": self.data})
+
+
+Observer = Callable[[Event], Any]
+"""Any callable taking one `Event`; what it returns is ignored, what it raises is logged and dropped."""
+
+
+def to_json(value: Any) -> str:
+    """``value`` as one line of JSON, whatever it holds.
+
+    NaN and infinities become ``null``; what JSON does not know (objects, cycles, other keys than text) becomes text.
+    """
+    try:
+        return _encoder.encode(value).decode()
+    except Exception:
+        # Integers above 64 bits, lone surrogates, tuples as keys and cycles are beyond msgspec.
+        return json.dumps(_plain(value, 0))
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def _known(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else _text(value)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_known)
+_MAX_DEPTH = 50
+
+
+def _plain(value: Any, depth: int) -> Any:  # noqa: PLR0911
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return int(value) if abs(value) < 1 << 64 else hex(value)  # str() of a huge int is refused by Python
+    if isinstance(value, float):
+        return float(value) if abs(value) < float("inf") else None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if depth < _MAX_DEPTH:
+        if isinstance(value, Mapping):
+            return {key if isinstance(key, str) else _text(key): _plain(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [_plain(item, depth + 1) for item in value]
+        return _text(value)
+    return "..."

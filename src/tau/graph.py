@@ -1,0 +1,254 @@
+"""Building a graph: nodes, edges, one entry point, exit points."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import pairwise
+from types import MappingProxyType
+from typing import Any, TypeVar, overload
+
+from tau import drawing, graph_checks
+from tau.config import Retry, checked_name
+from tau.errors import GraphError
+from tau.fingerprint import EdgeFingerprint, GraphFingerprint, of_code
+from tau.nodes import Edge, Node, make_node
+from tau.predicates import Condition, checked_condition, predicate_name
+
+__all__ = ["Edge", "Graph", "Node"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Graph:
+    """A named graph. Built by one thread; frozen at its first run, after which any number of threads may use it.
+
+    ``nodes`` maps names to nodes, ``edges`` maps each source to its edges in the order in which they are tried,
+    ``entry_point`` is ``None`` until set, ``exit_points`` are in the order set. All are read-only.
+
+    Nodes may be named in edges and as entry or exit before they are added: `validate` finds the ones that never came,
+    and every other problem, at once.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = checked_name("graph name", name, GraphError)
+        self._nodes: dict[str, Node] = {}
+        self._edges: dict[str, tuple[Edge, ...]] = {}
+        self._exits: dict[str, None] = {}
+        self._frozen = False
+        self._lock = threading.RLock()
+        self._fingerprint: GraphFingerprint | None = None
+        self.nodes: Mapping[str, Node] = MappingProxyType(self._nodes)
+        self.edges: Mapping[str, Sequence[Edge]] = MappingProxyType(self._edges)
+        self.entry_point: str | None = None
+        self.exit_points = self._exits.keys()
+
+    def add_node(  # noqa: PLR0913
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *,
+        retry: Retry | None = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        version: str | int | None = None,
+        depends_on: Iterable[Any] = (),
+    ) -> None:
+        """Add a node: a callable, sync or async, that takes the state, or the state and a `Context`.
+
+        ``timeout``: seconds for each attempt. ``idempotent``: it may be tried again while an earlier attempt that ran
+        into its timeout still runs. ``version``: decides, instead of the code, whether the node changed since a run
+        was stored. ``depends_on``: functions, classes and modules whose change counts as a change of the node.
+        Raises `GraphError` for a name that is taken, for what cannot be a node, and once the graph is frozen.
+        """
+        options = {"retry": retry, "timeout": timeout, "idempotent": idempotent}
+        node = make_node(name, function, version=version, depends_on=depends_on, **options)  # type: ignore[arg-type]
+        with self._changing():
+            if name in self._nodes:
+                raise GraphError(f"node {name} already exists; give the second one another name")
+            self._nodes[name] = node
+
+    @overload
+    def node(self, function: _F, /) -> _F: ...
+
+    @overload
+    def node(
+        self,
+        /,
+        *,
+        name: str | None = ...,
+        retry: Retry | None = ...,
+        timeout: float | None = ...,
+        idempotent: bool = ...,
+        version: str | int | None = ...,
+        depends_on: Iterable[Any] = ...,
+    ) -> Callable[[_F], _F]: ...
+
+    def node(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+        """As a decorator, bare or with the options of `add_node`: add the function as a node and return it unchanged.
+
+        The name is the function's own unless given. Defined again (a notebook's cell run again), the function replaces
+        its former self, until the graph is frozen.
+        """
+        if function is None:
+            return lambda decorated: self.node(decorated, name=name, **options)  # type: ignore[call-overload]
+        node = make_node(_own_name(function) if name is None else name, function, **options)
+        with self._changing():
+            old = self._nodes.get(node.name)
+            if old is not None and _home(old.function) != _home(function):
+                raise GraphError(
+                    f"node {node.name} already exists, from another function; give one of them another name"
+                )
+            self._nodes[node.name] = node
+        return function
+
+    def add_edge(
+        self, source: Any, target: Any, predicate: Condition | None = None, *, name: str | None = None
+    ) -> None:
+        """Add a way from one node to another, taken when ``predicate`` holds for the state, or always without one.
+
+        Nodes are given by name or as the functions added. Of the edges of one node the first that holds, in the order
+        added, is taken. ``name`` shows in events and drawings; the predicate's own name if not given.
+        """
+        ends = (self._name_of(source, "from node"), self._name_of(target, "to node"))
+        if predicate is not None:
+            checked_condition(f"edge {ends[0]} -> {ends[1]}", predicate)
+        label = predicate_name(predicate) if name is None else checked_name("edge name", name, GraphError)
+        with self._changing():
+            self._connect(*ends, predicate, label)
+
+    def sequence(self, *nodes: Any) -> None:
+        """Chain nodes, the first becoming the entry point and the last an exit point.
+
+        Each is the name of a node or a function; a function that is no node yet is added under its own name. Nothing
+        is changed when a `GraphError` is raised.
+        """
+        with self._changing():
+            names, added = self._chain(nodes)
+            if self.entry_point not in (None, names[0]):
+                raise GraphError(f"entry point already set to {self.entry_point}, the sequence begins at {names[0]}")
+            self._nodes.update(added)
+            for source, target in pairwise(names):
+                self._connect(source, target, None, "")
+            self.entry_point = names[0]
+            self._exits[names[-1]] = None
+
+    def set_entry_point(self, node: Any) -> None:
+        """Say where a run begins; once per graph."""
+        name = self._name_of(node, "entry point")
+        with self._changing():
+            if self.entry_point is not None:
+                raise GraphError(f"entry point already set to {self.entry_point}; a graph has one")
+            self.entry_point = name
+
+    def set_exit_point(self, node: Any) -> None:
+        """Say where a run may end; as often as needed. A run ends at the first exit point that it visits."""
+        name = self._name_of(node, "exit point")
+        with self._changing():
+            self._exits[name] = None
+
+    def validate(self) -> None:
+        """Check the graph as a whole. Raises `GraphError` with every problem found in ``.problems``."""
+        problems = graph_checks.problems(self._nodes, self._edges, self.entry_point, self.exit_points)
+        if problems:
+            raise GraphError("graph validation failed: " + "; ".join(problems), problems=tuple(problems))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks like a mistake but can be run: nodes never reached, edges never taken, loops without an exit."""
+        return graph_checks.warnings(self._nodes, self._edges, self.entry_point, self.exit_points)
+
+    def freeze(self) -> None:
+        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe."""
+        if not self._frozen:
+            with self._lock:
+                self.validate()
+                self._frozen = True
+
+    def fingerprint(self) -> GraphFingerprint:
+        """What this graph is, for telling whether it changed between two runs."""
+        if self._fingerprint is not None:
+            return self._fingerprint
+        with self._lock:
+            found = GraphFingerprint(
+                name=self.name,
+                nodes={name: node.fingerprint for name, node in self._nodes.items()},
+                edges=tuple(map(_edge_fingerprint, (edge for leaving in self._edges.values() for edge in leaving))),
+                entry=self.entry_point,
+                exits=tuple(sorted(self._exits)),
+            )
+            if self._frozen:
+                self._fingerprint = found
+            return found
+
+    def to_mermaid(self) -> str:
+        """A drawing as a Mermaid flowchart, ending with a newline."""
+        return drawing.mermaid(self._nodes, self._edges, self.entry_point, self.exit_points)
+
+    def to_text(self) -> str:
+        """A drawing as plain text, one line for each node and edge, ending with a newline."""
+        return drawing.text(self._nodes, self._edges, self.entry_point, self.exit_points)
+
+    def __repr__(self) -> str:
+        edges = sum(map(len, self._edges.values()))
+        return f"{type(self).__name__}({self.name!r}, {len(self._nodes)} nodes, {edges} edges)"
+
+    def _changing(self) -> AbstractContextManager[bool]:
+        if self._frozen:
+            raise GraphError(f"graph {self.name} has been run and cannot be changed any more; build a new graph")
+        return self._lock
+
+    def _connect(self, source: str, target: str, predicate: Condition | None, name: str) -> None:
+        before = self._edges.get(source, ())
+        self._edges[source] = (*before, Edge(source, target, predicate, name, len(before)))
+
+    def _chain(self, nodes: Sequence[Any]) -> tuple[list[str], dict[str, Node]]:
+        names: list[str] = []
+        added: dict[str, Node] = {}
+        for item in nodes:
+            name = self._name_of(item, "sequence")
+            if name in names:
+                raise GraphError(f"sequence: node {name} appears twice; add the edge back with add_edge")
+            if callable(item) and name not in self._nodes:
+                added[name] = make_node(name, item)
+            elif name not in self._nodes:
+                raise GraphError(f"sequence: node {name} does not exist; add it first or pass the function")
+            names.append(name)
+        if not names:
+            raise GraphError("sequence: needs at least one node")
+        return names, added
+
+    def _name_of(self, node: Any, what: str) -> str:
+        if isinstance(node, str) or not callable(node):
+            return checked_name(what, node, GraphError)
+        known = [name for name, one in self._nodes.items() if one.function is node or one.function == node]
+        if len(known) > 1:
+            raise GraphError(f"{what}: {_own_name(node)} is the function of nodes {', '.join(known)}; use a name")
+        if known:
+            return known[0]
+        name = _own_name(node)
+        if name in self._nodes:
+            raise GraphError(
+                f"{what}: node {name} exists with another function; use its name, or another name for this one"
+            )
+        return name
+
+
+def _own_name(function: Any) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str) or name == "<lambda>":
+        raise GraphError(
+            f"{type(function).__name__} {function!r:.80} has no name of its own: use add_node(name, function)"
+        )
+    return name
+
+
+def _home(function: Any) -> tuple[Any, Any]:
+    return getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+
+
+def _edge_fingerprint(edge: Edge) -> EdgeFingerprint:
+    return EdgeFingerprint(
+        edge.source, edge.target, edge.name, None if edge.predicate is None else of_code(edge.predicate)
+    )

@@ -1,0 +1,108 @@
+"""What can be wrong with a whole graph, found without running it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from tau.nodes import Edge, Node
+
+
+def problems(
+    nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry: str | None, exits: Collection[str]
+) -> list[str]:
+    """All that makes a graph impossible to run, each as one sentence; empty when it is sound."""
+    found = [] if nodes else ["graph has no nodes"]
+    if entry is None:
+        found.append("entry point not set")
+    elif entry not in nodes:
+        found.append(f"entry point {entry} does not exist{_known(nodes)}")
+    if not exits:
+        found.append("no exit points set")
+    found += [f"exit point {name} does not exist{_known(nodes)}" for name in exits if name not in nodes]
+    for edge in _all(edges):
+        found += [f"from node {edge.source} does not exist (edge to {edge.target})"] * (edge.source not in nodes)
+        found += [f"to node {edge.target} does not exist (edge from {edge.source})"] * (edge.target not in nodes)
+    if entry is None or entry not in nodes:
+        return found
+    reached = reachable(entry, edges, exits)
+    for name in exits:
+        if name in nodes and name not in reached:
+            found.append(f"exit point {name} cannot be reached from entry point {entry}{_behind(name, entry, edges)}")
+    for name in nodes:
+        if name in reached and name not in exits and not edges.get(name):
+            found.append(f"node {name} has no outgoing edges and is not an exit point")
+    return found
+
+
+def warnings(
+    nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry: str | None, exits: Collection[str]
+) -> list[str]:
+    """What looks like a mistake but can be run, each as one sentence."""
+    found = [
+        f"node {name} has no Python code that could be looked at: once it ran, a run cannot be resumed without version="
+        for name, node in nodes.items()
+        if node.fingerprint.opaque
+    ]
+    for source, leaving in edges.items():
+        if source in exits:
+            found += [f"edge {source} -> {one.target} is never taken: {source} is an exit point" for one in leaving]
+            continue
+        first = next((one for one in leaving if one.predicate is None), None)
+        if first is not None:
+            late = leaving[first.index + 1 :]
+            found += [
+                f"edge {source} -> {one.target} is never taken: {source} -> {first.target} always is" for one in late
+            ]
+    if entry is None or entry not in nodes:
+        return found
+    reached = reachable(entry, edges, exits)
+    found += [f"node {name} cannot be reached from entry point {entry}" for name in nodes if name not in reached]
+    ending = _leading_to(exits, edges, exits)
+    for name in nodes:
+        if name in reached and name not in ending and edges.get(name):
+            found.append(f"from node {name} no exit point can be reached")
+    return found
+
+
+def reachable(entry: str, edges: Mapping[str, Sequence[Edge]], exits: Collection[str]) -> set[str]:
+    """The nodes that a run can visit. An exit point ends the run, so that no way leads on from there."""
+    reached, waiting = {entry}, [entry]
+    while waiting:
+        name = waiting.pop()
+        if name in exits:
+            continue
+        for edge in edges.get(name, ()):
+            if edge.target not in reached:
+                reached.add(edge.target)
+                waiting.append(edge.target)
+    return reached
+
+
+def _leading_to(targets: Iterable[str], edges: Mapping[str, Sequence[Edge]], exits: Collection[str]) -> set[str]:
+    before: dict[str, list[str]] = {}
+    for edge in _all(edges):
+        if edge.source not in exits:
+            before.setdefault(edge.target, []).append(edge.source)
+    leading, waiting = set(targets), list(targets)
+    while waiting:
+        for source in before.get(waiting.pop(), ()):
+            if source not in leading:
+                leading.add(source)
+                waiting.append(source)
+    return leading
+
+
+def _behind(name: str, entry: str, edges: Mapping[str, Sequence[Edge]]) -> str:
+    return (
+        ": every way leads through another exit point, which ends the run"
+        if name in reachable(entry, edges, ())
+        else ""
+    )
+
+
+def _all(edges: Mapping[str, Sequence[Edge]]) -> Iterable[Edge]:
+    return (edge for leaving in edges.values() for edge in leaving)
+
+
+def _known(nodes: Mapping[str, Node]) -> str:
+    return f" (nodes are {', '.join(nodes)})" if nodes else ""

@@ -1,0 +1,67 @@
+"""Telling an observer without letting it change the outcome."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from tau.events import Event, Observer
+
+_log = logging.getLogger("tau")
+_lock = threading.Lock()
+_failures: WeakKeyDictionary[Any, Counter[tuple[str, str]]] = WeakKeyDictionary()
+# Observers that cannot be referred to weakly (a list's append, say) are told apart by name only.
+_nameless: Counter[tuple[str, str]] = Counter()
+
+
+def notify(observer: Observer, event: Event) -> None:
+    """Call ``observer(event)``; an ``Exception`` from it is logged and dropped, any other ``BaseException`` passes.
+
+    It is logged on the logger ``tau`` at ERROR once per observer and type of exception, after that only counted (see
+    `failures`), so that a broken observer does not flood the log. Thread-safe.
+    """
+    try:
+        observer(event)
+    except Exception as error:
+        _report(observer, event, error)
+
+
+def failures(observer: Observer) -> int:
+    """How many exceptions of this observer were dropped so far."""
+    name = describe(observer)
+    with _lock:
+        return sum(count for (known, _), count in _counter(observer).items() if known == name)
+
+
+def describe(observer: Any) -> str:
+    """A name for people: ``module.function``, or the class of a callable object."""
+    named = observer if hasattr(observer, "__qualname__") else type(observer)
+    return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
+
+
+def _counter(observer: Observer) -> Counter[tuple[str, str]]:
+    try:
+        return _failures.setdefault(getattr(observer, "__self__", observer), Counter())
+    except Exception:  # unhashable, not weakly referable, or an __eq__ of its own that raises
+        return _nameless
+
+
+def _report(observer: Observer, event: Event, error: Exception) -> None:
+    # A logging handler of the user's may raise as well; that must not reach the run either.
+    with suppress(Exception):
+        name = describe(observer)
+        with _lock:
+            counter = _counter(observer)
+            key = (name, type(error).__qualname__)
+            counter[key] += 1
+            first = counter[key] == 1
+        if first:
+            _log.error(
+                "observer %s raised %s on event %s: %s. The run goes on; further errors of this kind are only counted.",
+                name, type(error).__qualname__, event.type, error,
+                exc_info=error,
+            )  # fmt: skip

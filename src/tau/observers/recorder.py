@@ -1,0 +1,31 @@
+"""The observer for tests and notebooks: it keeps what it was told."""
+
+from __future__ import annotations
+
+from tau.events import Event
+
+
+class Recorder:
+    """Keeps every event, in the order told, in the list ``events``.
+
+    Any number of threads may tell it at once: appending to a list and clearing it are atomic.
+    """
+
+    __slots__ = ("__weakref__", "events")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    def types(self) -> list[str]:
+        """The types of the events so far."""
+        return [event.type for event in self.events]
+
+    def clear(self) -> None:
+        """Forget the events so far."""
+        self.events.clear()
+
+    def __repr__(self) -> str:
+        return f"Recorder({len(self.events)} events)"
