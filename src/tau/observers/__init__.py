@@ -18,7 +18,7 @@ from tau.observers.noop import noop
 from tau.observers.recorder import Recorder
 from tau.observers.slog import slog
 
-__all__ = ["Multi", "Recorder", "failures", "noop", "notify", "register_observer", "resolve", "slog"]
+__all__ = ["Multi", "Recorder", "failures", "noop", "notify", "register_observer", "resolve_observer", "slog"]
 
 _registry: dict[str, Observer] = {"noop": noop, "slog": slog}
 _lock = threading.Lock()
@@ -36,7 +36,7 @@ def register_observer(name: str, observer: Observer) -> None:
         _registry[name] = observer
 
 
-def resolve(observer: Any) -> Observer | None:
+def resolve_observer(observer: Any) -> Observer | None:
     """The callable behind a name, a callable, or a list of these; ``None`` when nobody listens.
 
     ``None`` and ``"noop"`` give ``None``, so that a run without observers pays nothing for events. A list gives one
@@ -48,7 +48,7 @@ def resolve(observer: Any) -> Observer | None:
     if isinstance(observer, str):
         return _skip_noop(_named(observer))
     if isinstance(observer, Sequence) and not callable(observer):
-        found = [one for one in map(resolve, observer) if one is not None]
+        found = [one for one in map(resolve_observer, observer) if one is not None]
         return Multi(found) if len(found) > 1 else (found[0] if found else None)
     _check(observer, "observer")
     return _skip_noop(observer)
