@@ -1,11 +1,13 @@
 """Strike a run with one fault at every point.
 
-    PYTHONPATH=src python tests/faults SUBJECT FAULT [--point N [--second M]] [--stride K] [--twice] ...
+SUBJECT: sqlite, file (the engine on that store), or a toy, on which the harness proves itself.
+FAULT: before, after, torn: killed around or inside a libc call that changes the store; eio-once, enospc-forever, ...
+(also eacces, emfile): such calls fail; lie: one says that it succeeded; short: one writes only half; line-kill,
+line-interrupt: at an executed line; await-cancel; memory: an allocation fails; flip, cut, zero: damage to the files;
+race: many resume at once; zombie: an owner is frozen in a node, zombie-calls: at a libc call.
 
-SUBJECT: sqlite, file (the engine on that store), or one of the toys that the harness proves itself with.
-FAULT: before after torn (kills around a libc call), eio-once enospc-forever ... (its errors), lie, short, line-kill,
-line-interrupt (at an executed line), await-cancel, memory, flip, cut (damage).
-Prints one line per finding and a last line with the figures; ends with 1 if there was a finding.
+Prints two lines per finding, the second being the command that repeats it, and a last line with the figures.
+Ends with 1 if there was a finding.
 """
 
 from __future__ import annotations
@@ -17,20 +19,27 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import damage
 import injection
 from preload import build
 from subjects import Subject
 from sweep import Finding, Sweep, tearable
 from toys import TOYS, Toy
 
-HERE = Path(__file__).parent
+Report = Iterator[Finding | dict[str, Any]]
+OWNERS = ("race", "zombie", "zombie-calls")
+NEED_LIBRARY = (*injection.CALLS, "zombie-calls")
+MEMORY_POINTS = 200_000
+DEFAULTS = {"interval": 1, "nodes": 4, "count": 8, "rounds": 4}
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tests/faults", description=__doc__)
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="tests/faults", description=__doc__, formatter_class=formatter)
     parser.add_argument("subject")
     parser.add_argument("fault")
     parser.add_argument("--point", type=int, help="only this point")
@@ -38,9 +47,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stride", type=int, default=1, help="every n-th point")
     parser.add_argument("--offset", type=int, default=0, help="begin the stride here")
     parser.add_argument("--twice", action="store_true", help="strike again at every point of each recovery")
-    parser.add_argument("--interval", type=int, default=1)
-    parser.add_argument("--nodes", type=int, default=4)
+    parser.add_argument("--interval", type=int, default=DEFAULTS["interval"])
+    parser.add_argument("--nodes", type=int, default=DEFAULTS["nodes"])
     parser.add_argument("--delete", action="store_true", help="preserve=False")
+    parser.add_argument("--count", type=int, default=DEFAULTS["count"], help="processes of a race")
+    parser.add_argument("--rounds", type=int, default=DEFAULTS["rounds"], help="of a race, or of zombies")
     parser.add_argument("--list", action="store_true", help="only list the points")
     return parser.parse_args()
 
@@ -50,91 +61,132 @@ def with_library() -> None:
     if "LD_PRELOAD" in os.environ:
         return
     with tempfile.TemporaryDirectory(prefix="crashpoints-") as directory:
-        library = build(Path(directory))
-        environment = {**os.environ, "LD_PRELOAD": str(library)}
+        environment = {**os.environ, "LD_PRELOAD": str(build(Path(directory)))}
         pid = os.posix_spawn(sys.executable, [sys.executable, *sys.argv], environment)
         _, status = os.waitpid(pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-    sys.exit(code)
+    sys.exit(os.waitstatus_to_exitcode(status))
 
 
 def subject_of(given: argparse.Namespace) -> Subject:
     if given.subject in TOYS:
         return TOYS[given.subject]()
-    from pipeline import Pipeline
+    import pipeline
 
-    return Pipeline(given.subject, given.nodes, given.interval, not given.delete)
+    kind = pipeline.AsyncPipeline if given.fault == "await-cancel" else pipeline.Pipeline
+    subject = kind(given.subject, given.nodes, given.interval, not given.delete)
+    if given.fault in damage.KINDS:
+        subject.blob_bytes = 1024
+    return subject
 
 
-def fault_of(given: argparse.Namespace, subject: Subject) -> object:
+def fault_of(given: argparse.Namespace, subject: Subject) -> Any:
     if given.fault in injection.CALLS:
         return injection.CallFault(given.fault)
-    if given.fault in injection.LINES:
-        toys = str(HERE / "toys.py")
-        if isinstance(subject, Toy):
-            return injection.LineFault(given.fault, lambda name: name == toys)
-        from pipeline import is_engine
-
-        return injection.LineFault(given.fault, is_engine)
+    if given.fault == "await-cancel":
+        return injection.CancelFault(subject)
     if given.fault == "memory":
-        return injection.MemoryFault()
-    sys.exit(f"unknown fault {given.fault!r}")
+        return injection.MemoryFault(MEMORY_POINTS)
+    if given.fault in injection.LINES:
+        return injection.LineFault(given.fault, lines_of(subject))
+    raise SystemExit(f"unknown fault {given.fault!r}; see --help")
 
 
-def findings(given: argparse.Namespace, sweep: Sweep, points: dict[int, str]) -> Iterator[Finding]:
-    if given.point is None:
-        chosen = list(points.items())[given.offset :: given.stride]
-        yield from sweep.sweep(chosen, given.twice)
+def lines_of(subject: Subject) -> Callable[[str], bool]:
+    if isinstance(subject, Toy):
+        toys = str(Path(__file__).with_name("toys.py"))
+        return lambda name: name == toys
+    from pipeline import is_engine
+
+    return is_engine
+
+
+def strike(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
+    """One fault of a process at its points."""
+    sweep = Sweep(subject, fault_of(given, subject), injection.rule_of(given.fault), base)
+    points = sweep.points()
+    if given.fault == "torn":
+        points = tearable(points)
+    if given.list:
+        show(points)
+    elif given.point is None:
+        yield from sweep.sweep(list(points.items())[given.offset :: given.stride], given.twice)
     elif given.second:
-        place = sweep.new_place()
-        first = sweep.leg(place, "start", at=given.point)
-        yield from sweep.strike_again(place, [first], given.point, points.get(given.point, ""), given.second)
+        yield from sweep.strike_only(given.point, given.second)
     else:
         yield from sweep.sweep([(given.point, points.get(given.point, ""))], given.twice)
+    yield {"points": len(points), "processes": sweep.runs}
+
+
+def injure(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
+    """One kind of damage to what a killed run left behind."""
+    injury = damage.Damage(subject, base)
+    spots = dict(enumerate(injury.spots(given.fault)))
+    if given.list:
+        show(spots)
+    elif given.point is None:
+        yield from injury.sweep(list(spots.items())[given.offset :: given.stride])
+    else:
+        yield from injury.sweep([(given.point, spots[given.point])])
+    yield {"points": len(spots), "mutations": sum(injury.counts.values()), **injury.counts}
+
+
+def contest(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
+    """Several owners of one run."""
+    import owners
+    from pipeline import Pipeline
+
+    if not isinstance(subject, Pipeline):
+        raise SystemExit(f"{given.fault} is for the engine: sqlite or file")
+    contested = owners.Race(subject, base, given.count) if given.fault == "race" else owners.Zombie(subject, base)
+    points = contested.points(given.rounds if given.fault != "zombie-calls" else 0)
+    if given.list:
+        show(points)
+    elif given.point is None:
+        for number in list(points)[given.offset :: given.stride]:
+            yield from contested.round(number)
+    else:
+        yield from contested.round(given.point)
+    yield {"points": len(points)}
+
+
+def show(points: Mapping[int, object]) -> None:
+    print("\n".join(f"{n} {where}" for n, where in points.items()))
 
 
 def repeat(given: argparse.Namespace, finding: Finding) -> str:
     words = ["PYTHONPATH=src python tests/faults", given.subject, given.fault, f"--point {finding.point}"]
     words += [f"--second {finding.second}"] if finding.second else []
-    words += [f"--interval {given.interval}"] if given.interval != 1 else []
-    words += [f"--nodes {given.nodes}"] if given.nodes != 4 else []
-    words += ["--delete"] if given.delete else []
-    return " ".join(words)
+    words += [f"--{name} {getattr(given, name)}" for name, usual in DEFAULTS.items() if getattr(given, name) != usual]
+    return " ".join([*words, "--delete"] if given.delete else words)
 
 
 def base_directory() -> Path:
     """Where runs live: in memory if possible, since a killed process does not show what a disk would lose."""
     memory = Path("/dev/shm")
     writable = memory.is_dir() and os.access(memory, os.W_OK) and "TMPDIR" not in os.environ
-    return Path(tempfile.mkdtemp(prefix="tau-faults-", dir=memory if writable else None))
+    return Path(tempfile.mkdtemp(prefix="tau-faults-", dir=memory if writable else None)).resolve()
 
 
 def main() -> int:
     given = arguments()
-    if given.fault in injection.CALLS:
+    if given.fault in NEED_LIBRARY:
         with_library()
-    subject = subject_of(given)
-    base = base_directory()
-    began = time.monotonic()
+    subject, base, began = subject_of(given), base_directory(), time.monotonic()
+    action = injure if given.fault in damage.KINDS else contest if given.fault in OWNERS else strike
+    figures: dict[str, Any] = {"findings": 0}
     try:
-        sweep = Sweep(subject, fault_of(given, subject), injection.rule_of(given.fault), base)
-        points = sweep.points()
-        if given.fault == "torn":
-            points = tearable(points)
-        if given.list:
-            print("\n".join(f"{n} {where}" for n, where in points.items()))
-            return 0
-        found = 0
-        for finding in findings(given, sweep, points):
-            found += 1
-            second = f" then {finding.second}" if finding.second else ""
-            print(f"{given.subject} {given.fault} point {finding.point}{second} ({finding.where}): {finding.problem}")
-            print(f"    repeat: {repeat(given, finding)}", flush=True)
+        for found in action(given, subject, base):
+            if isinstance(found, dict):
+                figures.update(found)
+                continue
+            figures["findings"] += 1
+            at = f"{found.point} then {found.second}" if found.second else f"{found.point}"
+            print(f"{given.subject} {given.fault} point {at} ({found.where}): {found.problem}")
+            print(f"    repeat: {repeat(given, found)}", flush=True)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-    seconds = round(time.monotonic() - began, 2)
-    print(json.dumps({"points": len(points), "processes": sweep.runs, "findings": found, "seconds": seconds}))
-    return 1 if found else 0
+    print(json.dumps({**figures, "seconds": round(time.monotonic() - began, 2)}))
+    return 1 if figures["findings"] else 0
 
 
 if __name__ == "__main__":

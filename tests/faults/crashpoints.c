@@ -23,8 +23,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum mode { OFF, COUNT, BEFORE, AFTER, TORN, EIO_M, ENOSPC_M, EACCES_M, EMFILE_M, LIE, SHORT, MODES };
-static const char *MODE_NAMES[] = {"off", "count", "before", "after", "torn", "eio", "enospc", "eacces", "emfile", "lie", "short"};
+enum mode { OFF, COUNT, BEFORE, AFTER, TORN, EIO_M, ENOSPC_M, EACCES_M, EMFILE_M, LIE, SHORT, STOP, MODES };
+static const char *MODE_NAMES[] = {"off", "count", "before", "after", "torn", "eio", "enospc", "eacces", "emfile", "lie", "short", "stop"};
 enum kind { WRITE, TRUNCATE, SYNC, CREATE, OPEN, ADD, REMOVE, READ };
 
 static char root[PATH_MAX];
@@ -108,7 +108,7 @@ static int error_of(enum kind kind) {
 static int applies(enum kind kind) {
     switch (mode) {
     case OFF: return 0;
-    case COUNT: case BEFORE: case AFTER: case TORN: return kind != READ && kind != OPEN;
+    case COUNT: case BEFORE: case AFTER: case TORN: case STOP: return kind != READ && kind != OPEN;
     case LIE: return kind != READ && kind != OPEN && kind != CREATE;
     case SHORT: return kind == WRITE;
     default: return error_of(kind) != 0;
@@ -119,7 +119,7 @@ static void die(void) {
     for (;;) syscall(SYS_kill, syscall(SYS_getpid), SIGKILL);
 }
 
-/* True when this call is the point. Kills at once for `before`; `torn` is `before` for what cannot be torn. */
+/* True when this call is the point. Kills at once for `before`, freezes for `stop`; `torn` is `before` for what cannot be torn. */
 static int strike(enum kind kind, const char *name, const char *path) {
     long n = atomic_fetch_add(&counter, 1) + 1;
     if (trace >= 0) {
@@ -129,6 +129,7 @@ static int strike(enum kind kind, const char *name, const char *path) {
     }
     if (n != target && !(forever && target > 0 && n > target)) return 0;
     if (mode == BEFORE || (mode == TORN && kind != WRITE)) die();
+    if (mode == STOP) syscall(SYS_kill, syscall(SYS_getpid), SIGSTOP);
     return mode != COUNT;
 }
 

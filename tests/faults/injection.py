@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 from preload import CrashPoints
-from subjects import Place
+from subjects import Place, Subject
 
 KILLS = ("before", "after", "torn")
 ERRORS = tuple(f"{name}-{span}" for name in ("eio", "enospc", "eacces", "emfile") for span in ("once", "forever"))
@@ -108,8 +109,57 @@ class LineFault:
         return self._line
 
 
+class CancelFault:
+    """The task is cancelled at the n-th await at which it gives way, as `asyncio.Task.cancel` does it."""
+
+    def __init__(self, subject: Subject) -> None:
+        subject.wrap = self._striking
+        self.seen = self.at = 0
+
+    def arm(self, place: Place, at: int, trace: Path | None = None) -> None:
+        self.seen, self.at = 0, at
+
+    def disarm(self) -> int:
+        self.at = 0
+        return self.seen
+
+    async def _striking(self, coroutine: Coroutine[Any, Any, str]) -> str:
+        return await _Awaiting(coroutine, self._count)
+
+    def _count(self) -> None:
+        self.seen += 1
+        task = asyncio.current_task()
+        if self.seen == self.at and task is not None:
+            task.cancel()
+
+
+class _Awaiting:
+    """Passes on everything between a loop and a coroutine, and calls ``before`` each time the loop gets its turn."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, str], before: Callable[[], None]) -> None:
+        self.coroutine = coroutine
+        self.before = before
+
+    def __await__(self) -> Generator[Any, Any, str]:
+        step: Callable[[Any], Any] = self.coroutine.send
+        value: Any = None
+        while True:
+            try:
+                future = step(value)
+            except StopIteration as end:
+                return end.value
+            self.before()
+            try:
+                value, step = (yield future), self.coroutine.send
+            except BaseException as error:
+                value, step = error, self.coroutine.throw
+
+
 class MemoryFault:
-    """The n-th allocation fails, once."""
+    """The n-th allocation fails, once. Allocations cannot be counted beforehand: ``points`` is how many to try."""
+
+    def __init__(self, points: int) -> None:
+        self.points = points
 
     def arm(self, place: Place, at: int, trace: Path | None = None) -> None:
         import _testcapi
@@ -121,7 +171,7 @@ class MemoryFault:
         import _testcapi
 
         _testcapi.remove_mem_hooks()
-        return 0
+        return self.points
 
 
 def _kill() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
+import os
+import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from subjects import NODES, Place, Subject
+from subjects import NODES, Place, Subject, settle_database
 
 import tau
 from tau import CheckpointConfig, GraphConfig, State, StateGraph, open_store
@@ -31,11 +33,11 @@ def noise(seed: str, size: int) -> bytes:
     return b"".join(hashlib.sha256(f"{seed}{i}".encode()).digest() for i in range(size // 32))
 
 
-def values(node: str, state: Mapping[str, Any]) -> dict[str, Any]:
+def values(node: str, state: Mapping[str, Any], size: int) -> dict[str, Any]:
     """What a node sets: a large and a small value, kinds that careless encodings change, and something that grows."""
     return {
-        node: {"table": (1, 2.5, math.nan, -0.0), "text": "\ud800 ü", "big": 10**40, 1: Decimal("1.10"), True: None},
-        f"{node}.blob": noise(node, 8192),
+        node: {"table": (1, 2.5, math.nan, -0.0), "text": "\ud800 ü", "big": 10**40, 1: Decimal("1.10"), "1": None},
+        f"{node}.blob": noise(node, size),
         "history": [*state.get("history", []), (node, len(state))],
     }
 
@@ -43,12 +45,21 @@ def values(node: str, state: Mapping[str, Any]) -> dict[str, Any]:
 class Pipeline(Subject):
     """``nodes`` nodes in a row, under one run id, on the ``sqlite`` or the ``file`` store."""
 
+    blob_bytes = 8192
+    freeze_in: str | None = None
+    """The node that stops its process until somebody continues it."""
+
     def __init__(self, store: str, nodes: int = 4, interval: int = 1, preserve: bool = True) -> None:
         self.kind = store
         self.nodes = NODES[:nodes]
         self.interval = interval
         self.preserve = preserve
         self.held_back = interval
+
+    def enter(self, place: Place, node: str) -> None:
+        super().enter(place, node)
+        if node == self.freeze_in:
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     def url(self, place: Place) -> str:
         where = place.store.resolve()
@@ -70,7 +81,7 @@ class Pipeline(Subject):
     def node(self, place: Place, name: str) -> Callable[[State], dict[str, Any]]:
         def run(state: State) -> dict[str, Any]:
             self.enter(place, name)
-            return values(name, state)
+            return values(name, state, self.blob_bytes)
 
         return run
 
@@ -83,6 +94,10 @@ class Pipeline(Subject):
     def close(self, place: Place) -> None:
         open_store(self.url(place)).close()
 
+    def settle(self, place: Place) -> None:
+        if self.kind == "sqlite":
+            settle_database(place.store / "runs.db")
+
     def is_gone(self, found: dict[str, Any]) -> bool:
         return not self.preserve and found.get("error") == "RunFinishedError"
 
@@ -94,10 +109,19 @@ class Pipeline(Subject):
 
 
 class AsyncPipeline(Pipeline):
-    """The same, started in an event loop; recovered by the blocking verbs."""
+    """The same with async nodes, started in an event loop; recovered by the blocking verbs."""
+
+    def node(self, place: Place, name: str) -> Any:
+        async def run(state: State) -> dict[str, Any]:
+            await asyncio.sleep(0)
+            self.enter(place, name)
+            await asyncio.sleep(0)
+            return values(name, state, self.blob_bytes)
+
+        return run
 
     def start(self, place: Place) -> str:
-        return render(asyncio.run(self.graph(place).aexecute({"dataset": "mauna-loa"}, run_id=RUN)))
+        return render(asyncio.run(self.wrap(self.graph(place).aexecute({"dataset": "mauna-loa"}, run_id=RUN))))
 
 
 def render(state: State) -> str:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("crashpoints.c")
-MODES = ("off", "count", "before", "after", "torn", "eio", "enospc", "eacces", "emfile", "lie", "short")
+MODES = ("off", "count", "before", "after", "torn", "eio", "enospc", "eacces", "emfile", "lie", "short", "stop")
 WRITE = 0
 """The kind of call that can be torn, as the library's trace numbers it."""
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
+
+import apsw
 
 from tau.errors import CheckpointNotFoundError
 
@@ -48,6 +51,9 @@ class Subject(ABC):
     die_in: str | None = None
     """The node that kills its process, if any."""
 
+    wrap: Callable[[Coroutine[Any, Any, str]], Coroutine[Any, Any, str]] = staticmethod(lambda coroutine: coroutine)
+    """Stands between an event loop and the run, where the run is a coroutine."""
+
     @abstractmethod
     def start(self, place: Place) -> str: ...
 
@@ -64,7 +70,10 @@ class Subject(ABC):
     def close(self, place: Place) -> None:  # noqa: B027
         """Let go of everything that was opened."""
 
-    def is_gone(self, found: dict) -> bool:
+    def settle(self, place: Place) -> None:  # noqa: B027
+        """Bring what a killed run left into as few files as it can be, changing nothing of what they mean."""
+
+    def is_gone(self, found: dict[str, Any]) -> bool:
         """Whether this outcome says that the run finished and was removed, as it was asked to."""
         return False
 
@@ -77,3 +86,11 @@ class Subject(ABC):
         place.effect(node)
         if node == self.die_in:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def settle_database(path: Path) -> None:
+    """Bring the write-ahead log of a SQLite file into the file; the one who closes last removes the log."""
+    connection = apsw.Connection(str(path))
+    list(connection.execute("select name from sqlite_schema"))  # before a first read there is no log to speak of
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    connection.close()

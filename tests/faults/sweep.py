@@ -149,6 +149,12 @@ class Sweep:
                 return
             second += 1
 
+    def strike_only(self, point: int, second: int) -> Iterator[Finding]:
+        """One point, and one point of its recovery."""
+        place = self.new_place()
+        first = self.leg(place, "start", at=point)
+        yield from self.strike_again(place, [first], point, "", second)
+
     def recover(self, place: Place, legs: list[Leg]) -> list[Leg]:
         """Resume in a new process, or start where nothing was admitted."""
         leg = self.leg(place, "resume")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from subjects import Place, Subject
+from subjects import Place, Subject, settle_database
 
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, StoreError
 
@@ -29,10 +30,13 @@ class Toy(Subject):
         state = self.load(place)
         for node in self.nodes[state["done"] :]:
             self.enter(place, node)
-            text = "".join(hashlib.sha256(f"{node}{i}".encode()).hexdigest() for i in range(20))
-            state = {"done": state["done"] + 1, "sum": state["sum"] + text}
+            state = self.after(state, node)
             self.save(place, state)
         return repr(state)
+
+    def after(self, state: dict[str, Any], node: str) -> dict[str, Any]:
+        text = "".join(hashlib.sha256(f"{node}{i}".encode()).hexdigest() for i in range(20))
+        return {"done": state["done"] + 1, "sum": state["sum"] + text}
 
     def save(self, place: Place, state: dict[str, Any]) -> None:
         raise NotImplementedError
@@ -192,12 +196,41 @@ class GoodSQLite(Toy):
             raise CorruptCheckpointError("the checksum does not match")
         return json.loads(body)
 
+    def settle(self, place: Place) -> None:
+        settle_database(place.store / "state.db")
+
     def close(self, place: Place) -> None:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
 
 
-TOYS: dict[str, type[Toy]] = {
-    toy.__name__: toy for toy in (GoodFile, GoodSQLite, BadInPlace, BadSwallow, BadLeak, BadDeaf, BadTrusting, BadEarly)
-}
+class GoodAsync(GoodFile):
+    """The loop as a coroutine that gives way before and after each node."""
+
+    def start(self, place: Place) -> str:
+        return asyncio.run(self.wrap(self.begin(place)))
+
+    async def begin(self, place: Place) -> str:
+        self.save(place, {"done": 0, "sum": ""})
+        for node in self.nodes:
+            await asyncio.sleep(0)
+            self.enter(place, node)
+            await asyncio.sleep(0)
+            self.save(place, self.after(self.load(place), node))
+        return repr(self.load(place))
+
+
+class BadAsync(GoodAsync):
+    """Takes a cancellation for a reason to go on."""
+
+    async def begin(self, place: Place) -> str:
+        try:
+            return await super().begin(place)
+        except asyncio.CancelledError:
+            return self.loop(place)
+
+
+GOOD = (GoodFile, GoodSQLite, GoodAsync)
+BAD = (BadInPlace, BadSwallow, BadLeak, BadDeaf, BadTrusting, BadEarly, BadAsync)
+TOYS: dict[str, type[Toy]] = {toy.__name__: toy for toy in (*GOOD, *BAD)}
