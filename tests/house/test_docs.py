@@ -14,6 +14,8 @@ import pytest
 from house_source import ROOT
 from pages import PAGES, blocks, commands, python_program
 
+import tau
+
 LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", "mermaid", "html"}
 # Programs that a reader has or installs, and that the tests must not start.
 PROGRAMS = {"git", "cd", "pip", "uv", "python"}
@@ -22,7 +24,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def run(folder: Path, *command: str) -> None:
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"NO_COLOR": "1"}
+    env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(Path(tau.__path__[0]).parent)}  # the tau of this test run
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
 
