@@ -44,9 +44,7 @@ def _pack_array(value: array[Any]) -> list[Any]:
 def _unpack_array(body: Any) -> array[Any]:
     typecode, itemsize, data = body
     if typecode not in _TYPECODES or array(typecode).itemsize != itemsize:
-        raise ValueError(
-            f"an array of type {typecode!r} with {itemsize!r} bytes an item does not exist on this platform"
-        )
+        raise ValueError(f"an array of type {typecode!r} of {itemsize!r} bytes each does not exist here")
     value = array(typecode)
     value.frombytes(data)
     if sys.byteorder == "big":

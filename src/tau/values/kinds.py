@@ -1,8 +1,8 @@
 """The closed table of kinds: which types are stored exactly, under which number, and how.
 
-A kind turns a value into a *body* of simpler values and back; bodies are stored by the same encoding, so that kinds nest.
-Kinds live in families, one file each. A family is loaded when a value of its types is first seen, or its number first
-read: the two tables below are the only roads to one, and neither holds a name that came out of a store.
+A kind turns a value into a *body* of simpler values and back; bodies are stored by the same encoding, so that kinds
+nest. Kinds live in families, one file each. A family is loaded when a value of its types is first seen, or its number
+first read: the two tables below are the only roads to one, and neither holds a name that came out of a store.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tau.values.scan import LEAVES, PLAIN
 class Kind(Struct, frozen=True, kw_only=True):
     """How the values of some types are stored, under the number ``tag`` (1 to 127).
 
-    ``pack`` gives the body of a value: ``bytes`` stored as they are if ``raw``, else a value to be encoded. It may raise
-    ``tau.values.refusal.refuse(value, reason)``. ``unpack`` is its inverse; it must check what it is given, may raise
-    anything for a bad body, and must not import, open or run anything. ``atom`` marks immutable values that may be
-    shared. ``trail`` turns the steps of a path inside the body into steps inside the value.
+    ``pack`` gives the body of a value: ``bytes`` stored as they are if ``raw``, else a value to be encoded. It may
+    raise ``tau.values.refusal.refuse(value, reason)``. ``unpack`` is its inverse; it must check what it is given, may
+    raise anything for a bad body, and must not import, open or run anything. ``atom`` marks immutable values that may
+    be shared. ``trail`` turns the steps of a path inside the body into steps inside the value.
     """
 
     tag: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from msgspec.msgpack import Decoder
@@ -23,9 +23,9 @@ def decode(data: bytes) -> Any:
     """
     try:
         try:
-            return _decoders[0](data)
+            return _decode(data)
         except RecursionError:
-            return with_fresh_stack(_decoders[0], data)
+            return with_fresh_stack(_decode, data)
     except (CorruptCheckpointError, UnsupportedFormatError):
         raise
     except RecursionError as error:
@@ -75,18 +75,16 @@ def _set(items: Any) -> set[Any]:
 
 _STRUCTURES: dict[int, Callable[[Any], Any]] = {MAP: _map, SET: _set, FROZENSET: lambda items: frozenset(_set(items))}
 
+
 # One decoder for each depth, so that depth needs no state: decoders are shared by all threads.
-_decoders: list[Callable[[Any], Any]] = [Decoder(ext_hook=partial(_extension, 0)).decode]
-_tuple_decoders: list[Callable[[Any], Any]] = []
-
-
+@cache
 def _decoder(depth: int) -> Callable[[Any], Any]:
-    while len(_decoders) <= depth:
-        _decoders.append(Decoder(ext_hook=partial(_extension, len(_decoders))).decode)
-    return _decoders[depth]
+    return Decoder(ext_hook=partial(_extension, depth)).decode
 
 
+@cache
 def _tuple_decoder(depth: int) -> Callable[[Any], Any]:
-    while len(_tuple_decoders) <= depth:
-        _tuple_decoders.append(Decoder(tuple, ext_hook=partial(_extension, len(_tuple_decoders))).decode)
-    return _tuple_decoders[depth]
+    return Decoder(tuple, ext_hook=partial(_extension, depth)).decode
+
+
+_decode = _decoder(0)

@@ -6,6 +6,8 @@ import io
 import types
 from typing import Any
 
+from tau.values.classes import was_redefined
+
 _BUILTINS = (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 
 _REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
@@ -31,6 +33,8 @@ def why_unknown(value: Any) -> str:
     for bases, reason in _REASONS:
         if issubclass(cls, bases):
             return reason
+    if was_redefined(cls):
+        return "its class was registered and then defined again; make the value anew from the present class"
     register = "register the class with tau.register_type"
     if hasattr(cls, "__iter__") and hasattr(cls, "__next__"):
         return "an iterator cannot be stored; store its items, as in list(value)"
@@ -40,5 +44,6 @@ def why_unknown(value: Any) -> str:
         return f"its named tuple is not registered; {register}"
     for base in _BUILTINS:
         if issubclass(cls, base):
-            return f"a subclass of {base.__name__} would come back as a {base.__name__}; {register}, or store {base.__name__}(value)"
-    return f"instances of this class are not stored as they are; {register}, store the data it holds, or pass it as a resource"
+            name = base.__name__
+            return f"a subclass of {name} would come back as a {name}; {register}, or store {name}(value)"
+    return f"its class is not one that is stored; {register}, store the data it holds, or pass it as a resource"

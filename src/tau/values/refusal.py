@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 
 class Step(NamedTuple):
-    """One step of a path: an index or key (``[...]``), an attribute (``.name``), a key itself, or any element of a set."""
+    """One step of a path: an index or key (``[...]``), an attribute (``.name``), a key itself, an element of a set."""
 
     kind: Literal["item", "attr", "key", "element"]
     value: Any = None
@@ -38,8 +38,12 @@ class Refused(Exception):
 
     def under(self, step: Step) -> Refused:
         """Put one step in front: the refusal as the enclosing container sees it."""
-        self.steps.insert(0, step)
-        self.path = "".join(map(str, self.steps))
+        return self.retrace([step, *self.steps])
+
+    def retrace(self, steps: list[Step]) -> Refused:
+        """Replace the path."""
+        self.steps = steps
+        self.path = "".join(map(str, steps))
         return self
 
     def __str__(self) -> str:

@@ -12,13 +12,18 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from tau.values.refusal import refuse
+from tau.values.refusal import Refused
 
 MAX_DEPTH = 200
 """How many containers may lie inside one another."""
 
 MAX_ITEMS = 50_000_000
 """How many parts one value may have, a shared part counted wherever it appears."""
+
+TOO_MANY = (
+    f"more than {MAX_ITEMS:,} parts, a shared one counted wherever it appears; "
+    "keep large data in arrays or files, and shared parts under names of their own"
+)
 
 LEAVES: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 PLAIN: frozenset[type] = LEAVES | {list, dict}
@@ -32,7 +37,7 @@ class _Probe:
         self.x = ()
 
 
-# From CPython 3.13 on the __dict__ of an instance keeps its values inside the instance and lists no contents of its own.
+# From CPython 3.13 on the __dict__ of an instance keeps its values in the instance and lists no contents of its own.
 _HIDDEN_CONTENTS = not gc.get_referents(_Probe().__dict__)
 
 
@@ -83,7 +88,7 @@ def _contents(level: Sequence[Any], types: set[type]) -> list[Any]:
 def _refuse_too_many(values: Sequence[Any]) -> None:
     """Count every container once, whatever the number of its appearances: linear even for a billion laughs."""
     sizes: dict[int, int] = {}
-    todo: list[tuple[Sequence[Any], bool]] = [(values, False)]
+    todo: list[tuple[Any, bool]] = [(values, False)]
     while todo:
         container, counted = todo.pop()
         parts = container.values() if type(container) is dict else container
@@ -95,9 +100,4 @@ def _refuse_too_many(values: Sequence[Any]) -> None:
             todo.append((container, True))
             todo += [(part, False) for part in inner]
     if sizes[id(values)] > MAX_ITEMS:
-        raise refuse(
-            values[0] if len(values) == 1 else values,
-            f"it has {sizes[id(values)]:,} parts, counting shared ones wherever they appear; at most {MAX_ITEMS:,} are "
-            f"stored. Keep large data in arrays or files, and shared parts under names of their own",
-            MAX_ITEMS,
-        )
+        raise Refused("", "value", f"it has {TOO_MANY}", MAX_ITEMS)

@@ -16,7 +16,7 @@ from tau.values.deep import with_fresh_stack
 from tau.values.kinds import Kind, kind_of
 from tau.values.reasons import why_unknown
 from tau.values.refusal import Refused, Step, refuse
-from tau.values.scan import LEAVES, MAX_DEPTH, MAX_ITEMS, count_plain
+from tau.values.scan import LEAVES, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain
 from tau.values.tags import BIG_INT, FROZENSET, MAP, SET, TEXT, TUPLE
 
 MAX_BYTES = 900_000_000
@@ -33,28 +33,28 @@ def encode(value: Any) -> bytes:
     that a list with more at its end has the same bytes after the header. Raises `Refused` for what cannot be stored
     exactly, is nested deeper than `MAX_DEPTH`, has more than `MAX_ITEMS` parts or takes more than `MAX_BYTES`.
     """
+    try:
+        return _encode(value)
+    except RecursionError:
+        pass
+    try:
+        return with_fresh_stack(_encode, value)
+    except RecursionError as error:
+        raise refuse(value, "encoding it never ends; flatten the structure", MAX_DEPTH) from error
+
+
+def _encode(value: Any) -> bytes:
     cls = type(value)
     try:
         if cls in LEAVES or ((cls is dict or cls is list) and count_plain((value,), 0) >= 0):
             return _bounded(value, _msgpack(value))
+        return _Writer(strict=False).bytes_of(value, 0)
     except (OverflowError, ValueError):
-        pass  # an integer beyond 64 bits, or a lone surrogate, somewhere inside
+        # An integer beyond 64 bits or a lone surrogate, somewhere inside.
+        return _Writer(strict=True).bytes_of(value, 0)
     except MemoryError:
-        raise _too_large(value) from None
-    try:
-        return _exactly(value)
-    except RecursionError:
-        return with_fresh_stack(_exactly, value)
-
-
-def _exactly(value: Any) -> bytes:
-    try:
-        try:
-            return _Writer(strict=False).bytes_of(value, 0)
-        except (OverflowError, ValueError):
-            return _Writer(strict=True).bytes_of(value, 0)
-    except MemoryError:
-        raise _too_large(value) from None
+        reason = "its encoding does not fit into the memory of this machine; keep it in a file"
+        raise refuse(value, reason, MAX_BYTES) from None
 
 
 class _Writer:
@@ -85,7 +85,7 @@ class _Writer:
             if kind is None:
                 raise refuse(value, why_unknown(value))
             if kind.raw:
-                return Ext(kind.tag, kind.pack(value))
+                return Ext(kind.tag, _bounded(value, kind.pack(value)))
         key = id(value)
         if key in self.open:
             raise refuse(value, "it contains itself; store the relation by names or indices instead")
@@ -118,12 +118,14 @@ class _Writer:
             return Ext(kind.tag, self.bytes_of(body, depth))
         except Refused as refused:
             if kind.trail is not None:
-                refused.steps = kind.trail(value, refused.steps)
+                refused.retrace(kind.trail(value, refused.steps))
             raise
 
     def leaf(self, value: Any) -> Any:
         if type(value) is int and not -(2**63) <= value < 2**64:
             return Ext(BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+        if (type(value) is str or type(value) is bytes) and len(value) > MAX_BYTES:
+            raise _too_long(value, len(value))
         if type(value) is str:
             try:
                 value.encode()
@@ -131,14 +133,14 @@ class _Writer:
                 return Ext(TEXT, value.encode("utf-8", "surrogatepass"))
         return value
 
-    def list(self, value: list[Any], depth: int) -> list[Any]:
+    def of_list(self, value: list[Any], depth: int) -> list[Any]:
         return self.elements(value, depth, lambda i: Step("item", i))
 
-    def tuple(self, value: tuple[Any, ...], depth: int) -> Ext:
+    def of_tuple(self, value: tuple[Any, ...], depth: int) -> Ext:
         items = self.elements(value, depth, lambda i: Step("item", i))
         return Ext(TUPLE, _bounded(value, _msgpack(items)))
 
-    def dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any] | Ext:
+    def of_dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any] | Ext:
         keys = list(value)
         values = self.elements(list(value.values()), depth, lambda i: Step("item", keys[i]))
         if set(map(type, keys)) <= LEAVES and (not self.strict or self.writable(keys)):
@@ -149,7 +151,7 @@ class _Writer:
         flat[1::2] = values
         return Ext(MAP, _bounded(value, _msgpack(flat)))
 
-    def set(self, value: set[Any] | frozenset[Any], depth: int) -> Ext:
+    def of_set(self, value: set[Any] | frozenset[Any], depth: int) -> Ext:
         # The order of a set depends on the process; that of the encoded elements does not.
         items = self.elements(list(value), depth, lambda _: Step("element"))
         encoded = sorted(map(_msgpack, items))
@@ -193,26 +195,23 @@ class _Writer:
     def count(self, parts: int) -> None:
         self.parts += parts
         if self.parts > MAX_ITEMS:
-            reason = f"more than {MAX_ITEMS:,} parts, counting shared ones wherever they appear; keep large data in arrays or files"
-            raise Refused("", "value", reason, MAX_ITEMS)
+            raise Refused("", "value", f"it has {TOO_MANY}", MAX_ITEMS)
 
 
 _STRUCTURES: dict[type, Callable[[_Writer, Any, int], Any]] = {
-    list: _Writer.list,
-    dict: _Writer.dict,
-    tuple: _Writer.tuple,
-    set: _Writer.set,
-    frozenset: _Writer.set,
+    list: _Writer.of_list,
+    dict: _Writer.of_dict,
+    tuple: _Writer.of_tuple,
+    set: _Writer.of_set,
+    frozenset: _Writer.of_set,
 }
 
 
 def _bounded(value: Any, data: bytes) -> bytes:
     if len(data) > MAX_BYTES:
-        raise refuse(
-            value, f"it takes {len(data):,} bytes; at most {MAX_BYTES:,} are stored. Keep it in a file", MAX_BYTES
-        )
+        raise _too_long(value, len(data))
     return data
 
 
-def _too_large(value: Any) -> Refused:
-    return refuse(value, "its encoding does not fit into the memory of this machine; keep it in a file", MAX_BYTES)
+def _too_long(value: Any, size: int) -> Refused:
+    return refuse(value, f"it takes {size:,} bytes; at most {MAX_BYTES:,} are stored. Keep it in a file", MAX_BYTES)
