@@ -63,7 +63,7 @@ def register_type(
 ) -> Callable[[type[T]], type[T]]: ...
 
 
-def register_type(
+def register_type(  # noqa: PLR0913
     cls: type[T] | None = None,
     *,
     name: str | None = None,
@@ -75,8 +75,8 @@ def register_type(
     """Let instances of exactly this class be stored; returns the class, so it also serves as a decorator.
 
     Dataclasses, enums and named tuples need nothing more: their fields (members) are stored, and read back without
-    running ``__init__`` or ``__post_init__``. For any other class, ``encode`` turns an instance into storable values and
-    ``decode`` turns those into an equal instance.
+    running ``__init__`` or ``__post_init__``. For any other class, ``encode`` turns an instance into storable values
+    and ``decode`` turns those into an equal instance.
 
     ``name`` is what is stored, by default ``cls.__qualname__``: keep it when the class is renamed or moved. Raise
     ``version`` when the fields change, and give ``upgrade(old_version, fields)``, which returns the fields of the
@@ -164,8 +164,8 @@ def _unpack(body: Any) -> Any:
     entry = _entries.get(name)
     if entry is None:
         raise UnsupportedFormatError(
-            f"a stored value is of the class {name!r}, which is not registered here; import the module that registers it, "
-            f"or register the class that took its place: register_type(..., name={name!r})",
+            f"a stored value is of the class {name!r}, which is not registered here; import the module that "
+            f"registers it, or register the class that took its place: register_type(..., name={name!r})",
             found=name,
             supported=sorted(_entries),
         )

@@ -35,15 +35,17 @@ def why_unknown(value: Any) -> str:
             return reason
     if was_redefined(cls):
         return "its class was registered and then defined again; make the value anew from the present class"
-    register = "register the class with tau.register_type"
     if hasattr(cls, "__iter__") and hasattr(cls, "__next__"):
         return "an iterator cannot be stored; store its items, as in list(value)"
+    return f"{_what(cls)}; register the class with tau.register_type, store the data it holds, or pass it as a resource"
+
+
+def _what(cls: type) -> str:
     if hasattr(cls, "__members__"):
-        return f"its enum is not registered; {register}"
+        return "its enum is not registered"
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        return f"its named tuple is not registered; {register}"
+        return "its named tuple is not registered"
     for base in _BUILTINS:
         if issubclass(cls, base):
-            name = base.__name__
-            return f"a subclass of {name} would come back as a {name}; {register}, or store {name}(value)"
-    return f"its class is not one that is stored; {register}, store the data it holds, or pass it as a resource"
+            return f"a subclass of {base.__name__} would come back as a {base.__name__}"
+    return "its class is not one that is stored as it is"

@@ -81,8 +81,8 @@ def _flag(cls: type[Flag]) -> Shape:
     return Shape(pack, unpack, atom=True)
 
 
-def _named_tuple(cls: type[tuple[Any, ...]]) -> Shape:
-    names: tuple[str, ...] = cls._fields  # type: ignore[attr-defined]
+def _named_tuple(cls: Any) -> Shape:
+    names: tuple[str, ...] = cls._fields
 
     def pack(value: tuple[Any, ...]) -> dict[str, Any]:
         if len(value) != len(names) or getattr(value, "__dict__", None):
@@ -90,7 +90,8 @@ def _named_tuple(cls: type[tuple[Any, ...]]) -> Shape:
         return dict(zip(names, value, strict=True))
 
     def unpack(fields: Any) -> tuple[Any, ...]:
-        return tuple.__new__(cls, _exact(cls, fields, names))
+        value: tuple[Any, ...] = tuple.__new__(cls, _exact(cls, fields, names))
+        return value
 
     return Shape(pack, unpack, fields=True)
 
@@ -122,7 +123,7 @@ def _dataclass(cls: type) -> Shape:
     def unpack(stored: Any) -> Any:
         present = tuple(name for name in names if name not in optional or name in stored)
         values = _exact(cls, stored, present)
-        instance = object.__new__(cls)
+        instance: Any = object.__new__(cls)
         for name, value in zip(present, values, strict=True):
             object.__setattr__(instance, name, value)
         return instance
