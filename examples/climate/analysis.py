@@ -247,12 +247,14 @@ def association(prepared: Mapping[str, Any], plan: Resampling) -> dict[str, Any]
         "internal variability are all in it.",
     )  # fmt: skip
     changes = _correlation(doublings, kelvin)
-    bare = _correlation(np.log2(np.array([value for _, value in prepared["bare_annual"]])), kelvin)
+    plain = dict(prepared["bare_annual"])
+    bare = _correlation(np.log2(np.array([plain[row[0]] for row in aligned])), kelvin)
     correlation = estimate(
         "association-changes", "Correlation of year-to-year changes", period, "1",
         "Pearson correlation of first differences of temperature and log2 CO2", value=changes, n=len(aligned) - 1,
-        note=f"Free of the common trend. With bare means of the weekly values it is {bare:.2f}: the hole in the spring of "
-        "1964 then lowers that year's mean. Warm (El Nino) years release carbon, so the direction of cause is open.",
+        note=f"Free of the common trend. With bare means of the weekly values it is {bare:.2f}: the hole in the "
+        "spring of 1964 then lowers that year's mean. Warm (El Nino) years release carbon: the "
+        "direction of cause is open.",
     )  # fmt: skip
     intercept = float(kelvin.mean() - found["value"] * doublings.mean())
     return {"rows": [slope, correlation], "intercept": intercept}

@@ -43,7 +43,8 @@ SOURCES: dict[str, dict[str, str]] = {
         "unit": "ppm (mole fraction in dry air)",
         "citation": (
             "Keeling, C.D. and T.P. Whorf, 2004: Atmospheric CO2 concentrations derived from flask air samples at "
-            "sites in the SIO network. CDIAC, Oak Ridge National Laboratory. Copy distributed with the statsmodels package."
+            "sites in the SIO network. CDIAC, Oak Ridge National Laboratory. Copy distributed with the "
+            "statsmodels package."
         ),
         "licence": "Public domain",
         "attribution": "C.D. Keeling and T.P. Whorf, Scripps Institution of Oceanography, through CDIAC",
