@@ -47,6 +47,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stride", type=int, default=1, help="every n-th point")
     parser.add_argument("--offset", type=int, default=0, help="begin the stride here")
     parser.add_argument("--twice", action="store_true", help="strike again at every point of each recovery")
+    parser.add_argument("--second-stride", type=int, default=1, help="every n-th point of a recovery")
     parser.add_argument("--interval", type=int, default=DEFAULTS["interval"])
     parser.add_argument("--nodes", type=int, default=DEFAULTS["nodes"])
     parser.add_argument("--delete", action="store_true", help="preserve=False")
@@ -103,6 +104,7 @@ def lines_of(subject: Subject) -> Callable[[str], bool]:
 def strike(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
     """One fault of a process at its points."""
     sweep = Sweep(subject, fault_of(given, subject), injection.rule_of(given.fault), base)
+    sweep.second_stride = given.second_stride
     points = sweep.points()
     if given.fault == "torn":
         points = tearable(points)

@@ -46,6 +46,9 @@ def outcome(work: Any, place: Place) -> dict[str, Any]:
 class Sweep:
     """A subject, a fault and a directory to work in."""
 
+    second_stride = 1
+    """The distance between the points of a recovery that are struck."""
+
     def __init__(self, subject: Subject, fault: Any, rule: Rule, base: Path) -> None:
         self.subject = subject
         self.fault = fault
@@ -147,7 +150,7 @@ class Sweep:
             shutil.rmtree(copy.directory)
             if only or not leg.end.killed:
                 return
-            second += 1
+            second += self.second_stride
 
     def strike_only(self, point: int, second: int) -> Iterator[Finding]:
         """One point, and one point of its recovery."""

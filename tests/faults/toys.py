@@ -169,7 +169,7 @@ class GoodSQLite(Toy):
             try:
                 list(connection.execute("pragma journal_mode=wal"))
                 connection.execute("pragma synchronous=full")
-                connection.execute("create table if not exists state (id integer primary key, body text, sum text)")
+                connection.execute("create table if not exists state (id integer primary key, body blob, sum text)")
             except BaseException:
                 connection.close()
                 raise
@@ -177,8 +177,8 @@ class GoodSQLite(Toy):
         return self.connection
 
     def save(self, place: Place, state: dict[str, Any]) -> None:
-        body = json.dumps(state)
-        row = (body, hashlib.sha256(body.encode()).hexdigest())
+        body = json.dumps(state).encode()
+        row = (body, hashlib.sha256(body).hexdigest())
         try:
             self.connect(place).execute("insert or replace into state values (1, ?, ?)", row)
         except apsw.Error as error:
@@ -192,7 +192,7 @@ class GoodSQLite(Toy):
         if not rows:
             raise CheckpointNotFoundError("nothing saved")
         body, checksum = rows[0]
-        if hashlib.sha256(str(body).encode(errors="replace")).hexdigest() != checksum:
+        if not isinstance(body, bytes) or hashlib.sha256(body).hexdigest() != checksum:
             raise CorruptCheckpointError("the checksum does not match")
         return json.loads(body)
 

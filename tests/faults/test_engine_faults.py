@@ -1,0 +1,45 @@
+"""A sample of the proofs of test_engine_proofs.py that needs no C compiler and takes a minute."""
+
+from __future__ import annotations
+
+import pytest
+
+stores = pytest.mark.parametrize("store", ["sqlite", "file"])
+
+
+@stores
+@pytest.mark.parametrize("options", [(), ("--interval", 3, "--delete")], ids=["every node", "interval 3, deleted"])
+def test_a_kill_at_an_executed_line_loses_nothing(clean, store, options):
+    clean(store, "line-kill", "--stride", 23, *options)
+
+
+@stores
+def test_a_second_kill_during_recovery_loses_nothing(clean, store):
+    clean(store, "line-kill", "--nodes", 2, "--stride", 997, "--offset", 331, "--twice", "--second-stride", 29)
+
+
+@stores
+def test_ctrl_c_at_an_executed_line_leaks_nothing_and_is_not_swallowed(clean, store):
+    clean(store, "line-interrupt", "--stride", 23)
+
+
+@stores
+def test_cancellation_at_every_await_leaks_nothing_and_is_not_swallowed(clean, store):
+    clean(store, "await-cancel")
+
+
+@stores
+@pytest.mark.parametrize(("kind", "stride"), [("flip", 1999), ("cut", 401), ("zero", 7)])
+def test_damage_is_found_or_harmless(clean, store, kind, stride):
+    clean(store, kind, "--nodes", 3, "--stride", stride)
+
+
+@stores
+@pytest.mark.parametrize("options", [(), ("--delete",)], ids=["kept", "deleted"])
+def test_of_eight_that_resume_one_runs(clean, store, options):
+    clean(store, "race", "--count", 8, "--rounds", 3, *options)
+
+
+@stores
+def test_an_owner_that_was_frozen_and_superseded_cannot_write(clean, store):
+    clean(store, "zombie", "--rounds", 1)
