@@ -7,12 +7,18 @@ already encoded and checksummed by the caller. All that a store must get right i
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
+
+if TYPE_CHECKING:
+    from tau.state import State
+    from tau.stores.committer import Committer
 
 FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", "deleted"})
 """The statuses under which nobody owns a run."""
@@ -133,8 +139,19 @@ class Store(ABC):
     location: str = ""
     """Where this store is, as a URL without a password."""
 
+    _committer: Committer | None = None
+
+    @property
+    def committer(self) -> Committer:
+        """What commits for all runs of this process; made at first use."""
+        if self._committer is None or self._committer.pid != os.getpid():
+            from tau.stores.committer import Committer
+
+            self._committer = Committer(self)
+        return self._committer
+
     @abstractmethod
-    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+    def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
         """Apply each batch or say why not, in order: the new position, a `PositionConflict`, or a ``StoreError``.
 
         Two batches of one run in one call are applied one after the other. A batch whose summary has an owner starts
@@ -142,7 +159,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
+    def read(self, run_id: str, after: int = 0) -> Sequence[tuple[int, bytes]]:
         """The (position, record) pairs with a position above ``after``, ascending; empty for an unknown run."""
 
     @abstractmethod
@@ -154,7 +171,7 @@ class Store(ABC):
         """The named blobs of this run; those it does not hold are left out."""
 
     @abstractmethod
-    def select(self, query: Query) -> list[Summary]:
+    def select(self, query: Query) -> Sequence[Summary]:
         """The runs that match, the most recently updated first; never those with status ``deleted``."""
 
     @abstractmethod
@@ -180,6 +197,35 @@ class Store(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of files and connections. Closing twice is fine."""
+
+    # What users call, made of the above.
+
+    def save(self, state: State) -> None:
+        """Save a state under its run id; inside a node of that very run, save what an interval held back.
+
+        Raises `RunOwnedError` where somebody owns the run, `UnserializableError` for a value that cannot be stored.
+        """
+        from tau.stores.verbs import save
+
+        save(self, state)
+
+    def load(self, run_id: str) -> State:
+        """The newest state of a run. Raises `CheckpointNotFoundError`, or `CorruptCheckpointError`."""
+        from tau.stores.verbs import load_state
+
+        return load_state(self, run_id)
+
+    def list(self) -> Sequence[str]:
+        """The ids of the runs that `load` knows, the most recently updated first."""
+        return [summary.run_id for summary in self.select(Query()) if summary.base > 0]
+
+    def runs(
+        self, *, graph: str | None = None, status: str | None = None, tag: str | None = None, limit: int | None = None
+    ) -> Sequence[Summary]:
+        """Runs at a glance, the most recently updated first; a running one that lost its owner has status ``dead``."""
+        from tau.stores.verbs import runs
+
+        return runs(self, Query(graph=graph, status=status, tag=tag, limit=limit))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.location!r})"

@@ -1,0 +1,118 @@
+"""tau: state graphs for work too long, too expensive or too important to start again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tau.config import CheckpointConfig, GraphConfig, Retry
+from tau.context import Context, current
+from tau.errors import (
+    AgentError,
+    ArtifactError,
+    ChainError,
+    CheckpointNotFoundError,
+    ConditionalError,
+    ConfigError,
+    CorruptCheckpointError,
+    ExecutionError,
+    GraphChangedError,
+    GraphError,
+    HubError,
+    LeaseLostError,
+    LimitExceededError,
+    NodeTimeoutError,
+    ParallelError,
+    RunCancelledError,
+    RunExistsError,
+    RunFinishedError,
+    RunInterruptedError,
+    RunOwnedError,
+    RunWaitingError,
+    StoreError,
+    StoreFullError,
+    StoreUnavailableError,
+    TaskError,
+    TauError,
+    UnknownObserverError,
+    UnknownStoreError,
+    UnserializableError,
+    UnsupportedFormatError,
+)
+from tau.events import Event
+from tau.observers import register_observer
+from tau.predicates import always, and_, key_equals, key_exists, not_, or_
+from tau.run import StateGraph
+from tau.state import State
+from tau.stopping import Stop, stop_on
+from tau.stores import open_store, register_store
+from tau.values import register_type
+
+if TYPE_CHECKING:
+    from tau import observers, testing
+
+__all__ = [
+    "AgentError",
+    "ArtifactError",
+    "ChainError",
+    "CheckpointConfig",
+    "CheckpointNotFoundError",
+    "ConditionalError",
+    "ConfigError",
+    "Context",
+    "CorruptCheckpointError",
+    "Event",
+    "ExecutionError",
+    "GraphChangedError",
+    "GraphConfig",
+    "GraphError",
+    "HubError",
+    "LeaseLostError",
+    "LimitExceededError",
+    "NodeTimeoutError",
+    "ParallelError",
+    "Retry",
+    "RunCancelledError",
+    "RunExistsError",
+    "RunFinishedError",
+    "RunInterruptedError",
+    "RunOwnedError",
+    "RunWaitingError",
+    "State",
+    "StateGraph",
+    "Stop",
+    "StoreError",
+    "StoreFullError",
+    "StoreUnavailableError",
+    "TaskError",
+    "TauError",
+    "UnknownObserverError",
+    "UnknownStoreError",
+    "UnserializableError",
+    "UnsupportedFormatError",
+    "always",
+    "and_",
+    "current",
+    "key_equals",
+    "key_exists",
+    "not_",
+    "observers",
+    "open_store",
+    "or_",
+    "register_observer",
+    "register_store",
+    "register_type",
+    "stop_on",
+    "testing",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("observers", "testing"):
+        import importlib
+
+        return importlib.import_module(f"tau.{name}")
+    raise AttributeError(f"module 'tau' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

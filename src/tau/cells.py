@@ -1,0 +1,237 @@
+"""Cells: how a value rests in a run, between being set by one node and read by another.
+
+A cell is an exact immutable scalar (shared as it is), or the encoding of a value, or the names of the blobs that hold
+that encoding, not fetched yet. Reading decodes, so every visit works on a copy of its own; a value is encoded when it
+was set or may have been changed in place, and never otherwise. A longer encoding whose beginning is unchanged, as an
+appended list has, is stored as the added part only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
+from tau.values import Refused, decode, encode, is_atom
+
+INLINE: Final = 512
+"""Encodings of up to this many bytes lie inside the record itself."""
+
+MAX_PARTS: Final = 512
+"""A value of more parts has its small ones merged."""
+
+MERGED: Final = 1 << 20
+"""Parts of this many bytes are not merged again."""
+
+
+class _NO_ATOM:
+    """Stands for "not a shared scalar"; a class, so that copies of a cell keep it."""
+
+
+
+class Part(Struct, frozen=True, array_like=True):
+    """A blob: the digest that names it and the number of bytes it holds."""
+
+    digest: bytes
+    size: int
+
+
+class Inline(Struct, frozen=True, array_like=True, tag=0):
+    """The encoding itself."""
+
+    data: bytes
+
+
+class Blobs(Struct, frozen=True, array_like=True, tag=1):
+    """The encoding is ``head`` and then the joined parts without their first ``skip`` bytes."""
+
+    head: bytes
+    skip: int
+    parts: tuple[Part, ...]
+
+
+class Grown(Struct, frozen=True, array_like=True, tag=2):
+    """The encoding is ``head``, the key's previous encoding without its first ``skip`` bytes, and ``tail``."""
+
+    head: bytes
+    skip: int
+    tail: Part
+
+
+Whole = Inline | Blobs
+Stored = Inline | Blobs | Grown
+Fetch = Callable[[Iterable[Part]], Mapping[bytes, bytes]]
+
+
+def digest(data: bytes | memoryview) -> bytes:
+    """The name of a blob: the first 20 bytes of the SHA-256 of what it holds."""
+    return hashlib.sha256(data).digest()[:20]
+
+
+class Cell:
+    """One stored value.
+
+    ``whole`` says where its encoding lies, ``change`` how the record that sets it puts it, ``blobs`` what must be
+    written for that; both are let go once written.
+    """
+
+    __slots__ = ("_atom", "_data", "_fetch", "blobs", "change", "whole")
+
+    def __init__(
+        self,
+        whole: Whole,
+        *,
+        data: bytes | None = None,
+        atom: Any = _NO_ATOM,
+        fetch: Fetch | None = None,
+        change: Stored | None = None,
+        blobs: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self.whole = whole
+        self.change = change
+        self.blobs = blobs
+        self._data = data
+        self._atom = atom
+        self._fetch = fetch
+
+    @property
+    def size(self) -> int:
+        """The length of the encoding in bytes."""
+        whole = self.whole
+        if type(whole) is Inline:
+            return len(whole.data)
+        assert type(whole) is Blobs
+        return len(whole.head) + sum(part.size for part in whole.parts) - whole.skip
+
+    def data(self) -> bytes:
+        """The encoding, fetched where it was not yet."""
+        if self._data is None:
+            if self._atom is not _NO_ATOM:
+                return encode(self._atom)
+            self._data = self._read()
+        return self._data
+
+    def open(self) -> tuple[Any, bool]:
+        """The value, and whether it can be shared; one that cannot is a fresh copy."""
+        if self._atom is not _NO_ATOM:
+            return self._atom, True
+        value = decode(self.data())
+        if is_atom(value):
+            self._atom = value
+            self._data = None
+            return value, True
+        return value, False
+
+    def holds(self, value: Any) -> bool:
+        """Whether that very object is known to be the value."""
+        return value is self._atom
+
+    def written(self) -> None:
+        """The record that sets this cell is in the store."""
+        self.change = None
+        self.blobs = ()
+
+    def _read(self) -> bytes:
+        whole = self.whole
+        if type(whole) is Inline:
+            return whole.data
+        assert type(whole) is Blobs
+        assert self._fetch is not None
+        found = self._fetch(whole.parts)
+        for part in whole.parts:
+            if part.digest not in found:
+                raise CorruptCheckpointError(f"blob {part.digest.hex()} is missing", what=part.digest.hex())
+        joined = b"".join([found[part.digest] for part in whole.parts])
+        return whole.head + joined[whole.skip :] if whole.skip or whole.head else joined
+
+
+def header_size(data: bytes) -> int:
+    """How many bytes of a MessagePack list, map, text or binary are its header; all of them for other kinds."""
+    first = data[0]
+    if 0x80 <= first <= 0xBF:
+        return 1
+    return {
+        0xC4: 2, 0xC5: 3, 0xC6: 5, 0xD9: 2, 0xDA: 3, 0xDB: 5, 0xDC: 3, 0xDD: 5, 0xDE: 3, 0xDF: 5,
+    }.get(first, len(data))  # fmt: skip
+
+
+def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell | None:
+    """The cell of a value that was set or may have changed; ``None`` when it is what ``previous`` holds.
+
+    Raises `UnserializableError`, or `LimitExceededError` for a value that is too deep or too large.
+    """
+    if previous is not None and previous.holds(value):
+        return None
+    try:
+        data = encode(value)
+    except Refused as refused:
+        raise _refusal(key, node, refused) from None
+    if previous is not None and previous.size == len(data) and previous.data() == data:
+        return None
+    atom = value if is_atom(value) else _NO_ATOM
+    kept = data if atom is _NO_ATOM else None
+    if len(data) <= INLINE:
+        inline = Inline(data)
+        return Cell(inline, data=kept, atom=atom, change=inline)
+    whole, change, blobs = _place(data, previous)
+    return Cell(whole, data=kept, atom=atom, change=change, blobs=blobs)
+
+
+def apply(stored: Stored, previous: Cell | None, fetch: Fetch) -> Cell:
+    """The cell that a record describes, given the key's previous one."""
+    if type(stored) is not Grown:
+        return Cell(stored, fetch=fetch)
+    if previous is None or type(previous.whole) is not Blobs:
+        raise CorruptCheckpointError("a value is said to have grown from one that is not there")
+    return Cell(_grown(previous.whole, stored), fetch=fetch)
+
+
+def _place(data: bytes, previous: Cell | None) -> tuple[Blobs, Stored, tuple[tuple[bytes, bytes], ...]]:
+    """Where an encoding too long for the record goes: its own blob, or only what was added to the previous one."""
+    if previous is not None and type(previous.whole) is Blobs and previous.size < len(data):
+        old = previous.data()
+        skip, head = header_size(old), header_size(data)
+        kept = len(old) - skip
+        if kept > 0 and data.startswith(memoryview(old)[skip:], head):
+            tail = data[head + kept :]
+            part = Part(digest(tail), len(tail))
+            grown = Grown(data[:head], skip, part)
+            whole = _grown(previous.whole, grown)
+            if len(whole.parts) <= MAX_PARTS:
+                return whole, grown, ((part.digest, tail),)
+            return _merge(whole, data)
+    part = Part(digest(data), len(data))
+    alone = Blobs(b"", 0, (part,))
+    return alone, alone, ((part.digest, data),)
+
+
+def _grown(old: Blobs, grown: Grown) -> Blobs:
+    if old.head:
+        if len(old.head) != grown.skip:
+            raise CorruptCheckpointError("a value is said to have grown from one with another header")
+        return Blobs(grown.head, old.skip, (*old.parts, grown.tail))
+    return Blobs(grown.head, grown.skip, (*old.parts, grown.tail))
+
+
+def _merge(whole: Blobs, data: bytes) -> tuple[Blobs, Stored, tuple[tuple[bytes, bytes], ...]]:
+    """Write the run of small parts at the end as one, so that their number stays bounded at a bounded extra cost."""
+    keep = next((i for i in range(len(whole.parts), 0, -1) if whole.parts[i - 1].size >= MERGED), 0)
+    if keep > MAX_PARTS // 2:
+        keep = 0
+    start = len(whole.head) - whole.skip + sum(part.size for part in whole.parts[:keep]) if keep else 0
+    blob = data[start:]
+    part = Part(digest(blob), len(blob))
+    merged = Blobs(whole.head, whole.skip, (*whole.parts[:keep], part)) if keep else Blobs(b"", 0, (part,))
+    return merged, merged, ((part.digest, blob),)
+
+
+def _refusal(key: str, node: str | None, refused: Refused) -> Exception:
+    path = f"state[{key!r}]{refused.path}"
+    where = "the input" if node is None else f"node {node!r}"
+    text = f"{where} set {path}, a {refused.type_name}, which cannot be stored: {refused.reason}"
+    if refused.limit is not None:
+        return LimitExceededError(text, limit=refused.limit)
+    return UnserializableError(text, key=key, node=node, path=path, type_name=refused.type_name)

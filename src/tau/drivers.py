@@ -1,0 +1,365 @@
+"""The drivers: they do what the engine asks for, in the caller's thread (`drive`) or in an event loop (`adrive`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from tau import renewer as renewal
+from tau.cells import Cell
+from tau.context import Context, Surroundings, surroundings
+from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine import Engine
+from tau.errors import NodeTimeoutError
+from tau.events import Event, Observer
+from tau.graph import Node
+from tau.host import Host
+from tau.journal import Journal
+from tau.observers import notify
+from tau.state import State
+from tau.stopping import Stop
+from tau.stores.contract import Batch
+
+T = TypeVar("T")
+Result = int | Exception
+
+
+class Driver:
+    """What both drivers share: everything that neither waits nor runs a node."""
+
+    def __init__(
+        self,
+        job: Job,
+        host: Host,
+        *,
+        journal: Journal | None = None,
+        observer: Observer | None = None,
+        resources: Mapping[str, Any] | None = None,
+        stop: Stop | None = None,
+        max_runtime: float | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        self.job = job
+        self.host = host
+        self.journal = journal
+        self.observer = observer
+        self.stop = stop
+        self.wait = wait
+        self.engine = Engine(job).run()
+        self._ends = None if max_runtime is None else host.monotonic() + max_runtime
+        self.around = Surroundings(
+            job.run_id,
+            resources=resources,
+            should_stop=self.stopping,
+            deadline=None if max_runtime is None else host.now() + max_runtime,
+            store=journal.store if journal is not None else None,
+            flush=journal.flush if journal is not None else None,
+        )
+
+    def stopping(self) -> str:
+        """Why the run should stop, or nothing."""
+        if self.stop is not None and self.stop.is_set():
+            return self.stop.reason
+        if self._ends is not None and self.host.monotonic() >= self._ends:
+            return "max_runtime"
+        return ""
+
+    def emit(self, effect: Emit) -> None:
+        assert self.observer is not None
+        time = datetime.fromtimestamp(self.host.now(), UTC)
+        notify(self.observer, Event(effect.type, self.job.graph.name, time, effect.data))
+
+    def prepare(self, effect: Append) -> Batch | None:
+        assert self.journal is not None
+        return self.journal.prepare(effect)
+
+    def settle(self, batch: Batch, result: Result) -> bool:
+        journal = self.journal
+        assert journal is not None
+        was_claimed = journal.claimed
+        journal.settle(batch, result)
+        if journal.claimed != was_claimed:
+            (renewal.renewer.watch if journal.claimed else renewal.renewer.forget)(journal)
+        return True
+
+    def load(self, effect: Load) -> Found:
+        assert self.journal is not None
+        return self.journal.load(effect.take, self.wait, self.stop.event if self.stop is not None else None)
+
+    def drop(self, effect: Drop) -> None:
+        """Delete the run's records; what the state still needs of them is fetched before."""
+        assert self.journal is not None
+        for value in effect.values.values():
+            if isinstance(value, Cell):
+                value.data()
+        self.journal.store.delete(self.job.run_id, keep_summary=True)
+
+    def release(self) -> None:
+        if self.journal is not None:
+            renewal.renewer.forget(self.journal)
+            self.journal.release()
+
+    def call(self, effect: RunNode) -> Any:
+        """Call the node's function; an async one gives its coroutine."""
+        node = effect.node
+        if node.context_name is not None:
+            return node.function(effect.state, **{node.context_name: Context(self.around, effect)})
+        if node.wants_context:
+            return node.function(effect.state, Context(self.around, effect))
+        return node.function(effect.state)
+
+    def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
+        return Outcome(result, error, began, max(0.0, self.host.now() - began), self.stopping())
+
+
+class SyncDriver(Driver):
+    """Does each effect at once, in the caller's thread."""
+
+    _loop: _Loop | None = None
+
+    def drive(self) -> State:
+        """Run to the end."""
+        handlers: dict[type, Callable[[Any], Any]] = {
+            RunNode: self.run_node,
+            Append: self.append,
+            Emit: self.emit,
+            Load: self.load,
+            Pause: self.pause,
+            Drop: self.drop,
+            Release: lambda _: self.release(),
+        }
+        token = surroundings.set(self.around)
+        engine, reply = self.engine, None
+        send = engine.send
+        try:
+            effect: Effect = send(None)
+            while True:
+                try:
+                    reply = handlers[type(effect)](effect)
+                except BaseException as error:
+                    effect = engine.throw(error)
+                else:
+                    effect = send(reply)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            surroundings.reset(token)
+            if self._loop is not None:
+                self._loop.close()
+
+    def append(self, effect: Append) -> bool:
+        batch = self.prepare(effect)
+        if batch is None:
+            return False
+        return self.settle(batch, self.journal.store.committer.commit(batch))  # type: ignore[union-attr]
+
+    def pause(self, effect: Pause) -> str:
+        wake = self.stop.event if self.stop is not None else None
+        self.host.sleep(effect.retry.wait(effect.attempt, self.host.random()), wake)
+        return self.stopping()
+
+    def run_node(self, effect: RunNode) -> Outcome:
+        began = self.host.now()
+        node = effect.node
+        self.around.effect = effect
+        try:
+            reason = self.stopping()
+            if reason:
+                raise StopNow(reason)
+            if node.is_async:
+                result = self._run_async(effect)
+            elif node.timeout is not None:
+                result = _call_in_thread(node, lambda: self.call(effect))
+            else:
+                result = self.call(effect)
+        except BaseException as error:
+            return self.outcome(began, error=error)
+        return self.outcome(began, result)
+
+    def _run_async(self, effect: RunNode) -> Any:
+        if self._loop is None:
+            self._loop = _Loop()
+        return self._loop.run(_with_timeout(effect.node, self.call(effect)))
+
+
+class AsyncDriver(Driver):
+    """Awaits what takes time; commits and loads happen in threads of tau's own, sync nodes in the loop's pool."""
+
+    _cancelled: BaseException | None = None
+
+    async def drive(self) -> State:
+        """Run to the end."""
+        token = surroundings.set(self.around)
+        engine = self.engine
+        try:
+            effect: Effect = engine.send(None)
+            while True:
+                try:
+                    reply = await self._handle(effect)
+                except BaseException as error:
+                    effect = engine.throw(error)
+                else:
+                    effect = engine.send(reply)
+        except StopIteration as end:
+            if self._cancelled is not None:
+                raise self._cancelled from None
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            surroundings.reset(token)
+
+    async def _handle(self, effect: Effect) -> Any:
+        kind = type(effect)
+        if kind is RunNode:
+            return await self.run_node(effect)  # type: ignore[arg-type]
+        if kind is Append:
+            return await self.append(effect)  # type: ignore[arg-type]
+        if kind is Emit:
+            return self.emit(effect)  # type: ignore[arg-type]
+        if kind is Pause:
+            return await self.pause(effect)  # type: ignore[arg-type]
+        if kind is Load:
+            return await _in_thread(lambda: self.load(effect))  # type: ignore[arg-type]
+        if kind is Drop:
+            return await self._uninterrupted(_in_thread(lambda: self.drop(effect)))  # type: ignore[arg-type]
+        return await self._uninterrupted(_in_thread(self.release))
+
+    async def append(self, effect: Append) -> bool:
+        batch = self.prepare(effect)
+        if batch is None:
+            return False
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        self.journal.store.committer.submit(batch, _answering(loop, answer))  # type: ignore[union-attr]
+        return self.settle(batch, await self._uninterrupted(answer))
+
+    async def pause(self, effect: Pause) -> str:
+        left = effect.retry.wait(effect.attempt, self.host.random())
+        while left > 0 and not self.stopping():
+            await asyncio.sleep(min(left, 0.25))
+            left -= 0.25
+        return self.stopping()
+
+    async def run_node(self, effect: RunNode) -> Outcome:
+        began = self.host.now()
+        node = effect.node
+        self.around.effect = effect
+        try:
+            if self._cancelled is not None:
+                error, self._cancelled = self._cancelled, None
+                raise error
+            reason = self.stopping()
+            if reason:
+                raise StopNow(reason)
+            if node.is_async:
+                coroutine = self.call(effect)
+                result = await (coroutine if node.timeout is None else _with_timeout(node, coroutine))
+            elif node.timeout is None:
+                result = await asyncio.to_thread(self.call, effect)
+            else:
+                result = await asyncio.to_thread(_call_in_thread, node, lambda: self.call(effect))
+        except BaseException as error:
+            return self.outcome(began, error=error)
+        return self.outcome(began, result)
+
+    async def _uninterrupted(self, awaitable: Any) -> Any:
+        """Await to the end; a cancellation meanwhile is kept for the next node, or the end of the run."""
+        future = asyncio.ensure_future(awaitable)
+        while not future.done():
+            try:
+                await asyncio.shield(future)
+            except asyncio.CancelledError as error:
+                if future.cancelled():
+                    raise
+                self._cancelled = error
+            except Exception:
+                break
+        return future.result()
+
+
+class _Loop:
+    """An event loop for the async nodes of one sync run, in a thread of its own where this one has a loop running."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._pool: ThreadPoolExecutor | None = None
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tau-loop")
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        context = contextvars.copy_context()
+        if self._pool is None:
+            return self._runner.run(coroutine, context=context)
+        return self._pool.submit(lambda: self._runner.run(coroutine, context=context)).result()
+
+    def close(self) -> None:
+        if self._pool is None:
+            self._runner.close()
+        else:
+            self._pool.submit(self._runner.close).result()
+            self._pool.shutdown()
+
+
+async def _with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        async with asyncio.timeout(node.timeout) as scope:
+            return await coroutine
+    except TimeoutError:
+        if scope.expired():
+            raise _timed_out(node) from None
+        raise
+
+
+def _call_in_thread(node: Node, call: Callable[[], Any]) -> Any:
+    """Call in a thread that is left to itself after the timeout; what it returns then goes nowhere."""
+    done = threading.Event()
+    box: list[Any] = [None, None]
+
+    def work() -> None:
+        try:
+            box[0] = call()
+        except BaseException as error:
+            box[1] = error
+        done.set()
+
+    threading.Thread(
+        target=contextvars.copy_context().run, args=(work,), name=f"tau-node-{node.name}", daemon=True
+    ).start()
+    if not done.wait(node.timeout):
+        raise _timed_out(node)
+    if box[1] is not None:
+        raise box[1]
+    return box[0]
+
+
+def _timed_out(node: Node) -> NodeTimeoutError:
+    seconds = node.timeout or 0.0
+    return NodeTimeoutError(
+        f"node {node.name!r} did not finish within its timeout of {seconds:g} s", node=node.name, seconds=seconds
+    )
+
+
+def _answering(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result]) -> Callable[[Result], None]:
+    def set_result(result: Result) -> None:
+        if not answer.done():
+            answer.set_result(result)
+
+    return lambda result: loop.call_soon_threadsafe(set_result, result)  # type: ignore[return-value]
+
+
+@functools.cache
+def _io_pool(_pid: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(4, thread_name_prefix="tau-io")
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_io_pool(os.getpid()), call)

@@ -1,0 +1,487 @@
+"""The engine: a generator that decides what happens in a run and does nothing itself.
+
+It yields effects and is sent their results; it calls no store, clock, thread or observer, a driver does that. The first
+effect of a run with a store admits or loads it, the last releases it, and each one between is a point at which the
+process may die without harm.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tau.cells import Cell, digest
+from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.errors import (
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    ExecutionError,
+    GraphChangedError,
+    LeaseLostError,
+    LimitExceededError,
+    NodeTimeoutError,
+    RunCancelledError,
+    RunExistsError,
+    RunFinishedError,
+    RunInterruptedError,
+    RunWaitingError,
+    UnserializableError,
+)
+from tau.fingerprint import Comparison, GraphFingerprint, compare
+from tau.graph import Edge, Node
+from tau.records import (
+    Admitted,
+    CheckpointRecord,
+    Claimed,
+    Failed,
+    Failure,
+    Finished,
+    Interrupted,
+    Manifest,
+    Progress,
+    Record,
+    advance,
+)
+from tau.state import State, collect, raw, redacted, view
+
+Steps = Generator[Effect, Any, Any]
+
+_NEVER_RETRIED = (UnserializableError, LimitExceededError, CorruptCheckpointError)
+
+
+class Engine:
+    """One attempt at one run: `run` is the generator."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.graph = job.graph
+        self.values: dict[str, Any] = {}
+        self.progress = Progress(graph=job.graph.name, created=job.now, next=job.graph.entry_point)
+        self.changed: dict[str, Cell] = {}
+        self.removed: list[str] = []
+        self.ended = False
+
+    def run(self) -> Generator[Effect, Any, State]:
+        """Carry the run to its end; returns the final state."""
+        try:
+            if (yield from self._open()):
+                yield from self._loop()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            if not self.ended:
+                yield from self._emit(_terminal(error), error=str(error), error_type=type(error).__name__)
+            yield Release()
+            raise
+        if self.job.stored and not self.job.preserve and not self.progress.keep:
+            yield Drop(self.values)
+        yield Release()
+        return self._view()
+
+    # Opening: a new run is admitted, an existing one is loaded, judged and claimed.
+
+    def _open(self) -> Generator[Effect, Any, bool]:
+        """Whether there is anything to run: not in a run that is finished."""
+        job = self.job
+        if not job.stored:
+            self.values = dict(job.values)
+            yield from self._started()
+            return True
+        take = job.resuming or job.if_exists == "resume"
+        if not job.resuming and (yield from self._admit(0)):
+            return True
+        while True:
+            found: Found = yield Load(job.run_id, take)
+            if found.status == "deleted":
+                if job.resuming:
+                    raise CheckpointNotFoundError(
+                        f"failed to load checkpoint: checkpoint not found: {job.run_id}", run_id=job.run_id
+                    )
+                if (yield from self._admit(found.position)):
+                    return True
+                continue
+            progress = self._judge(found)
+            if found.status == "finished":
+                self.progress, self.values = progress, found.values
+                self.ended = True
+                yield from self._emit("checkpoint.load", node=progress.node, status="finished")
+                return False
+            if (yield from self._claim(found, progress)):
+                return True
+
+    def _admit(self, expected: int) -> Generator[Effect, Any, bool]:
+        """Append the admission and the first claim; ``False`` when the run exists or somebody was faster."""
+        job, progress = self.job, self.progress
+        self.values = dict(job.values)
+        progress.fingerprint = self.graph.fingerprint()
+        progress.input_digest = input_digest(job.values)
+        progress.tags = job.tags
+        progress.keep = job.preserve
+        manifest = Manifest(progress, {key: cell.whole for key, cell in job.values.items()})
+        admitted = Admitted(manifest=manifest, provenance=job.provenance)
+        try:
+            yield Append((admitted, Claimed()), progress, self.values, flush=True, expected=expected)
+        except LeaseLostError:
+            return False
+        yield from self._started()
+        return True
+
+    def _judge(self, found: Found) -> Progress:
+        """Refuse what cannot go on."""
+        job, run_id, progress = self.job, self.job.run_id, found.progress
+        if not job.resuming:
+            self._check_same_input(found)
+        if found.status == "cancelled":
+            raise RunCancelledError(f"run {run_id!r} was cancelled; start a new run", run_id=run_id)
+        if progress is None:
+            when = datetime.fromtimestamp(found.updated, UTC)
+            raise RunFinishedError(
+                f"failed to load checkpoint: run {run_id!r} finished at {when:%Y-%m-%d %H:%M:%S} UTC and its checkpoints "
+                "were deleted (preserve=False); keep results with preserve=True",
+                run_id=run_id,
+                finished_at=when,
+            )
+        if found.status == "waiting":
+            raise RunWaitingError(f"run {run_id!r} waits for an answer; give it, then resume", run_id=run_id)
+        return progress
+
+    def _check_same_input(self, found: Found) -> None:
+        job, run_id = self.job, self.job.run_id
+        if job.if_exists != "resume":
+            raise RunExistsError(
+                f"run {run_id!r} exists already, its status is {found.status}; resume it, pass if_exists='resume', "
+                "or choose another run id",
+                run_id=run_id,
+                status=found.status,
+            )
+        if found.progress is not None and found.progress.input_digest != input_digest(job.values):
+            raise RunExistsError(
+                f"run {run_id!r} was admitted with another input, and inputs never change; resume it without one, "
+                "or choose another run id",
+                run_id=run_id,
+                status=found.status,
+            )
+
+    def _claim(self, found: Found, progress: Progress) -> Generator[Effect, Any, bool]:
+        """Take the run over; ``False`` when somebody was faster."""
+        job, current = self.job, self.graph.fingerprint()
+        comparison = self._compare(progress, current)
+        progress.crashes = progress.crashes + 1 if found.status == "running" else 0
+        if progress.crashes > job.max_crashes:
+            raise LimitExceededError(
+                f"run {job.run_id!r} was killed {progress.crashes} times in a row at node {progress.next!r}, the limit is "
+                f"{job.max_crashes}; find out what kills it, then resume with a larger CheckpointConfig(max_crashes=...)",
+                limit=job.max_crashes,
+                run_id=job.run_id,
+            )
+        claim = Claimed(
+            fingerprint=current if progress.fingerprint != current else None,
+            on_change=job.on_change,
+            changes=(*comparison.blocking, *comparison.notes),
+            rewind=found.rewind,
+        )
+        progress.fingerprint, progress.graph, progress.status = current, self.graph.name, "running"
+        try:
+            yield Append((claim,), progress, found.values, flush=True, expected=found.position)
+        except LeaseLostError:
+            return False
+        self.progress, self.values = progress, found.values
+        yield from self._resumed(found, comparison)
+        return True
+
+    def _compare(self, progress: Progress, current: GraphFingerprint) -> Comparison:
+        comparison = changes_since(progress, current)
+        lost = progress.next is not None and progress.next not in self.graph.nodes
+        if comparison.blocking and (self.job.on_change == "error" or lost):
+            raise GraphChangedError(
+                f"run {self.job.run_id!r} cannot be resumed with the graph as it is now: "
+                + "; ".join(comparison.blocking),
+                run_id=self.job.run_id,
+                changes=tuple(comparison.blocking),
+            )
+        return comparison
+
+    def _resumed(self, found: Found, comparison: Comparison) -> Steps:
+        progress = self.progress
+        damage = {"damaged": found.damaged} if found.damaged else {}
+        yield from self._emit("checkpoint.load", node=progress.node, **damage)
+        if progress.next is None and progress.node not in self.graph.exit_points:
+            yield from self._decide()
+        yield from self._emit("checkpoint.resume", checkpoint_node=progress.node, resume_node=progress.next)
+        changes = [*comparison.blocking, *comparison.notes]
+        if changes:
+            yield from self._emit("graph.changed", changes=changes, on_change=self.job.on_change)
+        yield from self._started(resumed=True, start_node=progress.next)
+
+    def _decide(self) -> Steps:
+        """Choose the next node of a run that has none: no edge held before, or its state was saved by hand."""
+        progress = self.progress
+        if progress.node is None:
+            progress.next = self.graph.entry_point
+            return
+        try:
+            chosen = _choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node)
+        except _Stuck as error:
+            yield from self._fail(progress.node, error)
+        else:
+            progress.next = chosen.target
+
+    def _started(self, **extra: Any) -> Steps:
+        graph = self.graph
+        yield from self._emit("graph.start", entry_point=graph.entry_point, exit_points=len(graph.exit_points), **extra)
+
+    # The loop: one visit after another until an exit point.
+
+    def _loop(self) -> Steps:
+        graph, progress, job = self.graph, self.progress, self.job
+        while progress.next is not None:
+            name = progress.next
+            if progress.iteration >= job.max_iterations:
+                error = LimitExceededError(
+                    f"max iterations ({job.max_iterations}) exceeded", limit=job.max_iterations, run_id=job.run_id
+                )
+                yield from self._fail(name, error, verdict=True)
+            visit = progress.visits.get(name, 0) + 1
+            if visit > 1 and job.observed:
+                counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
+                yield from self._emit("cycle.detected", node=name, **counts)
+            yield from self._visit(graph.nodes[name], visit)
+        if not self.ended:
+            self.ended = True
+            total = progress.iteration
+            yield from self._emit("graph.complete", exit_point=progress.node, iterations=total, path_length=total)
+
+    def _visit(self, node: Node, visit: int) -> Steps:
+        """Run a node until it succeeds or may not be tried again, then commit what it did."""
+        attempt = first = self.progress.crashes + 1
+        while True:
+            given = self._view()
+            outcome: Outcome = yield from self._attempt(node, given, visit, attempt)
+            error = outcome.error if outcome.error is not None else self._take(node, given, outcome.result)
+            if error is None:
+                break
+            if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
+                yield from self._interrupt(node.name, error)
+            if not _may_retry(node, error, attempt - first + 1):
+                yield from self._fail(node.name, error, attempt=attempt)
+            assert node.retry is not None
+            stop = outcome.stop or (yield Pause(node.retry, attempt - first + 1))
+            if stop:
+                yield from self._interrupt(node.name, StopNow(stop))
+            attempt += 1
+        yield from self._finish(node.name, visit, attempt, outcome)
+
+    def _attempt(self, node: Node, given: State, visit: int, attempt: int) -> Generator[Effect, Any, Outcome]:
+        if not self.job.observed:
+            outcome: Outcome = yield RunNode(node, given, visit, attempt)
+            return outcome
+        where = {"node": node.name, "iteration": self.progress.iteration + 1, "visit": visit, "attempt": attempt}
+        snapshots = self.job.snapshots
+        yield from self._emit("node.start", **where, **({"input_snapshot": redacted(given)} if snapshots else {}))
+        outcome = yield RunNode(node, given, visit, attempt)
+        error, more = outcome.error, {}
+        if error is not None:
+            more["error_type"] = type(error).__name__
+        elif snapshots and isinstance(outcome.result, Mapping):
+            more["output_snapshot"] = redacted(outcome.result)
+        yield from self._emit(
+            "node.complete", **where, error=error is not None, duration_seconds=outcome.seconds, **more
+        )
+        return outcome
+
+    def _take(self, node: Node, given: State, result: Any) -> Exception | None:
+        """Turn what the node returned into changes; the error where that cannot be done."""
+        if not (result is None or type(result) is dict or isinstance(result, Mapping)):
+            kind = type(result).__name__
+            return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes, a State, or None")
+        try:
+            if self.job.stored:
+                self.changed, self.removed = collect(self.values, given, result, node.name)
+                if self.changed or self.removed:
+                    values = {**self.values, **self.changed}
+                    for key in self.removed:
+                        del values[key]
+                    self.values = values
+            elif isinstance(result, State):
+                self.values = raw(result)
+            elif result:
+                self.values = {**self.values, **result}
+        except Exception as error:
+            return error
+        return None
+
+    def _finish(self, name: str, visit: int, attempt: int, outcome: Outcome) -> Steps:
+        """Choose the edge, commit, tell; then stop if asked to."""
+        progress, job = self.progress, self.job
+        tried: list[Edge] = []
+        chosen: Edge | None = None
+        stuck: _Stuck | None = None
+        progress.updated = outcome.began + outcome.seconds
+        before, progress.node = progress.node, name
+        if name not in self.graph.exit_points:
+            try:
+                chosen = _choose(self.graph.edges.get(name, ()), self._view(), tried, name)
+            except _Stuck as error:
+                stuck = error
+        progress.node = before
+        advance(progress, name, visit, chosen.target if chosen is not None else None)
+        stop = outcome.stop if chosen is not None else ""
+        if job.stored:
+            yield from self._save(name, visit, attempt, outcome, stuck)
+        if job.observed:
+            yield from self._emit_edges(name, chosen, tried)
+        if stuck is not None:
+            yield from self._fail(name, stuck, recorded=True, verdict=True)
+        if stop:
+            raise self._stopped(progress.next or name, stop)
+
+    def _save(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: _Stuck | None) -> Steps:
+        progress = self.progress
+        checkpoint = CheckpointRecord(
+            node=name,
+            visit=visit,
+            iteration=progress.iteration,
+            attempt=attempt,
+            next=progress.next,
+            changed={key: cell.change for key, cell in self.changed.items() if cell.change is not None},
+            removed=tuple(self.removed),
+            seconds=outcome.seconds,
+        )
+        ending: tuple[Record, ...] = ()
+        if stuck is not None:
+            progress.status, ending = "failed", (Failed(node=name, failure=describe(stuck)),)
+        elif progress.next is None:
+            progress.status, ending = "finished", (Finished(node=name),)
+        elif outcome.stop:
+            progress.status, ending = "interrupted", (Interrupted(node=progress.next, reason=outcome.stop),)
+        saved = yield Append((checkpoint, *ending), progress, self.values, flush=bool(ending))
+        if saved and self.job.observed:
+            keys = {"changed": sorted(self.changed), "removed": sorted(self.removed)}
+            yield from self._emit("checkpoint.save", node=name, **keys)
+
+    def _emit_edges(self, name: str, chosen: Edge | None, tried: list[Edge]) -> Steps:
+        for edge in tried:
+            where = {"from": name, "to": edge.target, "edge_index": edge.index}
+            yield from self._emit("edge.evaluate", **where, has_predicate=edge.predicate is not None)
+        if chosen is not None:
+            where = {"from": name, "to": chosen.target, "edge_index": chosen.index}
+            yield from self._emit("edge.transition", **where, predicate_name=chosen.name or "", predicate_result=True)
+
+    # Ending otherwise: what is finished is committed with the reason, then the error is raised.
+
+    def _fail(
+        self, name: str, error: Exception, *, attempt: int = 1, recorded: bool = False, verdict: bool = False
+    ) -> Steps:
+        text = str(error) if verdict or isinstance(error, _Stuck) else f"node execution failed: {error}"
+        progress = self.progress
+        if self.job.stored and not recorded:
+            progress.status = "failed"
+            record = Failed(node=name, failure=describe(error), attempt=attempt)
+            yield Append((record,), progress, self.values, flush=True)
+        self.ended = True
+        yield from self._emit("graph.failed", node=name, error=text, error_type=type(error).__name__)
+        raise ExecutionError(
+            f"execution failed at node {name}: {text}",
+            node=name,
+            state=self._view(),
+            path=tuple(progress.path) if progress.path[-1:] == [name] and recorded else (*progress.path, name),
+            run_id=self.job.run_id,
+        ) from (error.__cause__ if isinstance(error, _Stuck) and error.__cause__ else error)
+
+    def _interrupt(self, name: str, error: BaseException) -> Steps:
+        """The visit in flight was broken off; what is finished is saved before the interrupt goes on."""
+        reason = str(error) or type(error).__name__
+        if self.job.stored:
+            self.progress.status = "interrupted"
+            yield Append((Interrupted(node=name, reason=reason),), self.progress, self.values, flush=True)
+        if isinstance(error, StopNow | RunInterruptedError):
+            raise self._stopped(name, reason) from error
+        raise error
+
+    def _stopped(self, name: str, reason: str) -> RunInterruptedError:
+        how = f"resume({self.job.run_id!r}) goes on" if self.job.stored else "it has no store, so it starts again"
+        return RunInterruptedError(
+            f"run {self.job.run_id!r} was stopped before node {name!r} ({reason}); {how}",
+            run_id=self.job.run_id,
+            node=name,
+            state=self._view(),
+            reason=reason,
+        )
+
+    def _view(self) -> State:
+        progress = self.progress
+        return view(self.values, self.job.run_id, progress.node, progress.updated or progress.created)
+
+    def _emit(self, type_: str, **data: Any) -> Steps:
+        if self.job.observed:
+            data["run_id"] = self.job.run_id
+            yield Emit(type_, data)
+
+
+class _Stuck(Exception):
+    """No edge leads on; its text is the whole verdict."""
+
+
+def input_digest(values: Mapping[str, Cell]) -> bytes:
+    """What tells one input from another."""
+    return digest(b"".join(digest(key.encode()) + digest(values[key].data()) for key in sorted(values)))
+
+
+def changes_since(progress: Progress, current: GraphFingerprint) -> Comparison:
+    """How the graph differs from the one that made the run; in nothing for a state that was saved by hand."""
+    stored = progress.fingerprint
+    if stored is None:
+        return Comparison(notes=[], blocking=[])
+    return compare(
+        current=current,
+        graph_name=progress.graph,
+        admitted=stored,
+        finished={name: stored.nodes[name] for name in progress.visits if name in stored.nodes},
+        edges_taken=progress.taken,
+        pending=progress.next,
+        has_items=progress.items > 0,
+    )
+
+
+def describe(error: BaseException) -> Failure:
+    """An error as a record keeps it."""
+    frames = traceback.extract_tb(error.__traceback__)[-20:]
+    return Failure(
+        type=type(error).__name__,
+        text=str(error)[:4000],
+        frames=tuple((frame.filename, frame.lineno or 0, frame.name) for frame in frames),
+    )
+
+
+def _choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) -> Edge:
+    """The first edge that holds; those looked at are added to ``tried``."""
+    for edge in edges:
+        tried.append(edge)
+        try:
+            if edge.predicate is None or edge.predicate(state):
+                return edge
+        except Exception as error:
+            label = f" ({edge.name})" if edge.name else ""
+            raise _Stuck(f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {error}") from error
+    if tried:
+        raise _Stuck(f"no valid transition from node {name}")
+    raise _Stuck(f"node {name} has no outgoing edges and is not an exit point")
+
+
+def _may_retry(node: Node, error: Exception, tries: int) -> bool:
+    retry = node.retry
+    if retry is None or tries >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, _NEVER_RETRIED):
+        return False
+    return node.idempotent or node.is_async or not isinstance(error, NodeTimeoutError)
+
+
+def _terminal(error: BaseException) -> str:
+    if isinstance(error, RunCancelledError):
+        return "graph.cancelled"
+    if isinstance(error, RunWaitingError):
+        return "graph.waiting"
+    if isinstance(error, Exception) and not isinstance(error, RunInterruptedError):
+        return "graph.failed"
+    return "graph.interrupted"

@@ -1,0 +1,92 @@
+"""What the engine's surroundings give it: time, sleep, randomness, identity. Tests and simulations bring their own."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from functools import cache
+from pathlib import Path
+
+from tau.stores.contract import Owner
+
+_JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+
+
+class Host:
+    """The machine and process that runs this code."""
+
+    def now(self) -> float:
+        """Unix seconds; shown to people, never used to judge anybody."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that nobody steps; stands still while the machine sleeps."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        """Wait for so long, or until ``wake`` is set."""
+        (wake or threading.Event()).wait(seconds)
+
+    def random(self) -> float:
+        """A number in [0, 1) for jitter."""
+        return random.random()
+
+    def token(self) -> bytes:
+        """Eight bytes that nobody else has."""
+        return os.urandom(8)
+
+    def owner(self, lease: float) -> Owner:
+        """This process as the owner of a run, with a fresh nonce."""
+        return Owner(
+            nonce=os.urandom(12).hex(),
+            host=socket.gethostname(),
+            boot=boot_id(),
+            pid=os.getpid(),
+            started=_start_time(os.getpid()) or 0,
+            lease=lease,
+            since=self.now(),
+            job=next((os.environ[name] for name in _JOB_VARIABLES if os.environ.get(name)), ""),
+        )
+
+    def is_dead(self, owner: Owner) -> bool:
+        """Whether that owner is certainly gone: a process of this very boot that runs no more."""
+        if owner.boot != boot_id() or owner.host != socket.gethostname():
+            return False
+        started = _start_time(owner.pid)
+        return started is None or (owner.started != 0 and started != owner.started)
+
+
+@cache
+def boot_id() -> str:
+    """One boot of one machine, and the pid namespace within it; empty where the system does not tell."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return ""
+    return f"{boot}:{namespace}"
+
+
+def _start_time(pid: int) -> int | None:
+    """When a process started, in ticks since boot; ``None`` when it is gone or a zombie, 0 where it cannot be told."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return None if Path("/proc/self/stat").exists() else _alive(pid)
+    except OSError:
+        return _alive(pid)
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _alive(pid: int) -> int | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        return 0
+    return 0

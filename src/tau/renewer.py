@@ -1,0 +1,72 @@
+"""Signs of life: one thread per process renews the leases of the runs it owns."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+
+from tau.journal import Journal
+
+_log = logging.getLogger("tau")
+
+
+class Renewer:
+    """Renews each journal's lease every quarter of its time, as long as the journal is watched.
+
+    The thread starts with the first run and ends when there is none; it is never one that nodes use.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[Journal, float] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, journal: Journal) -> None:
+        """Renew this journal's lease from now on."""
+        with self._changed:
+            self._due[journal] = time.monotonic() + journal.owner.lease / 4
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="tau-lease", daemon=True)
+                self._thread.start()
+            elif len(self._due) == 1:
+                self._changed.notify()
+
+    def forget(self, journal: Journal) -> None:
+        """Renew it no more."""
+        with self._changed:
+            self._due.pop(journal, None)
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                if not self._due and not self._changed.wait(5.0) and not self._due:
+                    self._thread = None
+                    return
+                now = time.monotonic()
+                ready = [journal for journal, due in self._due.items() if due <= now]
+                for journal in ready:
+                    self._due[journal] = now + journal.owner.lease / 4
+                if not ready and self._due:
+                    self._changed.wait(min(self._due.values()) - now)
+            for journal in ready:
+                self._renew(journal)
+
+    def _renew(self, journal: Journal) -> None:
+        try:
+            if not journal.store.renew(journal.run_id, journal.owner.nonce, journal.owner.lease):
+                self.forget(journal)
+        except Exception as error:
+            _log.warning("the lease of run %r could not be renewed: %s", journal.run_id, error)
+
+
+renewer = Renewer()
+
+
+def _after_fork() -> None:
+    global renewer  # noqa: PLW0603
+    renewer = Renewer()
+
+
+os.register_at_fork(after_in_child=_after_fork)

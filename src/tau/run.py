@@ -1,0 +1,329 @@
+"""`StateGraph`: a graph that can be run, resumed and asked about its runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tau.config import CheckpointConfig, GraphConfig
+from tau.drivers import AsyncDriver, SyncDriver
+from tau.effects import Job
+from tau.engine import changes_since
+from tau.errors import CheckpointNotFoundError, ConfigError, RunFinishedError
+from tau.events import Event, Observer
+from tau.graph import Graph
+from tau.host import Host
+from tau.journal import Journal, Loader, cancel_run, load
+from tau.observers import resolve_observer
+from tau.provenance import provenance
+from tau.records import CheckpointRecord, Fold
+from tau.state import State, cells_of, check_run_id, view
+from tau.stopping import Stop
+from tau.stores.resolve import resolve_store
+from tau.stores.contract import Store
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """One finished visit in a run's history: ``seq`` is its position in the log, ``next`` the node that followed
+    (``None`` after an exit point), ``state`` the state as of then."""
+
+    seq: int
+    node: str
+    visit: int
+    next: str | None
+    state: State
+    timestamp: datetime
+
+
+class ResumePlan(Struct, frozen=True, kw_only=True):
+    """What ``resume`` would do: skip the ``finished`` nodes, go on at ``pending``, or refuse because of ``blocking``.
+
+    ``notes`` are differences of the graph that do not stand in the way.
+    """
+
+    run_id: str
+    status: str
+    finished: tuple[str, ...]
+    pending: str | None
+    blocking: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def can_resume(self) -> bool:
+        return not self.blocking and self.status != "cancelled"
+
+
+class StateGraph(Graph):
+    """A state graph with its observer and store.
+
+    Made from a `GraphConfig`, or from a name: then a store means that every finished node is saved and kept, and nothing
+    is observed unless an observer is given. ``store`` is a URL, a registered name, or a store; given beside a config it
+    replaces the config's only (`ConfigError` where that has interval 0). Thread-safe once it has run.
+    """
+
+    def __init__(
+        self,
+        config: GraphConfig | str,
+        *,
+        observer: Any = None,
+        store: Any = None,
+    ) -> None:
+        if isinstance(config, str):
+            checkpoint = CheckpointConfig() if store is None else CheckpointConfig(interval=1, preserve=True)
+            config = GraphConfig(config, observer="noop", checkpoint=checkpoint)
+        elif store is not None and config.checkpoint.interval == 0:
+            raise ConfigError(
+                "checkpoint.interval is 0, so nothing would be saved in the store that was given; "
+                "set CheckpointConfig(interval=1), or give no store"
+            )
+        super().__init__(config.name)
+        self.config = config
+        self.host = Host()
+        self._observer = resolve_observer(config.observer if observer is None else observer)
+        self._store: Store | None = None
+        if config.checkpoint.interval > 0:
+            self._store = resolve_store(config.checkpoint.store if store is None else store)
+
+    @property
+    def store(self) -> Store:
+        """The store of this graph's runs. Raises `ConfigError` where checkpointing is off."""
+        if self._store is None:
+            raise ConfigError(
+                "checkpointing not enabled for this graph; give it a store: StateGraph(name, store='sqlite:///runs.db'), "
+                "or CheckpointConfig(interval=1)"
+            )
+        return self._store
+
+    def execute(
+        self,
+        state: State | Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        if_exists: str = "error",
+        wait: float = 0.0,
+        resources: Mapping[str, Any] | None = None,
+        observer: Any = None,
+        stop: Stop | None = None,
+        max_runtime: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> State:
+        """Run the graph on ``state`` and return the final state.
+
+        ``run_id`` overrides the state's. A run id in use raises `RunExistsError`, or with ``if_exists="resume"`` resumes
+        that run, provided its input was the same. ``wait`` and ``max_runtime`` are seconds. A node's failure raises
+        `ExecutionError`, a stop `RunInterruptedError`; everything finished is saved by then.
+        """
+        job = self._admission(state, run_id, if_exists, tags)
+        return self._drive(SyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+
+    def resume(
+        self,
+        run_id: str,
+        *,
+        on_change: str = "error",
+        wait: float = 0.0,
+        resources: Mapping[str, Any] | None = None,
+        observer: Any = None,
+        stop: Stop | None = None,
+        max_runtime: float | None = None,
+    ) -> State:
+        """Go on with a run that failed, was stopped or was killed; return the final state, also of a finished run.
+
+        ``wait`` is how many seconds to wait for an owner to let go before `RunOwnedError`. With a changed graph
+        ``on_change`` decides: "error" refuses what it must not guess about, "continue" keeps all that is stored,
+        "redo" also drops the items of the node in flight.
+        """
+        job = self._resumption(run_id, on_change)
+        return self._drive(SyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+
+    async def aexecute(
+        self,
+        state: State | Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        if_exists: str = "error",
+        wait: float = 0.0,
+        resources: Mapping[str, Any] | None = None,
+        observer: Any = None,
+        stop: Stop | None = None,
+        max_runtime: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> State:
+        """`execute` in an event loop; sync nodes run in the loop's thread pool."""
+        job = self._admission(state, run_id, if_exists, tags)
+        return await self._drive(AsyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+
+    async def aresume(
+        self,
+        run_id: str,
+        *,
+        on_change: str = "error",
+        wait: float = 0.0,
+        resources: Mapping[str, Any] | None = None,
+        observer: Any = None,
+        stop: Stop | None = None,
+        max_runtime: float | None = None,
+    ) -> State:
+        """`resume` in an event loop."""
+        job = self._resumption(run_id, on_change)
+        return await self._drive(AsyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+
+    async def astream(
+        self, state: State | Mapping[str, Any] | None = None, *, observer: Any = None, **options: Any
+    ) -> AsyncIterator[Event | State]:
+        """`aexecute`, yielding each event as it happens and the final state as the last item.
+
+        Closing the iterator early stops the run; `aresume` goes on with it.
+        """
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def put(event: Event | None) -> None:
+            loop.call_soon_threadsafe(queue.put_nowait, event)
+
+        observers = [put] if observer is None else [put, observer]
+        task = asyncio.ensure_future(self.aexecute(state, observer=observers, **options))
+        task.add_done_callback(lambda _: put(None))
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+            yield task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    def plan(self, run_id: str) -> ResumePlan:
+        """What `resume` would do now. Raises `CheckpointNotFoundError`; never changes anything."""
+        self.freeze()
+        found, _ = load(self.store, check_run_id(run_id))
+        progress = found.progress
+        if found.status == "deleted":
+            raise _not_found(run_id)
+        if progress is None:
+            return ResumePlan(run_id=run_id, status=found.status, finished=(), pending=None)
+        comparison = changes_since(progress, self.fingerprint())
+        return ResumePlan(
+            run_id=run_id,
+            status=found.status,
+            finished=tuple(progress.path),
+            pending=progress.next,
+            blocking=tuple(comparison.blocking),
+            notes=tuple(comparison.notes),
+        )
+
+    def history(self, run_id: str) -> list[Checkpoint]:
+        """The finished visits of a run, oldest first; values are read when looked at.
+
+        Raises `CheckpointNotFoundError`, or `CorruptCheckpointError` at a damaged record.
+        """
+        store = self.store
+        summary = store.summary(check_run_id(run_id))
+        if summary is None or summary.status == "deleted":
+            raise _not_found(run_id)
+        if summary.base == 0:
+            raise RunFinishedError(
+                f"run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
+                run_id=run_id,
+                finished_at=summary.updated_at,
+            )
+        fold = Fold(run_id, Loader(store, run_id))
+        checkpoints = []
+        for position, data in store.read(run_id):
+            record = fold.add(position, data)
+            if isinstance(record, CheckpointRecord):
+                state = view(dict(fold.values), run_id, record.node, record.time)
+                checkpoints.append(
+                    Checkpoint(
+                        seq=position,
+                        node=record.node,
+                        visit=record.visit,
+                        next=record.next,
+                        state=state,
+                        timestamp=datetime.fromtimestamp(record.time, UTC),
+                    )
+                )
+        return checkpoints
+
+    def cancel(self, run_id: str) -> None:
+        """End a run for good, whoever owns it; that one's next commit is refused. Nothing happens to a finished run.
+
+        Raises `CheckpointNotFoundError`.
+        """
+        if not cancel_run(self.store, check_run_id(run_id), self.host):
+            raise _not_found(run_id)
+
+    def _admission(self, state: Any, run_id: str | None, if_exists: str, tags: Iterable[str]) -> Job:
+        if if_exists not in ("error", "resume"):
+            raise ConfigError(f"if_exists is 'error' or 'resume', not {if_exists!r}")
+        if not (state is None or isinstance(state, Mapping)):
+            raise ConfigError(f"the input is a State or a mapping, not {type(state).__name__}")
+        self.freeze()
+        given = state if isinstance(state, State) else State(state)
+        identity = check_run_id(run_id) if run_id is not None else given.run_id
+        job = self._job(identity)
+        values = cells_of(given) if job.stored else given
+        names = (tags,) if isinstance(tags, str) else tuple(tags)
+        facts = provenance() if job.stored else {}
+        return replace(job, values=values, if_exists=if_exists, tags=names, provenance=facts)
+
+    def _resumption(self, run_id: str, on_change: str) -> Job:
+        if on_change not in ("error", "continue", "redo"):
+            raise ConfigError(f"on_change is 'error', 'continue' or 'redo', not {on_change!r}")
+        _ = self.store
+        self.freeze()
+        return replace(self._job(check_run_id(run_id)), resuming=True, on_change=on_change)
+
+    def _job(self, run_id: str) -> Job:
+        checkpoint = self.config.checkpoint
+        stored = self._store is not None
+        return Job(
+            graph=self,
+            run_id=run_id,
+            now=self.host.now(),
+            stored=stored,
+            preserve=checkpoint.preserve,
+            max_iterations=self.config.max_iterations,
+            max_crashes=checkpoint.max_crashes,
+            snapshots=self.config.snapshots,
+        )
+
+    def _drive(
+        self,
+        driver: Any,
+        job: Job,
+        observer: Any,
+        resources: Mapping[str, Any] | None,
+        stop: Stop | None,
+        max_runtime: float | None,
+        wait: float,
+    ) -> Any:
+        observers: Sequence[Observer | None] = (self._observer, resolve_observer(observer))
+        told = [one for one in observers if one is not None]
+        job.observed = bool(told)
+        journal = None
+        if self._store is not None:
+            checkpoint = self.config.checkpoint
+            owner = self.host.owner(checkpoint.lease)
+            journal = Journal(self._store, job.run_id, self.host, owner, checkpoint.interval)
+        return driver(
+            job,
+            self.host,
+            journal=journal,
+            observer=resolve_observer(told),
+            resources=resources,
+            stop=stop,
+            max_runtime=max_runtime,
+            wait=wait,
+        )
+
+
+def _not_found(run_id: str) -> CheckpointNotFoundError:
+    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)

@@ -1,0 +1,280 @@
+"""`State`: what the nodes of a run work on."""
+
+from __future__ import annotations
+
+import copy
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tau.cells import Cell, make
+from tau.errors import ConfigError, UnserializableError
+
+if TYPE_CHECKING:
+    from tau.stores.contract import Store
+
+
+class Visit:
+    """The values that one visit of a node has opened, and the damage it met in doing so.
+
+    Damage is kept because a node may catch the error and go on with something made up.
+    """
+
+    __slots__ = ("damage", "opened")
+
+    def __init__(self) -> None:
+        self.opened: dict[Cell, tuple[str, Any]] = {}
+        self.damage: Exception | None = None
+
+    def open(self, key: str, cell: Cell) -> Any:
+        opened = self.opened.get(cell)
+        if opened is not None:
+            return opened[1]
+        try:
+            value, shared = cell.open()
+        except Exception as error:
+            self.damage = error
+            raise
+        if not shared:
+            self.opened[cell] = (key, value)
+        return value
+
+
+class State(Mapping[str, Any]):
+    """An immutable mapping of names to values, with the identity of its run.
+
+    ``run_id`` names the run, ``checkpoint_node`` the last finished node (``None`` before the first), ``timestamp`` the
+    UTC time of that. A new state has a new ``run_id`` unless one is given. Methods that change something return a new
+    state and leave this one as it is.
+
+    With checkpointing on, the values that a node reads are its own copies, the same object for the whole visit.
+    """
+
+    __slots__ = ("_data", "_image", "_node", "_run_id", "_time", "_visit")
+
+    _data: dict[str, Any]
+    _run_id: str
+    _node: str | None
+    _time: float
+    _visit: Visit
+    _image: Any
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> None:
+        values = dict(data) if data is not None else {}
+        for key in values:
+            check_key(key, None)
+        self._data = values
+        self._run_id = str(uuid.uuid4()) if run_id is None else check_run_id(run_id)
+        self._node = None
+        self._time = datetime.now(UTC).timestamp()
+        self._visit = Visit()
+        self._image = None
+
+    @property
+    def run_id(self) -> str:
+        return self._run_id
+
+    @property
+    def checkpoint_node(self) -> str | None:
+        return self._node
+
+    @property
+    def timestamp(self) -> datetime:
+        return datetime.fromtimestamp(self._time, UTC)
+
+    def __getitem__(self, key: str) -> Any:
+        try:
+            value = self._data[key]
+        except KeyError:
+            raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}") from None
+        return self._visit.open(key, value) if type(value) is Cell else value
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value under ``key``, or ``default`` where there is none."""
+        value = self._data.get(key, default)
+        return self._visit.open(key, value) if type(value) is Cell else value
+
+    def require(self, *keys: str) -> tuple[Any, ...] | Any:
+        """The values under these keys (one alone for a single key); `KeyError` naming all that are missing."""
+        missing = [key for key in keys if key not in self._data]
+        if missing:
+            raise KeyError(f"the state lacks {_names(missing)}; it holds {_names(self._data)}")
+        return self[keys[0]] if len(keys) == 1 else tuple(self[key] for key in keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._data
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, State):
+            return self._run_id == other._run_id and dict(self) == dict(other)
+        return dict(self) == other if isinstance(other, Mapping) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def set(self, key: str, value: Any) -> State:
+        """This state with ``key`` set to ``value``."""
+        return self._with({**self._data, check_key(key, None): value})
+
+    def merge(self, other: Mapping[str, Any]) -> State:
+        """This state with all of ``other``, which wins; run id, node and time stay this state's."""
+        values = {check_key(key, None): value for key, value in other.items()}
+        return self._with({**self._data, **values})
+
+    def drop(self, *keys: str) -> State:
+        """This state without these keys; those it does not hold are passed over."""
+        return self._with({key: value for key, value in self._data.items() if key not in keys})
+
+    def clone(self) -> State:
+        """An equal state of its own."""
+        return self._with(dict(self._data))
+
+    def checkpoint(self, store: Store) -> None:
+        """Save this state in ``store``; inside a node, on the run's own store, save what an interval held back.
+
+        Raises `RunOwnedError` where somebody else owns the run.
+        """
+        store.save(self)
+
+    def to_bytes(self) -> bytes:
+        """This state, with its bookkeeping, as bytes for a store of your own."""
+        from tau.stores.images import state_to_bytes
+
+        return state_to_bytes(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> State:
+        """The state that `to_bytes` made. Raises `CorruptCheckpointError` or `UnsupportedFormatError`."""
+        from tau.stores.images import state_from_bytes
+
+        return state_from_bytes(data)
+
+    def __repr__(self) -> str:
+        return f"State(run_id={self._run_id!r}, checkpoint_node={self._node!r}, keys=[{_names(self._data)}])"
+
+    def _with(self, data: dict[str, Any]) -> State:
+        return view(data, self._run_id, self._node, self._time, self._visit)
+
+
+def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit: Visit | None = None) -> State:
+    """A state over these values and cells, without a check or copy."""
+    state = State.__new__(State)
+    state._data = data
+    state._run_id = run_id
+    state._node = node
+    state._time = time
+    state._visit = visit if visit is not None else Visit()
+    state._image = None
+    return state
+
+
+def raw(state: State) -> dict[str, Any]:
+    """What a state holds, cells unopened."""
+    return state._data
+
+
+def cells_of(values: Mapping[str, Any]) -> dict[str, Cell]:
+    """Cells for the input of a run. Raises `UnserializableError` or `LimitExceededError`."""
+    cells = {}
+    source = values._data if isinstance(values, State) else values
+    for key, value in source.items():
+        plain = value.open()[0] if type(value) is Cell else value
+        cell = make(check_key(key, None), plain, None, None)
+        assert cell is not None
+        cells[key] = cell
+    return cells
+
+
+def collect(
+    cells: Mapping[str, Cell], given: State, result: State | Mapping[str, Any] | None, node: str
+) -> tuple[dict[str, Cell], list[str]]:
+    """What a visit changed: new cells by key, and the keys it removed.
+
+    ``given`` is the state the node worked on, ``result`` what it returned. Values it changed in place count as set.
+    Raises `UnserializableError`, `LimitExceededError`, or the damage that the visit met.
+    """
+    visit = given._visit
+    if visit.damage is not None:
+        raise visit.damage
+    removed: list[str] = []
+    if result is None:
+        was_set: Mapping[str, Any] = {}
+    elif isinstance(result, State):
+        data = result._data
+        was_set = {key: value for key, value in data.items() if cells.get(key) is not value}
+        removed = [key for key in cells if key not in data]
+    else:
+        was_set = result
+    changed = {}
+    for key, value in was_set.items():
+        cell = _set(key, value, cells.get(key), node)
+        if cell is not None:
+            changed[key] = cell
+    for previous, (key, value) in visit.opened.items():
+        if cells.get(key) is previous and key not in was_set and key not in removed:
+            cell = make(key, value, previous, node)
+            if cell is not None:
+                changed[key] = cell
+    return changed, removed
+
+
+def _set(key: str, value: Any, previous: Cell | None, node: str) -> Cell | None:
+    check_key(key, node)
+    if type(value) is Cell:
+        value = value.open()[0]
+    return make(key, value, previous, node)
+
+
+def check_key(key: Any, node: str | None) -> str:
+    """``key`` if it can be a name in the state: text without lone surrogates."""
+    if type(key) is not str:
+        kind, why = type(key).__name__, "names in the state are text"
+    else:
+        try:
+            key.encode()
+            return key
+        except UnicodeEncodeError:
+            kind, why = "str", "it has a lone surrogate"
+    where = "the input" if node is None else f"node {node!r}"
+    raise UnserializableError(
+        f"{where} set the key {key!r}, which cannot be stored: {why}",
+        key=str(key),
+        node=node,
+        path=f"state[{key!r}]",
+        type_name=kind,
+    )
+
+
+def check_run_id(run_id: str) -> str:
+    """``run_id`` if it is text of 1 to 1,024 characters without NUL or lone surrogates; `ConfigError` otherwise."""
+    if type(run_id) is not str:
+        raise ConfigError(f"a run id is text, not {type(run_id).__name__}; give a string or leave it out")
+    if not 1 <= len(run_id) <= 1024:
+        raise ConfigError(f"a run id has 1 to 1,024 characters, this one has {len(run_id)}; shorten it")
+    if "\0" in run_id:
+        raise ConfigError(f"the run id {run_id[:80]!r} contains NUL; remove it")
+    try:
+        run_id.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"the run id {run_id[:80]!r} contains a lone surrogate; remove it") from None
+    return run_id
+
+
+_SECRET = re.compile(r"passw|secret|token|credential|api_?key|authorization|private", re.IGNORECASE)
+
+
+def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values for an event, in a copy; those whose name suggests a secret are left out."""
+    return {key: "[redacted]" if _SECRET.search(key) else copy.deepcopy(values[key]) for key in values}
+
+
+def _names(keys: Any) -> str:
+    shown = [repr(key) for key in list(keys)[:20]]
+    return ", ".join(shown) + (", ..." if len(keys) > 20 else "") if shown else "nothing"

@@ -1,0 +1,61 @@
+"""Asking a run to stop: `Stop` and `stop_on`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from tau.effects import StopNow
+
+
+class Stop:
+    """A request to stop, to be handed to ``execute`` or ``resume``; one may serve many runs.
+
+    A run that is asked to stop finishes the node in flight, saves, and raises `RunInterruptedError`. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.reason = ""
+
+    def set(self, reason: str = "stop requested") -> None:
+        """Ask; only the first reason is kept."""
+        if not self.event.is_set():
+            self.reason = reason
+            self.event.set()
+
+    def is_set(self) -> bool:
+        """Whether somebody asked."""
+        return self.event.is_set()
+
+    def __repr__(self) -> str:
+        return f"Stop({self.reason!r})" if self.is_set() else "Stop()"
+
+
+@contextmanager
+def stop_on(*signals: int) -> Iterator[Stop]:
+    """A `Stop` that these signals set while the block runs (SIGTERM where none is named); main thread only.
+
+    A second signal breaks off the node in flight: it will be run again by ``resume``. The handlers of before are put
+    back at the end.
+    """
+    stop = Stop()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if stop.is_set():
+            raise StopNow(f"second signal: {name}")
+        stop.set(name)
+
+    before: dict[int, Any] = {}
+    try:
+        for number in signals or (signal.SIGTERM,):
+            before[number] = signal.signal(number, handle)
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -1,0 +1,152 @@
+"""A user's own store of four verbs as a `Store`.
+
+It keeps each run as one state, written whole at every commit. It cannot promise what those verbs do not give: two
+processes that commit at the same moment are not told apart (the position is compared, but not atomically), durability
+is what the user's ``save`` makes of it, leases are not renewed, history reaches back to the newest manifest only, and
+a deleted run leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from msgspec.structs import replace
+
+from tau.errors import CheckpointNotFoundError, StoreError, TauError
+from tau.state import State
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
+from tau.stores.images import Image, appended, to_state
+
+
+@runtime_checkable
+class FourVerbs(Protocol):
+    """What a user's own store needs to have. ``load`` raises `KeyError` for a run it does not know.
+
+    Keep the `State` itself, or ``state.to_bytes()`` and ``State.from_bytes(...)``: both carry the run's bookkeeping.
+    """
+
+    def save(self, state: State) -> None: ...
+    def load(self, run_id: str) -> State: ...
+    def delete(self, run_id: str) -> None: ...
+    def list(self) -> Any: ...
+
+
+class AdaptedStore(Store):
+    """See the module."""
+
+    def __init__(self, verbs: FourVerbs) -> None:
+        self.verbs = verbs
+        self.location = f"{type(verbs).__name__}:"
+        self._lock = threading.RLock()
+
+    def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
+        results: list[int | Exception] = []
+        with self._lock:
+            for batch in batches:
+                try:
+                    image = appended(self._image(batch.run_id), batch)
+                    self._save(image)
+                    results.append(image.summary.position)
+                except (PositionConflict, TauError) as error:
+                    results.append(error)
+        return results
+
+    def read(self, run_id: str, after: int = 0) -> Sequence[tuple[int, bytes]]:
+        image = self._image(run_id)
+        return [row for row in image.records if row[0] > after] if image is not None else []
+
+    def summary(self, run_id: str) -> Summary | None:
+        image = self._image(run_id)
+        return image.summary if image is not None else None
+
+    def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        image = self._image(run_id)
+        held = image.blobs if image is not None else {}
+        return {name: held[name] for name in digests if name in held}
+
+    def select(self, query: Query) -> Sequence[Summary]:
+        found = [summary for run_id in self._call(self.verbs.list) if (summary := self.summary(run_id)) is not None]
+        wanted = [
+            summary
+            for summary in found
+            if query.graph in (None, summary.graph)
+            and query.status in (None, summary.status)
+            and (query.tag is None or query.tag in summary.tags)
+        ]
+        return sorted(wanted, key=lambda summary: -summary.updated)[: query.limit]
+
+    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+        with self._lock:
+            if self._image(run_id) is not None:
+                self._call(self.verbs.delete, run_id)
+
+    def lease(self, run_id: str) -> Lease | None:
+        image = self._image(run_id)
+        owner = image.summary.owner if image is not None else None
+        return Lease(owner.nonce, image.summary.position, None) if image is not None and owner is not None else None
+
+    def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        lease = self.lease(run_id)
+        return lease is not None and lease.nonce == nonce
+
+    def release(self, run_id: str, nonce: str) -> None:
+        with self._lock:
+            image = self._image(run_id)
+            if image is not None and image.summary.owner is not None and image.summary.owner.nonce == nonce:
+                self._save(Image(replace(image.summary, owner=None), image.records, image.blobs))
+
+    def close(self) -> None:
+        close = getattr(self.verbs, "close", None)
+        if callable(close):
+            self._call(close)
+
+    def _image(self, run_id: str) -> Image | None:
+        try:
+            state = self.verbs.load(run_id)
+        except (KeyError, CheckpointNotFoundError):
+            return None
+        except TauError:
+            raise
+        except Exception as error:
+            raise self._failure("load", error) from error
+        image = state._image if isinstance(state, State) else None
+        if not isinstance(image, Image) or image.summary.run_id != run_id:
+            raise StoreError(
+                f"{self.location} load({run_id!r}) returned something without the run's bookkeeping; keep the State that "
+                "save was given, or the bytes of state.to_bytes(), and return that or State.from_bytes(...)",
+                location=self.location,
+            )
+        return image
+
+    def _save(self, image: Image) -> None:
+        self._call(self.verbs.save, to_state(image))
+
+    def _call(self, verb: Any, *arguments: Any) -> Any:
+        try:
+            return verb(*arguments)
+        except TauError:
+            raise
+        except Exception as error:
+            raise self._failure(verb.__name__, error) from error
+
+    def _failure(self, verb: str, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self.location} {verb} failed with {type(error).__name__}: {error}; mend the store, then resume",
+            location=self.location,
+        )
+
+
+def adapt(verbs: FourVerbs) -> Store:
+    """The store for a user's object, always the same one for the same object."""
+    with _LOCK:
+        known = next((store for store in _ADAPTED if store.verbs is verbs), None)
+        if known is None:
+            known = AdaptedStore(verbs)
+            _ADAPTED.append(known)
+        return known
+
+
+_LOCK = threading.Lock()
+_ADAPTED: list[AdaptedStore] = []

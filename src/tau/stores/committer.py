@@ -1,0 +1,104 @@
+"""One committer per store: whatever many runs have queued goes into one call of `Store.commit`."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from tau.errors import StoreError
+from tau.stores.contract import Batch, PositionConflict, Store
+
+Result = int | Exception
+
+
+class _Ticket:
+    __slots__ = ("batch", "done", "result")
+
+    def __init__(self, batch: Batch, done: Callable[[Result], None] | None) -> None:
+        self.batch = batch
+        self.done = done
+        self.result: Result | None = None
+
+
+class Committer:
+    """Commits the batches of any number of threads and event loops.
+
+    Nobody waits for company: who comes while a commit is under way is in the next one.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.pid = os.getpid()
+        self._queue: deque[_Ticket] = deque()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def commit(self, batch: Batch) -> Result:
+        """Commit, in the caller's thread: the new position, or why not."""
+        ticket = _Ticket(batch, None)
+        self._queue.append(ticket)
+        with self._lock:
+            if ticket.result is None:
+                self._flush()
+        assert ticket.result is not None
+        return ticket.result
+
+    def submit(self, batch: Batch, done: Callable[[Result], None]) -> None:
+        """Commit in a thread of the committer's own, which then calls ``done``."""
+        if self._thread is None:
+            self._start()
+        self._queue.append(_Ticket(batch, done))
+        self._wake.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="tau-commit", daemon=True)
+                self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            with self._lock:
+                while self._queue:
+                    self._flush()
+
+    def _flush(self) -> None:
+        tickets: list[_Ticket] = []
+        results: Sequence[Result]
+        while self._queue:
+            tickets.append(self._queue.popleft())
+        try:
+            results = self.store.commit([ticket.batch for ticket in tickets])
+        except Exception as error:
+            results = [error] * len(tickets)
+        except BaseException as error:
+            self._settle(tickets, [_broken_off(error)] * len(tickets))
+            raise
+        self._settle(tickets, results)
+
+    def _settle(self, tickets: list[_Ticket], results: Sequence[Result]) -> None:
+        for ticket, result in zip(tickets, results, strict=True):
+            ticket.result = self._confirm(ticket.batch, result) if isinstance(result, Exception) else result
+            if ticket.done is not None:
+                ticket.done(ticket.result)
+
+    def _confirm(self, batch: Batch, error: Exception) -> Result:
+        """Resolve a refusal that may be a lost reply: if the log holds our very bytes, the commit was applied."""
+        if not isinstance(error, StoreError | PositionConflict):
+            return error
+        try:
+            rows = self.store.read(batch.run_id, batch.expected)
+        except Exception:
+            return error
+        position = batch.expected + len(batch.records)
+        mine = [(batch.expected + 1 + index, record) for index, record in enumerate(batch.records)]
+        return position if list(rows[: len(mine)]) == mine else error
+
+
+def _broken_off(error: BaseException) -> StoreError:
+    return StoreError(f"the commit was broken off by {type(error).__name__}; resume the run to see what was saved")

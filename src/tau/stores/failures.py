@@ -1,0 +1,35 @@
+"""What the operating system says, in the words of `tau.errors`."""
+
+from __future__ import annotations
+
+import errno
+
+from tau.errors import StoreError, StoreFullError, StoreUnavailableError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EFBIG: "raise the file-size limit (ulimit -f)",
+    errno.EACCES: "give this user permission, or choose another place",
+    errno.EPERM: "give this user permission, or choose another place",
+    errno.EROFS: "mount the file system for writing, or choose another place",
+    errno.EMFILE: "close files or raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "the whole system has too many open files: close some",
+    errno.ENOENT: "bring it back, or open a store elsewhere",
+    errno.ENOTDIR: "a part of the path is a file: choose another place",
+    errno.EISDIR: "the path is a directory: choose another one",
+    errno.ELOOP: "a symbolic link lies in the way: remove it",
+    errno.EIO: "check the disk and the system log",
+    errno.ESTALE: "the network file system lost the directory: mount it again",
+    errno.ENAMETOOLONG: "choose a shorter path",
+}
+
+
+def from_os(error: OSError, location: str, doing: str) -> StoreError:
+    """The store error for ``error``, met while ``doing`` something (as in "commit to") at ``location``."""
+    kind = StoreFullError if error.errno in FULL else StoreUnavailableError
+    where = f": {error.filename}" if error.filename else ""
+    remedy = REMEDIES.get(error.errno or 0, "see the cause above")
+    return kind(f"cannot {doing} {location}: {error.strerror or error}{where}; {remedy}", location=location)

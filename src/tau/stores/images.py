@@ -1,0 +1,103 @@
+"""Images: one run's log as one piece of bytes, which is what a state carries into a store of a user's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from tau.cells import Blobs, Part
+from tau.effects import Found
+from tau.errors import CorruptCheckpointError, UnsupportedFormatError
+from tau.host import Host
+from tau.journal import Journal
+from tau.records import Fold, unpack_blob
+from tau.state import State, view
+from tau.stores.contract import Batch, PositionConflict, Store, Summary
+from tau.stores.verbs import saving
+
+MAGIC: Final = b"tau-state"
+FORMAT: Final = 1
+
+
+class Image(Struct, frozen=True):
+    """A run from its newest manifest on: the summary, the records with their positions, the blobs they need."""
+
+    summary: Summary
+    records: tuple[tuple[int, bytes], ...] = ()
+    blobs: dict[bytes, bytes] = {}
+
+
+def appended(image: Image | None, batch: Batch) -> Image:
+    """The image after a commit; raises `PositionConflict`. What only older manifests need is left out."""
+    position = image.summary.position if image is not None else 0
+    if batch.expected != position:
+        raise PositionConflict(batch.run_id, batch.expected, position)
+    old = image.records if image is not None else ()
+    new = tuple((position + 1 + index, record) for index, record in enumerate(batch.records))
+    records = tuple(row for row in (*old, *new) if row[0] >= batch.summary.base)
+    blobs = {**(image.blobs if image is not None else {}), **dict(batch.blobs)}
+    return Image(batch.summary, records, blobs)
+
+
+def to_state(image: Image) -> State:
+    """The newest state of the run, carrying the image."""
+    run_id = image.summary.run_id
+
+    def fetch(parts: Iterable[Part]) -> Mapping[bytes, bytes]:
+        return {
+            part.digest: unpack_blob(run_id, part.digest, part.size, image.blobs[part.digest])
+            for part in parts
+            if part.digest in image.blobs
+        }
+
+    fold = Fold(run_id, fetch)
+    for position, data in image.records:
+        fold.add(position, data)
+    if fold.progress is None or fold.damage:
+        raise CorruptCheckpointError(f"the state of run {run_id!r} is damaged: {fold.damage}", run_id=run_id)
+    needed = {
+        part.digest for cell in fold.values.values() if isinstance(cell.whole, Blobs) for part in cell.whole.parts
+    }
+    kept = {name: data for name, data in image.blobs.items() if name in needed}
+    state = view(dict(fold.values), run_id, fold.progress.node, fold.progress.updated or fold.progress.created)
+    state._image = Image(image.summary, image.records, kept)
+    return state
+
+
+def image_of(state: State) -> Image:
+    """The image that a state carries; for one made by hand, that of a run which starts with it."""
+    if isinstance(state._image, Image):
+        return state._image
+    host = Host()
+    journal = Journal(_NOWHERE, state.run_id, host, host.owner(0.0), interval=1)
+    return appended(None, saving(journal, state, Found("deleted", 0)))
+
+
+def state_to_bytes(state: State) -> bytes:
+    """See `State.to_bytes`."""
+    body = msgspec.msgpack.encode(image_of(state))
+    return b"%b%c%b%b" % (MAGIC, FORMAT, hashlib.sha256(body).digest(), body)
+
+
+def state_from_bytes(data: bytes) -> State:
+    """See `State.from_bytes`."""
+    start = len(MAGIC) + 1
+    body = data[start + 32 :]
+    if not data.startswith(MAGIC) or len(data) < start + 32:
+        raise CorruptCheckpointError("these bytes are no state: they do not begin as State.to_bytes() does")
+    if data[start - 1] != FORMAT:
+        raise UnsupportedFormatError(
+            f"this state has format {data[start - 1]}, this version of tau reads {FORMAT}; use a newer version",
+            found=data[start - 1],
+            supported=FORMAT,
+        )
+    if hashlib.sha256(body).digest() != data[start : start + 32]:
+        raise CorruptCheckpointError("these bytes are a damaged state: their checksum does not match")
+    return to_state(msgspec.msgpack.decode(body, type=Image))
+
+
+_NOWHERE: Store = None  # type: ignore[assignment]

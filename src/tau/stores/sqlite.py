@@ -1,0 +1,394 @@
+"""Runs in one SQLite file: the default store. One host only; any number of threads and processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import apsw
+
+from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
+from tau.stores import filesystems
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
+from tau.stores.failures import from_os
+from tau.stores.sqlite_connection import connect, create_file, failure
+from tau.stores.summaries import matches, pack, unpack
+
+T = TypeVar("T")
+
+FIND = "select id, position, last from runs where run_id = ?"
+ADD = """
+insert into runs(run_id, position, summary, graph, status, updated, counter, seconds, expires, boot)
+values(?, 0, x'', '', '', 0, 0, 0, 0, '')
+"""
+APPEND = "insert into log(run, position, previous, record) values(?, ?, ?, ?)"
+KEEP = "insert or ignore into blobs(run, digest, data) values(?, ?, ?)"
+MOVE = """
+update runs set position = ?, last = ?, summary = ?, graph = ?, status = ?, updated = ?,
+    nonce = ?, counter = counter + 1, seconds = ?, expires = ?, boot = ? where id = ?
+"""
+# Each log row names the one before it, so that one index less is written in every commit.
+READ = """
+with recursive chain(run, position, previous, record) as (
+    select r.id, coalesce(l.position, 0), l.previous, l.record
+        from runs r left join log l on l.id = r.last and l.run = r.id and l.position = r.position
+        where r.run_id = ?1 and r.last is not null and r.position > ?2
+    union all
+    select l.run, l.position, l.previous, l.record from chain c join log l on l.id = c.previous
+        where c.position - 1 > ?2 and l.run = c.run and l.position = c.position - 1
+) select position, previous, record from chain
+"""
+DROP_LOG = """
+with recursive chain(id, previous) as (
+    select l.id, l.previous from runs r join log l on l.id = r.last where r.id = ?1
+    union all
+    select l.id, l.previous from chain c join log l on l.id = c.previous where l.run = ?1 and l.id < c.id
+) delete from log where id in (select id from chain)
+"""
+SELECT = """
+select summary from runs where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
+order by updated desc, id desc
+"""
+LEASE = "select nonce, counter, seconds, expires, boot from runs where run_id = ?"
+RENEW = """
+update runs set counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ? and nonce = ?
+"""
+
+
+class SQLiteStore(Store):
+    """A store in the SQLite database at ``path``, created with its parent directories at first use.
+
+    ``busy_timeout`` is how many seconds to wait for another process's transaction. ``clock`` gives seconds since the
+    boot of this machine, the same in all its processes. ``file_system`` tells the type of the file system of a path.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        busy_timeout: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+        file_system: Callable[[str], str] = filesystems.kind_of,
+    ) -> None:
+        self.path = os.path.realpath(os.fspath(path))
+        self.location = f"sqlite:///{self.path}"
+        self._busy_timeout = busy_timeout
+        self._clock = clock
+        self._file_system = file_system
+        self._boot = _boot_id()
+        self._writing = threading.RLock()
+        self._reading = threading.RLock()
+        self._writer: apsw.Connection | None = None
+        self._reader: apsw.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._sync_failed = False
+        _stores.add(self)
+
+    # Writing
+
+    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        with self._writing:
+            try:
+                return self._transaction("commit to", lambda connection: self._apply(connection, batches))
+            except Exception as error:
+                if len(batches) == 1 or (isinstance(error, StoreError) and not isinstance(error, StoreFullError)):
+                    return [error] * len(batches)
+            # Something in one of the batches was too much: each on its own, so that its neighbours survive.
+            return [result for batch in batches for result in self.commit([batch])]
+
+    def _apply(self, connection: apsw.Connection, batches: Sequence[Batch]) -> list[int | Exception]:
+        execute = connection.execute
+        now = self._clock()
+        results: list[int | Exception] = []
+        for batch in batches:
+            row = execute(FIND, (batch.run_id,)).fetchone()
+            run, position, last = row or (0, 0, None)
+            if position != batch.expected:
+                results.append(PositionConflict(batch.run_id, batch.expected, position))
+                continue
+            if not run:
+                execute(ADD, (batch.run_id,))
+                run = connection.last_insert_rowid()
+            for digest, data in batch.blobs:
+                execute(KEEP, (run, digest, data))
+            for record in batch.records:
+                position += 1
+                execute(APPEND, (run, position, last, record))
+                last = connection.last_insert_rowid()
+            self._move(connection, run, last, batch.summary, now)
+            results.append(position)
+        return results
+
+    def _move(self, connection: apsw.Connection, run: int, last: int | None, summary: Summary, now: float) -> None:
+        owner = summary.owner
+        nonce, seconds = (None, 0.0) if owner is None else (owner.nonce, owner.lease)
+        connection.execute(
+            MOVE,
+            (
+                summary.position, last, pack(summary), summary.graph, summary.status, summary.updated,
+                nonce, seconds, now + seconds, self._boot, run,
+            ),
+        )  # fmt: skip
+
+    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+        with self._writing:
+            self._transaction("delete from", lambda connection: self._delete(connection, run_id, keep_summary))
+
+    def _delete(self, connection: apsw.Connection, run_id: str, keep_summary: bool) -> None:
+        row = connection.execute("select id, summary from runs where run_id = ?", (run_id,)).fetchone()
+        if row is not None:
+            run, data = row
+            connection.execute(DROP_LOG, (run,))
+            connection.execute("delete from blobs where run = ?", (run,))
+            self._move(connection, run, None, emptied(unpack(data, self.location, run_id), keep_summary), 0.0)
+
+    def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        def work(connection: apsw.Connection) -> bool:
+            connection.execute(RENEW, (seconds, self._clock() + seconds, self._boot, run_id, nonce))
+            return connection.changes() > 0
+
+        with self._writing:
+            return self._transaction("renew a lease in", work)
+
+    def release(self, run_id: str, nonce: str) -> None:
+        statement = "update runs set nonce = null where run_id = ? and nonce = ?"
+        with self._writing:
+            self._transaction("release a lease in", lambda connection: connection.execute(statement, (run_id, nonce)))
+
+    # Reading
+
+    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
+        with self._for_reading() as connection:
+            rows = connection.execute(READ, (run_id, after)).fetchall()
+        if rows and (rows[0][2] is None or (rows[-1][1] is not None and rows[-1][0] > after + 1)):
+            raise CorruptCheckpointError(
+                f"records of run {run_id!r} are missing in {self.location}, below position {rows[-1][0]}: the file is "
+                "damaged; restore it from a backup",
+                run_id=run_id,
+                position=rows[-1][0],
+                what="log",
+            )
+        return [(position, record) for position, _, record in reversed(rows)]
+
+    def summary(self, run_id: str) -> Summary | None:
+        with self._for_reading() as connection:
+            row = connection.execute("select summary, position from runs where run_id = ?", (run_id,)).fetchone()
+        if row is None:
+            return None
+        summary = unpack(row[0], self.location, run_id)
+        if summary.position != row[1]:
+            raise CorruptCheckpointError(
+                f"run {run_id!r} in {self.location} is at position {row[1]}, its summary says {summary.position}: the "
+                "file is damaged; restore it from a backup",
+                run_id=run_id,
+                position=row[1],
+                what="summary",
+            )
+        return summary
+
+    def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        statement = "select data from blobs where run = (select id from runs where run_id = ?) and digest = ?"
+        found: dict[bytes, bytes] = {}
+        with self._for_reading() as connection:
+            for digest in digests:
+                row = connection.execute(statement, (run_id, digest)).fetchone()
+                if row is not None:
+                    found[digest] = row[0]
+        return found
+
+    def select(self, query: Query) -> list[Summary]:
+        found: list[Summary] = []
+        with self._for_reading() as connection:
+            for (data,) in connection.execute(SELECT, (query.graph, query.status)):
+                if query.limit is not None and len(found) >= query.limit:
+                    break
+                summary = unpack(data, self.location)
+                if matches(summary, query):
+                    found.append(summary)
+        return found
+
+    def lease(self, run_id: str) -> Lease | None:
+        with self._for_reading() as connection:
+            row = connection.execute(LEASE, (run_id,)).fetchone()
+        if row is None or row[0] is None:
+            return None
+        nonce, counter, seconds, expires, boot = row
+        left = expires - self._clock()
+        if boot != self._boot or left > seconds:  # the clock began anew: the machine was started again since
+            left = min(-seconds, -0.001)
+        return Lease(nonce, counter, left)
+
+    # Connections
+
+    def close(self) -> None:
+        with self._writing:
+            self._disconnect()
+            self._identity = None
+
+    def _transaction(self, doing: str, work: Callable[[apsw.Connection], T]) -> T:
+        """Do ``work`` and commit it; the caller holds the lock. All or nothing, whatever is raised."""
+        connection = None
+        try:
+            connection = self._writer = self._writer or self._connect()
+            self._check_identity()
+            connection.execute("begin immediate")
+            result = work(connection)
+            connection.execute("commit")
+            # Once more: what went into a file that had lost its name must not be reported as kept.
+            self._check_identity()
+        except BaseException as error:
+            self._undo(connection)
+            explained = self._explained(error, doing, connection)
+            if explained is error:
+                raise
+            raise explained from error
+        return result
+
+    def _undo(self, connection: apsw.Connection | None) -> None:
+        if connection is not None and connection.in_transaction:
+            try:
+                connection.execute("rollback")
+            except apsw.Error:
+                self._disconnect(damaged=True)
+
+    def _explained(self, error: BaseException, doing: str, connection: apsw.Connection | None) -> BaseException:
+        if isinstance(error, apsw.Error):
+            errno = 0 if connection is None else connection.system_errno
+            if isinstance(error, apsw.IOError):
+                # A failed sync must not be tried again on this descriptor: the kernel may have dropped the pages.
+                self._disconnect(damaged=True)
+            return failure(error, self.location, doing, self._busy_timeout, errno)
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            return from_os(error, self.location, doing)
+        return error
+
+    @contextmanager
+    def _for_reading(self) -> Iterator[apsw.Connection]:
+        """The writer's connection while it is idle, else one for reading: a reader never waits for a commit."""
+        if self._writing.acquire(blocking=False):
+            lock, writing = self._writing, True
+        else:
+            lock, writing = self._reading, False
+            lock.acquire()
+        connection = None
+        try:
+            if writing:
+                connection = self._writer = self._writer or self._connect()
+            else:
+                connection = self._reader = self._reader or self._connect()
+            self._check_identity()
+            yield connection
+        except (apsw.Error, OSError) as error:
+            explained = self._explained(error, "read", connection) if writing else self._unread(error, connection)
+            if explained is error:
+                raise
+            raise explained from error
+        finally:
+            lock.release()
+
+    def _unread(self, error: Exception, connection: apsw.Connection | None) -> BaseException:
+        # Without the writer's lock only the reader's connection may be dropped.
+        if isinstance(error, apsw.IOError) and connection is not None:
+            self._reader = None
+            self._drop(connection, damaged=True)
+        if isinstance(error, apsw.Error):
+            return failure(error, self.location, "read", self._busy_timeout)
+        return error if isinstance(error, StoreError) else from_os(error, self.location, "read")
+
+    def _connect(self) -> apsw.Connection:
+        if self._identity is None:
+            kind = self._file_system(self.path)
+            if kind in filesystems.NETWORK:
+                raise StoreUnavailableError(
+                    f"cannot use {self.location}: it lies on a network file system ({kind}), where SQLite locks up or "
+                    f"corrupts; use a file store (file:{os.path.splitext(self.path)[0]}), or a path on a local disk",
+                    location=self.location,
+                )
+            create_file(self.path)
+        else:
+            self._check_identity()
+        connection = connect(self.path, self.location, self._busy_timeout)
+        if self._identity is None:
+            self._identity = _identity(self.path)
+        if self._sync_failed:
+            # Frames that never reached the disk may lie before the next ones: write all of them again, elsewhere.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._sync_failed = False
+        return connection
+
+    def _check_identity(self) -> None:
+        try:
+            found: tuple[int, int] | None = _identity(self.path)
+        except FileNotFoundError:
+            found = None
+        if found != self._identity:
+            what = "deleted" if found is None else "replaced by another file"
+            raise StoreUnavailableError(
+                f"{self.location} was {what} while it was in use; bring the old file back, or close the store "
+                "to begin with what is there now",
+                location=self.location,
+            )
+
+    def _disconnect(self, damaged: bool = False) -> None:
+        with self._reading:
+            connections = self._writer, self._reader
+            self._writer = self._reader = None
+            for connection in connections:
+                if connection is not None:
+                    self._drop(connection, damaged)
+
+    def _drop(self, connection: apsw.Connection, damaged: bool) -> None:
+        self._sync_failed = self._sync_failed or damaged
+        try:
+            replaced = _identity(self.path) != self._identity
+        except OSError:
+            replaced = True
+        if damaged or replaced:
+            # Closing would copy the log into the database, then delete the log by name: whosever it is by now.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _boot_id() -> str:
+    """One boot of this machine; empty where the system has no name for it."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+# A child of fork inherits what SQLite knows about its files, but not the locks behind it: a database that is open in
+# both would lose commits when one of them closes. So everything is closed before the fork and opened again after it.
+
+_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
+_held: list[SQLiteStore] = []
+
+
+def _before_fork() -> None:
+    _held.extend(_stores)
+    for store in _held:
+        store._writing.acquire()
+        store._reading.acquire()
+        store._disconnect()
+
+
+def _after_fork() -> None:
+    while _held:
+        store = _held.pop()
+        store._reading.release()
+        store._writing.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -1,0 +1,197 @@
+"""Opening a SQLite database so that a commit that returned survives a power cut.
+
+The settings are those that lost nothing in a model of power cuts: a write-ahead log, synchronous=FULL. Both are read
+back, because SQLite answers a request it cannot meet with silence.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+
+import apsw
+
+from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
+from tau.stores.directories import make_directories, sync_directory
+from tau.stores.failures import FULL
+
+APPLICATION_ID = 0x74617531  # "tau1"
+FORMAT = 1
+WAL_PAGES = 400  # checkpoint after this many pages ...
+WAL_BYTES = 1 << 20  # ... and cut the log back to this size afterwards
+
+SCHEMA = """
+create table runs(
+    id integer primary key,
+    run_id text not null unique,
+    position integer not null,
+    last integer,
+    summary blob not null,
+    graph text not null,
+    status text not null,
+    updated real not null,
+    nonce text,
+    counter integer not null,
+    seconds real not null,
+    expires real not null,
+    boot text not null
+);
+create table log(
+    id integer primary key,
+    run integer not null,
+    position integer not null,
+    previous integer,
+    record blob not null
+);
+create table blobs(
+    id integer primary key,
+    run integer not null,
+    digest blob not null,
+    data blob not null
+);
+create unique index blobs_by_digest on blobs(run, digest);
+"""
+
+_BUSY = "another process kept it locked for {seconds:g} s; find out which (fuser), or use a store for each"
+
+
+def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, errno: int = 0) -> Exception:
+    """The error of `tau.errors` for one of SQLite; ``errno`` is what the system call under it said."""
+    said = f"cannot {doing} {location}: SQLite says {error}"
+    if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in FULL):
+        return StoreFullError(f"{said}; free some space, or raise the quota or file-size limit", location=location)
+    if isinstance(error, apsw.TooBigError):
+        return StoreFullError(f"{said}; SQLite holds values up to 1 GB: split this one", location=location)
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return CorruptCheckpointError(f"{said}; the file is damaged: restore it from a backup", what=location)
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        return StoreUnavailableError(f"{said}; {_BUSY.format(seconds=busy_timeout)}", location=location)
+    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.AuthError):
+        remedy = "the file or its directory cannot be written: give this user permission, or choose another place"
+    elif isinstance(error, apsw.CantOpenError):
+        remedy = "check that its directory exists and may be written"
+    elif isinstance(error, apsw.IOError):
+        remedy = f"the disk failed ({os.strerror(errno) if errno else 'no reason given'}): check the system log"
+    else:
+        return StoreError(f"{said}; see the cause above", location=location)
+    return StoreUnavailableError(f"{said}; {remedy}", location=location)
+
+
+def patience(seconds: float) -> Callable[[int], bool]:
+    """A busy handler that waits that long in all, in short naps, so that Ctrl-C gets through."""
+    until = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal until
+        now = time.monotonic()
+        if tries == 0:
+            until = now + seconds
+        if now >= until:
+            return False
+        time.sleep(random.uniform(0.2, 1.0) * min(0.02, 0.0005 * 2 ** min(tries, 6)))
+        return True
+
+    return wait
+
+
+def create_file(path: str) -> None:
+    """Create the empty database, private to this user, where there is none yet.
+
+    An existing file is never opened here: closing it again would drop the locks that SQLite holds in this process.
+    """
+    make_directories(os.path.dirname(path))
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except FileExistsError:
+        return
+    os.close(descriptor)
+    sync_directory(os.path.dirname(path))
+
+
+def connect(path: str, location: str, busy_timeout: float) -> apsw.Connection:
+    """A connection with everything set and read back, to a database whose format is known."""
+    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.set_busy_handler(patience(busy_timeout))
+        if not check_format(connection, location):
+            create_tables(connection, location, busy_timeout)
+        set_up(connection, location, busy_timeout)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_format(connection: apsw.Connection, location: str) -> bool:
+    """Whether the tables are there; ``False`` for an empty database. Refuses any other content, untouched."""
+    found, version = connection.pragma("application_id"), connection.pragma("user_version")
+    if found == APPLICATION_ID and version == FORMAT:
+        return True
+    if found == APPLICATION_ID:
+        problem = f"it has format {version}, this version of tau knows {FORMAT}; use the version that wrote it"
+    elif found or version or connection.execute("select 1 from sqlite_schema").fetchone():
+        problem = "it is a SQLite database of another program; choose another file"
+    else:
+        return False
+    # Closing must not carry what the log holds into a file that is none of ours.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    raise UnsupportedFormatError(f"cannot use {location}: {problem}", found=version, supported=FORMAT)
+
+
+def create_tables(connection: apsw.Connection, location: str, busy_timeout: float) -> None:
+    write_ahead(connection, location, busy_timeout)
+    connection.pragma("synchronous", "full")
+    connection.execute("begin immediate")
+    try:
+        if not check_format(connection, location):  # another process may have been faster
+            connection.execute(SCHEMA)
+            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("user_version", FORMAT)
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
+
+
+def write_ahead(connection: apsw.Connection, location: str, busy_timeout: float) -> None:
+    wait = patience(busy_timeout)
+    tries = 0
+    while True:
+        try:
+            mode = connection.pragma("journal_mode", "wal")
+            break
+        except apsw.BusyError:  # SQLite does not ask the busy handler here
+            if not wait(tries):
+                raise
+            tries += 1
+    if mode != "wal":
+        raise StoreUnavailableError(
+            f"cannot use {location}: its file system cannot hold a write-ahead log (journal mode stayed {mode}); "
+            "put it on a local disk, or use a file store (file:/dir)",
+            location=location,
+        )
+
+
+def set_up(connection: apsw.Connection, location: str, busy_timeout: float) -> None:
+    write_ahead(connection, location, busy_timeout)
+    for name, value in (
+        ("synchronous", "full"),
+        ("fullfsync", 1),  # macOS: reach the disk, not the drive's cache
+        ("checkpoint_fullfsync", 1),
+        ("wal_autocheckpoint", WAL_PAGES),
+        ("journal_size_limit", WAL_BYTES),
+        ("mmap_size", 0),
+        ("trusted_schema", 0),
+        ("cell_size_check", 1),
+    ):
+        connection.pragma(name, value)
+    level = connection.pragma("synchronous")
+    if level != 2:
+        raise StoreUnavailableError(
+            f"cannot use {location}: SQLite refused synchronous=FULL (it stayed {level}); see docs/stores.md",
+            location=location,
+        )
+

@@ -1,0 +1,47 @@
+"""Summaries as bytes: four bytes of CRC-32, little endian, then a msgpack map of the fields."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import msgspec
+
+from tau.errors import CorruptCheckpointError
+from tau.stores.contract import Query, Summary
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Summary).decode
+
+
+def pack(summary: Summary) -> bytes:
+    body = _encode(summary)
+    return crc32(body).to_bytes(4, "little") + body
+
+
+def unpack(data: bytes, location: str, run_id: str | None = None) -> Summary:
+    """The summary in ``data``. `CorruptCheckpointError` where it is damaged, or belongs to another run."""
+    body = memoryview(data)[4:]
+    try:
+        if crc32(body) != int.from_bytes(data[:4], "little"):
+            raise ValueError("the checksum does not match")
+        summary = _decode(body)
+        if run_id is not None and summary.run_id != run_id:
+            raise ValueError(f"it belongs to run {summary.run_id!r}")
+    except (ValueError, msgspec.DecodeError) as error:
+        name = "a run" if run_id is None else f"run {run_id!r}"
+        raise CorruptCheckpointError(
+            f"the summary of {name} in {location} is damaged: {error}; restore the store from a backup",
+            run_id=run_id or "",
+            what="summary",
+        ) from error
+    return summary
+
+
+def matches(summary: Summary, query: Query) -> bool:
+    """Whether `Store.select` lists this summary."""
+    return (
+        summary.status != "deleted"
+        and query.graph in (None, summary.graph)
+        and query.status in (None, summary.status)
+        and (query.tag is None or query.tag in summary.tags)
+    )

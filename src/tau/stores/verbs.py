@@ -1,0 +1,87 @@
+"""The seed's verbs above the store contract: `save`, `load`, `runs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from tau.context import surroundings
+from tau.effects import Append, Found
+from tau.errors import CheckpointNotFoundError, LeaseLostError, RunFinishedError, RunOwnedError
+from tau.host import Host
+from tau.journal import Journal, is_ownerless, load
+from tau.records import Admitted, Interrupted, Manifest, Progress
+from tau.state import State, cells_of, check_run_id, view
+from tau.stores.contract import Batch, Query, Store, Summary
+
+SAVED_BY_HAND = "saved by hand"
+
+
+def save(store: Store, state: State) -> None:
+    """See `Store.save`."""
+    around = surroundings.get()
+    if around is not None and around.run_id == state.run_id and around.store is store and around.flush is not None:
+        around.flush()
+        return
+    host = Host()
+    summary = store.summary(state.run_id)
+    if summary is not None and summary.status == "running" and not is_ownerless(store, summary, host):
+        raise RunOwnedError(
+            f"run {state.run_id!r} is owned by {summary.owner}; its state cannot be replaced while it runs",
+            run_id=state.run_id,
+            owner=str(summary.owner),
+        )
+    found, _ = load(store, state.run_id)
+    journal = Journal(store, state.run_id, host, host.owner(0.0), interval=1)
+    batch = saving(journal, state, found)
+    try:
+        journal.settle(batch, store.committer.commit(batch))
+    except LeaseLostError as error:
+        raise RunOwnedError(
+            f"run {state.run_id!r} was changed by somebody else at the same time; nothing was saved",
+            run_id=state.run_id,
+        ) from error
+
+
+def saving(journal: Journal, state: State, found: Found) -> Batch:
+    """The batch that makes ``state`` the newest of its run, which then goes on as one that was interrupted."""
+    node, values = state.checkpoint_node, cells_of(state)
+    progress = found.progress or Progress(graph="", created=state.timestamp.timestamp())
+    if progress.node != node:
+        progress.next = None
+    progress.node, progress.updated, progress.status = node, state.timestamp.timestamp(), "interrupted"
+    admitted = Admitted(manifest=Manifest(progress, {key: cell.whole for key, cell in values.items()}))
+    records = (admitted, Interrupted(node=progress.next or "", reason=SAVED_BY_HAND))
+    batch = journal.prepare(Append(records, progress, values, flush=True, expected=found.position))
+    assert batch is not None
+    return batch
+
+
+def load_state(store: Store, run_id: str) -> State:
+    """See `Store.load`."""
+    found, _ = load(store, check_run_id(run_id))
+    progress = found.progress
+    if found.status == "deleted":
+        raise CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)
+    if progress is None:
+        raise RunFinishedError(
+            f"failed to load checkpoint: run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
+            run_id=run_id,
+        )
+    return view(dict(found.values), run_id, progress.node, progress.updated or progress.created)
+
+
+def runs(store: Store, query: Query) -> Sequence[Summary]:
+    """See `Store.runs`."""
+    host = Host()
+    status = query.status
+    derived = status in ("running", "dead")
+    rows = store.select(replace(query, status="running", limit=None) if derived else query)
+    shown = [
+        replace(row, status="dead") if row.status == "running" and is_ownerless(store, row, host) else row
+        for row in rows
+    ]
+    if derived:
+        shown = [row for row in shown if row.status == status]
+    return shown[: query.limit] if query.limit is not None else shown
