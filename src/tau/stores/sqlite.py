@@ -8,12 +8,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
-from tau.stores import filesystems
+from tau.stores import mounts
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
 from tau.stores.failures import from_os
 from tau.stores.sqlite_connection import connect, create_file, failure
@@ -73,7 +73,7 @@ class SQLiteStore(Store):
         *,
         busy_timeout: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
-        file_system: Callable[[str], str] = filesystems.kind_of,
+        file_system: Callable[[str], str] = mounts.kind_of,
     ) -> None:
         self.path = os.path.realpath(os.fspath(path))
         self.location = f"sqlite:///{self.path}"
@@ -165,12 +165,13 @@ class SQLiteStore(Store):
     def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
         with self._for_reading() as connection:
             rows = connection.execute(READ, (run_id, after)).fetchall()
-        if rows and (rows[0][2] is None or (rows[-1][1] is not None and rows[-1][0] > after + 1)):
+        broken = _gap(rows, after)
+        if broken is not None:
             raise CorruptCheckpointError(
-                f"records of run {run_id!r} are missing in {self.location}, below position {rows[-1][0]}: the file is "
+                f"records of run {run_id!r} are missing in {self.location}, at or below position {broken}: the file is "
                 "damaged; restore it from a backup",
                 run_id=run_id,
-                position=rows[-1][0],
+                position=broken,
                 what="log",
             )
         return [(position, record) for position, _, record in reversed(rows)]
@@ -291,7 +292,7 @@ class SQLiteStore(Store):
         finally:
             lock.release()
 
-    def _unread(self, error: Exception, connection: apsw.Connection | None) -> BaseException:
+    def _unread(self, error: apsw.Error | OSError, connection: apsw.Connection | None) -> BaseException:
         # Without the writer's lock only the reader's connection may be dropped.
         if isinstance(error, apsw.IOError) and connection is not None:
             self._reader = None
@@ -303,7 +304,7 @@ class SQLiteStore(Store):
     def _connect(self) -> apsw.Connection:
         if self._identity is None:
             kind = self._file_system(self.path)
-            if kind in filesystems.NETWORK:
+            if kind in mounts.NETWORK:
                 raise StoreUnavailableError(
                     f"cannot use {self.location}: it lies on a network file system ({kind}), where SQLite locks up or "
                     f"corrupts; use a file store (file:{os.path.splitext(self.path)[0]}), or a path on a local disk",
@@ -352,6 +353,15 @@ class SQLiteStore(Store):
             # Closing would copy the log into the database, then delete the log by name: whosever it is by now.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.close()
+
+
+def _gap(rows: Sequence[Any], after: int) -> int | None:
+    """Where the chain of (position, previous, record) breaks off above ``after``; ``None`` where it is whole."""
+    if rows and rows[0][2] is None:
+        return 0
+    if rows and rows[-1][1] is not None and rows[-1][0] > after + 1:
+        return int(rows[-1][0])
+    return None
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -194,4 +194,3 @@ def set_up(connection: apsw.Connection, location: str, busy_timeout: float) -> N
             f"cannot use {location}: SQLite refused synchronous=FULL (it stayed {level}); see docs/stores.md",
             location=location,
         )
-

@@ -1,0 +1,88 @@
+"""Store URLs: what they mean, and what is wrong with the others.
+
+A path is taken as it is written: nothing is unquoted, ``~`` is not expanded, and a relative one starts at the working
+directory of the moment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from tau.errors import ConfigError, UnknownStoreError
+
+FORMS = "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir"
+
+ABSENT = {
+    "postgresql": "PostgreSQL, in the extra `postgres`",
+    "postgres": "PostgreSQL, in the extra `postgres`",
+    "redis": "Redis and Valkey, in the extra `redis`",
+    "rediss": "Redis and Valkey, in the extra `redis`",
+    "unix": "Redis and Valkey, in the extra `redis`",
+    "s3": "S3, in the extra `s3`",
+}
+
+
+class Location(NamedTuple):
+    """``kind`` is memory, sqlite or file; ``path`` is absolute, without symbolic links, and empty for memory."""
+
+    kind: str
+    path: str
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown: user, password and query are masked."""
+    url = re.sub(r"//[^/?#]*@", "//***@", url)
+    return re.sub(r"\?.*", "?***", url, flags=re.DOTALL)
+
+
+def parse(url: str) -> Location:
+    """Where ``url`` points. Raises `ConfigError` with the remedy, `UnknownStoreError` for what is no store at all."""
+    scheme, colon, rest = url.partition(":")
+    shown = without_password(url)
+    if scheme in ABSENT and colon:
+        raise UnknownStoreError(
+            f"{shown!r} names a store that this version does not have ({ABSENT[scheme]}); use one of {FORMS}, "
+            "or register_store(name, store) with a store of your own"
+        )
+    if not colon or scheme not in ("memory", "sqlite", "file"):
+        raise UnknownStoreError(f"{shown!r} is no store URL; the forms are {FORMS}")
+    if scheme == "memory":
+        if rest:
+            raise ConfigError(f"{shown!r}: the memory store has no path; write memory:")
+        return Location("memory", "")
+    return Location(scheme, _real(_sqlite_path(rest, shown) if scheme == "sqlite" else _file_path(rest, shown), shown))
+
+
+def _sqlite_path(rest: str, shown: str) -> str:
+    if not rest.startswith("///"):
+        raise ConfigError(
+            f"{shown!r}: a SQLite URL has three slashes before a relative path (sqlite:///runs.db) and four before an "
+            "absolute one (sqlite:////data/runs.db)"
+        )
+    if rest[3:] in (":memory:", ""):
+        raise ConfigError(f"{shown!r} names no file; for a store in memory write memory:")
+    return rest[3:]
+
+
+def _file_path(rest: str, shown: str) -> str:
+    if rest.startswith("//"):
+        if not rest.startswith("///"):
+            raise ConfigError(f"{shown!r}: a file URL names no host; write file:///absolute/dir, or file:relative/dir")
+        rest = rest[2:]
+    if not rest:
+        raise ConfigError(f"{shown!r} names no directory; write file:///absolute/dir or file:relative/dir")
+    return rest
+
+
+def _real(path: str, shown: str) -> str:
+    if "\0" in path:
+        raise ConfigError(f"{shown!r}: a path cannot hold a NUL character; remove it")
+    if path.startswith("~"):
+        raise ConfigError(f"{shown!r}: ~ is not expanded; write the path in full, or use os.path.expanduser")
+    if "?" in path:
+        raise ConfigError(f"{shown!r}: this store has no options; write the path alone, without a question mark")
+    if path.endswith("/") and path.strip("/"):
+        path = path.rstrip("/")
+    return os.path.realpath(path)

@@ -1,0 +1,104 @@
+"""From URLs and names to stores: one store per place and process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from tau.errors import ConfigError, UnknownStoreError
+from tau.stores.contract import Store
+from tau.stores.locations import FORMS, Location, parse, without_password
+from tau.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from tau.stores.adapter import FourVerbs
+
+VERBS = ("save", "load", "delete", "list")
+
+_lock = threading.RLock()
+_memory = MemoryStore()
+_defaults = {"memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs"}
+_registered: dict[str, Store | FourVerbs] = {}
+_opened: weakref.WeakValueDictionary[Location, Store] = weakref.WeakValueDictionary()
+
+
+def open_store(url: str) -> Store:
+    """The store at a URL or under a registered name.
+
+    The same place gives the same object for as long as somebody holds it, in this process. Nothing is read or created
+    before the store is used. Raises `UnknownStoreError` for what is neither a URL nor a name, `ConfigError` for a URL
+    that cannot be meant.
+    """
+    if not isinstance(url, str):
+        raise ConfigError(f"a store is opened by a URL or a name, not by {type(url).__name__}; the forms are {FORMS}")
+    with _lock:
+        store = _registered.get(url)
+    if store is not None:
+        return _adapted(store)
+    if ":" not in url and url not in _defaults:
+        names = ", ".join(sorted({*_defaults, *_registered}))
+        raise UnknownStoreError(
+            f"unknown checkpoint store: {without_password(url)!r}; registered are {names}, URLs are {FORMS}; "
+            "add your own with register_store(name, store)"
+        )
+    return _at(parse(_defaults.get(url, url)))
+
+
+def register_store(name: str, store: Store | FourVerbs) -> None:
+    """Make ``name`` mean ``store``: a `Store`, or an object with save, load, delete and list.
+
+    A name registered again means the new store from then on, also where it is a built-in one. Raises `ConfigError`
+    for what is no store, and for a name that could be taken for a URL.
+    """
+    if not isinstance(name, str) or not name or ":" in name:
+        raise ConfigError(f"a store's name is a text that is not empty and has no colon, not {name!r}")
+    if isinstance(store, type):
+        raise ConfigError(f"register_store takes a store, not a class; call it: {store.__name__}(...)")
+    missing = [verb for verb in VERBS if not callable(getattr(store, verb, None))]
+    if missing:
+        raise ConfigError(
+            f"store {name!r} cannot be a {type(store).__name__}: it has no {', '.join(missing)}; give a tau store or "
+            "an object with save, load, delete and list"
+        )
+    with _lock:
+        _registered[name] = store
+
+
+def _adapted(store: Store | FourVerbs) -> Store:
+    if isinstance(store, Store):
+        return store
+    from tau.stores.adapter import adapt  # noqa: PLC0415 - it stands on the state, which stands on the contract
+
+    return adapt(store)
+
+
+def _at(location: Location) -> Store:
+    if location.kind == "memory":
+        return _memory
+    with _lock:
+        store = _opened.get(location)
+        if store is None:
+            store = _opened[location] = _new(location)
+        return store
+
+
+def _new(location: Location) -> Store:
+    # A driver is imported where it is first used.
+    if location.kind == "sqlite":
+        from tau.stores.sqlite import SQLiteStore  # noqa: PLC0415
+
+        return SQLiteStore(location.path)
+    from tau.stores.file import FileStore  # noqa: PLC0415
+
+    return FileStore(location.path)
+
+
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603 - the thread that held it does not exist in the child
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
