@@ -216,6 +216,9 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        say("interrupted; the next start installs from the beginning")
+        sys.exit(130)
     except Failure as failure:
         say(str(failure))
     except PermissionError as error:

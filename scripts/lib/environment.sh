@@ -47,6 +47,6 @@ environment() {
         return
     fi
     find_python
-    "$PYTHON" -I "$ROOT/scripts/lib/environment.py" "$1" || exit 1
+    "$PYTHON" -I "$ROOT/scripts/lib/environment.py" "$1" || exit $?
     PYTHON=$TAU_VENV/bin/python
 }
