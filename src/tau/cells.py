@@ -31,7 +31,6 @@ class _NO_ATOM:
     """Stands for "not a shared scalar"; a class, so that copies of a cell keep it."""
 
 
-
 class Part(Struct, frozen=True, array_like=True):
     """A blob: the digest that names it and the number of bytes it holds."""
 
@@ -182,7 +181,7 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
 
 def apply(stored: Stored, previous: Cell | None, fetch: Fetch) -> Cell:
     """The cell that a record describes, given the key's previous one."""
-    if type(stored) is not Grown:
+    if not isinstance(stored, Grown):
         return Cell(stored, fetch=fetch)
     if previous is None or type(previous.whole) is not Blobs:
         raise CorruptCheckpointError("a value is said to have grown from one that is not there")

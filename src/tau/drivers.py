@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import os
-import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from tau import renewer as renewal
+from tau.calls import NodeLoop, call_in_thread, with_timeout
 from tau.cells import Cell
 from tau.context import Context, Surroundings, surroundings
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.engine import Engine
-from tau.errors import NodeTimeoutError
 from tau.events import Event, Observer
-from tau.graph import Node
 from tau.host import Host
 from tau.journal import Journal
 from tau.observers import notify
@@ -122,7 +119,7 @@ class Driver:
 class SyncDriver(Driver):
     """Does each effect at once, in the caller's thread."""
 
-    _loop: _Loop | None = None
+    _loop: NodeLoop | None = None
 
     def drive(self) -> State:
         """Run to the end."""
@@ -176,7 +173,7 @@ class SyncDriver(Driver):
             if node.is_async:
                 result = self._run_async(effect)
             elif node.timeout is not None:
-                result = _call_in_thread(node, lambda: self.call(effect))
+                result = call_in_thread(node, lambda: self.call(effect))
             else:
                 result = self.call(effect)
         except BaseException as error:
@@ -185,8 +182,8 @@ class SyncDriver(Driver):
 
     def _run_async(self, effect: RunNode) -> Any:
         if self._loop is None:
-            self._loop = _Loop()
-        return self._loop.run(_with_timeout(effect.node, self.call(effect)))
+            self._loop = NodeLoop()
+        return self._loop.run(with_timeout(effect.node, self.call(effect)))
 
 
 class AsyncDriver(Driver):
@@ -215,20 +212,23 @@ class AsyncDriver(Driver):
             surroundings.reset(token)
 
     async def _handle(self, effect: Effect) -> Any:
-        kind = type(effect)
-        if kind is RunNode:
-            return await self.run_node(effect)  # type: ignore[arg-type]
-        if kind is Append:
-            return await self.append(effect)  # type: ignore[arg-type]
-        if kind is Emit:
-            return self.emit(effect)  # type: ignore[arg-type]
-        if kind is Pause:
-            return await self.pause(effect)  # type: ignore[arg-type]
-        if kind is Load:
-            return await _in_thread(lambda: self.load(effect))  # type: ignore[arg-type]
-        if kind is Drop:
-            return await self._uninterrupted(_in_thread(lambda: self.drop(effect)))  # type: ignore[arg-type]
-        return await self._uninterrupted(_in_thread(self.release))
+        match effect:
+            case RunNode():
+                reply: Any = await self.run_node(effect)
+            case Append():
+                reply = await self.append(effect)
+            case Emit():
+                reply = None
+                self.emit(effect)
+            case Pause():
+                reply = await self.pause(effect)
+            case Load():
+                reply = await _in_thread(lambda: self.load(effect))
+            case Drop():
+                reply = await self._uninterrupted(_in_thread(lambda: self.drop(effect)))
+            case Release():
+                reply = await self._uninterrupted(_in_thread(self.release))
+        return reply
 
     async def append(self, effect: Append) -> bool:
         batch = self.prepare(effect)
@@ -259,11 +259,11 @@ class AsyncDriver(Driver):
                 raise StopNow(reason)
             if node.is_async:
                 coroutine = self.call(effect)
-                result = await (coroutine if node.timeout is None else _with_timeout(node, coroutine))
+                result = await (coroutine if node.timeout is None else with_timeout(node, coroutine))
             elif node.timeout is None:
                 result = await asyncio.to_thread(self.call, effect)
             else:
-                result = await asyncio.to_thread(_call_in_thread, node, lambda: self.call(effect))
+                result = await asyncio.to_thread(call_in_thread, node, lambda: self.call(effect))
         except BaseException as error:
             return self.outcome(began, error=error)
         return self.outcome(began, result)
@@ -281,71 +281,6 @@ class AsyncDriver(Driver):
             except Exception:
                 break
         return future.result()
-
-
-class _Loop:
-    """An event loop for the async nodes of one sync run, in a thread of its own where this one has a loop running."""
-
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-        self._pool: ThreadPoolExecutor | None = None
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tau-loop")
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        context = contextvars.copy_context()
-        if self._pool is None:
-            return self._runner.run(coroutine, context=context)
-        return self._pool.submit(lambda: self._runner.run(coroutine, context=context)).result()
-
-    def close(self) -> None:
-        if self._pool is None:
-            self._runner.close()
-        else:
-            self._pool.submit(self._runner.close).result()
-            self._pool.shutdown()
-
-
-async def _with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        async with asyncio.timeout(node.timeout) as scope:
-            return await coroutine
-    except TimeoutError:
-        if scope.expired():
-            raise _timed_out(node) from None
-        raise
-
-
-def _call_in_thread(node: Node, call: Callable[[], Any]) -> Any:
-    """Call in a thread that is left to itself after the timeout; what it returns then goes nowhere."""
-    done = threading.Event()
-    box: list[Any] = [None, None]
-
-    def work() -> None:
-        try:
-            box[0] = call()
-        except BaseException as error:
-            box[1] = error
-        done.set()
-
-    threading.Thread(
-        target=contextvars.copy_context().run, args=(work,), name=f"tau-node-{node.name}", daemon=True
-    ).start()
-    if not done.wait(node.timeout):
-        raise _timed_out(node)
-    if box[1] is not None:
-        raise box[1]
-    return box[0]
-
-
-def _timed_out(node: Node) -> NodeTimeoutError:
-    seconds = node.timeout or 0.0
-    return NodeTimeoutError(
-        f"node {node.name!r} did not finish within its timeout of {seconds:g} s", node=node.name, seconds=seconds
-    )
 
 
 def _answering(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result]) -> Callable[[Result], None]:

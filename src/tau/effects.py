@@ -19,7 +19,7 @@ class Job(Struct, kw_only=True):
 
     graph: Graph
     run_id: str
-    values: Mapping[str, Any] | None = None
+    values: Mapping[str, Any] = {}
     now: float = 0.0
     resuming: bool = False
     if_exists: str = "error"
@@ -105,7 +105,7 @@ class Found(Struct):
 
 
 class Outcome(Struct):
-    """How a visit ended: with a result or an error. ``stop`` is the reason why the run should stop now, if it should."""
+    """How a visit ended: with a result or an error. ``stop`` is why the run should stop now, if it should."""
 
     result: Any = None
     error: BaseException | None = None

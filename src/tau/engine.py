@@ -9,44 +9,28 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Generator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
-from tau.cells import Cell, digest
-from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.cells import Cell
+from tau.config import Retry
+from tau.effects import Append, Drop, Effect, Emit, Found, Job, Outcome, Pause, Release, RunNode, StopNow
 from tau.errors import (
-    CheckpointNotFoundError,
     CorruptCheckpointError,
     ExecutionError,
-    GraphChangedError,
-    LeaseLostError,
     LimitExceededError,
     NodeTimeoutError,
     RunCancelledError,
-    RunExistsError,
-    RunFinishedError,
     RunInterruptedError,
     RunWaitingError,
     UnserializableError,
 )
-from tau.fingerprint import Comparison, GraphFingerprint, compare
 from tau.graph import Edge, Node
-from tau.records import (
-    Admitted,
-    CheckpointRecord,
-    Claimed,
-    Failed,
-    Failure,
-    Finished,
-    Interrupted,
-    Manifest,
-    Progress,
-    Record,
-    advance,
-)
+from tau.opening import Opened, open_run
+from tau.records import CheckpointRecord, Failed, Failure, Finished, Interrupted, Progress, Record, advance
 from tau.state import State, collect, raw, redacted, view
 
 Steps = Generator[Effect, Any, Any]
+Ending = Generator[Effect, Any, NoReturn]
 
 _NEVER_RETRIED = (UnserializableError, LimitExceededError, CorruptCheckpointError)
 
@@ -66,8 +50,8 @@ class Engine:
     def run(self) -> Generator[Effect, Any, State]:
         """Carry the run to its end; returns the final state."""
         try:
-            if (yield from self._open()):
-                yield from self._loop()
+            yield from self._open()
+            yield from self._loop()
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -80,137 +64,32 @@ class Engine:
         yield Release()
         return self._view()
 
-    # Opening: a new run is admitted, an existing one is loaded, judged and claimed.
-
-    def _open(self) -> Generator[Effect, Any, bool]:
-        """Whether there is anything to run: not in a run that is finished."""
+    def _open(self) -> Steps:
+        """Admit or claim the run, and tell that it starts."""
         job = self.job
         if not job.stored:
             self.values = dict(job.values)
             yield from self._started()
-            return True
-        take = job.resuming or job.if_exists == "resume"
-        if not job.resuming and (yield from self._admit(0)):
-            return True
-        while True:
-            found: Found = yield Load(job.run_id, take)
-            if found.status == "deleted":
-                if job.resuming:
-                    raise CheckpointNotFoundError(
-                        f"failed to load checkpoint: checkpoint not found: {job.run_id}", run_id=job.run_id
-                    )
-                if (yield from self._admit(found.position)):
-                    return True
-                continue
-            progress = self._judge(found)
-            if found.status == "finished":
-                self.progress, self.values = progress, found.values
-                self.ended = True
-                yield from self._emit("checkpoint.load", node=progress.node, status="finished")
-                return False
-            if (yield from self._claim(found, progress)):
-                return True
+            return
+        opened: Opened = yield from open_run(job, self.progress)
+        self.progress, self.values = opened.progress, opened.values
+        progress = self.progress
+        if opened.found is None:
+            yield from self._started()
+        elif progress.status == "finished":
+            self.ended = True
+            yield from self._emit("checkpoint.load", node=progress.node, status="finished")
+        else:
+            changes = opened.comparison
+            yield from self._resumed(opened.found, [*changes.blocking, *changes.notes] if changes is not None else [])
 
-    def _admit(self, expected: int) -> Generator[Effect, Any, bool]:
-        """Append the admission and the first claim; ``False`` when the run exists or somebody was faster."""
-        job, progress = self.job, self.progress
-        self.values = dict(job.values)
-        progress.fingerprint = self.graph.fingerprint()
-        progress.input_digest = input_digest(job.values)
-        progress.tags = job.tags
-        progress.keep = job.preserve
-        manifest = Manifest(progress, {key: cell.whole for key, cell in job.values.items()})
-        admitted = Admitted(manifest=manifest, provenance=job.provenance)
-        try:
-            yield Append((admitted, Claimed()), progress, self.values, flush=True, expected=expected)
-        except LeaseLostError:
-            return False
-        yield from self._started()
-        return True
-
-    def _judge(self, found: Found) -> Progress:
-        """Refuse what cannot go on."""
-        job, run_id, progress = self.job, self.job.run_id, found.progress
-        if not job.resuming:
-            self._check_same_input(found)
-        if found.status == "cancelled":
-            raise RunCancelledError(f"run {run_id!r} was cancelled; start a new run", run_id=run_id)
-        if progress is None:
-            when = datetime.fromtimestamp(found.updated, UTC)
-            raise RunFinishedError(
-                f"failed to load checkpoint: run {run_id!r} finished at {when:%Y-%m-%d %H:%M:%S} UTC and its checkpoints "
-                "were deleted (preserve=False); keep results with preserve=True",
-                run_id=run_id,
-                finished_at=when,
-            )
-        if found.status == "waiting":
-            raise RunWaitingError(f"run {run_id!r} waits for an answer; give it, then resume", run_id=run_id)
-        return progress
-
-    def _check_same_input(self, found: Found) -> None:
-        job, run_id = self.job, self.job.run_id
-        if job.if_exists != "resume":
-            raise RunExistsError(
-                f"run {run_id!r} exists already, its status is {found.status}; resume it, pass if_exists='resume', "
-                "or choose another run id",
-                run_id=run_id,
-                status=found.status,
-            )
-        if found.progress is not None and found.progress.input_digest != input_digest(job.values):
-            raise RunExistsError(
-                f"run {run_id!r} was admitted with another input, and inputs never change; resume it without one, "
-                "or choose another run id",
-                run_id=run_id,
-                status=found.status,
-            )
-
-    def _claim(self, found: Found, progress: Progress) -> Generator[Effect, Any, bool]:
-        """Take the run over; ``False`` when somebody was faster."""
-        job, current = self.job, self.graph.fingerprint()
-        comparison = self._compare(progress, current)
-        progress.crashes = progress.crashes + 1 if found.status == "running" else 0
-        if progress.crashes > job.max_crashes:
-            raise LimitExceededError(
-                f"run {job.run_id!r} was killed {progress.crashes} times in a row at node {progress.next!r}, the limit is "
-                f"{job.max_crashes}; find out what kills it, then resume with a larger CheckpointConfig(max_crashes=...)",
-                limit=job.max_crashes,
-                run_id=job.run_id,
-            )
-        claim = Claimed(
-            fingerprint=current if progress.fingerprint != current else None,
-            on_change=job.on_change,
-            changes=(*comparison.blocking, *comparison.notes),
-            rewind=found.rewind,
-        )
-        progress.fingerprint, progress.graph, progress.status = current, self.graph.name, "running"
-        try:
-            yield Append((claim,), progress, found.values, flush=True, expected=found.position)
-        except LeaseLostError:
-            return False
-        self.progress, self.values = progress, found.values
-        yield from self._resumed(found, comparison)
-        return True
-
-    def _compare(self, progress: Progress, current: GraphFingerprint) -> Comparison:
-        comparison = changes_since(progress, current)
-        lost = progress.next is not None and progress.next not in self.graph.nodes
-        if comparison.blocking and (self.job.on_change == "error" or lost):
-            raise GraphChangedError(
-                f"run {self.job.run_id!r} cannot be resumed with the graph as it is now: "
-                + "; ".join(comparison.blocking),
-                run_id=self.job.run_id,
-                changes=tuple(comparison.blocking),
-            )
-        return comparison
-
-    def _resumed(self, found: Found, comparison: Comparison) -> Steps:
+    def _resumed(self, found: Found, changes: list[str]) -> Steps:
         progress = self.progress
         damage = {"damaged": found.damaged} if found.damaged else {}
         yield from self._emit("checkpoint.load", node=progress.node, **damage)
-        if progress.next is None and progress.node not in self.graph.exit_points:
+        if progress.next is None:
             yield from self._decide()
         yield from self._emit("checkpoint.resume", checkpoint_node=progress.node, resume_node=progress.next)
-        changes = [*comparison.blocking, *comparison.notes]
         if changes:
             yield from self._emit("graph.changed", changes=changes, on_change=self.job.on_change)
         yield from self._started(resumed=True, start_node=progress.next)
@@ -220,13 +99,14 @@ class Engine:
         progress = self.progress
         if progress.node is None:
             progress.next = self.graph.entry_point
-            return
-        try:
-            chosen = _choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node)
-        except _Stuck as error:
-            yield from self._fail(progress.node, error)
+        elif progress.node in self.graph.exit_points:
+            progress.status = "finished"
+            yield Append((Finished(node=progress.node),), progress, self.values, flush=True)
         else:
-            progress.next = chosen.target
+            try:
+                progress.next = _choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node).target
+            except _Stuck as error:
+                yield from self._fail(progress.node, error)
 
     def _started(self, **extra: Any) -> Steps:
         graph = self.graph
@@ -264,24 +144,30 @@ class Engine:
                 break
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
                 yield from self._interrupt(node.name, error)
-            if not _may_retry(node, error, attempt - first + 1):
+            elif node.retry is None or not _may_retry(node, node.retry, error, attempt - first + 1):
                 yield from self._fail(node.name, error, attempt=attempt)
-            assert node.retry is not None
-            stop = outcome.stop or (yield Pause(node.retry, attempt - first + 1))
-            if stop:
-                yield from self._interrupt(node.name, StopNow(stop))
-            attempt += 1
+            else:
+                stop = outcome.stop or (yield Pause(node.retry, attempt - first + 1))
+                if stop:
+                    yield from self._interrupt(node.name, StopNow(stop))
+                attempt += 1
         yield from self._finish(node.name, visit, attempt, outcome)
 
     def _attempt(self, node: Node, given: State, visit: int, attempt: int) -> Generator[Effect, Any, Outcome]:
         if not self.job.observed:
             outcome: Outcome = yield RunNode(node, given, visit, attempt)
             return outcome
-        where = {"node": node.name, "iteration": self.progress.iteration + 1, "visit": visit, "attempt": attempt}
+        where: dict[str, Any] = {
+            "node": node.name,
+            "iteration": self.progress.iteration + 1,
+            "visit": visit,
+            "attempt": attempt,
+        }
         snapshots = self.job.snapshots
         yield from self._emit("node.start", **where, **({"input_snapshot": redacted(given)} if snapshots else {}))
         outcome = yield RunNode(node, given, visit, attempt)
-        error, more = outcome.error, {}
+        error = outcome.error
+        more: dict[str, Any] = {}
         if error is not None:
             more["error_type"] = type(error).__name__
         elif snapshots and isinstance(outcome.result, Mapping):
@@ -363,7 +249,7 @@ class Engine:
 
     def _emit_edges(self, name: str, chosen: Edge | None, tried: list[Edge]) -> Steps:
         for edge in tried:
-            where = {"from": name, "to": edge.target, "edge_index": edge.index}
+            where: dict[str, Any] = {"from": name, "to": edge.target, "edge_index": edge.index}
             yield from self._emit("edge.evaluate", **where, has_predicate=edge.predicate is not None)
         if chosen is not None:
             where = {"from": name, "to": chosen.target, "edge_index": chosen.index}
@@ -373,7 +259,7 @@ class Engine:
 
     def _fail(
         self, name: str, error: Exception, *, attempt: int = 1, recorded: bool = False, verdict: bool = False
-    ) -> Steps:
+    ) -> Ending:
         text = str(error) if verdict or isinstance(error, _Stuck) else f"node execution failed: {error}"
         progress = self.progress
         if self.job.stored and not recorded:
@@ -390,7 +276,7 @@ class Engine:
             run_id=self.job.run_id,
         ) from (error.__cause__ if isinstance(error, _Stuck) and error.__cause__ else error)
 
-    def _interrupt(self, name: str, error: BaseException) -> Steps:
+    def _interrupt(self, name: str, error: BaseException) -> Ending:
         """The visit in flight was broken off; what is finished is saved before the interrupt goes on."""
         reason = str(error) or type(error).__name__
         if self.job.stored:
@@ -424,27 +310,6 @@ class _Stuck(Exception):
     """No edge leads on; its text is the whole verdict."""
 
 
-def input_digest(values: Mapping[str, Cell]) -> bytes:
-    """What tells one input from another."""
-    return digest(b"".join(digest(key.encode()) + digest(values[key].data()) for key in sorted(values)))
-
-
-def changes_since(progress: Progress, current: GraphFingerprint) -> Comparison:
-    """How the graph differs from the one that made the run; in nothing for a state that was saved by hand."""
-    stored = progress.fingerprint
-    if stored is None:
-        return Comparison(notes=[], blocking=[])
-    return compare(
-        current=current,
-        graph_name=progress.graph,
-        admitted=stored,
-        finished={name: stored.nodes[name] for name in progress.visits if name in stored.nodes},
-        edges_taken=progress.taken,
-        pending=progress.next,
-        has_items=progress.items > 0,
-    )
-
-
 def describe(error: BaseException) -> Failure:
     """An error as a record keeps it."""
     frames = traceback.extract_tb(error.__traceback__)[-20:]
@@ -470,9 +335,8 @@ def _choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) -
     raise _Stuck(f"node {name} has no outgoing edges and is not an exit point")
 
 
-def _may_retry(node: Node, error: Exception, tries: int) -> bool:
-    retry = node.retry
-    if retry is None or tries >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, _NEVER_RETRIED):
+def _may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
+    if tries >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, _NEVER_RETRIED):
         return False
     return node.idempotent or node.is_async or not isinstance(error, NodeTimeoutError)
 

@@ -129,7 +129,7 @@ def same_node(old: NodeFingerprint, new: NodeFingerprint) -> bool | None:
     return None if None in answers else True
 
 
-def compare(  # noqa: PLR0913
+def compare(
     *,
     current: GraphFingerprint,
     graph_name: str,

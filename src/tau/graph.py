@@ -44,7 +44,7 @@ class Graph:
         self.entry_point: str | None = None
         self.exit_points = self._exits.keys()
 
-    def add_node(  # noqa: PLR0913
+    def add_node(
         self,
         name: str,
         function: Callable[..., Any],

@@ -56,7 +56,7 @@ class Host:
         if owner.boot != boot_id() or owner.host != socket.gethostname():
             return False
         started = _start_time(owner.pid)
-        return started is None or (owner.started != 0 and started != owner.started)
+        return started is None or owner.started not in (0, started)
 
 
 @cache

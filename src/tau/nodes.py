@@ -50,7 +50,7 @@ class Edge:
     index: int
 
 
-def make_node(  # noqa: PLR0913
+def make_node(
     name: Any,
     function: Any,
     *,
@@ -152,7 +152,7 @@ def _label(function: Any) -> str:
 
 def _signature(function: Any) -> inspect.Signature:
     if sys.version_info >= (3, 14):
-        import annotationlib  # noqa: PLC0415  (annotations there may name what is imported for type checkers only)
+        import annotationlib
 
         return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
     return inspect.signature(function)

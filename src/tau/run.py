@@ -3,68 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig
-from tau.drivers import AsyncDriver, SyncDriver
+from tau.drivers import AsyncDriver, Driver, SyncDriver
 from tau.effects import Job
-from tau.engine import changes_since
-from tau.errors import CheckpointNotFoundError, ConfigError, RunFinishedError
+from tau.errors import ConfigError
 from tau.events import Event, Observer
 from tau.graph import Graph
+from tau.history import Checkpoint, ResumePlan, checkpoints, not_found, plan_resume
 from tau.host import Host
-from tau.journal import Journal, Loader, cancel_run, load
+from tau.journal import Journal, cancel_run
 from tau.observers import resolve_observer
 from tau.provenance import provenance
-from tau.records import CheckpointRecord, Fold
-from tau.state import State, cells_of, check_run_id, view
+from tau.state import State, cells_of, check_run_id
 from tau.stopping import Stop
-from tau.stores.resolve import resolve_store
 from tau.stores.contract import Store
+from tau.stores.resolve import resolve_store
 
-
-class Checkpoint(Struct, frozen=True, kw_only=True):
-    """One finished visit in a run's history: ``seq`` is its position in the log, ``next`` the node that followed
-    (``None`` after an exit point), ``state`` the state as of then."""
-
-    seq: int
-    node: str
-    visit: int
-    next: str | None
-    state: State
-    timestamp: datetime
-
-
-class ResumePlan(Struct, frozen=True, kw_only=True):
-    """What ``resume`` would do: skip the ``finished`` nodes, go on at ``pending``, or refuse because of ``blocking``.
-
-    ``notes`` are differences of the graph that do not stand in the way.
-    """
-
-    run_id: str
-    status: str
-    finished: tuple[str, ...]
-    pending: str | None
-    blocking: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def can_resume(self) -> bool:
-        return not self.blocking and self.status != "cancelled"
+D = TypeVar("D", bound=Driver)
 
 
 class StateGraph(Graph):
     """A state graph with its observer and store.
 
-    Made from a `GraphConfig`, or from a name: then a store means that every finished node is saved and kept, and nothing
-    is observed unless an observer is given. ``store`` is a URL, a registered name, or a store; given beside a config it
-    replaces the config's only (`ConfigError` where that has interval 0). Thread-safe once it has run.
+    Made from a `GraphConfig`, or from a name: then a store means that every finished node is saved and kept, and
+    nothing is observed unless an observer is given. ``store`` is a URL, a registered name, or a store; given beside a
+    config it replaces the config's only (`ConfigError` where that has interval 0). Thread-safe once it has run.
     """
 
     def __init__(
@@ -90,13 +60,22 @@ class StateGraph(Graph):
         if config.checkpoint.interval > 0:
             self._store = resolve_store(config.checkpoint.store if store is None else store)
 
+    def use_store(self, store: Any) -> None:
+        """Keep runs in this store from now on; every node, and kept, where checkpointing was off."""
+        checkpoint = self.config.checkpoint
+        if checkpoint.interval == 0:
+            self.config = dataclasses.replace(
+                self.config, checkpoint=dataclasses.replace(checkpoint, interval=1, preserve=True)
+            )
+        self._store = resolve_store(store)
+
     @property
     def store(self) -> Store:
         """The store of this graph's runs. Raises `ConfigError` where checkpointing is off."""
         if self._store is None:
             raise ConfigError(
-                "checkpointing not enabled for this graph; give it a store: StateGraph(name, store='sqlite:///runs.db'), "
-                "or CheckpointConfig(interval=1)"
+                "checkpointing not enabled for this graph; give it a store, as in "
+                "StateGraph(name, store='sqlite:///runs.db'), or CheckpointConfig(interval=1)"
             )
         return self._store
 
@@ -115,12 +94,13 @@ class StateGraph(Graph):
     ) -> State:
         """Run the graph on ``state`` and return the final state.
 
-        ``run_id`` overrides the state's. A run id in use raises `RunExistsError`, or with ``if_exists="resume"`` resumes
-        that run, provided its input was the same. ``wait`` and ``max_runtime`` are seconds. A node's failure raises
-        `ExecutionError`, a stop `RunInterruptedError`; everything finished is saved by then.
+        ``run_id`` overrides the state's. A run id in use raises `RunExistsError`, or with ``if_exists="resume"``
+        resumes that run, provided its input was the same. ``wait`` and ``max_runtime`` are seconds. A node's failure
+        raises `ExecutionError`, a stop `RunInterruptedError`; everything finished is saved by then.
         """
         job = self._admission(state, run_id, if_exists, tags)
-        return self._drive(SyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+        options = _options(wait, resources, stop, max_runtime)
+        return self._driver(SyncDriver, job, observer, **options).drive()
 
     def resume(
         self,
@@ -140,7 +120,8 @@ class StateGraph(Graph):
         "redo" also drops the items of the node in flight.
         """
         job = self._resumption(run_id, on_change)
-        return self._drive(SyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+        options = _options(wait, resources, stop, max_runtime)
+        return self._driver(SyncDriver, job, observer, **options).drive()
 
     async def aexecute(
         self,
@@ -157,7 +138,8 @@ class StateGraph(Graph):
     ) -> State:
         """`execute` in an event loop; sync nodes run in the loop's thread pool."""
         job = self._admission(state, run_id, if_exists, tags)
-        return await self._drive(AsyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+        options = _options(wait, resources, stop, max_runtime)
+        return await self._driver(AsyncDriver, job, observer, **options).drive()
 
     async def aresume(
         self,
@@ -172,7 +154,8 @@ class StateGraph(Graph):
     ) -> State:
         """`resume` in an event loop."""
         job = self._resumption(run_id, on_change)
-        return await self._drive(AsyncDriver, job, observer, resources, stop, max_runtime, wait).drive()
+        options = _options(wait, resources, stop, max_runtime)
+        return await self._driver(AsyncDriver, job, observer, **options).drive()
 
     async def astream(
         self, state: State | Mapping[str, Any] | None = None, *, observer: Any = None, **options: Any
@@ -203,54 +186,14 @@ class StateGraph(Graph):
     def plan(self, run_id: str) -> ResumePlan:
         """What `resume` would do now. Raises `CheckpointNotFoundError`; never changes anything."""
         self.freeze()
-        found, _ = load(self.store, check_run_id(run_id))
-        progress = found.progress
-        if found.status == "deleted":
-            raise _not_found(run_id)
-        if progress is None:
-            return ResumePlan(run_id=run_id, status=found.status, finished=(), pending=None)
-        comparison = changes_since(progress, self.fingerprint())
-        return ResumePlan(
-            run_id=run_id,
-            status=found.status,
-            finished=tuple(progress.path),
-            pending=progress.next,
-            blocking=tuple(comparison.blocking),
-            notes=tuple(comparison.notes),
-        )
+        return plan_resume(self.store, check_run_id(run_id), self.fingerprint())
 
     def history(self, run_id: str) -> list[Checkpoint]:
         """The finished visits of a run, oldest first; values are read when looked at.
 
         Raises `CheckpointNotFoundError`, or `CorruptCheckpointError` at a damaged record.
         """
-        store = self.store
-        summary = store.summary(check_run_id(run_id))
-        if summary is None or summary.status == "deleted":
-            raise _not_found(run_id)
-        if summary.base == 0:
-            raise RunFinishedError(
-                f"run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
-                run_id=run_id,
-                finished_at=summary.updated_at,
-            )
-        fold = Fold(run_id, Loader(store, run_id))
-        checkpoints = []
-        for position, data in store.read(run_id):
-            record = fold.add(position, data)
-            if isinstance(record, CheckpointRecord):
-                state = view(dict(fold.values), run_id, record.node, record.time)
-                checkpoints.append(
-                    Checkpoint(
-                        seq=position,
-                        node=record.node,
-                        visit=record.visit,
-                        next=record.next,
-                        state=state,
-                        timestamp=datetime.fromtimestamp(record.time, UTC),
-                    )
-                )
-        return checkpoints
+        return checkpoints(self.store, check_run_id(run_id))
 
     def cancel(self, run_id: str) -> None:
         """End a run for good, whoever owns it; that one's next commit is refused. Nothing happens to a finished run.
@@ -258,7 +201,7 @@ class StateGraph(Graph):
         Raises `CheckpointNotFoundError`.
         """
         if not cancel_run(self.store, check_run_id(run_id), self.host):
-            raise _not_found(run_id)
+            raise not_found(run_id)
 
     def _admission(self, state: Any, run_id: str | None, if_exists: str, tags: Iterable[str]) -> Job:
         if if_exists not in ("error", "resume"):
@@ -295,16 +238,7 @@ class StateGraph(Graph):
             snapshots=self.config.snapshots,
         )
 
-    def _drive(
-        self,
-        driver: Any,
-        job: Job,
-        observer: Any,
-        resources: Mapping[str, Any] | None,
-        stop: Stop | None,
-        max_runtime: float | None,
-        wait: float,
-    ) -> Any:
+    def _driver(self, kind: type[D], job: Job, observer: Any, **options: Any) -> D:
         observers: Sequence[Observer | None] = (self._observer, resolve_observer(observer))
         told = [one for one in observers if one is not None]
         job.observed = bool(told)
@@ -313,17 +247,15 @@ class StateGraph(Graph):
             checkpoint = self.config.checkpoint
             owner = self.host.owner(checkpoint.lease)
             journal = Journal(self._store, job.run_id, self.host, owner, checkpoint.interval)
-        return driver(
-            job,
-            self.host,
-            journal=journal,
-            observer=resolve_observer(told),
-            resources=resources,
-            stop=stop,
-            max_runtime=max_runtime,
-            wait=wait,
-        )
+        return kind(job, self.host, journal=journal, observer=resolve_observer(told), **options)
 
 
-def _not_found(run_id: str) -> CheckpointNotFoundError:
-    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)
+def _options(
+    wait: float, resources: Mapping[str, Any] | None, stop: Stop | None, max_runtime: float | None
+) -> dict[str, Any]:
+    for name, seconds in (("wait", wait), ("max_runtime", max_runtime)):
+        if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
+            raise ConfigError(f"{name} is a number of seconds from 0, not {seconds!r}")
+    if stop is not None and not isinstance(stop, Stop):
+        raise ConfigError(f"stop is a tau.Stop, not {type(stop).__name__}")
+    return {"wait": wait, "resources": resources, "stop": stop, "max_runtime": max_runtime}

@@ -114,8 +114,8 @@ class AdaptedStore(Store):
         image = state._image if isinstance(state, State) else None
         if not isinstance(image, Image) or image.summary.run_id != run_id:
             raise StoreError(
-                f"{self.location} load({run_id!r}) returned something without the run's bookkeeping; keep the State that "
-                "save was given, or the bytes of state.to_bytes(), and return that or State.from_bytes(...)",
+                f"{self.location} load({run_id!r}) returned something without the run's bookkeeping; keep the State "
+                "that save was given, or the bytes of state.to_bytes(), and return that or State.from_bytes(...)",
                 location=self.location,
             )
         return image

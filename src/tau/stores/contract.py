@@ -93,7 +93,7 @@ class Lease(Struct, frozen=True):
     """The sign of life of an owner.
 
     ``expires_in`` is in seconds by the store's own clock, negative when it ran out. It is ``None`` where the store has
-    no clock that all its users share (files, S3): there the lease is judged by watching ``counter`` for as long as it lasts.
+    no clock that all its users share (files, S3): there the lease is judged by watching ``counter`` for its whole time.
     """
 
     nonce: str
@@ -188,7 +188,7 @@ class Store(ABC):
 
     @abstractmethod
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
-        """Extend the lease from now, if ``nonce`` still holds it (ran out or not); otherwise ``False``, and no change."""
+        """Extend the lease from now if ``nonce`` still holds it, ran out or not; otherwise ``False``, and no change."""
 
     @abstractmethod
     def release(self, run_id: str, nonce: str) -> None:

@@ -12,9 +12,10 @@ from msgspec import Struct
 from tau.cells import Blobs, Part
 from tau.effects import Found
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
+from tau.fold import Fold
 from tau.host import Host
 from tau.journal import Journal
-from tau.records import Fold, unpack_blob
+from tau.sealing import unpack_blob
 from tau.state import State, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
 from tau.stores.verbs import saving

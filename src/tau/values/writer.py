@@ -16,13 +16,15 @@ from tau.values.deep import with_fresh_stack
 from tau.values.kinds import Kind, kind_of
 from tau.values.reasons import why_unknown
 from tau.values.refusal import Refused, Step, refuse
-from tau.values.scan import LEAVES, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain
+from tau.values.scan import LEAVES, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
 from tau.values.tags import BIG_INT, FROZENSET, MAP, SET, TEXT, TUPLE
 
 MAX_BYTES = 900_000_000
 """How long the encoding of one value may be: what fits one SQLite blob of 1e9 bytes, with room around it."""
 
 _msgpack: Callable[[Any], bytes] = Encoder().encode
+_SHORT = 16  # items looked at one by one
+_LONG = 128  # items asked about together: few enough that the answer helps, enough for the speed of C
 _MEMO_AFTER = 50_000  # parts lowered before shared containers are remembered; a billion laughs is far above
 
 
@@ -46,7 +48,7 @@ def encode(value: Any) -> bytes:
 def _encode(value: Any) -> bytes:
     cls = type(value)
     try:
-        if cls in LEAVES or ((cls is dict or cls is list) and count_plain((value,), 0) >= 0):
+        if cls in LEAVES or ((cls is dict or cls is list) and is_plain(value)):
             return _bounded(value, _msgpack(value))
         return _Writer(strict=False).bytes_of(value, 0)
     except (OverflowError, ValueError):
@@ -79,41 +81,39 @@ class _Writer:
         if cls in LEAVES:
             return self.leaf(value) if self.strict else value
         self.count(1)
+        structure = _STRUCTURES.get(cls)
         kind = None
-        if cls not in _STRUCTURES:
+        if structure is None:
             kind = kind_of(cls)
             if kind is None:
                 raise refuse(value, why_unknown(value))
-            if kind.raw:
-                return Ext(kind.tag, _bounded(value, kind.pack(value)))
+            if kind.atom or kind.raw:
+                return self.of_kind(kind, value, depth)
         key = id(value)
         if key in self.open:
             raise refuse(value, "it contains itself; store the relation by names or indices instead")
         if depth >= MAX_DEPTH:
             raise refuse(value, f"it lies more than {MAX_DEPTH} levels deep; flatten the structure", MAX_DEPTH)
-        if self.parts < _MEMO_AFTER:
-            return self.open_up(value, kind, depth)
         known = self.memo.get(key)
         if known is not None and known[1] >= depth:
             self.count(known[2])
             return known[3]
         before = self.parts
-        lowered = self.open_up(value, kind, depth)
-        # The value itself is kept in the memo, so that its id cannot be given to another one meanwhile.
-        self.memo[key] = (value, depth, self.parts - before, lowered)
+        self.open.add(key)
+        lowered = structure(self, value, depth + 1) if structure else self.of_kind(kind, value, depth + 1)
+        self.open.discard(key)
+        if self.parts > _MEMO_AFTER:
+            # The value itself is kept as well, so that its id cannot be given to another one meanwhile.
+            self.memo[key] = (value, depth, self.parts - before, lowered)
         return lowered
 
-    def open_up(self, value: Any, kind: Kind | None, depth: int) -> Any:
-        self.open.add(id(value))
-        try:
-            if kind is not None:
-                return self.of_kind(value, kind, depth + 1)
-            return _STRUCTURES[type(value)](self, value, depth + 1)
-        finally:
-            self.open.discard(id(value))
-
-    def of_kind(self, value: Any, kind: Kind, depth: int) -> Ext:
+    def of_kind(self, kind: Kind | None, value: Any, depth: int) -> Ext:
+        assert kind is not None
         body = kind.pack(value)
+        if kind.raw:
+            return Ext(kind.tag, _bounded(value, body))
+        if type(body) is list and not self.strict and set(map(type, body)) <= LEAVES:
+            return Ext(kind.tag, _bounded(value, _msgpack(body)))
         try:
             return Ext(kind.tag, self.bytes_of(body, depth))
         except Refused as refused:
@@ -152,30 +152,51 @@ class _Writer:
         return Ext(MAP, _bounded(value, _msgpack(flat)))
 
     def of_set(self, value: set[Any] | frozenset[Any], depth: int) -> Ext:
-        # The order of a set depends on the process; that of the encoded elements does not.
-        items = self.elements(list(value), depth, lambda _: Step("element"))
-        encoded = sorted(map(_msgpack, items))
-        payload = _bounded(value, _msgpack(list(map(Raw, encoded))))
-        return Ext(SET if type(value) is set else FROZENSET, payload)
+        # The order of a set depends on the process; that of its sorted elements does not.
+        types = set(map(type, value))
+        if len(types) == 1 and not self.strict and (str in types or int in types):
+            self.count(len(value))
+            payload = _msgpack(sorted(value))
+        else:
+            items = self.elements(list(value), depth, lambda _: Step("element"))
+            payload = _msgpack(list(map(Raw, sorted(map(_msgpack, items)))))
+        return Ext(SET if type(value) is set else FROZENSET, _bounded(value, payload))
 
     def elements(self, items: Sequence[Any], depth: int, step: Callable[[int], Step]) -> list[Any]:
-        """The lowered items. Runs of plain ones are found by halving down to a few, and left as they are."""
+        """The lowered items. In long sequences the runs that are plain are found first, and left as they are."""
+        if len(items) <= _SHORT:
+            return self.few(items, 0, depth, step)
         out: list[Any] = []
-        todo = [(0, len(items))]
+        todo = [(start, start + _LONG) for start in range(0, len(items), _LONG)][::-1]
         while todo:
             start, end = todo.pop()
             run = items[start:end]
             if self.plain(run, depth):
                 out += run
-            elif end - start > 32:
-                size = max(32, (end - start) // 16)
-                todo += reversed([(i, min(i + size, end)) for i in range(start, end, size)])
+            elif len(run) > _SHORT:
+                todo += [(i, min(i + _SHORT, end)) for i in range(start, min(end, len(items)), _SHORT)][::-1]
             else:
-                for index, item in enumerate(run, start):
-                    try:
-                        out.append(self.lower(item, depth))
-                    except Refused as refused:
-                        raise refused.under(step(index)) from None
+                out += self.few(run, start, depth, step)
+        return out
+
+    def few(self, items: Sequence[Any], start: int, depth: int, step: Callable[[int], Step]) -> list[Any]:
+        """The lowered items, looked at one by one; ``start`` is the number of the first."""
+        out = list(items)
+        types = list(map(type, out))
+        others = [index for index, cls in enumerate(types) if self.strict or cls not in LEAVES]
+        index = 0
+        try:
+            for index in others:
+                item, cls = out[index], types[index]
+                if cls is tuple and not self.strict and depth < MAX_DEPTH and LEAVES.issuperset(map(type, item)):
+                    self.parts += len(item)
+                    out[index] = Ext(TUPLE, _msgpack(item))
+                # The only one that may hold what is not plain need not be asked, but opened.
+                elif len(others) == 1 or (cls is not list and cls is not dict) or not self.plain((item,), depth):
+                    out[index] = self.lower(item, depth)
+        except Refused as refused:
+            raise refused.under(step(start + index)) from None
+        self.count(len(out))
         return out
 
     def plain(self, run: Sequence[Any], depth: int) -> bool:

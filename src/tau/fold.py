@@ -1,0 +1,99 @@
+"""What a sequence of records adds up to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tau.cells import Cell, Fetch, apply
+from tau.errors import CorruptCheckpointError
+from tau.records import (
+    Admitted,
+    AnyRecord,
+    Cancelled,
+    CheckpointRecord,
+    Claimed,
+    Failed,
+    Finished,
+    Interrupted,
+    Item,
+    Pause,
+    Progress,
+    Record,
+    advance,
+)
+from tau.sealing import damaged, unseal
+
+_STATUS: Final[dict[type[Record], str]] = {
+    Pause: "waiting",
+    Failed: "failed",
+    Interrupted: "interrupted",
+    Cancelled: "cancelled",
+    Finished: "finished",
+}
+
+
+class Fold:
+    """What a log adds up to, record by record from a manifest on.
+
+    Records after a damaged one are passed over until a claim that goes on from ``applied``, the last sound position;
+    while they are, ``damage`` says what is wrong. ``since_base`` and ``weight`` count records and bytes after ``base``.
+    """
+
+    def __init__(self, run_id: str, fetch: Fetch) -> None:
+        self.run_id = run_id
+        self.fetch = fetch
+        self.progress: Progress | None = None
+        self.values: dict[str, Cell] = {}
+        self.position = self.applied = self.base = self.since_base = self.weight = 0
+        self.damage = ""
+
+    def add(self, position: int, data: bytes) -> AnyRecord | None:
+        """Apply one record; ``None`` where it is passed over. Raises where the very first one is damaged."""
+        self.position = position
+        try:
+            record = unseal(self.run_id, position, data)
+        except CorruptCheckpointError as error:
+            if self.progress is None:
+                raise
+            self.damage = self.damage or str(error)
+            return None
+        if self.damage:
+            if not (isinstance(record, Claimed) and record.rewind == self.applied):
+                return None
+            self.damage = ""
+        manifest = record.manifest if isinstance(record, Admitted | CheckpointRecord) else None
+        if self.progress is None or isinstance(record, Admitted):
+            if manifest is None:
+                raise damaged(self.run_id, position, "it should hold a manifest and does not")
+            self.progress = manifest.progress
+            self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
+            if isinstance(record, Admitted):
+                self.progress.status = "admitted"
+        else:
+            _apply(record, self.progress, self.values, self.fetch)
+        self.applied = position
+        self.since_base, self.weight = self.since_base + 1, self.weight + len(data)
+        if manifest is not None:
+            self.base, self.since_base, self.weight = position, 0, 0
+        return record
+
+
+def _apply(record: AnyRecord, progress: Progress, values: dict[str, Cell], fetch: Fetch) -> None:
+    if isinstance(record, CheckpointRecord):
+        values.update({key: apply(stored, values.get(key), fetch) for key, stored in record.changed.items()})
+        for key in record.removed:
+            values.pop(key, None)
+        advance(progress, record.node, record.visit, record.next)
+        progress.updated = record.time
+        progress.crashes = 0
+        progress.items = 0
+    elif isinstance(record, Claimed):
+        progress.crashes = progress.crashes + 1 if progress.status == "running" else 0
+        progress.status = "running"
+        if record.fingerprint is not None:
+            progress.fingerprint = record.fingerprint
+        if record.on_change == "redo":
+            progress.items = 0
+    elif isinstance(record, Item):
+        progress.items += 1
+    progress.status = _STATUS.get(type(record), "running")

@@ -1,0 +1,98 @@
+"""What a run's log tells: its history, and what a resume would do."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from tau.errors import CheckpointNotFoundError, RunFinishedError
+from tau.fingerprint import GraphFingerprint
+from tau.fold import Fold
+from tau.opening import changes_since
+from tau.ownership import Loader, load
+from tau.records import CheckpointRecord
+from tau.state import State, view
+from tau.stores.contract import Store
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """One finished visit in a run's history: ``seq`` is its position in the log, ``next`` the node that followed
+    (``None`` after an exit point), ``state`` the state as of then."""
+
+    seq: int
+    node: str
+    visit: int
+    next: str | None
+    state: State
+    timestamp: datetime
+
+
+class ResumePlan(Struct, frozen=True, kw_only=True):
+    """What ``resume`` would do: skip the ``finished`` nodes, go on at ``pending``, or refuse because of ``blocking``.
+
+    ``notes`` are differences of the graph that do not stand in the way.
+    """
+
+    run_id: str
+    status: str
+    finished: tuple[str, ...]
+    pending: str | None
+    blocking: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def can_resume(self) -> bool:
+        return not self.blocking and self.status != "cancelled"
+
+
+def plan_resume(store: Store, run_id: str, current: GraphFingerprint) -> ResumePlan:
+    """See `StateGraph.plan`."""
+    found, _ = load(store, run_id)
+    progress = found.progress
+    if found.status == "deleted":
+        raise not_found(run_id)
+    if progress is None:
+        return ResumePlan(run_id=run_id, status=found.status, finished=(), pending=None)
+    comparison = changes_since(progress, current)
+    return ResumePlan(
+        run_id=run_id,
+        status=found.status,
+        finished=tuple(progress.path),
+        pending=progress.next,
+        blocking=tuple(comparison.blocking),
+        notes=tuple(comparison.notes),
+    )
+
+
+def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
+    """See `StateGraph.history`."""
+    summary = store.summary(run_id)
+    if summary is None or summary.status == "deleted":
+        raise not_found(run_id)
+    if summary.base == 0:
+        raise RunFinishedError(
+            f"run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
+            run_id=run_id,
+            finished_at=summary.updated_at,
+        )
+    fold = Fold(run_id, Loader(store, run_id))
+    found = []
+    for position, data in store.read(run_id):
+        record = fold.add(position, data)
+        if isinstance(record, CheckpointRecord):
+            found.append(
+                Checkpoint(
+                    seq=position,
+                    node=record.node,
+                    visit=record.visit,
+                    next=record.next,
+                    state=view(dict(fold.values), run_id, record.node, record.time),
+                    timestamp=datetime.fromtimestamp(record.time, UTC),
+                )
+            )
+    return found
+
+
+def not_found(run_id: str) -> CheckpointNotFoundError:
+    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)

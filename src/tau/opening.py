@@ -1,0 +1,167 @@
+"""How an attempt at a run begins: a new run is admitted, an existing one is loaded, judged and claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from tau.cells import Cell, digest
+from tau.effects import Append, Effect, Found, Job, Load
+from tau.errors import (
+    CheckpointNotFoundError,
+    GraphChangedError,
+    LeaseLostError,
+    LimitExceededError,
+    RunCancelledError,
+    RunExistsError,
+    RunFinishedError,
+    RunWaitingError,
+)
+from tau.fingerprint import Comparison, GraphFingerprint, compare
+from tau.records import Admitted, Claimed, Manifest, Progress
+
+
+class Opened(Struct):
+    """A run that may go on, or is finished; ``found`` and ``comparison`` say how one that existed was found."""
+
+    progress: Progress
+    values: dict[str, Any]
+    found: Found | None = None
+    comparison: Comparison | None = None
+
+
+def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
+    """Make the run this process's own, or refuse. A finished run is given back as it is."""
+    if not job.resuming and (yield from _admit(job, fresh, 0)):
+        return Opened(fresh, dict(job.values))
+    take = job.resuming or job.if_exists == "resume"
+    while True:
+        found: Found = yield Load(job.run_id, take)
+        if found.status == "deleted":
+            if job.resuming:
+                raise CheckpointNotFoundError(
+                    f"failed to load checkpoint: checkpoint not found: {job.run_id}", run_id=job.run_id
+                )
+            if (yield from _admit(job, fresh, found.position)):
+                return Opened(fresh, dict(job.values))
+            continue
+        progress = _judge(job, found)
+        if found.status == "finished":
+            return Opened(progress, found.values, found)
+        comparison = _compare(job, progress)
+        if (yield from _claim(job, found, progress, comparison)):
+            return Opened(progress, found.values, found, comparison)
+
+
+def _admit(job: Job, progress: Progress, expected: int) -> Generator[Effect, Any, bool]:
+    """Append the admission and the first claim; ``False`` when the run exists or somebody was faster."""
+    progress.fingerprint = job.graph.fingerprint()
+    progress.input_digest = input_digest(job.values)
+    progress.tags = job.tags
+    progress.keep = job.preserve
+    manifest = Manifest(progress, {key: cell.whole for key, cell in job.values.items()})
+    admitted = Admitted(manifest=manifest, provenance=job.provenance)
+    try:
+        yield Append((admitted, Claimed()), progress, job.values, flush=True, expected=expected)
+    except LeaseLostError:
+        return False
+    return True
+
+
+def _judge(job: Job, found: Found) -> Progress:
+    """Refuse what cannot go on."""
+    run_id, progress = job.run_id, found.progress
+    if not job.resuming:
+        _check_same_input(job, found)
+    if found.status == "cancelled":
+        raise RunCancelledError(f"run {run_id!r} was cancelled; start a new run", run_id=run_id)
+    if progress is None:
+        when = datetime.fromtimestamp(found.updated, UTC)
+        raise RunFinishedError(
+            f"failed to load checkpoint: run {run_id!r} finished at {when:%Y-%m-%d %H:%M:%S} UTC and its checkpoints "
+            "were deleted (preserve=False); keep results with preserve=True",
+            run_id=run_id,
+            finished_at=when,
+        )
+    if found.status == "waiting":
+        raise RunWaitingError(f"run {run_id!r} waits for an answer; give it, then resume", run_id=run_id)
+    return progress
+
+
+def _check_same_input(job: Job, found: Found) -> None:
+    run_id = job.run_id
+    if job.if_exists != "resume":
+        raise RunExistsError(
+            f"run {run_id!r} exists already, its status is {found.status}; resume it, pass if_exists='resume', "
+            "or choose another run id",
+            run_id=run_id,
+            status=found.status,
+        )
+    if found.progress is not None and found.progress.input_digest != input_digest(job.values):
+        raise RunExistsError(
+            f"run {run_id!r} was admitted with another input, and inputs never change; resume it without one, "
+            "or choose another run id",
+            run_id=run_id,
+            status=found.status,
+        )
+
+
+def _compare(job: Job, progress: Progress) -> Comparison:
+    comparison = changes_since(progress, job.graph.fingerprint())
+    lost = progress.next is not None and progress.next not in job.graph.nodes
+    if comparison.blocking and (job.on_change == "error" or lost):
+        raise GraphChangedError(
+            f"run {job.run_id!r} cannot be resumed with the graph as it is now: " + "; ".join(comparison.blocking),
+            run_id=job.run_id,
+            changes=tuple(comparison.blocking),
+        )
+    return comparison
+
+
+def _claim(job: Job, found: Found, progress: Progress, comparison: Comparison) -> Generator[Effect, Any, bool]:
+    """Take the run over; ``False`` when somebody was faster."""
+    current = job.graph.fingerprint()
+    progress.crashes = progress.crashes + 1 if found.status == "running" else 0
+    if progress.crashes > job.max_crashes:
+        raise LimitExceededError(
+            f"run {job.run_id!r} was killed {progress.crashes} times in a row at node {progress.next!r}, the limit is "
+            f"{job.max_crashes}; find out what kills it, then resume with a larger CheckpointConfig(max_crashes=...)",
+            limit=job.max_crashes,
+            run_id=job.run_id,
+        )
+    claim = Claimed(
+        fingerprint=current if progress.fingerprint != current else None,
+        on_change=job.on_change,
+        changes=(*comparison.blocking, *comparison.notes),
+        rewind=found.rewind,
+    )
+    progress.fingerprint, progress.graph, progress.status = current, job.graph.name, "running"
+    try:
+        yield Append((claim,), progress, found.values, flush=True, expected=found.position)
+    except LeaseLostError:
+        return False
+    return True
+
+
+def input_digest(values: Mapping[str, Cell]) -> bytes:
+    """What tells one input from another."""
+    return digest(b"".join(digest(key.encode()) + digest(values[key].data()) for key in sorted(values)))
+
+
+def changes_since(progress: Progress, current: GraphFingerprint) -> Comparison:
+    """How the graph differs from the one that made the run; in nothing for a state that was saved by hand."""
+    stored = progress.fingerprint
+    if stored is None:
+        return Comparison(notes=[], blocking=[])
+    return compare(
+        current=current,
+        graph_name=progress.graph,
+        admitted=stored,
+        finished={name: stored.nodes[name] for name in progress.visits if name in stored.nodes},
+        edges_taken=progress.taken,
+        pending=progress.next,
+        has_items=progress.items > 0,
+    )

@@ -1,0 +1,106 @@
+"""Reading a run and telling whether somebody owns it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from tau.cells import Part
+from tau.effects import Found
+from tau.errors import CorruptCheckpointError, RunOwnedError
+from tau.fold import Fold
+from tau.host import Host
+from tau.sealing import unpack_blob
+from tau.stores.contract import Lease, Owner, Store, Summary
+
+_WATCH_STEP = 0.05
+
+
+def load(store: Store, run_id: str) -> tuple[Found, Fold | None]:
+    """A run as it lies in the store, from its newest manifest on, or from its beginning where that is damaged."""
+    summary = store.summary(run_id)
+    if summary is None or summary.status == "deleted":
+        return Found("deleted", summary.position if summary is not None else 0), None
+    if summary.base == 0:
+        return Found(summary.status, summary.position, updated=summary.updated), None
+    try:
+        fold = _fold(store, run_id, summary.base - 1)
+    except CorruptCheckpointError as error:
+        if summary.base == 1:
+            raise
+        fold = _fold(store, run_id, 0)
+        fold.damage = fold.damage or str(error)
+    assert fold.progress is not None
+    found = Found(fold.progress.status, fold.position, fold.progress, fold.values, summary.updated)
+    if fold.damage:
+        found.damaged, found.rewind, found.status = fold.damage, fold.applied, "interrupted"
+    return found, fold
+
+
+def _fold(store: Store, run_id: str, after: int) -> Fold:
+    fold = Fold(run_id, Loader(store, run_id))
+    for position, data in store.read(run_id, after):
+        fold.add(position, data)
+    if fold.progress is None:
+        raise CorruptCheckpointError(
+            f"run {run_id!r} has no record after position {after}; restore the store from a copy, or start a new run",
+            run_id=run_id,
+            position=after,
+        )
+    return fold
+
+
+def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> None:
+    """Return once nobody owns the run. Raises `RunOwnedError` when somebody still does after ``wait`` seconds."""
+    start = host.monotonic()
+    watch: tuple[object, float] | None = None
+    while True:
+        summary = store.summary(run_id)
+        owner = summary.owner if summary is not None else None
+        if summary is None or owner is None or host.is_dead(owner):
+            return
+        lease = store.lease(run_id)
+        if lease is None or (lease.expires_in is not None and lease.expires_in <= 0):
+            return
+        now = host.monotonic()
+        sign = (lease.nonce, lease.counter, summary.position)
+        if watch is None or watch[0] != sign:
+            watch = (sign, now)
+        elif lease.expires_in is None and now - watch[1] >= owner.lease:
+            return
+        if now - start >= wait:
+            raise _owned(run_id, owner, lease)
+        host.sleep(min(_WATCH_STEP, wait - (now - start)), wake)
+
+
+def is_ownerless(store: Store, summary: Summary, host: Host) -> bool:
+    """Whether a running run certainly has lost its owner; never certain where a lease can only be watched."""
+    if summary.owner is None or host.is_dead(summary.owner):
+        return True
+    lease = store.lease(summary.run_id)
+    return lease is None or (lease.expires_in is not None and lease.expires_in <= 0)
+
+
+def _owned(run_id: str, owner: Owner, lease: Lease) -> RunOwnedError:
+    since = datetime.fromtimestamp(owner.since, UTC)
+    hint = f"wait at least {owner.lease:g} s (wait=...)" if lease.expires_in is None else "wait for it (wait=...)"
+    return RunOwnedError(
+        f"run {run_id!r} is owned by {owner} since {since:%Y-%m-%d %H:%M:%S} UTC; {hint}, or cancel the run",
+        run_id=run_id,
+        owner=str(owner),
+        since=since,
+    )
+
+
+class Loader:
+    """Fetches the blobs of one run, checked and unpacked."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store = store
+        self.run_id = run_id
+
+    def __call__(self, parts: Iterable[Part]) -> Mapping[bytes, bytes]:
+        sizes = {part.digest: part.size for part in parts}
+        stored = self.store.blobs(self.run_id, sizes)
+        return {name: unpack_blob(self.run_id, name, sizes[name], data) for name, data in stored.items()}

@@ -1,0 +1,176 @@
+"""Names in a file store: of runs, of packs, and of files that are still being written.
+
+All names are ASCII without capitals, so that they mean the same on a file system that ignores case or normalises text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
+LONGEST = 150
+TEMPORARY = "+"
+STALE_SECONDS = 86_400.0
+
+
+def directory_of(run_id: str) -> str:
+    """The directory of a run: no two run ids share one, and none leads out of the store."""
+    data = run_id.encode("utf-8", "surrogatepass")
+    name = "r-" + "".join(chr(byte) if byte in SAFE else f"%{byte:02x}" for byte in data)
+    return name if len(name) <= LONGEST else "h-" + hashlib.sha256(data).hexdigest()
+
+
+def slot(first: int) -> str:
+    """The pack of the commit whose first record has that position. The exclusive link to this name is the commit."""
+    return f"p{first:016d}"
+
+
+def cover(first: int, last: int) -> str:
+    """A pack that stands for all commits from ``first`` to ``last``; it sorts above every slot that it covers."""
+    return f"p{last:016d}-{first:016d}"
+
+
+def tombstone(last: int) -> str:
+    """The cover of nothing that a deletion leaves: all up to ``last`` is gone."""
+    return cover(last + 1, last)
+
+
+def blob_directory(floor: int) -> str:
+    return f"blobs-{floor:016d}"
+
+
+def blob_file(digest: bytes) -> str:
+    return "b" + (digest.hex() if len(digest) <= 64 else "-" + hashlib.sha256(digest).hexdigest())
+
+
+class Cover(NamedTuple):
+    first: int
+    last: int
+    name: str
+
+
+class View(NamedTuple):
+    """What a listing of a run's directory means.
+
+    All up to ``floor`` is deleted. ``chain`` are the covers to read above it, ascending; ``slots`` the commits above
+    the chain, ascending. ``redundant`` are names that nobody needs any more.
+    """
+
+    floor: int
+    chain: tuple[Cover, ...]
+    slots: tuple[str, ...]
+    redundant: tuple[str, ...]
+    blob_directories: tuple[str, ...]
+
+    @property
+    def covered(self) -> int:
+        """The last position that a cover stands for."""
+        return self.chain[-1].last if self.chain else self.floor
+
+    @property
+    def top(self) -> str | None:
+        """The pack with the newest summary; ``None`` for a run that never existed."""
+        if self.slots:
+            return self.slots[-1]
+        if self.chain:
+            return self.chain[-1].name
+        return tombstone(self.floor) if self.floor else None
+
+
+class GapError(Exception):
+    """A listing in which covers are missing: taken while files were merged, or of a damaged directory."""
+
+
+def view_of(names: Sequence[str]) -> View:
+    """Make sense of a listing. Raises `GapError`."""
+    slots: list[str] = []
+    covers: list[Cover] = []
+    for name in names:
+        if name[:1] == "p":
+            if len(name) == 17:
+                slots.append(name)
+            elif len(name) == 34:
+                covers.append(Cover(int(name[18:]), int(name[1:17]), name))
+    floor = max((last for first, last, _ in covers if first > last), default=0)
+    chain = _chain([found for found in covers if found.last > floor], floor)
+    end = slot(chain[-1].last if chain else floor)
+    redundant = [name for name in slots if name <= end]
+    redundant += [found.name for found in covers if _needless(found, covers, floor)]
+    return View(
+        floor,
+        chain,
+        tuple(sorted(name for name in slots if name > end)),
+        tuple(redundant),
+        tuple(sorted((name for name in names if name.startswith("blobs-")), reverse=True)),
+    )
+
+
+def _chain(covers: list[Cover], floor: int) -> tuple[Cover, ...]:
+    chain: list[Cover] = []
+    need = max((found.last for found in covers), default=floor)
+    while need > floor:
+        fitting = [found for found in covers if found.first <= need <= found.last]
+        if not fitting:
+            raise GapError(f"nothing holds position {need}")
+        best = min(fitting)
+        chain.append(Cover(best.first, need, best.name))
+        need = best.first - 1
+    return tuple(reversed(chain))
+
+
+def _needless(found: Cover, covers: list[Cover], floor: int) -> bool:
+    # Only what lies inside a single other cover: "inside" has no cycles, so whatever several processes remove at
+    # once by listings of different age, the largest cover of every position stays.
+    if found.last < floor or (found.last == floor and found.first <= found.last):
+        return True
+    return found.last > floor and any(
+        other.first <= found.first and found.last <= other.last and other[:2] != found[:2] for other in covers
+    )
+
+
+def temporary() -> str:
+    """A name that no other process or thread uses, with its maker in it."""
+    return f"{TEMPORARY}{_machine()}-{os.getpid()}-{secrets.token_hex(6)}"
+
+
+def is_stale(name: str, modified: float) -> bool:
+    """Whether the maker of a temporary file is dead for sure, or the file so old that it must be."""
+    machine, _, rest = name[1:].partition("-")
+    pid = rest.partition("-")[0]
+    if machine == _machine() and pid.isdigit():
+        return not _alive(int(pid))
+    return time.time() - modified > STALE_SECONDS
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+_machines: dict[int, str] = {}
+
+
+def _machine() -> str:
+    """One boot and one pid namespace: where a pid means one process."""
+    known = _machines.get(os.getpid())
+    if known is None:
+        parts = []
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                parts.append(file.read())
+            parts.append(os.readlink("/proc/self/ns/pid"))
+        except OSError:
+            parts = [secrets.token_hex(8)]  # unknown: only age tells
+        _machines.clear()
+        known = _machines[os.getpid()] = hashlib.sha256("".join(parts).encode()).hexdigest()[:8]
+    return known
