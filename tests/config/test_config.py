@@ -143,7 +143,7 @@ def test_a_switch_can_be_turned_off_again() -> None:
 
 
 def test_a_configuration_without_a_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="^name: missing"):
+    with pytest.raises(ConfigError, match=r"^name: missing"):
         GraphConfig.from_json("{}")
 
 
@@ -170,7 +170,7 @@ def test_a_key_given_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [1, "x", None, []])
 def test_a_checkpoint_section_that_is_no_object_is_refused(value: Any) -> None:
-    with pytest.raises(ConfigError, match="^checkpoint: expected an object"):
+    with pytest.raises(ConfigError, match=r"^checkpoint: expected an object"):
         GraphConfig.from_json(json.dumps({"name": "g", "checkpoint": value}))
 
 
@@ -181,7 +181,7 @@ def test_objects_are_for_python_and_refused_by_json() -> None:
     config = GraphConfig("g", observer=observer, checkpoint=CheckpointConfig(store=object()))
     with pytest.raises(ConfigError, match=r"^checkpoint\.store: expected a name"):
         config.to_json()
-    with pytest.raises(ConfigError, match="^observer: expected a name"):
+    with pytest.raises(ConfigError, match=r"^observer: expected a name"):
         GraphConfig("g", observer=["slog", observer]).to_json()
 
 

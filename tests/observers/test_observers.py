@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -24,9 +23,8 @@ def event(**data: Any) -> Event:
 
 
 @pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observers, "_registry", dict(observers._registry))
-    yield
 
 
 class Broken:
@@ -40,10 +38,13 @@ class Broken:
 
 
 def test_every_event_of_the_origin_but_the_states_own_has_its_name() -> None:
-    names = """graph.start graph.complete node.start node.complete edge.evaluate edge.transition cycle.detected chain.start
-    chain.complete step.start step.complete parallel.start parallel.complete worker.start worker.complete checkpoint.save
-    checkpoint.load checkpoint.resume route.evaluate route.select route.execute graph.failed graph.interrupted
-    graph.waiting graph.cancelled graph.changed"""
+    names = """
+    graph.start graph.complete node.start node.complete edge.evaluate edge.transition cycle.detected
+    chain.start chain.complete step.start step.complete parallel.start parallel.complete
+    worker.start worker.complete checkpoint.save checkpoint.load checkpoint.resume route.evaluate
+    route.select route.execute graph.failed graph.interrupted graph.waiting graph.cancelled
+    graph.changed
+    """
     assert set(names.split()) == EVENT_TYPES
     assert TERMINAL_TYPES < EVENT_TYPES
 
@@ -126,7 +127,7 @@ def test_another_kind_of_error_and_another_observer_are_logged_again(caplog: pyt
 
 def test_an_observer_that_cannot_be_hashed_is_isolated_too(caplog: pytest.LogCaptureFixture) -> None:
     class Odd(Broken):
-        __slots__ = ()
+        __hash__ = None  # type: ignore[assignment]
 
         def __eq__(self, other: object) -> bool:
             raise RuntimeError("never compare me")

@@ -74,8 +74,9 @@ CYCLE.append(CYCLE)
 @pytest.mark.parametrize(
     "value",
     [
-        float("nan"), float("inf"), 2**70, -(10**5000), "\ud800", b"\xff", {1, 2}, (1, (2,)), {(1, 2): 3, None: 4}, {"\ud800": 1},
-        object(), Hostile(), {Hostile(): 1}, CYCLE, Decimal("NaN"), 1j, NOON, Path("/x"), {"a": {"b": object()}}, None, "", {},
+        float("nan"), float("inf"), 2**70, -(10**5000), "\ud800", b"\xff", {1, 2}, (1, (2,)), {(1, 2): 3, None: 4},
+        {"\ud800": 1}, object(), Hostile(), {Hostile(): 1}, CYCLE, Decimal("NaN"), 1j, NOON, Path("/x"),
+        {"a": {"b": object()}}, None, "", {},
     ],
     ids=lambda value: type(value).__name__,
 )  # fmt: skip
