@@ -250,7 +250,7 @@ def association(prepared: Mapping[str, Any], plan: Resampling) -> dict[str, Any]
     plain = dict(prepared["bare_annual"])
     bare = _correlation(np.log2(np.array([plain[row[0]] for row in aligned])), kelvin)
     correlation = estimate(
-        "association-changes", "Correlation of year-to-year changes", period, "1",
+        "association-changes", "Correlation of year-to-year changes", period, "correlation",
         "Pearson correlation of first differences of temperature and log2 CO2", value=changes, n=len(aligned) - 1,
         note=f"Free of the common trend. With bare means of the weekly values it is {bare:.2f}: the hole in the "
         "spring of 1964 then lowers that year's mean. Warm (El Nino) years release carbon: the "

@@ -40,7 +40,7 @@ MONTHS = ["J", "F", "M", "A", "M", "J", "J", "A", "S", "O", "N", "D"]
 Results = Mapping[str, Any]
 
 
-def draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = (8.4, 3.7)) -> str:
+def draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = (6.6, 3.9)) -> str:
     """One figure as an `<svg>` element; `name` makes its ids unique within a page."""
     with mpl.rc_context():
         mpl.rcdefaults()

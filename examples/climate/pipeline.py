@@ -7,6 +7,7 @@ Results depend on the data files, the seed and the number of resamples alone: no
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -110,3 +111,51 @@ def build(store: object = "sqlite:///climate.db", observer: Any = None) -> State
 
 
 graph = build()
+
+
+class Progress(logging.Formatter):
+    """One JSON object a line: events as they are, the nodes' own messages as `stage` and `message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == "tau.events":
+            return record.getMessage()
+        return json.dumps({"stage": getattr(record, "stage", None), "message": record.getMessage()})
+
+
+def log_to(events: Path | None) -> None:
+    """Events and progress go to stdout; events also to the end of the file `events`, one JSON object a line."""
+    shown = logging.StreamHandler(sys.stdout)
+    shown.setFormatter(Progress())
+    log.addHandler(shown)
+    log.setLevel(logging.INFO)
+    told = logging.getLogger("tau.events")
+    told.setLevel(logging.INFO)
+    told.addHandler(shown)
+    if events is not None:
+        kept = logging.FileHandler(events, mode="a", encoding="utf-8")
+        kept.setFormatter(logging.Formatter("%(message)s"))
+        told.addHandler(kept)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Start or resume one run in this process."""
+    parser = argparse.ArgumentParser(description="Run the climate pipeline; `tau run` does the same and more.")
+    parser.add_argument("verb", choices=["start", "resume"])
+    parser.add_argument("--store", required=True, help="a store URL, such as sqlite:///out/climate.db")
+    parser.add_argument("--run-id", default=RUN_ID)
+    parser.add_argument("--out", default="out", help="folder for the report (start only)")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--resamples", type=int, default=RESAMPLES)
+    parser.add_argument("--events", type=Path, help="append events to this file, one JSON object a line")
+    given = parser.parse_args(arguments)
+    log_to(given.events)
+    pipeline = build(given.store, observer="slog")
+    if given.verb == "resume":
+        pipeline.resume(given.run_id)
+    else:
+        inputs = {"out_dir": given.out, "seed": given.seed, "resamples": given.resamples}
+        pipeline.execute(inputs, run_id=given.run_id)
+
+
+if __name__ == "__main__":
+    main()

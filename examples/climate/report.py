@@ -29,12 +29,13 @@ MONTH_NAMES = (
 )
 
 LIMITS_TEXT = (
-    "Limits are 95 % percentile limits of {resamples} moving-block resamples (Kunsch 1989) from seed {seed}. Block "
-    "length: Carlstein's (1986) rule for an AR(1) series with the residuals' lag-1 autocorrelation freed of its bias, "
-    "at least n^(1/3) and at most a quarter of the series; the table shows it as b. The resampled residuals are "
-    "stretched for what short blocks lose (correlation beyond a block, degrees of freedom, Student's t). In simulated AR(1) "
-    "series of 42 and 172 years such limits held the true trend in 88 to 96 % of cases, not in the full 95 %. They tell "
-    "how much year-to-year variation moves an estimate; the measurement uncertainty of the data sets is not in them."
+    "Limits are 95 % percentile limits of {resamples} moving-block resamples (Kunsch 1989) from seed {seed}. "
+    "Block length: Carlstein's (1986) rule for an AR(1) series with the residuals' lag-1 autocorrelation freed of "
+    "its bias, at least n^(1/3) and at most a quarter of the series; the table shows it as b. The resampled "
+    "residuals are stretched for what short blocks lose (correlation beyond a block, degrees of freedom, "
+    "Student's t). In simulated AR(1) series of 42 and 172 years such limits held the true trend in 88 to 96 % of "
+    "cases, not in the full 95 %. They tell how much year-to-year variation moves an estimate; the measurement "
+    "uncertainty of the data sets is not in them."
 )
 
 
@@ -72,6 +73,11 @@ def as_json(state: Mapping[str, Any]) -> bytes:
         "works": list(WORKS),
     }
     return (json.dumps(rounded(content), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def text(raw: str) -> str:
+    """Plain text as HTML, with the subscript that CO2 has in print."""
+    return escape(raw).replace("CO2", "CO₂")
 
 
 def number(value: float, decimals: int) -> str:
@@ -115,7 +121,7 @@ def table_rows(estimates: Sequence[Mapping[str, Any]], notes: list[str]) -> str:
         other = row["counterpart"]
         published = f"{escape(other['text'])}<small>{escape(other['source'])}</small>" if other else "–"
         rows.append(
-            f"<tr><th scope=row>{escape(row['quantity'])}{mark}<small>{escape(detail(row))}</small></th>"
+            f"<tr><th scope=row>{text(row['quantity'])}{mark}<small>{text(detail(row))}</small></th>"
             f"<td>{escape(row['period'])}</td><td class=n>{value}<small>{escape(row['unit'])}</small></td>"
             f"<td class=n>{interval or '–'}</td><td>{published}</td></tr>"
         )
@@ -130,7 +136,7 @@ def tiles(estimates: Iterable[Mapping[str, Any]]) -> str:
         value, interval = value_cell(row)
         below = f"{interval} (95 %)" if interval else "no limits from annual data"
         found.append(
-            f"<div><b>{value}</b> {escape(row['unit'])}<p>{escape(row['quantity'])}, {escape(row['period'])}</p>"
+            f"<div><b>{value}</b> {escape(row['unit'])}<p>{text(row['quantity'])}, {escape(row['period'])}</p>"
             f"<small>{below}</small></div>"
         )
     return "\n".join(found)
@@ -139,8 +145,8 @@ def tiles(estimates: Iterable[Mapping[str, Any]]) -> str:
 def source_items(sources: Iterable[Mapping[str, Any]]) -> str:
     """What each data set is, where it ends, its terms and the digest of the very file."""
     return "\n".join(
-        f"<li><b>{escape(one['title'])}</b>, {escape(one['unit'])}. {one['rows']} rows, {one['missing']} empty, "
-        f"from {escape(one['first'])} to {escape(one['last'])}.<br>{escape(one['citation'])}<br>"
+        f"<li><b>{text(one['title'])}</b>, {escape(one['unit'])}. {one['rows']} rows, {one['missing']} empty, "
+        f"from {escape(one['first'])} to {escape(one['last'])}.<br>{text(one['citation'])}<br>"
         f"Licence: {escape(one['licence'])}. {escape(one['attribution'])}<br>"
         f"<code>{escape(one['file'])}</code>, SHA-256 <code>{one['sha256']}</code></li>"
         for one in sources
@@ -153,7 +159,7 @@ def as_html(state: Mapping[str, Any]) -> bytes:
     notes: list[str] = []
     rows = table_rows(results["estimates"], notes)
     pictures = "\n".join(
-        f"<figure role=group><h3>{escape(title)}</h3>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<figure role=group><h3>{text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption></figure>"
         for title, caption, svg in all_figures(state)
     )
     page = Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
@@ -161,14 +167,14 @@ def as_html(state: Mapping[str, Any]) -> bytes:
         tiles=tiles(results["estimates"]),
         figures=pictures,
         rows=rows,
-        notes="\n".join(f"<li>{escape(note)}</li>" for note in notes),
-        limits=escape(LIMITS_TEXT.format(**results["parameters"])),
+        notes="\n".join(f"<li>{text(note)}</li>" for note in notes),
+        limits=text(LIMITS_TEXT.format(**results["parameters"])),
         empty_weeks=gaps["empty_weeks"],
         longest_gap=f"{gaps['longest_gap_weeks']} weeks from {gaps['longest_gap_start']}",
         filled=escape(", ".join(gaps["filled_months"])),
         first_year=gaps["first_year_used"],
         sources=source_items(state["sources"]),
-        works="\n".join(f"<li>{escape(work)}</li>" for work in WORKS),
+        works="\n".join(f"<li>{text(work)}</li>" for work in WORKS),
     )
     return page.encode()
 
