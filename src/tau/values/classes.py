@@ -63,7 +63,7 @@ def register_type(
 ) -> Callable[[type[T]], type[T]]: ...
 
 
-def register_type(  # noqa: PLR0913
+def register_type(
     cls: type[T] | None = None,
     *,
     name: str | None = None,

@@ -36,43 +36,43 @@ class Kind(Struct, frozen=True, kw_only=True):
 
 
 def _classes() -> Sequence[Kind]:
-    from tau.values.classes import KINDS  # noqa: PLC0415
+    from tau.values.classes import KINDS
 
     return KINDS
 
 
 def _builtin() -> Sequence[Kind]:
-    from tau.values.builtin import KINDS  # noqa: PLC0415
+    from tau.values.builtin import KINDS
 
     return KINDS
 
 
 def _collections() -> Sequence[Kind]:
-    from tau.values.collections_ import KINDS  # noqa: PLC0415
+    from tau.values.collections_ import KINDS
 
     return KINDS
 
 
 def _times() -> Sequence[Kind]:
-    from tau.values.times import KINDS  # noqa: PLC0415
+    from tau.values.times import KINDS
 
     return KINDS
 
 
 def _numbers() -> Sequence[Kind]:
-    from tau.values.numbers_ import KINDS  # noqa: PLC0415
+    from tau.values.numbers_ import KINDS
 
     return KINDS
 
 
 def _paths() -> Sequence[Kind]:
-    from tau.values.paths import KINDS  # noqa: PLC0415
+    from tau.values.paths import KINDS
 
     return KINDS
 
 
 def _network() -> Sequence[Kind]:
-    from tau.values.network import KINDS  # noqa: PLC0415
+    from tau.values.network import KINDS
 
     return KINDS
 

@@ -26,7 +26,8 @@ TOO_MANY = (
 LEAVES: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 PLAIN: frozenset[type] = LEAVES | {list, dict}
 
-_ENOUGH = 8192  # parts after which a scan gives up on what is nested deeper: small enough for the processor's cache
+FEW = 256
+MANY = 8192  # small enough for the processor's cache
 
 
 class _Probe:
@@ -44,13 +45,14 @@ def is_plain(value: list[Any] | dict[Any, Any]) -> bool:
     if not contents:
         contents = _contents((value,), {type(value)})
     types = set(map(type, contents))
-    return types <= LEAVES or (types <= PLAIN and count_plain(contents, 1) >= 0)
+    return types <= LEAVES or (types <= PLAIN and count_plain(contents, 1, FEW) >= 0)
 
 
-def count_plain(values: Sequence[Any], depth: int) -> int:
+def count_plain(values: Sequence[Any], depth: int, enough: int) -> int:
     """The number of parts if ``values`` and all below them are found to be plain and not too deep; otherwise -1.
 
-    A scan that met many parts and sees more containers gives up with -1: the caller then asks about smaller pieces.
+    A scan that met ``enough`` parts and sees more containers gives up with -1, so that asking about the same value at
+    several levels stays cheap; the caller then asks about smaller pieces.
     ``depth`` is the number of containers around ``values``. Integers beyond 64 bits and lone surrogates are not looked
     for: msgspec refuses those itself.
     """
@@ -58,12 +60,12 @@ def count_plain(values: Sequence[Any], depth: int) -> int:
     level = values
     while True:
         total += len(level)
-        if total > _ENOUGH and not LEAVES.issuperset(map(type, level[:64])):
+        if total > enough and not LEAVES.issuperset(map(type, level[:64])):
             return -1
         types = set(map(type, level))
         if types <= LEAVES:
             return total
-        if total > _ENOUGH or depth >= MAX_DEPTH or not types <= PLAIN:
+        if total > enough or depth >= MAX_DEPTH or not types <= PLAIN:
             return -1
         level = _contents(level, types)
         depth += 1

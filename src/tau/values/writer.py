@@ -6,7 +6,7 @@ what is not plain becomes an extension (its tag, and its body in this same encod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from msgspec import Raw
@@ -16,7 +16,7 @@ from tau.values.deep import with_fresh_stack
 from tau.values.kinds import Kind, kind_of
 from tau.values.reasons import why_unknown
 from tau.values.refusal import Refused, Step, refuse
-from tau.values.scan import LEAVES, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
+from tau.values.scan import FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
 from tau.values.tags import BIG_INT, FROZENSET, MAP, SET, TEXT, TUPLE
 
 MAX_BYTES = 900_000_000
@@ -73,18 +73,18 @@ class _Writer:
         self.memo: dict[int, tuple[Any, int, int, Any]] = {}
 
     def bytes_of(self, value: Any, depth: int) -> bytes:
-        return _bounded(value, _msgpack(self.lower(value, depth)))
+        if type(value) not in LEAVES:
+            value = self.lower(value, depth)
+        elif self.strict:
+            value = self.leaf(value)
+        return _bounded(value, _msgpack(value))
 
     def lower(self, value: Any, depth: int) -> Any:
-        """The value as msgspec can write it; ``depth`` is the number of containers around it."""
-        cls = type(value)
-        if cls in LEAVES:
-            return self.leaf(value) if self.strict else value
-        self.count(1)
-        structure = _STRUCTURES.get(cls)
+        """What msgspec can write in place of a value that is no leaf; ``depth`` counts the containers around it."""
+        structure = _STRUCTURES.get(type(value))
         kind = None
         if structure is None:
-            kind = kind_of(cls)
+            kind = kind_of(type(value))
             if kind is None:
                 raise refuse(value, why_unknown(value))
             if kind.atom or kind.raw:
@@ -94,10 +94,11 @@ class _Writer:
             raise refuse(value, "it contains itself; store the relation by names or indices instead")
         if depth >= MAX_DEPTH:
             raise refuse(value, f"it lies more than {MAX_DEPTH} levels deep; flatten the structure", MAX_DEPTH)
-        known = self.memo.get(key)
-        if known is not None and known[1] >= depth:
-            self.count(known[2])
-            return known[3]
+        if self.memo:
+            known = self.memo.get(key)
+            if known is not None and known[1] >= depth:
+                self.count(known[2])
+                return known[3]
         before = self.parts
         self.open.add(key)
         lowered = structure(self, value, depth + 1) if structure else self.of_kind(kind, value, depth + 1)
@@ -112,7 +113,8 @@ class _Writer:
         body = kind.pack(value)
         if kind.raw:
             return Ext(kind.tag, _bounded(value, body))
-        if type(body) is list and not self.strict and set(map(type, body)) <= LEAVES:
+        if type(body) is list and not self.strict and LEAVES.issuperset(map(type, body)):
+            self.count(len(body))
             return Ext(kind.tag, _bounded(value, _msgpack(body)))
         try:
             return Ext(kind.tag, self.bytes_of(body, depth))
@@ -134,20 +136,17 @@ class _Writer:
         return value
 
     def of_list(self, value: list[Any], depth: int) -> list[Any]:
-        return self.elements(value, depth, lambda i: Step("item", i))
+        return self.elements(value[:], depth, value)
 
     def of_tuple(self, value: tuple[Any, ...], depth: int) -> Ext:
-        items = self.elements(value, depth, lambda i: Step("item", i))
-        return Ext(TUPLE, _bounded(value, _msgpack(items)))
+        return Ext(TUPLE, _bounded(value, _msgpack(self.elements(list(value), depth, value))))
 
     def of_dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any] | Ext:
-        keys = list(value)
-        values = self.elements(list(value.values()), depth, lambda i: Step("item", keys[i]))
-        if set(map(type, keys)) <= LEAVES and (not self.strict or self.writable(keys)):
-            return dict(zip(keys, values, strict=True))
-        keys = self.elements(keys, depth, lambda i: Step("key", i))
-        flat: list[Any] = [None] * (2 * len(keys))
-        flat[::2] = keys
+        values = self.elements(list(value.values()), depth, value)
+        if LEAVES.issuperset(map(type, value)) and not (self.strict and not self.writable(list(value))):
+            return dict(zip(value, values, strict=True))
+        flat: list[Any] = [None] * (2 * len(values))
+        flat[::2] = self.elements(list(value), depth, value.keys())
         flat[1::2] = values
         return Ext(MAP, _bounded(value, _msgpack(flat)))
 
@@ -158,49 +157,49 @@ class _Writer:
             self.count(len(value))
             payload = _msgpack(sorted(value))
         else:
-            items = self.elements(list(value), depth, lambda _: Step("element"))
+            items = self.elements(list(value), depth, value)
             payload = _msgpack(list(map(Raw, sorted(map(_msgpack, items)))))
         return Ext(SET if type(value) is set else FROZENSET, _bounded(value, payload))
 
-    def elements(self, items: Sequence[Any], depth: int, step: Callable[[int], Step]) -> list[Any]:
-        """The lowered items. In long sequences the runs that are plain are found first, and left as they are."""
+    def elements(self, items: list[Any], depth: int, owner: Collection[Any]) -> list[Any]:
+        """Lower the items in place. In long lists the runs that are plain are found first, and left as they are."""
         if len(items) <= _SHORT:
-            return self.few(items, 0, depth, step)
-        out: list[Any] = []
-        todo = [(start, start + _LONG) for start in range(0, len(items), _LONG)][::-1]
+            return self.few(items, 0, depth, owner)
+        todo = [(start, _LONG) for start in range(0, len(items), _LONG)][::-1]
         while todo:
-            start, end = todo.pop()
-            run = items[start:end]
-            if self.plain(run, depth):
-                out += run
-            elif len(run) > _SHORT:
-                todo += [(i, min(i + _SHORT, end)) for i in range(start, min(end, len(items)), _SHORT)][::-1]
+            start, size = todo.pop()
+            run = items[start : start + size]
+            if self.plain(run, depth, MANY):
+                continue
+            if size > _SHORT:
+                todo += [(i, _SHORT) for i in range(start, start + len(run), _SHORT)][::-1]
             else:
-                out += self.few(run, start, depth, step)
-        return out
+                items[start : start + size] = self.few(run, start, depth, owner)
+        return items
 
-    def few(self, items: Sequence[Any], start: int, depth: int, step: Callable[[int], Step]) -> list[Any]:
-        """The lowered items, looked at one by one; ``start`` is the number of the first."""
-        out = list(items)
-        types = list(map(type, out))
-        others = [index for index, cls in enumerate(types) if self.strict or cls not in LEAVES]
+    def few(self, items: list[Any], start: int, depth: int, owner: Collection[Any]) -> list[Any]:
+        """Lower the items in place, looking at one by one; the first has the number ``start`` in its owner."""
+        self.count(len(items))
+        types = list(map(type, items))
+        others = [index for index, cls in enumerate(types) if cls not in LEAVES or self.strict]
         index = 0
         try:
             for index in others:
-                item, cls = out[index], types[index]
-                if cls is tuple and not self.strict and depth < MAX_DEPTH and LEAVES.issuperset(map(type, item)):
+                item, cls = items[index], types[index]
+                if cls in LEAVES:
+                    items[index] = self.leaf(item)
+                elif cls is tuple and not self.strict and depth < MAX_DEPTH and LEAVES.issuperset(map(type, item)):
                     self.parts += len(item)
-                    out[index] = Ext(TUPLE, _msgpack(item))
+                    items[index] = Ext(TUPLE, _msgpack(item))
                 # The only one that may hold what is not plain need not be asked, but opened.
-                elif len(others) == 1 or (cls is not list and cls is not dict) or not self.plain((item,), depth):
-                    out[index] = self.lower(item, depth)
+                elif len(others) == 1 or (cls is not list and cls is not dict) or not self.plain((item,), depth, FEW):
+                    items[index] = self.lower(item, depth)
         except Refused as refused:
-            raise refused.under(step(start + index)) from None
-        self.count(len(out))
-        return out
+            raise refused.under(_step(owner, start + index)) from None
+        return items
 
-    def plain(self, run: Sequence[Any], depth: int) -> bool:
-        parts = count_plain(run, depth)
+    def plain(self, run: Sequence[Any], depth: int, enough: int) -> bool:
+        parts = count_plain(run, depth, enough)
         if parts < 0 or (self.strict and not self.writable(run)):
             return False
         self.count(parts)
@@ -226,6 +225,15 @@ _STRUCTURES: dict[type, Callable[[_Writer, Any, int], Any]] = {
     set: _Writer.of_set,
     frozenset: _Writer.of_set,
 }
+
+
+def _step(owner: Collection[Any], index: int) -> Step:
+    """The step of a path from a container to the item of that number."""
+    if isinstance(owner, dict):
+        return Step("item", list(owner)[index])
+    if isinstance(owner, list | tuple):
+        return Step("item", index)
+    return Step("element") if isinstance(owner, set | frozenset) else Step("key", index)
 
 
 def _bounded(value: Any, data: bytes) -> bytes:
