@@ -87,7 +87,7 @@ SAME = {
     "other quotes": lambda s: s.replace('"total"', "'total'"),
     "over several lines": lambda s: s.replace(
         'return {"total": total, "squares": squares,',
-        'return {\n        "total":\n        total,\n        "squares":\n        (squares),\n',
+        'return {\n        "total":\n        total,\n        "squares":\n        (squares),\n        ',
     ),
     "annotations": lambda s: s.replace("(state, *, rate=0.5):", "(state: dict, *, rate: float = 0.5) -> dict:"),
 }
@@ -170,7 +170,7 @@ import pipeline
 from tau.fingerprint import of_node
 from tau.predicates import key_equals, and_
 import functools
-for item in (pipeline.f, functools.partial(pipeline.f, rate={"b", "a", "c"}), pipeline.Stage(frozenset("xyz")), 
+for item in (pipeline.f, functools.partial(pipeline.f, rate={"b", "a", "c"}), pipeline.Stage(frozenset("xyz")),
              lambda s: s in {"p", "q", "r"}, and_(key_equals("k", {"x": {"a", "b", "c"}}), pipeline.helper)):
     print(of_node(item, depends_on=[pipeline.helper, pipeline.Stage, pipeline]))
 """
