@@ -51,6 +51,8 @@ class Driver:
         self.wait = wait
         self.engine = Engine(job).run()
         self._ends = None if max_runtime is None else host.monotonic() + max_runtime
+        self._stoppable = stop is not None or max_runtime is not None
+        self._now = host.now
         self.around = Surroundings(
             job.run_id,
             resources=resources,
@@ -113,7 +115,7 @@ class Driver:
         return node.function(effect.state)
 
     def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
-        return Outcome(result, error, began, max(0.0, self.host.now() - began), self.stopping())
+        return Outcome(result, error, began, max(0.0, self._now() - began), self.stopping() if self._stoppable else "")
 
 
 class SyncDriver(Driver):
@@ -163,12 +165,11 @@ class SyncDriver(Driver):
         return self.stopping()
 
     def run_node(self, effect: RunNode) -> Outcome:
-        began = self.host.now()
+        began = self._now()
         node = effect.node
         self.around.effect = effect
         try:
-            reason = self.stopping()
-            if reason:
+            if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             if node.is_async:
                 result = self._run_async(effect)
@@ -247,15 +248,14 @@ class AsyncDriver(Driver):
         return self.stopping()
 
     async def run_node(self, effect: RunNode) -> Outcome:
-        began = self.host.now()
+        began = self._now()
         node = effect.node
         self.around.effect = effect
         try:
             if self._cancelled is not None:
                 error, self._cancelled = self._cancelled, None
                 raise error
-            reason = self.stopping()
-            if reason:
+            if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             if node.is_async:
                 coroutine = self.call(effect)

@@ -205,13 +205,12 @@ class Engine:
         chosen: Edge | None = None
         stuck: _Stuck | None = None
         progress.updated = outcome.began + outcome.seconds
-        before, progress.node = progress.node, name
         if name not in self.graph.exit_points:
+            state = view(self.values, job.run_id, name, progress.updated)
             try:
-                chosen = _choose(self.graph.edges.get(name, ()), self._view(), tried, name)
+                chosen = _choose(self.graph.edges.get(name, ()), state, tried, name)
             except _Stuck as error:
                 stuck = error
-        progress.node = before
         advance(progress, name, visit, chosen.target if chosen is not None else None)
         stop = outcome.stop if chosen is not None else ""
         if job.stored:

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from msgspec.structs import replace
-
 from tau.cells import Cell
 from tau.effects import Append, Found
 from tau.errors import LeaseLostError, RunCancelledError
@@ -45,7 +43,7 @@ class Journal:
         self._cells: list[Cell] = []
         self._commits = 0
         self._token = b""
-        self._summary: Summary | None = None
+        self._progress: Progress | None = None
         self.lock = threading.RLock()
 
     def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> Found:
@@ -70,16 +68,16 @@ class Journal:
                 self._token = b"%b-%d" % (self.owner.nonce.encode(), self._commits)
             for record in append.records:
                 self._add(record, append.progress, append.values)
-            self._summary = self._summarise(append.progress)
+            self._progress = append.progress
             if not append.flush and self._nodes < self.interval:
                 return None
             return self.held()
 
     def held(self) -> Batch | None:
         """Everything held back as one batch; ``None`` where there is nothing."""
-        if not self._held or self._summary is None:
+        if not self._held or self._progress is None:
             return None
-        summary = replace(self._summary, position=self._position + len(self._held), base=self.base)
+        summary = self._summarise(self._progress)
         return Batch(self.run_id, self._position, self._token, tuple(self._held), tuple(self._blobs.items()), summary)
 
     def settle(self, batch: Batch, result: int | Exception) -> None:
@@ -146,7 +144,7 @@ class Journal:
             run_id=self.run_id,
             graph=progress.graph,
             status=progress.status,
-            position=0,
+            position=self._position + len(self._held),
             base=self.base,
             node=progress.node,
             iterations=progress.iteration,

@@ -58,7 +58,7 @@ class State(Mapping[str, Any]):
     _run_id: str
     _node: str | None
     _time: float
-    _visit: Visit
+    _visit: Visit | None
     _image: Any
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> None:
@@ -69,7 +69,7 @@ class State(Mapping[str, Any]):
         self._run_id = str(uuid.uuid4()) if run_id is None else check_run_id(run_id)
         self._node = None
         self._time = datetime.now(UTC).timestamp()
-        self._visit = Visit()
+        self._visit = None
         self._image = None
 
     @property
@@ -89,12 +89,12 @@ class State(Mapping[str, Any]):
             value = self._data[key]
         except KeyError:
             raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}") from None
-        return self._visit.open(key, value) if type(value) is Cell else value
+        return self._open(key, value) if type(value) is Cell else value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under ``key``, or ``default`` where there is none."""
         value = self._data.get(key, default)
-        return self._visit.open(key, value) if type(value) is Cell else value
+        return self._open(key, value) if type(value) is Cell else value
 
     def require(self, *keys: str) -> tuple[Any, ...] | Any:
         """The values under these keys (one alone for a single key); `KeyError` naming all that are missing."""
@@ -159,7 +159,14 @@ class State(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"State(run_id={self._run_id!r}, checkpoint_node={self._node!r}, keys=[{_names(self._data)}])"
 
+    def _open(self, key: str, cell: Cell) -> Any:
+        if self._visit is None:
+            self._visit = Visit()
+        return self._visit.open(key, cell)
+
     def _with(self, data: dict[str, Any]) -> State:
+        if self._visit is None:
+            self._visit = Visit()
         return view(data, self._run_id, self._node, self._time, self._visit)
 
 
@@ -170,7 +177,7 @@ def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit
     state._run_id = run_id
     state._node = node
     state._time = time
-    state._visit = visit if visit is not None else Visit()
+    state._visit = visit
     state._image = None
     return state
 
@@ -201,7 +208,7 @@ def collect(
     Raises `UnserializableError`, `LimitExceededError`, or the damage that the visit met.
     """
     visit = given._visit
-    if visit.damage is not None:
+    if visit is not None and visit.damage is not None:
         raise visit.damage
     removed: list[str] = []
     if result is None:
@@ -217,16 +224,18 @@ def collect(
         cell = _set(key, value, cells.get(key), node)
         if cell is not None:
             changed[key] = cell
-    for previous, (key, value) in visit.opened.items():
-        if cells.get(key) is previous and key not in was_set and key not in removed:
-            cell = make(key, value, previous, node)
-            if cell is not None:
-                changed[key] = cell
+    if visit is not None:
+        for previous, (key, value) in visit.opened.items():
+            if cells.get(key) is previous and key not in was_set and key not in removed:
+                cell = make(key, value, previous, node)
+                if cell is not None:
+                    changed[key] = cell
     return changed, removed
 
 
 def _set(key: str, value: Any, previous: Cell | None, node: str) -> Cell | None:
-    check_key(key, node)
+    if previous is None:
+        check_key(key, node)
     if type(value) is Cell:
         value = value.open()[0]
     return make(key, value, previous, node)
