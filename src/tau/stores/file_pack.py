@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
 from struct import Struct as Layout
 from zlib import crc32
 
@@ -23,13 +22,14 @@ FIRST_READ = 4096
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
-    """``records`` and ``blobs`` are tables of `RECORD` and `BLOB`, the latter sorted."""
+    """``records`` and ``blobs`` are tables of `RECORD` and `BLOB`, the latter sorted; ``size`` is that of the body."""
 
     run_id: str
     first: int
     last: int
     token: bytes
     summary: Summary
+    size: int
     records: bytes
     blobs: bytes
 
@@ -61,7 +61,7 @@ def build(
         end += len(digest) + len(data)
     entries.sort()
     last = first + len(records) - 1
-    head = _encode(Head(run_id, first, last, token, summary, b"".join(table), b"".join(entries)))
+    head = _encode(Head(run_id, first, last, token, summary, end, b"".join(table), b"".join(entries)))
     return [FRAME.pack(MAGIC + VERSION, crc32(head), len(head)) + head, *pieces]
 
 
@@ -116,22 +116,12 @@ class Pack:
             raise self.damaged(f"it belongs to run {head.run_id!r}")
         if head.first != self._named() or len(head.records) != RECORD.size * (head.last - head.first + 1):
             raise self.damaged("it holds other positions than its name says")
-        self.head = head
-        if length != self._body + self._size():
+        if length != self._body + head.size:
             raise self.damaged("it does not have the length that its head says")
         return head
 
     def _named(self) -> int:
         return int(self.name[18:] if len(self.name) > 17 else self.name[1:])
-
-    def _size(self) -> int:
-        ends = [RECORD.unpack_from(self.head.records, len(self.head.records) - RECORD.size)[0]] if self.count else [0]
-        ends += [offset + size + digest for _, offset, size, digest, _ in BLOB.iter_unpack(self.head.blobs)]
-        return int(max(ends))
-
-    @property
-    def count(self) -> int:
-        return self.head.last - self.head.first + 1
 
     def records(self, after: int = 0, upto: int | None = None) -> list[tuple[int, bytes]]:
         """The (position, record) pairs above ``after``, up to ``upto`` if given. Raises `CorruptCheckpointError`."""
@@ -144,13 +134,13 @@ class Pack:
         start = RECORD.unpack_from(self.head.records, (low - 1) * RECORD.size)[0] if low else 0
         data = self._read(start, entries[-1][0] - start)
         found = []
-        for position, (begin, (end, checksum)) in enumerate(
-            zip([start, *(end for end, _ in entries)], entries, strict=False), first
-        ):
-            record = data[begin - start : end - start]
+        begin = 0
+        for position, (end, checksum) in enumerate(entries, first):
+            record = data[begin : end - start]
             if crc32(record) != checksum:
                 raise self.damaged(f"the checksum of record {position} does not match", position)
             found.append((position, record))
+            begin = end - start
         return found
 
     def blob(self, digest: bytes) -> bytes | None:
@@ -191,7 +181,3 @@ class Pack:
         return CorruptCheckpointError(
             f"{self.path} is damaged: {why}; restore it from a backup", position=position, what=self.path
         )
-
-
-def contiguous(packs: Sequence[Head]) -> bool:
-    return all(after.first == before.last + 1 for before, after in pairwise(packs))

@@ -1,0 +1,255 @@
+"""Runs in a directory of files: for network file systems, and wherever files are all there is.
+
+It takes no lock and needs none: a commit is the exclusive link of a file to a name.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
+from tau.stores import file_names as names
+from tau.stores.checks import problem
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
+from tau.stores.directories import make_directories, sync_directory
+from tau.stores.failures import from_os
+from tau.stores.file_run import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
+from tau.stores.summaries import matches
+
+MARKER = "tau-store"
+MARKED = b"tau file store 1\n"
+
+_log = logging.getLogger("tau")
+
+
+class FileStore(Store):
+    """A store in the directory ``root``, created with its parents at first use.
+
+    Its leases have no clock: `lease` gives a counter to watch.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = os.path.realpath(os.fspath(root))
+        self.location = f"file://{self.root}"
+        self._runs = os.path.join(self.root, "runs")
+        self._identity: tuple[int, int] | None = None
+        # What this process knows of the runs it commits to. A wrong guess is harmless: the link decides.
+        self._known: dict[str, Seen] = {}
+        self._unsettled: set[str] = set()
+
+    # Writing
+
+    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        results: list[int | Exception] = []
+        for batch in batches:
+            try:
+                with self._failures("commit to"):
+                    results.append(self._commit(batch))
+            except Exception as error:
+                self._known.pop(batch.run_id, None)
+                results.append(error)
+        return results
+
+    def _commit(self, batch: Batch) -> int | Exception:
+        wrong = problem(batch)
+        if wrong is not None:
+            return wrong
+        self._ready()
+        run_id = batch.run_id
+        known = self._known.get(run_id)
+        try:
+            run = self._open(run_id, create=batch.expected == 0)
+        except FileNotFoundError:
+            if known is None and batch.expected:
+                return PositionConflict(run_id, batch.expected, 0)
+            raise
+        with run:
+            if known is None:
+                run.clean()
+            if known is None or known.position != batch.expected:
+                known = run.seen()
+            if known.position != batch.expected:
+                return PositionConflict(run_id, batch.expected, known.position)
+            if known.position == 0:
+                # The name of the directory must be there to stay before the first commit in it, whoever made it.
+                sync_directory(self._runs)
+            return self._append(run, batch, known)
+
+    def _append(self, run: RunDirectory, batch: Batch, known: Seen) -> int | Exception:
+        run_id = batch.run_id
+        self._unsettled.add(run_id)
+        after = run.append(batch, known)
+        self._unsettled.discard(run_id)
+        if after is None:
+            self._known.pop(run_id, None)
+            return PositionConflict(run_id, batch.expected, run.seen().position)
+        if after.slots >= MERGE_AFTER:
+            after = after._replace(slots=1)
+            try:
+                run.merge()
+            except (OSError, CorruptCheckpointError, Changed) as error:
+                # The commit stands; whoever reads what is damaged is told. The next attempt comes with later commits.
+                _log.warning("could not merge the commits of run %r in %s: %s", run_id, self.location, error)
+        if batch.summary.owner is None:
+            self._known.pop(run_id, None)
+        else:
+            self._known[run_id] = after
+        return after.position
+
+    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+        self._known.pop(run_id, None)
+        with self._failures("delete from"), suppress(FileNotFoundError), self._run(run_id) as run:
+            run.delete(keep_summary)
+
+    # Reading
+
+    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
+        with self._failures("read"), suppress(FileNotFoundError), self._run(run_id) as run:
+            return run.records(after)
+        return []
+
+    def summary(self, run_id: str) -> Summary | None:
+        with self._failures("read"), suppress(FileNotFoundError), self._run(run_id) as run:
+            return run.seen().summary
+        return None
+
+    def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        with self._failures("read"), suppress(FileNotFoundError), self._run(run_id) as run:
+            return run.blobs(digests)
+        return {}
+
+    def select(self, query: Query) -> list[Summary]:
+        with self._failures("read"):
+            self._ready()
+            found = [summary for name in os.listdir(self._runs) if (summary := self._summary_in(name)) is not None]
+        found = [summary for summary in found if matches(summary, query)]
+        found.sort(key=lambda summary: summary.updated, reverse=True)
+        return found[: query.limit]
+
+    def _summary_in(self, name: str) -> Summary | None:
+        if name[:2] not in ("r-", "h-"):
+            return None
+        path = os.path.join(self._runs, name)
+        with RunDirectory(path) as run:
+            summary = run.seen().summary
+        if summary is not None and names.directory_of(summary.run_id) != name:
+            raise CorruptCheckpointError(
+                f"{path} is damaged: it holds run {summary.run_id!r}; restore the directory from a backup",
+                run_id=summary.run_id,
+                what=path,
+            )
+        return summary
+
+    # Leases: the newest summary says who owns the run, every commit is a sign of life, and a small file counts the
+    # renewals between commits. It is never synced and may be lost: that costs a wait, not a run.
+
+    def lease(self, run_id: str) -> Lease | None:
+        with self._failures("read"), suppress(FileNotFoundError), self._run(run_id) as run:
+            return self._lease(run)[0]
+        return None
+
+    def _lease(self, run: RunDirectory) -> tuple[Lease | None, Mark, int]:
+        seen = run.seen()
+        owner = None if seen.summary is None else seen.summary.owner
+        nonce = "" if owner is None else owner.nonce
+        mark = run.mark()
+        if mark is None or mark.nonce != nonce:
+            mark = Mark(nonce, 0)
+        held = owner is not None and mark.released < seen.position
+        return Lease(nonce, seen.position + mark.renewals, None) if held else None, mark, seen.position
+
+    def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        with self._failures("renew a lease in"), suppress(FileNotFoundError), self._run(run_id) as run:
+            lease, mark, _ = self._lease(run)
+            if lease is not None and lease.nonce == nonce:
+                run.set_mark(Mark(nonce, mark.renewals + 1))
+                return True
+        return False
+
+    def release(self, run_id: str, nonce: str) -> None:
+        with self._failures("release a lease in"), suppress(FileNotFoundError), self._run(run_id) as run:
+            lease, mark, position = self._lease(run)
+            if lease is not None and lease.nonce == nonce:
+                run.set_mark(Mark(nonce, mark.renewals, position))
+
+    # The directory
+
+    def close(self) -> None:
+        self._identity = None
+        self._known.clear()
+
+    @contextmanager
+    def _failures(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except OSError as error:
+            raise from_os(error, self.location, doing) from error
+
+    @contextmanager
+    def _run(self, run_id: str) -> Iterator[RunDirectory]:
+        self._ready()
+        with self._open(run_id) as run:
+            yield run
+
+    def _open(self, run_id: str, create: bool = False) -> RunDirectory:
+        path = os.path.join(self._runs, names.directory_of(run_id))
+        if create:
+            with suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+        run = RunDirectory(path, run_id)
+        if run_id in self._unsettled:
+            with run:
+                run.settle()
+            self._unsettled.discard(run_id)
+            run = RunDirectory(path, run_id)
+        return run
+
+    def _ready(self) -> None:
+        """Create or recognise the store at first use; afterwards, make sure that it is still the same one."""
+        if self._identity is None:
+            if not self._recognised():
+                self._create()
+            found = os.stat(self._runs)
+            self._identity = found.st_dev, found.st_ino
+            return
+        try:
+            found = os.stat(self._runs)
+            same = (found.st_dev, found.st_ino) == self._identity
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise StoreUnavailableError(
+                f"{self.location} was removed or replaced while it was in use; bring the old directory back, or close "
+                "the store to begin with what is there now",
+                location=self.location,
+            )
+
+    def _recognised(self) -> bool:
+        path = os.path.join(self.root, MARKER)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        with os.fdopen(descriptor, "rb") as file:
+            found = file.read(100)
+        if found == MARKED:
+            return True
+        raise UnsupportedFormatError(
+            f"{path} does not say that this is a file store of this version (it says {found!r}); use the version "
+            "of tau that wrote it, or another directory",
+            found=found,
+            supported=MARKED,
+        )
+
+    def _create(self) -> None:
+        make_directories(self._runs)
+        sync_directory(os.path.dirname(self.root))
+        sync_directory(self.root)
+        with RunDirectory(self.root) as root:
+            root.publish(MARKER, [MARKED])
+        sync_directory(self.root)
