@@ -1,0 +1,67 @@
+"""Stores for the engine's tests, and small graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tau import CheckpointConfig, GraphConfig, State, StateGraph, open_store
+from tau.observers import Recorder
+from tau.stores.contract import Store
+from tau.stores.memory import MemoryStore
+
+
+@pytest.fixture(params=["memory", "sqlite", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made = {
+        "memory": lambda: MemoryStore(),
+        "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/runs.db"),
+        "file": lambda: open_store(f"file://{tmp_path}/runs"),
+    }[request.param]()
+    yield made
+    made.close()
+
+
+def config(store: Any, *, observer: Any = "noop", name: str = "g", **options: Any) -> GraphConfig:
+    limits = {key: options.pop(key) for key in ("max_iterations", "snapshots") if key in options}
+    checkpoint = CheckpointConfig(store=store, **{"interval": 1, "preserve": True, **options})
+    return GraphConfig(name, observer=observer, checkpoint=checkpoint, **limits)
+
+
+class Steps:
+    """A graph of named steps; each notes that it ran, and fails while it is told to."""
+
+    def __init__(self, store: Any = None, names: str = "abcd", *, observer: Any = "noop", **options: Any) -> None:
+        self.ran: list[str] = []
+        self.failing: set[str] = set()
+        self.recorder = Recorder()
+        self.names = names
+        self._config = (
+            GraphConfig("g", observer=self.recorder)
+            if store is None
+            else config(store, observer=self.recorder, **options)
+        )
+        self.graph = self.build()
+
+    def build(self) -> StateGraph:
+        """A new graph of the same nodes, as another process would have it."""
+        graph = StateGraph(self._config)
+        for name in self.names:
+            graph.add_node(name, self._step(name), version="1")
+        graph.sequence(*self.names)
+        return graph
+
+    def _step(self, name: str) -> Any:
+        def step(state: State) -> dict[str, Any]:
+            self.ran.append(name)
+            if name in self.failing:
+                raise ValueError(f"{name} broke")
+            return {name: len(self.ran), "path": [*state.get("path", []), name]}
+
+        return step
+
+    def types(self) -> list[str]:
+        return [event.type for event in self.recorder.events]
