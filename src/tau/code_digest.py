@@ -296,11 +296,19 @@ def _varints(table: bytes) -> Iterator[int]:
 
 # By syntax tree
 
+_trees: WeakKeyDictionary[types.CodeType, bytes] = WeakKeyDictionary()
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _syntax_digest(function: types.FunctionType) -> bytes:
     code = function.__code__
+    known = _trees.get(code)  # once a source was seen to compile to this code, later edits of the file do not matter
+    if known is None:
+        known = _trees[code] = _find_tree(function, code)
+    return known
+
+
+def _find_tree(function: types.FunctionType, code: types.CodeType) -> bytes:
     if code.co_name == "<lambda>":
         raise Opaque("lambdas go by bytecode")
     linecache.checkcache(code.co_filename)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import pairwise
-from types import MappingProxyType
+from types import MappingProxyType, MethodType
 from typing import Any, TypeVar, overload
 
 from tau import drawing, graph_checks
@@ -96,7 +96,7 @@ class Graph:
         node = make_node(_own_name(function) if name is None else name, function, **options)
         with self._changing():
             old = self._nodes.get(node.name)
-            if old is not None and _home(old.function) != _home(function):
+            if old is not None and not _same_home(old.function, function):
                 raise GraphError(
                     f"node {node.name} already exists, from another function; give one of them another name"
                 )
@@ -222,7 +222,7 @@ class Graph:
     def _name_of(self, node: Any, what: str) -> str:
         if isinstance(node, str) or not callable(node):
             return checked_name(what, node, GraphError)
-        known = [name for name, one in self._nodes.items() if one.function is node or one.function == node]
+        known = [name for name, one in self._nodes.items() if _same(one.function, node)]
         if len(known) > 1:
             raise GraphError(f"{what}: {_own_name(node)} is the function of nodes {', '.join(known)}; use a name")
         if known:
@@ -244,8 +244,22 @@ def _own_name(function: Any) -> str:
     return name
 
 
-def _home(function: Any) -> tuple[Any, Any]:
-    return getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+def _same(function: Any, other: Any) -> bool:
+    # Each look-up of a method makes a new object; other callables may compare in ways of their own.
+    return function is other or (
+        isinstance(function, MethodType) and isinstance(other, MethodType) and function == other
+    )
+
+
+def _same_home(function: Any, other: Any) -> bool:
+    """Whether both were defined under one name in one place, as when a notebook's cell is run again."""
+    name = getattr(function, "__qualname__", "")
+    here = (getattr(function, "__module__", None), name)
+    return (
+        bool(name)
+        and "<lambda>" not in name
+        and here == (getattr(other, "__module__", None), getattr(other, "__qualname__", ""))
+    )
 
 
 def _edge_fingerprint(edge: Edge) -> EdgeFingerprint:

@@ -223,6 +223,7 @@ def test_a_source_edited_after_it_was_loaded_is_not_trusted(tmp_path: Path) -> N
     module = load(tmp_path, BASE)
     file = Path(str(module.__file__))
     file.write_text(file.read_text("utf-8").replace("total = 0", "total = 1"), "utf-8")
+    code_digest._trees.clear()
     found = of_code(module.f)
     assert found.ast is None
     assert found.bytecode == code(tmp_path, BASE).bytecode
@@ -231,6 +232,7 @@ def test_a_source_edited_after_it_was_loaded_is_not_trusted(tmp_path: Path) -> N
 def test_without_a_source_there_is_still_the_bytecode(tmp_path: Path) -> None:
     module = load(tmp_path, BASE)
     Path(str(module.__file__)).unlink()
+    code_digest._trees.clear()
     found = of_code(module.f)
     assert found.bytecode
     assert found.ast is None

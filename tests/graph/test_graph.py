@@ -131,6 +131,29 @@ def test_another_function_does_not_replace_a_node_of_the_same_name() -> None:
         graph.node(name="ingest")(report)
 
 
+def test_functions_without_a_name_of_their_own_do_not_replace_each_other() -> None:
+    graph = Graph("g")
+    for function in (functools.partial(report), lambda state: None):
+        name = type(function).__name__
+        graph.node(name=name)(function)
+        with pytest.raises(GraphError, match=f"node {name} already exists"):
+            graph.node(name=name)(functools.partial(report) if name == "partial" else lambda state: None)
+
+
+class Stages:
+    def clean(self, state: Any) -> None:
+        """Stands for any work of an object."""
+
+
+def test_a_method_is_the_same_node_however_often_it_is_looked_up() -> None:
+    graph, stages = Graph("g"), Stages()
+    graph.sequence(ingest, stages.clean)
+    graph.add_edge(stages.clean, ingest)
+    assert list(graph.nodes) == ["ingest", "clean"]
+    with pytest.raises(GraphError, match="node clean exists with another function"):
+        graph.add_edge(ingest, Stages().clean)
+
+
 def test_an_edge_is_named_after_its_predicate_unless_named() -> None:
     def is_hot(state: Any) -> bool:
         return True
