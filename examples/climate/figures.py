@@ -133,7 +133,7 @@ def together(axes: Axes, aligned: Sequence[Sequence[Any]], results: Results) -> 
     """Annual temperature against CO2 on a doubling scale, with the least-squares line."""
     years, ppm, kelvin = _columns(aligned)
     line = results["association_line"]
-    points = axes.scatter(np.log2(ppm), kelvin, c=years, cmap="viridis", s=26)
+    axes.scatter(np.log2(ppm), kelvin, c=years, cmap="viridis", s=26)
     ends = np.log2(np.array([ppm.min(), ppm.max()]))
     slope = _found(results, "association")
     label = f"{slope['value']:.2f} K per doubling ({slope['lower']:.2f} to {slope['upper']:.2f})"
@@ -142,7 +142,9 @@ def together(axes: Axes, aligned: Sequence[Sequence[Any]], results: Results) -> 
     axes.set(xlabel="CO₂ (ppm, spaced by log₂)", ylabel="anomaly from 1961-1990 (K)", xticks=np.log2(ticks))
     axes.set_xticklabels([str(tick) for tick in ticks])
     axes.legend(loc="upper left")
-    axes.figure.colorbar(points, ax=axes, label="year")
+    for index in (0, 11, 21, 31, len(years) - 1):
+        place = (np.log2(ppm[index]), kelvin[index])
+        axes.annotate(f"{years[index]:.0f}", place, xytext=(5, -10), textcoords="offset points", fontsize=8, color=INK)
 
 
 def all_figures(state: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -160,6 +162,6 @@ def all_figures(state: Mapping[str, Any]) -> list[tuple[str, str, str]]:
          draw("growth", lambda axes: growth(axes, results))),
         ("Seasonal cycle", "Four harmonics fitted to weekly values about their trend.",
          draw("season", lambda axes: season(axes, results["seasonal_cycle"]))),
-        ("Temperature and carbon dioxide together", "An association over these years, not a climate sensitivity.",
+        ("Temperature and carbon dioxide together", "Each point is a year. An association, not a climate sensitivity.",
          draw("together", lambda axes: together(axes, prepared["aligned"], results))),
     ]  # fmt: skip

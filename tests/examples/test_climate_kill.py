@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tau import open_store
 
@@ -25,31 +29,56 @@ def worker(verb: str, folder: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder)
 
 
-def test_a_killed_and_resumed_run_writes_the_report_of_an_undisturbed_one(tmp_path: Path) -> None:
-    killed, check = tmp_path / "killed", tmp_path / "check"
-    killed.mkdir()
-    check.mkdir()
-    first = worker("start", killed, "--resamples", "600", "--out", "here")
-    assert first.stdout is not None
-    for line in first.stdout:
-        if '"30-year trends: 20 ' in line:
-            first.kill()
+def kill_when(process: subprocess.Popen[str], sign: str) -> None:
+    """SIGKILL as soon as a line of the process's output matches the sign."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(sign, line):
+            process.kill()
             break
-    first.communicate()
-    assert first.returncode == -signal.SIGKILL
-    assert not (killed / "here").exists()
-    with closing(open_store(f"sqlite:///{killed}/runs.db")) as store:
-        assert [(row.run_id, row.status, row.node) for row in store.runs()] == [("climate", "dead", "preprocess")]
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, f"it ended before {sign!r}"
 
-    for process in (worker("resume", killed), worker("start", check, "--resamples", "600", "--out", "elsewhere")):
-        process.communicate(timeout=120)
-        assert process.returncode == 0
-    for name in REPORTS:
-        assert (killed / "here" / name).read_bytes() == (check / "elsewhere" / name).read_bytes()
-    events = [json.loads(line) for line in (killed / "events.jsonl").read_text().splitlines()]
+
+def events_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    process = worker("start", folder, "--resamples", "600", "--out", "elsewhere")
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    return {name: (folder / "elsewhere" / name).read_bytes() for name in REPORTS}
+
+
+def test_killed_in_the_analysis_it_resumes_to_the_same_report(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    kill_when(worker("start", tmp_path, "--resamples", "600", "--out", "here"), '"30-year trends: 20 ')
+    assert not (tmp_path / "here").exists()
+    with closing(open_store(f"sqlite:///{tmp_path}/runs.db")) as store:
+        assert [(row.run_id, row.status, row.node) for row in store.runs()] == [("climate", "dead", "preprocess")]
+    second = worker("resume", tmp_path)
+    second.communicate(timeout=120)
+    assert second.returncode == 0
+    assert {name: (tmp_path / "here" / name).read_bytes() for name in REPORTS} == undisturbed
+    events = events_of(tmp_path)
     starts = Counter(event["data"]["node"] for event in events if event["type"] == "node.start")
     assert starts == {"ingest": 1, "preprocess": 1, "analyze": 2, "report": 1}
     assert {event["data"]["run_id"] for event in events} == {"climate"}
+
+
+def test_killed_in_every_stage_it_still_writes_the_same_report(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    kill_when(worker("start", tmp_path, "--resamples", "600", "--out", "here"), '"stage": "ingest"')
+    kill_when(worker("resume", tmp_path), '"stage": "preprocess"')
+    kill_when(worker("resume", tmp_path), '"stage": "analyze"')
+    kill_when(worker("resume", tmp_path), r'node\.start.*"node":"report"')
+    last = worker("resume", tmp_path)
+    last.communicate(timeout=120)
+    assert last.returncode == 0
+    assert {name: (tmp_path / "here" / name).read_bytes() for name in REPORTS} == undisturbed
+    saved = Counter(event["data"]["node"] for event in events_of(tmp_path) if event["type"] == "checkpoint.save")
+    assert max(saved.values()) == 1, "a finished stage was run again"
 
 
 def demo(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -71,7 +100,7 @@ def test_the_demo_tells_what_happened_and_leaves_the_proof(tmp_path: Path) -> No
         assert words in done.stdout
     out = tmp_path / "out"
     for name in REPORTS:
-        assert (out / name).read_bytes() == (out / "check" / name).read_bytes()
+        assert (out / name).read_bytes() == (out / "uninterrupted" / name).read_bytes()
     assert all(json.loads(line) for line in (out / "events.jsonl").read_text().splitlines())
 
 
