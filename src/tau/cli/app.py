@@ -1,0 +1,52 @@
+"""The commands and how one is started. A new command is one file, and one name in `COMMANDS`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from tau.cli.cancel import cancel
+from tau.cli.outcome import EXIT_CODES, Exit
+from tau.cli.resume import resume
+from tau.cli.run import run
+from tau.cli.runs import runs
+from tau.cli.show import show
+
+COMMANDS = (run, resume, runs, show, cancel)
+
+_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+def _version() -> str:
+    try:
+        return version("tau-orchestrate")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"
+
+
+@click.group(epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(_version(), prog_name="tau", message="%(prog)s %(version)s")
+def tau() -> None:
+    """Run state graphs whose finished stages survive every kill, and look at their runs."""
+
+
+for command in COMMANDS:
+    tau.add_command(command)
+
+
+def start(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    try:
+        code = tau.main(arguments, prog_name="tau", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.CTRL_C
+    return int(code or 0)

@@ -1,0 +1,75 @@
+"""What `tau run` and `tau resume` have in common: one attempt at a run, with signals, progress and result."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tau.cli import contents, screen
+from tau.cli.outcome import Exit, Session
+from tau.cli.progress import Progress, announcing
+from tau.run import StateGraph
+from tau.state import State, raw
+from tau.stopping import stop_on
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+"""SIGUSR1 is what batch systems can be told to send before the time is up."""
+
+
+def resume_command(run_id: str, target: str | None, store: str | None) -> str:
+    """The command line that goes on with a run, to be pasted into a shell."""
+    words = ["tau", "resume"]
+    if store is not None:
+        words += ["--store", store]
+    if run_id.startswith("-") or (target or "").startswith("-"):
+        words.append("--")
+    return shlex.join([*words, run_id, *([target] if target else [])])
+
+
+def attempt(
+    session: Session,
+    graph: StateGraph,
+    act: Callable[..., State],
+    *,
+    quiet: bool,
+    values: bool,
+    max_runtime: float | None,
+) -> int:
+    """Let ``act`` run or resume the graph, and show how it ended; what it raises passes through."""
+    progress = Progress(session, quiet)
+    if not quiet:
+        screen.line("run ", (session.run_id, "bold"), f" of {graph.name} in {session.store}", error=True)
+    with stdout_to_stderr(session.as_json), stop_on(*SIGNALS) as stop, announcing(stop, progress):
+        state = act(observer=progress, stop=stop, max_runtime=max_runtime)
+        keys = list(contents.keys_of(raw(state)))
+    found = {"run_id": state.run_id, "graph": graph.name, "status": "finished", "node": state.checkpoint_node}
+    if session.as_json:
+        screen.document({**found, "store": session.store, "keys": contents.documents(keys, values), "exit_code": 0})
+        return Exit.DONE
+    screen.fields({"run": found["run_id"], **found, "run_id": None})
+    if values:
+        contents.show_keys(keys, with_values=True)
+    else:
+        screen.fields({"keys": ", ".join(key.name for key in keys)})
+    return Exit.DONE
+
+
+@contextmanager
+def stdout_to_stderr(wanted: bool) -> Iterator[None]:
+    """What nodes print, and the programs they start, goes to stderr, so that stdout holds one JSON document."""
+    if not wanted:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -1,0 +1,37 @@
+"""`tau cancel`."""
+
+from __future__ import annotations
+
+import click
+
+from tau.cli import options, screen
+from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.places import find, reading
+from tau.cli.targets import read_project
+from tau.host import Host
+from tau.journal import cancel_run
+from tau.state import check_run_id
+
+
+@click.command()
+@click.argument("run_id")
+@options.store
+@options.as_json
+@reporting
+def cancel(session: Session, *, run_id: str, store: str | None) -> int:
+    """End the run RUN_ID for good, also one that runs now: it cannot be resumed any more.
+
+    What it had stored stays, to be looked at. A finished run is left as it is: exit code 4.
+    """
+    place, _ = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    cancel_run(place, run_id, Host())
+    summary = place.summary(run_id)
+    status = summary.status if summary is not None else "deleted"
+    if session.as_json:
+        screen.document({"run_id": run_id, "status": status, "store": session.store})
+    else:
+        screen.fields({"run": run_id, "status": status})
+    if status == "cancelled":
+        return Exit.DONE
+    complain(f"the run is {status} already; nothing was changed")
+    return Exit.REFUSED

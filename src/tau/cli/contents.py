@@ -1,0 +1,115 @@
+"""What a state holds, for people and for JSON: names, types and sizes, and values only where asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from tau.cells import Cell
+from tau.cli import screen
+from tau.errors import CorruptCheckpointError, TauError, UnsupportedFormatError
+from tau.state import redacted
+
+REDACTED = "[redacted]"
+SHOWN = 200
+"""How many characters of a value a line shows; JSON has all of them."""
+
+
+class Key(Struct, frozen=True):
+    """One key of a state. ``problem`` says why its value cannot be shown, where it cannot."""
+
+    name: str
+    type: str
+    size: int | None
+    value: Any = None
+    problem: str = ""
+
+
+def keys_of(values: Mapping[str, Any]) -> Iterator[Key]:
+    """What a state holds, in its own order; ``values`` may hold cells."""
+    for name, value in values.items():
+        size = value.size if isinstance(value, Cell) else None
+        try:
+            opened = value.open()[0] if isinstance(value, Cell) else value
+        except UnsupportedFormatError as error:
+            yield Key(name, "not known here", size, problem=str(error))
+        except (CorruptCheckpointError, TauError) as error:
+            yield Key(name, "damaged", size, problem=str(error))
+        else:
+            yield Key(name, type_name(opened), size, opened)
+
+
+def show_keys(keys: list[Key], with_values: bool) -> None:
+    """The keys as a table on stdout."""
+    heads = ["key", "type", "size", *(["value"] if with_values else [])]
+    rows = []
+    for key in keys:
+        row = [key.name, key.type, "" if key.size is None else screen.size(key.size)]
+        rows.append([*row, _short(key)] if with_values else row)
+    screen.table(heads, rows)
+
+
+def documents(keys: list[Key], with_values: bool) -> list[dict[str, Any]]:
+    """The keys for JSON. What JSON cannot hold exactly is given by its ``repr``."""
+    found = []
+    for key in keys:
+        entry: dict[str, Any] = {"name": key.name, "type": key.type, "size_bytes": key.size}
+        if key.problem:
+            entry["problem"] = key.problem
+        elif with_values:
+            value = without_secrets(key.name, key.value)
+            entry.update({"value": value} if is_json(value) else {"repr": safe_repr(value)})
+        found.append(entry)
+    return found
+
+
+def type_name(value: Any) -> str:
+    kind = type(value)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_secret(name: str) -> bool:
+    """Whether the name suggests a secret, by the rule that events follow."""
+    return bool(redacted({name: ""})[name])
+
+
+def without_secrets(name: str, value: Any, depth: int = 50) -> Any:
+    """``value``, and in plain data every value under a name that suggests a secret, replaced; nothing is changed."""
+    if is_secret(name):
+        return REDACTED
+    if depth == 0 or type(value) not in (dict, list, tuple):
+        return value
+    if type(value) is dict:
+        return {key: without_secrets(key if type(key) is str else "", one, depth - 1) for key, one in value.items()}
+    return type(value)(without_secrets("", one, depth - 1) for one in value)
+
+
+def is_json(value: Any, depth: int = 50) -> bool:
+    """Whether JSON holds exactly this value."""
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
+        return True
+    if kind is int:
+        return bool(abs(value) < 1 << 4096)  # Python refuses to write longer ones in decimal
+    if kind is float:
+        return bool(abs(value) < float("inf"))
+    if depth == 0:
+        return False
+    if kind is list:
+        return all(is_json(one, depth - 1) for one in value)
+    return kind is dict and all(type(key) is str and is_json(one, depth - 1) for key, one in value.items())
+
+
+def safe_repr(value: Any) -> str:
+    """``repr``, whatever it raises."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type_name(value)} that cannot be shown: {type(error).__name__}>"
+
+
+def _short(key: Key) -> str:
+    text = key.problem or safe_repr(without_secrets(key.name, key.value))
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"

@@ -1,0 +1,75 @@
+"""The input of a run from the command line: ``--input FILE.json`` and ``--set name=value``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tau.errors import ConfigError
+
+
+def gather(file: str | None, settings: Iterable[str]) -> dict[str, Any]:
+    """The input: what the file holds, then the settings in order, the later winning. Raises `ConfigError`."""
+    values = {} if file is None else read_object(file)
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {setting!r}: found no name before an equals sign; write --set name=value")
+        values[name] = parse_value(name, text)
+    return values
+
+
+def parse_value(name: str, text: str) -> Any:
+    """``text`` as JSON where it is JSON, as it stands otherwise."""
+    try:
+        return _parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"--set {name}: {error}") from error
+    except (ValueError, RecursionError):
+        return text
+
+
+def read_object(path: str) -> dict[str, Any]:
+    """The JSON object in a file. Raises `ConfigError`."""
+    try:
+        found = _parse(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--input {path}: cannot be read: {error.strerror}; name a file that holds JSON") from error
+    except ConfigError as error:
+        raise ConfigError(f"--input {path}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--input {path}: it is not JSON: {error}; correct it, or use --set name=value") from error
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"--input {path}: it holds a JSON {_KINDS[type(found)]}; an input is an object, {{'name': value}}"
+        )
+    return found
+
+
+_KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text} is beyond the range of a float")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"the name {twice!r} appears twice in one object; remove one")
+    return found

@@ -1,0 +1,28 @@
+"""The options that several commands share, each with one meaning."""
+
+from __future__ import annotations
+
+import click
+
+
+def seconds(text: str) -> float:
+    """A finite number of seconds that is not negative."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise click.BadParameter(f"{text!r} is no number of seconds; write 90 or 0.5")
+    return number
+
+
+store = click.option("--store", metavar="URL", help="The store: sqlite:///runs.db, file:runs, a registered name.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+values = click.option("--values", is_flag=True, help="Show the values too; those named like secrets are left out.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
+max_runtime = click.option(
+    "--max-runtime", type=seconds, metavar="SECONDS", help="Stop after the node in flight at that time; exit code 75."
+)
+wait = click.option(
+    "--wait", type=seconds, default=0.0, metavar="SECONDS", help="How long to wait for an owner to let go of the run."
+)

@@ -1,0 +1,194 @@
+"""How a command ends: its exit code, and what it says about an error."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from tau.cli import screen
+from tau.errors import (
+    CheckpointNotFoundError,
+    ConfigError,
+    CorruptCheckpointError,
+    ExecutionError,
+    GraphChangedError,
+    GraphError,
+    LeaseLostError,
+    LimitExceededError,
+    RunCancelledError,
+    RunExistsError,
+    RunInterruptedError,
+    RunOwnedError,
+    RunWaitingError,
+    StoreError,
+    TauError,
+    UnserializableError,
+    UnsupportedFormatError,
+)
+
+
+class Exit(IntEnum):
+    """What the exit code of a command says; the numbers are part of its interface."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_FOUND = 3
+    REFUSED = 4
+    STORE = 5
+    INTERNAL = 70
+    INTERRUPTED = 75
+    CTRL_C = 130
+
+
+EXIT_CODES = {
+    Exit.DONE: "done: the run finished, or the question was answered",
+    Exit.FAILED: "the run failed at a node; resume it once the cause is gone",
+    Exit.USAGE: "the command, the graph or the input cannot be used as given",
+    Exit.NOT_FOUND: "no such run, or its checkpoints were deleted after it finished",
+    Exit.REFUSED: "refused: id in use, owned by a live process, graph changed, cancelled, waiting, killed too often",
+    Exit.STORE: "the store cannot be used, or what it holds is damaged or of another version",
+    Exit.INTERNAL: "an error that tau did not expect",
+    Exit.INTERRUPTED: "the run was stopped (SIGTERM, SIGUSR1, --max-runtime); resume it with the same run id",
+    Exit.CTRL_C: "stopped by Ctrl-C; a run that had begun is saved, and resumes with the same run id",
+}
+
+# The first line that fits decides.
+_CODES: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
+    ((RunInterruptedError,), Exit.INTERRUPTED),
+    ((ExecutionError,), Exit.FAILED),
+    ((CheckpointNotFoundError,), Exit.NOT_FOUND),
+    (
+        (RunExistsError, RunOwnedError, GraphChangedError, RunCancelledError, RunWaitingError, LeaseLostError,
+         LimitExceededError),
+        Exit.REFUSED,
+    ),
+    ((StoreError, CorruptCheckpointError, UnsupportedFormatError), Exit.STORE),
+    ((ConfigError, GraphError, UnserializableError), Exit.USAGE),
+    ((TauError,), Exit.FAILED),
+    ((KeyboardInterrupt,), Exit.CTRL_C),
+    ((Exception,), Exit.INTERNAL),
+)  # fmt: skip
+
+_REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
+    (RunExistsError, "--if-exists resume goes on with it; without --run-id a new run gets an id of its own"),
+    (RunOwnedError, "--wait SECONDS waits for its owner; tau cancel ends the run for good"),
+    (GraphChangedError, "--on-change continue keeps what is stored; --on-change redo also drops finished items of "
+                        "the node in flight"),
+    (CheckpointNotFoundError, "tau runs lists what a store holds; --store names another store"),
+)  # fmt: skip
+
+_RESUMABLE = (ExecutionError, RunInterruptedError, RunExistsError, StoreError)
+
+
+class Session(Struct):
+    """One invocation: how it is to report, and what an error message should know by then.
+
+    ``started`` tells whether the run is in the store; ``resume`` is the command line that goes on with it.
+    """
+
+    as_json: bool = False
+    traceback: bool = False
+    run_id: str = ""
+    store: str = ""
+    resume: str = ""
+    started: bool = False
+
+
+def reporting(function: Callable[..., int]) -> Callable[..., int]:
+    """Make a command report its errors: it gets a `Session` first, and `--json` and `--traceback` are taken out."""
+
+    @click.option("--traceback", is_flag=True, help="Show the frames of an error.")
+    @functools.wraps(function)
+    def command(*, traceback: bool, as_json: bool = False, **options: Any) -> int:
+        session = Session(as_json=as_json, traceback=traceback)
+        try:
+            return function(session, **options)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except BaseException as error:
+            return report(error, session)
+
+    return command
+
+
+def exit_code(error: BaseException) -> Exit:
+    """The exit code that stands for an error; whatever else leaves a node, as ``SystemExit`` does, interrupts."""
+    if isinstance(error, RunInterruptedError) and error.reason.endswith("SIGINT"):
+        return Exit.CTRL_C
+    return next((code for kinds, code in _CODES if isinstance(error, kinds)), Exit.INTERRUPTED)
+
+
+def report(error: BaseException, session: Session) -> int:
+    """Say what happened, on stderr, and with ``--json`` also as a document on stdout; returns the exit code."""
+    code = exit_code(error)
+    said = message(error)
+    word, style = ("interrupted", "yellow") if code in (Exit.INTERRUPTED, Exit.CTRL_C) else ("error", "bold red")
+    screen.line((f"{word}: ", style), said, error=True)
+    details = dict(_details(error, session, code))
+    for label, text in details.items():
+        screen.note(label, text)
+    if session.traceback:
+        for text in "".join(traceback.format_exception(error)).splitlines():
+            screen.line("  ", text, error=True)
+    if session.as_json:
+        screen.document(_as_document(error, session, code, said, details.get("resume")))
+    return code
+
+
+def message(error: BaseException) -> str:
+    """The error's own words; the type where it has none, or where they say nothing without it."""
+    text = str(error)
+    if isinstance(error, TauError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def where(error: BaseException) -> str:
+    """The innermost frame, as in ``pipeline.py:31 in analyze``; empty without one."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    return f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+
+
+def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tuple[str, str]]:
+    cause = error.__cause__
+    if cause is not None and not isinstance(error, StoreError | RunInterruptedError):
+        place = where(cause)
+        yield "cause", f"{type(cause).__name__}: {cause}" + (f", at {place}" if place else "")
+    if code == Exit.INTERNAL:
+        yield "at", where(error)
+    remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
+    if remedy:
+        yield "remedy", remedy
+    if isinstance(error, CheckpointNotFoundError) and session.store:
+        yield "store", session.store
+    resumable = isinstance(error, _RESUMABLE) or not isinstance(error, TauError)
+    if session.resume and resumable and (session.started or isinstance(error, RunExistsError)):
+        yield "resume", session.resume
+
+
+def _as_document(error: BaseException, session: Session, code: Exit, said: str, resume: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"error": {"type": type(error).__name__, "message": said}, "exit_code": int(code)}
+    node = getattr(error, "node", None)
+    if node:
+        found["error"]["node"] = node
+    if error.__cause__ is not None:
+        found["error"]["cause"] = {"type": type(error.__cause__).__name__, "message": str(error.__cause__)}
+    if session.run_id:
+        found = {"run_id": session.run_id, "store": session.store, **found}
+    if resume:
+        found["resume"] = resume
+    return found
+
+
+def complain(text: str) -> None:
+    """A remark on stderr that is no error."""
+    screen.line(("note: ", "yellow"), text, error=True)
+    sys.stderr.flush()

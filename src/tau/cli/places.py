@@ -1,0 +1,55 @@
+"""Which store a command works on."""
+
+from __future__ import annotations
+
+import os
+
+from tau.cli.outcome import Session, complain
+from tau.cli.targets import Project
+from tau.errors import CheckpointNotFoundError
+from tau.run import StateGraph
+from tau.stores import Store, Summary, mounts, open_store
+from tau.stores.locations import parse
+
+VARIABLE = "TAU_STORE"
+
+
+def default_url(project: Project) -> str:
+    """The store where neither the command line nor the graph names one: TAU_STORE, pyproject.toml, or ``tau.db`` here.
+
+    On a network file system, which SQLite cannot be trusted with, it is a directory ``tau-runs`` instead.
+    """
+    named = os.environ.get(VARIABLE) or project.store
+    if named:
+        return named
+    return "file:tau-runs" if mounts.kind_of("tau.db") in mounts.NETWORK else "sqlite:///tau.db"
+
+
+def furnish(graph: StateGraph, option: str | None, project: Project, session: Session) -> None:
+    """Give the graph the store of ``--store``, or the default one where it has none."""
+    if option is not None:
+        graph.use_store(option)
+    elif graph.config.checkpoint.interval == 0:
+        graph.use_store(default_url(project))
+    session.store = graph.store.location
+    if session.store == "memory:":
+        complain("this graph keeps its runs in memory: they are gone when this command ends; --store URL keeps them")
+
+
+def reading(option: str | None, project: Project, session: Session) -> Store | None:
+    """The store to look into; ``None`` where nothing was ever stored there, since looking must not create it."""
+    store = open_store(option if option is not None else default_url(project))
+    session.store = store.location
+    if store.location.startswith(("sqlite:", "file:")) and not os.path.exists(parse(store.location).path):
+        return None
+    return store
+
+
+def find(store: Store | None, run_id: str, session: Session) -> tuple[Store, Summary]:
+    """The store and the run in it. Raises `CheckpointNotFoundError`."""
+    session.run_id = run_id
+    summary = store.summary(run_id) if store is not None else None
+    if store is None or summary is None or summary.status == "deleted":
+        why = " (nothing was ever stored there)" if store is None else ""
+        raise CheckpointNotFoundError(f"no run {run_id!r} in {session.store}{why}", run_id=run_id)
+    return store, summary

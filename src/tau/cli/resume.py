@@ -1,0 +1,74 @@
+"""`tau resume`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from tau.cli import options
+from tau.cli.attempt import attempt, resume_command, stdout_to_stderr
+from tau.cli.outcome import Session, reporting
+from tau.cli.places import find, furnish, reading
+from tau.cli.targets import FORMS, Project, load_graph, read_project
+from tau.errors import ConfigError
+from tau.state import check_run_id
+
+
+@click.command()
+@click.argument("run_id")
+@click.argument("target", required=False)
+@click.option(
+    "--on-change",
+    type=click.Choice(["error", "continue", "redo"]),
+    default="error",
+    show_default=True,
+    help="What to do when the graph has changed: refuse, keep what is stored, or also drop the items of the node in "
+    "flight.",
+)
+@options.store
+@options.wait
+@options.max_runtime
+@options.values
+@options.quiet
+@options.as_json
+@reporting
+def resume(
+    session: Session,
+    *,
+    run_id: str,
+    target: str | None,
+    on_change: str,
+    store: str | None,
+    wait: float,
+    max_runtime: float | None,
+    values: bool,
+    quiet: bool,
+) -> int:
+    """Go on with the run RUN_ID: after a failure, a stop or a kill.
+
+    TARGET names the graph as for `tau run`. Without it, the name of the graph that made the run must be one of
+    [tool.tau.graphs] in pyproject.toml.
+    """
+    session.run_id = check_run_id(run_id)
+    project = read_project()
+    session.resume = resume_command(run_id, target, store)
+    if target is None:
+        target, store = _named_by_project(run_id, store, project, session)
+    with stdout_to_stderr(session.as_json):
+        graph = load_graph(target, project)
+    furnish(graph, store, project, session)
+    act = partial(graph.resume, run_id, on_change=on_change, wait=wait)
+    return attempt(session, graph, act, quiet=quiet, values=values, max_runtime=max_runtime)
+
+
+def _named_by_project(run_id: str, option: str | None, project: Project, session: Session) -> tuple[str, str]:
+    """The target and the store of a run whose graph was not named on the command line."""
+    store, summary = find(reading(option, project, session), run_id, session)
+    if summary.graph not in project.graphs:
+        named = f", or add {summary.graph!r} to [tool.tau.graphs] in pyproject.toml"
+        raise ConfigError(
+            f"run {run_id!r} was made by graph {summary.graph!r}; name it: "
+            f"{resume_command(run_id, 'FILE.py:GRAPH', option)}{named if summary.graph else f' ({FORMS})'}"
+        )
+    return project.graphs[summary.graph], option if option is not None else store.location

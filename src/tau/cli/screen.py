@@ -1,0 +1,127 @@
+"""What people see: lines and tables, styled on a terminal and plain elsewhere, never more than text.
+
+Names, ids and errors come from stores and programs: they are shown as text, without markup, and what would steer a
+terminal is replaced by its escape.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # parts of emoji and of many scripts
+
+STATUS_STYLES = {
+    "finished": "green",
+    "running": "cyan",
+    "waiting": "yellow",
+    "interrupted": "yellow",
+    "failed": "red",
+    "dead": "red",
+    "cancelled": "dim",
+}
+
+
+def clean(text: Any) -> str:
+    """``text`` on one line: control characters, bidirectional marks and the like as escapes, as in ``\\x1b``."""
+    return "".join(_escaped(char) if _steers(char) else char for char in str(text))
+
+
+def _steers(char: str) -> bool:
+    return unicodedata.category(char) in _STEERING and char not in _JOINERS
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode() if ord(char) < 128 else repr(char)[1:-1] or f"\\u{ord(char):04x}"
+
+
+def _console(stream: TextIO) -> Console:
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def line(*parts: str | tuple[str, str], error: bool = False) -> None:
+    """Write one line of texts, or (text, style) pairs, to stdout or stderr; every part is cleaned."""
+    shown = [(clean(part), "") if isinstance(part, str) else (clean(part[0]), part[1]) for part in parts]
+    _console(sys.stderr if error else sys.stdout).print(Text.assemble(*shown))
+
+
+def note(label: str, text: str) -> None:
+    """One labelled line on stderr, below an error."""
+    line("  ", (f"{label:<8}", "dim"), text, error=True)
+
+
+def fields(rows: Mapping[str, Any]) -> None:
+    """Labelled lines on stdout; those without a value are left out."""
+    for label, value in rows.items():
+        if value not in (None, "", (), []):
+            style = STATUS_STYLES.get(str(value), "") if label == "status" else ""
+            line((f"{label:<10}", "dim"), (str(value), style))
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows on stdout: columns on a terminal, values separated by tabs elsewhere."""
+    console = _console(sys.stdout)
+    if not console.is_terminal:
+        for row in (heads, *rows):
+            sys.stdout.write("\t".join(map(clean, row)) + "\n")
+        return
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in heads:
+        grid.add_column(head, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(clean(cell), STATUS_STYLES.get(cell, "")) for cell in row))
+    console.print(grid)
+
+
+def document(value: Any) -> None:
+    """One JSON document on stdout, in ASCII."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def tick(good: bool) -> str:
+    """The mark before a finished node; words where stderr cannot show it."""
+    if (sys.stderr.encoding or "").lower().startswith("utf"):
+        return "✓" if good else "✗"
+    return "ok" if good else "failed"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``0.06 ms``, ``1.2 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 d 4 h``."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms" if seconds >= 0.01 else f"{seconds * 1000:.2f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, unit, part, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {name}"
+    return f"{whole} s"
+
+
+def size(count: int) -> str:
+    """Bytes for people, in powers of 1,000."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds as UTC; empty for 0."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC" if seconds else ""
+
+
+def stamp(seconds: float) -> str | None:
+    """Unix seconds as ISO 8601 in UTC, for JSON; ``None`` for 0."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else None

@@ -1,0 +1,130 @@
+"""`tau show`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tau.cli import contents, options, screen
+from tau.cli.contents import Key
+from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.places import find, reading
+from tau.cli.reading import Account, Visit, read_run
+from tau.cli.runs import document
+from tau.cli.targets import read_project
+from tau.records import Failure
+from tau.state import check_run_id
+
+VISITS_SHOWN = 50
+
+
+@click.command()
+@click.argument("run_id")
+@options.store
+@options.values
+@options.as_json
+@reporting
+def show(session: Session, *, run_id: str, store: str | None, values: bool) -> int:
+    """Show the run RUN_ID: where it stands, the way it took, what its state holds, and why it failed.
+
+    Of the state only names, types and sizes are shown, unless --values asks for more.
+    """
+    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    account = read_run(place, summary)
+    keys = list(contents.keys_of(account.values))
+    if session.as_json:
+        screen.document(_document(account, keys, values, session.store))
+        return Exit.DONE
+    _show(account)
+    if account.visits:
+        screen.line()
+        _show_path(account.visits)
+    if keys:
+        screen.line()
+        contents.show_keys(keys, values)
+    if account.failure is not None:
+        screen.line()
+        _show_failure(account.failure)
+    return Exit.DONE
+
+
+def _show(account: Account) -> None:
+    summary, made = account.summary, account.provenance
+    if account.damage:
+        complain(f"{account.damage}; shown is what is sound")
+    if summary.base == 0:
+        complain("its checkpoints were deleted when it finished (preserve=False)")
+    revision = made.get("git_revision", "")[:12] + (
+        " with uncommitted changes" if made.get("git_dirty") == "yes" else ""
+    )
+    screen.fields(
+        {
+            "run": summary.run_id,
+            "graph": summary.graph,
+            "status": account.status,
+            "owner": summary.owner,
+            "failed at": account.failed,
+            "stopped by": account.reason,
+            "next": account.pending,
+            "visits": summary.iterations,
+            "resumed": _times(account.claims - 1),
+            "tags": ", ".join(summary.tags),
+            "created": screen.moment(summary.created),
+            "updated": screen.moment(summary.updated),
+            "python": made.get("python"),
+            "host": made.get("host"),
+            "revision": revision,
+        }
+    )
+
+
+def _times(count: int) -> str:
+    return "" if count < 1 else "once" if count == 1 else f"{count} times"
+
+
+def _show_path(visits: list[Visit]) -> None:
+    if len(visits) > VISITS_SHOWN:
+        complain(f"the first {len(visits) - VISITS_SHOWN} visits are left out; --json has them all")
+    rows = [
+        [one.node, str(one.visit), str(one.attempt), screen.duration(one.seconds), screen.moment(one.ended)]
+        for one in visits[-VISITS_SHOWN:]
+    ]
+    screen.table(("node", "visit", "attempt", "took", "finished"), rows)
+
+
+def _show_failure(failure: Failure) -> None:
+    screen.line((f"{failure.type}: ", "bold red"), failure.text)
+    for file, number, name in failure.frames:
+        screen.line(f"  {file}:{number} in {name}")
+
+
+def _document(account: Account, keys: list[Key], values: bool, store: str) -> dict[str, Any]:
+    failure = account.failure
+    return {
+        **document(account.summary),
+        "status": account.status,
+        "store": store,
+        "next": account.pending,
+        "resumed": max(0, account.claims - 1),
+        "path": [
+            {
+                "node": one.node,
+                "visit": one.visit,
+                "attempt": one.attempt,
+                "duration_seconds": one.seconds,
+                "finished": screen.stamp(one.ended),
+            }
+            for one in account.visits
+        ],
+        "keys": contents.documents(keys, values),
+        "failure": None if failure is None else _failure(account.failed, failure),
+        "stopped_by": account.reason or None,
+        "provenance": account.provenance,
+        "damage": account.damage or None,
+    }
+
+
+def _failure(node: str, failure: Failure) -> dict[str, Any]:
+    frames = [{"file": file, "line": number, "function": name} for file, number, name in failure.frames]
+    return {"node": node, "type": failure.type, "message": failure.text, "frames": frames}
