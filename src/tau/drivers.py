@@ -7,6 +7,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Token
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -61,6 +62,19 @@ class Driver:
             store=journal.store if journal is not None else None,
             flush=journal.flush if journal is not None else None,
         )
+
+    def begin(self) -> Token[Surroundings | None]:
+        """From here on this process may own the run."""
+        if self.journal is not None:
+            self.host.hold(self.journal.owner)
+        return surroundings.set(self.around)
+
+    def end(self, token: Token[Surroundings | None]) -> None:
+        """It does no longer, however the run ended."""
+        surroundings.reset(token)
+        if self.journal is not None:
+            renewal.renewer.forget(self.journal)
+            self.host.let_go(self.journal.owner)
 
     def stopping(self) -> str:
         """Why the run should stop, or nothing."""
@@ -134,9 +148,9 @@ class SyncDriver(Driver):
             Drop: self.drop,
             Release: lambda _: self.release(),
         }
-        token = surroundings.set(self.around)
         engine, reply = self.engine, None
         send = engine.send
+        token = self.begin()
         try:
             effect: Effect = send(None)
             while True:
@@ -149,7 +163,7 @@ class SyncDriver(Driver):
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         finally:
-            surroundings.reset(token)
+            self.end(token)
             if self._loop is not None:
                 self._loop.close()
 
@@ -194,8 +208,8 @@ class AsyncDriver(Driver):
 
     async def drive(self) -> State:
         """Run to the end."""
-        token = surroundings.set(self.around)
         engine = self.engine
+        token = self.begin()
         try:
             effect: Effect = engine.send(None)
             while True:
@@ -210,7 +224,7 @@ class AsyncDriver(Driver):
                 raise self._cancelled from None
             return end.value  # type: ignore[no-any-return]
         finally:
-            surroundings.reset(token)
+            self.end(token)
 
     async def _handle(self, effect: Effect) -> Any:
         match effect:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tau.stores.contract import Owner
 
+_at_work: set[str] = set()
 _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 
@@ -51,10 +52,20 @@ class Host:
             job=next((os.environ[name] for name in _JOB_VARIABLES if os.environ.get(name)), ""),
         )
 
+    def hold(self, owner: Owner) -> None:
+        """From now on ``owner`` is at work in this process."""
+        _at_work.add(owner.nonce)
+
+    def let_go(self, owner: Owner) -> None:
+        """``owner`` is at work no more, whether or not it could say so to the store."""
+        _at_work.discard(owner.nonce)
+
     def is_dead(self, owner: Owner) -> bool:
-        """Whether that owner is certainly gone: a process of this very boot that runs no more."""
+        """Whether that owner is certainly gone: of this very boot, and its process, or its work in this one, ended."""
         if owner.boot != boot_id() or owner.host != socket.gethostname():
             return False
+        if owner.pid == os.getpid() and owner.nonce not in _at_work:
+            return True
         started = _start_time(owner.pid)
         return started is None or owner.started not in (0, started)
 
@@ -90,3 +101,6 @@ def _alive(pid: int) -> int | None:
     except OSError:
         return 0
     return 0
+
+
+os.register_at_fork(after_in_child=_at_work.clear)

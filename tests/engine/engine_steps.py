@@ -17,7 +17,7 @@ from tau.stores.memory import MemoryStore
 @pytest.fixture(params=["memory", "sqlite", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made = {
-        "memory": lambda: MemoryStore(),
+        "memory": MemoryStore,
         "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/runs.db"),
         "file": lambda: open_store(f"file://{tmp_path}/runs"),
     }[request.param]()
@@ -34,7 +34,7 @@ def config(store: Any, *, observer: Any = "noop", name: str = "g", **options: An
 class Steps:
     """A graph of named steps; each notes that it ran, and fails while it is told to."""
 
-    def __init__(self, store: Any = None, names: str = "abcd", *, observer: Any = "noop", **options: Any) -> None:
+    def __init__(self, store: Any = None, names: str = "abcd", **options: Any) -> None:
         self.ran: list[str] = []
         self.failing: set[str] = set()
         self.recorder = Recorder()
