@@ -43,7 +43,10 @@ class Refused(Exception):
     def retrace(self, steps: list[Step]) -> Refused:
         """Replace the path."""
         self.steps = steps
-        self.path = "".join(map(str, steps))
+        parts = list(map(str, steps))
+        if len(parts) > 40:
+            parts[20:-10] = [f"...({len(parts) - 30} more steps)..."]
+        self.path = "".join(parts)
         return self
 
     def __str__(self) -> str:

@@ -5,44 +5,55 @@ from __future__ import annotations
 import os
 import re
 import zoneinfo
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from typing import Any
 
 from tau.errors import UnsupportedFormatError
 from tau.values import tags
 from tau.values.kinds import Kind
-from tau.values.refusal import Step, refuse
+from tau.values.refusal import refuse
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
-_ZONES = (type(None), timezone, zoneinfo.ZoneInfo)
+_MICROSECOND = timedelta(microseconds=1)
 _known_zones: set[str] = set()
 
 
 def _pack_datetime(value: datetime) -> list[Any]:
-    return [*_checked(value, value.timetuple()[:6]), value.microsecond, value.fold, value.tzinfo]
-
-
-def _checked(value: datetime | time, parts: tuple[int, ...]) -> tuple[int, ...]:
-    if type(value.tzinfo) not in _ZONES:
-        name = type(value.tzinfo).__name__
-        raise refuse(value, f"its time zone is a {name}; use datetime.timezone or zoneinfo.ZoneInfo")
-    return parts
+    day = [value.year, value.month, value.day]
+    return [*day, value.hour, value.minute, value.second, value.microsecond, value.fold, *_pack_zone_of(value)]
 
 
 def _unpack_datetime(body: Any) -> datetime:
-    year, month, day, hour, minute, second, micro, fold, zone = body
-    return datetime(year, month, day, hour, minute, second, micro, zone, fold=fold)
+    year, month, day, hour, minute, second, micro, fold, *zone = body
+    return datetime(year, month, day, hour, minute, second, micro, _unpack_zone_of(zone), fold=fold)
 
 
 def _pack_time(value: time) -> list[Any]:
-    parts = _checked(value, (value.hour, value.minute, value.second, value.microsecond))
-    return [*parts, value.fold, value.tzinfo]
+    return [value.hour, value.minute, value.second, value.microsecond, value.fold, *_pack_zone_of(value)]
 
 
 def _unpack_time(body: Any) -> time:
-    hour, minute, second, micro, fold, zone = body
-    return time(hour, minute, second, micro, zone, fold=fold)
+    hour, minute, second, micro, fold, *zone = body
+    return time(hour, minute, second, micro, _unpack_zone_of(zone), fold=fold)
+
+
+def _pack_zone_of(value: datetime | time) -> list[Any]:
+    """Nothing, the key of a zone, or a fixed offset with or without a name."""
+    zone = value.tzinfo
+    if zone is None:
+        return []
+    if type(zone) is timezone:
+        return _pack_fixed(zone)
+    if type(zone) is zoneinfo.ZoneInfo:
+        return [_zone_key(value, zone)]
+    raise refuse(value, f"its time zone is a {type(zone).__name__}; use datetime.timezone or zoneinfo.ZoneInfo")
+
+
+def _unpack_zone_of(zone: list[Any]) -> tzinfo | None:
+    if not zone:
+        return None
+    return _zone(zone[0]) if zone and type(zone[0]) is str else _unpack_fixed(zone)
 
 
 def _unpack_date(body: Any) -> date:
@@ -61,32 +72,32 @@ def _unpack_duration(body: Any) -> timedelta:
 
 
 def _pack_fixed(value: timezone) -> list[Any]:
+    if value is UTC:
+        return [0]
     offset = value.utcoffset(None)
     name = value.tzname(None)
-    return [*_pack_duration(offset), *([] if name == timezone(offset).tzname(None) else [name])]
+    return [offset // _MICROSECOND, *([] if name == timezone(offset).tzname(None) else [name])]
 
 
 def _unpack_fixed(body: Any) -> timezone:
-    offset = _unpack_duration(body[:3])
-    if len(body) == 3:
-        return UTC if not offset else timezone(offset)
-    (name,) = body[3:]
-    return timezone(offset, name)
+    offset, *name = body
+    if type(offset) is not int:
+        raise ValueError("a time zone needs its offset in microseconds")
+    return timezone(timedelta(microseconds=offset), *name)
 
 
-def _pack_zone(value: zoneinfo.ZoneInfo) -> bytes:
+def _zone_key(owner: object, zone: zoneinfo.ZoneInfo) -> str:
     # A zone made with from_file holds data that its key does not lead back to; only its pickling knows.
     try:
-        value.__reduce__()
+        zone.__reduce__()
     except Exception as error:
-        raise refuse(value, "it was made from a file; use ZoneInfo(key)") from error
-    if not _ZONE_KEY.fullmatch(value.key):
-        raise refuse(value, f"its key {value.key!r} is not the name of a zone")
-    return value.key.encode()
+        raise refuse(owner, "its time zone was made from a file; use ZoneInfo(key)") from error
+    if not _ZONE_KEY.fullmatch(zone.key):
+        raise refuse(owner, f"the key of its time zone, {zone.key!r}, is not the name of one")
+    return zone.key
 
 
-def _unpack_zone(data: bytes) -> zoneinfo.ZoneInfo:
-    key = data.decode("ascii")
+def _zone(key: str) -> zoneinfo.ZoneInfo:
     if not _ZONE_KEY.fullmatch(key):
         raise ValueError("no name of a time zone")
     if key not in _known_zones:
@@ -110,10 +121,6 @@ def _available() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
 
 
-def _zone_trail(_: Any, steps: list[Step]) -> list[Step]:
-    return [Step("attr", "tzinfo"), *steps[1:]]
-
-
 KINDS = (
     Kind(
         tag=tags.DATE,
@@ -122,11 +129,16 @@ KINDS = (
         unpack=_unpack_date,
         atom=True,
     ),
-    Kind(tag=tags.TIME, types=(time,), pack=_pack_time, unpack=_unpack_time, atom=True, trail=_zone_trail),
-    Kind(
-        tag=tags.DATETIME, types=(datetime,), pack=_pack_datetime, unpack=_unpack_datetime, atom=True, trail=_zone_trail
-    ),
+    Kind(tag=tags.TIME, types=(time,), pack=_pack_time, unpack=_unpack_time, atom=True),
+    Kind(tag=tags.DATETIME, types=(datetime,), pack=_pack_datetime, unpack=_unpack_datetime, atom=True),
     Kind(tag=tags.DURATION, types=(timedelta,), pack=_pack_duration, unpack=_unpack_duration, atom=True),
     Kind(tag=tags.FIXED_ZONE, types=(timezone,), pack=_pack_fixed, unpack=_unpack_fixed, atom=True),
-    Kind(tag=tags.NAMED_ZONE, types=(zoneinfo.ZoneInfo,), pack=_pack_zone, unpack=_unpack_zone, raw=True, atom=True),
+    Kind(
+        tag=tags.NAMED_ZONE,
+        types=(zoneinfo.ZoneInfo,),
+        pack=lambda value: _zone_key(value, value).encode(),
+        unpack=lambda data: _zone(data.decode("ascii")),
+        raw=True,
+        atom=True,
+    ),
 )

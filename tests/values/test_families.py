@@ -1,0 +1,58 @@
+"""Kinds are loaded by family, when one of their values is first seen or read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def run(program: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_plain_data_loads_no_family() -> None:
+    families = run(
+        "import sys; from tau.values import decode, encode, is_atom\n"
+        "assert decode(encode({'a': [1, 'b', (2,)]})) == {'a': [1, 'b', (2,)]}\n"
+        "assert not is_atom([]) and is_atom(1)\n"
+        "families = ('network', 'times', 'numbers_', 'paths', 'collections_')\n"
+        "print([name for name in families if 'tau.values.' + name in sys.modules])"
+    )
+    assert families == "[]"
+
+
+@pytest.mark.parametrize(
+    ("value", "family"),
+    [
+        ("ipaddress.ip_address('10.0.0.1')", "network"),
+        ("fractions.Fraction(1, 3)", "numbers_"),
+        ("pathlib.Path('a')", "paths"),
+        ("collections.deque([1])", "collections_"),
+        ("datetime.date(2024, 1, 1)", "times"),
+    ],
+)
+def test_a_family_is_loaded_at_first_sight_and_at_first_read(value: str, family: str) -> None:
+    module = value.partition(".")[0]
+    written = run(
+        f"import sys, {module}; from tau.values import encode\n"
+        f"assert 'tau.values.{family}' not in sys.modules\n"
+        f"print(encode([{value}]).hex()); assert 'tau.values.{family}' in sys.modules"
+    )
+    read = run(
+        f"import sys; from tau.values import decode\n"
+        f"value = decode(bytes.fromhex('{written}')); assert 'tau.values.{family}' in sys.modules\n"
+        f"import {module}; print(value == [{value}])"
+    )
+    assert read == "True"
+
+
+def test_an_atom_is_known_before_any_of_its_family_was_stored() -> None:
+    assert (
+        run("import ipaddress; from tau.values import is_atom; print(is_atom(ipaddress.ip_address('::1')))") == "True"
+    )
