@@ -60,6 +60,7 @@ class Damage:
     def __init__(self, subject: Subject, base: Path) -> None:
         self.subject = subject
         self.base = base
+        subject.warm(Place(base / "warm"))
         self.counts: Counter[str] = Counter()
         self.golden = Place(base / "golden")
         self.expected = in_child(lambda: self._whole(Place(base / "whole"))).value["ok"]

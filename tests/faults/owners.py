@@ -24,6 +24,7 @@ class Race:
     def __init__(self, subject: Pipeline, base: Path, count: int) -> None:
         self.subject = subject
         self.base = base
+        subject.warm(Place(base / "warm"))
         self.count = count
         self.expected = in_child(lambda: outcome(subject.start, Place(base / "whole"))).value["ok"]
         self.golden = Place(base / "golden")
@@ -75,6 +76,7 @@ class Zombie:
     def __init__(self, subject: Pipeline, base: Path) -> None:
         self.subject = subject
         self.base = base
+        subject.warm(Place(base / "warm"))
         self.library: Any = CrashPoints() if "LD_PRELOAD" in os.environ else None
         self.calls = in_child(self._count).value if self.library else 0
         self.expected = in_child(lambda: outcome(subject.start, Place(base / "whole"))).value["ok"]

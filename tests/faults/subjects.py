@@ -73,6 +73,9 @@ class Subject(ABC):
     def settle(self, place: Place) -> None:  # noqa: B027
         """Bring what a killed run left into as few files as it can be, changing nothing of what they mean."""
 
+    def warm(self, place: Place) -> None:  # noqa: B027
+        """Load in this process what every child would load again; nothing is opened."""
+
     def is_gone(self, found: dict[str, Any]) -> bool:
         """Whether this outcome says that the run finished and was removed, as it was asked to."""
         return False

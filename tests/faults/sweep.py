@@ -54,6 +54,7 @@ class Sweep:
         self.fault = fault
         self.rule = rule
         self.base = base
+        subject.warm(Place(base / "warm"))
         self.serial = 0
         self.expected = ""
         self.runs = 0
