@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from tau.stores.checks import problem
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
 from tau.stores.summaries import matches
 
@@ -49,6 +50,9 @@ class MemoryStore(Store):
             return [self._append(batch) for batch in batches]
 
     def _append(self, batch: Batch) -> int | Exception:
+        wrong = problem(batch)
+        if wrong is not None:
+            return wrong
         run = self._runs.get(batch.run_id)
         position = 0 if run is None else run.position
         if position != batch.expected:

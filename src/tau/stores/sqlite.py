@@ -14,50 +14,14 @@ import apsw
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
 from tau.stores import mounts
+from tau.stores.checks import problem
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
 from tau.stores.failures import from_os
 from tau.stores.sqlite_connection import connect, create_file, failure
+from tau.stores.sqlite_statements import ADD, APPEND, DROP_LOG, FIND, KEEP, LEASE, MOVE, READ, RENEW, SELECT
 from tau.stores.summaries import matches, pack, unpack
 
 T = TypeVar("T")
-
-FIND = "select id, position, last from runs where run_id = ?"
-ADD = """
-insert into runs(run_id, position, summary, graph, status, updated, counter, seconds, expires, boot)
-values(?, 0, x'', '', '', 0, 0, 0, 0, '')
-"""
-APPEND = "insert into log(run, position, previous, record) values(?, ?, ?, ?)"
-KEEP = "insert or ignore into blobs(run, digest, data) values(?, ?, ?)"
-MOVE = """
-update runs set position = ?, last = ?, summary = ?, graph = ?, status = ?, updated = ?,
-    nonce = ?, counter = counter + 1, seconds = ?, expires = ?, boot = ? where id = ?
-"""
-# Each log row names the one before it, so that one index less is written in every commit.
-READ = """
-with recursive chain(run, position, previous, record) as (
-    select r.id, coalesce(l.position, 0), l.previous, l.record
-        from runs r left join log l on l.id = r.last and l.run = r.id and l.position = r.position
-        where r.run_id = ?1 and r.last is not null and r.position > ?2
-    union all
-    select l.run, l.position, l.previous, l.record from chain c join log l on l.id = c.previous
-        where c.position - 1 > ?2 and l.run = c.run and l.position = c.position - 1
-) select position, previous, record from chain
-"""
-DROP_LOG = """
-with recursive chain(id, previous) as (
-    select l.id, l.previous from runs r join log l on l.id = r.last where r.id = ?1
-    union all
-    select l.id, l.previous from chain c join log l on l.id = c.previous where l.run = ?1 and l.id < c.id
-) delete from log where id in (select id from chain)
-"""
-SELECT = """
-select summary from runs where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
-order by updated desc, id desc
-"""
-LEASE = "select nonce, counter, seconds, expires, boot from runs where run_id = ?"
-RENEW = """
-update runs set counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ? and nonce = ?
-"""
 
 
 class SQLiteStore(Store):
@@ -106,6 +70,10 @@ class SQLiteStore(Store):
         now = self._clock()
         results: list[int | Exception] = []
         for batch in batches:
+            wrong = problem(batch)
+            if wrong is not None:
+                results.append(wrong)
+                continue
             row = execute(FIND, (batch.run_id,)).fetchone()
             run, position, last = row or (0, 0, None)
             if position != batch.expected:

@@ -16,43 +16,12 @@ import apsw
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores.directories import make_directories, sync_directory
 from tau.stores.failures import FULL
+from tau.stores.sqlite_statements import SCHEMA
 
 APPLICATION_ID = 0x74617531  # "tau1"
 FORMAT = 1
 WAL_PAGES = 400  # checkpoint after this many pages ...
 WAL_BYTES = 1 << 20  # ... and cut the log back to this size afterwards
-
-SCHEMA = """
-create table runs(
-    id integer primary key,
-    run_id text not null unique,
-    position integer not null,
-    last integer,
-    summary blob not null,
-    graph text not null,
-    status text not null,
-    updated real not null,
-    nonce text,
-    counter integer not null,
-    seconds real not null,
-    expires real not null,
-    boot text not null
-);
-create table log(
-    id integer primary key,
-    run integer not null,
-    position integer not null,
-    previous integer,
-    record blob not null
-);
-create table blobs(
-    id integer primary key,
-    run integer not null,
-    digest blob not null,
-    data blob not null
-);
-create unique index blobs_by_digest on blobs(run, digest);
-"""
 
 _BUSY = "another process kept it locked for {seconds:g} s; find out which (fuser), or use a store for each"
 
@@ -126,12 +95,14 @@ def connect(path: str, location: str, busy_timeout: float) -> apsw.Connection:
 
 def check_format(connection: apsw.Connection, location: str) -> bool:
     """Whether the tables are there; ``False`` for an empty database. Refuses any other content, untouched."""
-    found, version = connection.pragma("application_id"), connection.pragma("user_version")
+    with connection:  # one snapshot: another process may be creating the tables
+        found, version = connection.pragma("application_id"), connection.pragma("user_version")
+        tables = connection.execute("select count(*) from sqlite_schema").fetchone()
     if found == APPLICATION_ID and version == FORMAT:
         return True
     if found == APPLICATION_ID:
         problem = f"it has format {version}, this version of tau knows {FORMAT}; use the version that wrote it"
-    elif found or version or connection.execute("select 1 from sqlite_schema").fetchone():
+    elif found or version or tables != (0,):
         problem = "it is a SQLite database of another program; choose another file"
     else:
         return False

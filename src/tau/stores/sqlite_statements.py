@@ -1,0 +1,71 @@
+"""The tables of a SQLite store, and all that is said to them. docs/stores.md explains the columns."""
+
+SCHEMA = """
+create table runs(
+    id integer primary key,
+    run_id text not null unique,
+    position integer not null,
+    last integer,
+    summary blob not null,
+    graph text not null,
+    status text not null,
+    updated real not null,
+    nonce text,
+    counter integer not null,
+    seconds real not null,
+    expires real not null,
+    boot text not null
+);
+create table log(
+    id integer primary key,
+    run integer not null,
+    position integer not null,
+    previous integer,
+    record blob not null
+);
+create table blobs(
+    id integer primary key,
+    run integer not null,
+    digest blob not null,
+    data blob not null
+);
+create unique index blobs_by_digest on blobs(run, digest);
+"""
+
+FIND = "select id, position, last from runs where run_id = ?"
+ADD = """
+insert into runs(run_id, position, summary, graph, status, updated, counter, seconds, expires, boot)
+values(?, 0, x'', '', '', 0, 0, 0, 0, '')
+"""
+APPEND = "insert into log(run, position, previous, record) values(?, ?, ?, ?)"
+KEEP = "insert or ignore into blobs(run, digest, data) values(?, ?, ?)"
+MOVE = """
+update runs set position = ?, last = ?, summary = ?, graph = ?, status = ?, updated = ?,
+    nonce = ?, counter = counter + 1, seconds = ?, expires = ?, boot = ? where id = ?
+"""
+# Each log row names the one before it, so that one index less is written in every commit.
+READ = """
+with recursive chain(run, position, previous, record) as (
+    select r.id, coalesce(l.position, 0), l.previous, l.record
+        from runs r left join log l on l.id = r.last and l.run = r.id and l.position = r.position
+        where r.run_id = ?1 and r.last is not null and r.position > ?2
+    union all
+    select l.run, l.position, l.previous, l.record from chain c join log l on l.id = c.previous
+        where c.position - 1 > ?2 and l.run = c.run and l.position = c.position - 1
+) select position, previous, record from chain
+"""
+DROP_LOG = """
+with recursive chain(id, previous) as (
+    select l.id, l.previous from runs r join log l on l.id = r.last where r.id = ?1
+    union all
+    select l.id, l.previous from chain c join log l on l.id = c.previous where l.run = ?1 and l.id < c.id
+) delete from log where id in (select id from chain)
+"""
+SELECT = """
+select summary from runs where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
+order by updated desc, id desc
+"""
+LEASE = "select nonce, counter, seconds, expires, boot from runs where run_id = ?"
+RENEW = """
+update runs set counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ? and nonce = ?
+"""

@@ -1,0 +1,58 @@
+"""The public test suite of stores: subclass `StoreContract`, say how to make a store, run pytest.
+
+::
+
+    class TestMine(StoreContract):
+        def make_store(self, tmp_path):
+            return MyStore(tmp_path / "runs")
+
+For readable failures call ``pytest.register_assert_rewrite("tau.testing")`` in a conftest.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tau.stores.contract import Store
+from tau.testing.log_clauses import LogClauses
+from tau.testing.run_clauses import RunClauses
+from tau.testing.wrappers import CountingStore, FlakyStore, RetryingStore, SlowStore, StoreWrapper
+
+__all__ = ["CountingStore", "FlakyStore", "RetryingStore", "SlowStore", "StoreContract", "StoreWrapper"]
+
+
+class StoreContract(RunClauses, LogClauses):
+    """Every sentence of the contract, one test each. Two stores made from one ``tmp_path`` are the same place.
+
+    ``threads`` is how many writers race; ``large`` is the size in bytes of what counts as large data.
+    """
+
+    threads = 8
+    large = 1_000_000
+
+    def make_store(self, tmp_path: Path) -> Store:
+        raise NotImplementedError("return a store at tmp_path")
+
+    def another(self, store: Store, tmp_path: Path) -> Store:
+        """A second store object at the same place, as another process has it."""
+        return self.make_store(tmp_path)
+
+    def reopen(self, store: Store, tmp_path: Path) -> Store:
+        """The same place after everything was closed."""
+        store.close()
+        return self.make_store(tmp_path)
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        store = self.make_store(tmp_path)
+        yield store
+        store.close()
+
+    @pytest.fixture
+    def other(self, store: Store, tmp_path: Path) -> Iterator[Store]:
+        other = self.another(store, tmp_path)
+        yield other
+        other.close()

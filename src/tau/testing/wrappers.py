@@ -1,0 +1,155 @@
+"""Stores around a store: slow ones, flaky ones, counting ones, and one that tries again."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from tau.errors import StoreUnavailableError
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
+
+
+class StoreWrapper(Store):
+    """Passes everything on to ``store``, through `call`: override that, or single methods, to add behaviour."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.location = store.location
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self.store, method)(*arguments)
+
+    def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
+        results: Sequence[int | Exception] = self.call("commit", batches)
+        return results
+
+    def read(self, run_id: str, after: int = 0) -> Sequence[tuple[int, bytes]]:
+        found: Sequence[tuple[int, bytes]] = self.call("read", run_id, after)
+        return found
+
+    def summary(self, run_id: str) -> Summary | None:
+        found: Summary | None = self.call("summary", run_id)
+        return found
+
+    def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        found: Mapping[bytes, bytes] = self.call("blobs", run_id, list(digests))
+        return found
+
+    def select(self, query: Query) -> Sequence[Summary]:
+        found: Sequence[Summary] = self.call("select", query)
+        return found
+
+    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+        self.call("delete", run_id, keep_summary)
+
+    def lease(self, run_id: str) -> Lease | None:
+        found: Lease | None = self.call("lease", run_id)
+        return found
+
+    def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        done: bool = self.call("renew", run_id, nonce, seconds)
+        return done
+
+    def release(self, run_id: str, nonce: str) -> None:
+        self.call("release", run_id, nonce)
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class SlowStore(StoreWrapper):
+    """Pauses before and after every call; ``pause`` is called with ``seconds``."""
+
+    def __init__(self, store: Store, seconds: float = 0.01, pause: Callable[[float], object] = time.sleep) -> None:
+        super().__init__(store)
+        self.seconds = seconds
+        self.pause = pause
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        self.pause(self.seconds)
+        try:
+            return super().call(method, *arguments)
+        finally:
+            self.pause(self.seconds)
+
+
+class FlakyStore(StoreWrapper):
+    """Fails with `StoreUnavailableError`, before a call was made or after it, each with that probability.
+
+    The same ``seed`` gives the same failures, as long as the calls come in the same order.
+    """
+
+    def __init__(self, store: Store, seed: int = 0, probability: float = 0.2) -> None:
+        super().__init__(store)
+        self.probability = probability
+        self._random = random.Random(seed)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        self._fail(f"the request to {method} was lost")
+        result = super().call(method, *arguments)
+        self._fail(f"the reply to {method} was lost")
+        return result
+
+    def _fail(self, what: str) -> None:
+        if self._random.random() < self.probability:
+            raise StoreUnavailableError(f"{self.location}: {what}; try again", location=self.location)
+
+
+class RetryingStore(StoreWrapper):
+    """Tries again what was unavailable. Whether a commit was applied is not guessed: its records are looked for."""
+
+    def __init__(self, store: Store, tries: int = 100) -> None:
+        super().__init__(store)
+        self.tries = tries
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        for _ in range(self.tries - 1):
+            try:
+                return super().call(method, *arguments)
+            except StoreUnavailableError:
+                continue
+        return super().call(method, *arguments)
+
+    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        return [self._commit(batch) for batch in batches]
+
+    def _commit(self, batch: Batch) -> int | Exception:
+        result: int | Exception = StoreUnavailableError("never tried")
+        for _ in range(self.tries):
+            try:
+                result = self.store.commit([batch])[0]
+            except StoreUnavailableError as error:
+                result = error
+            if isinstance(result, StoreUnavailableError | PositionConflict):
+                rows = self.read(batch.run_id, batch.expected)[: len(batch.records)]
+                if [record for _, record in rows] == list(batch.records):
+                    return batch.expected + len(batch.records)
+            if not isinstance(result, StoreUnavailableError):
+                break
+        return result
+
+
+class CountingStore(StoreWrapper):
+    """Counts in ``calls`` how often each method was called, and in ``committed`` what was committed."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.calls: Counter[str] = Counter()
+        self.committed: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        with self._lock:
+            self.calls[method] += 1
+            if method == "commit":
+                for batch in arguments[0]:
+                    self.committed["batches"] += 1
+                    self.committed["records"] += len(batch.records)
+                    self.committed["blobs"] += len(batch.blobs)
+                    self.committed["size_bytes"] += sum(map(len, batch.records))
+                    self.committed["size_bytes"] += sum(len(data) for _, data in batch.blobs)
+        return super().call(method, *arguments)
