@@ -1,0 +1,30 @@
+"""For tests: graphs that crash at every point, and the suite that every store must pass.
+
+What is here is loaded when it is first used, so that `import tau` needs no test framework.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Fault": "tau.testing.simulation",
+    "Moment": "tau.testing.simulation",
+    "SimulationError": "tau.testing.simulation",
+    "SimulationResult": "tau.testing.simulation",
+    "explore": "tau.testing.simulation",
+    "simulate": "tau.testing.simulation",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tau.testing' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

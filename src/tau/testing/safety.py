@@ -1,0 +1,296 @@
+"""What must hold after every simulated run, however it went. `violations` lists what did not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from tau.errors import (
+    CheckpointNotFoundError,
+    ExecutionError,
+    LeaseLostError,
+    RunFinishedError,
+    RunInterruptedError,
+    RunOwnedError,
+    StoreError,
+    TauError,
+)
+from tau.events import TERMINAL_TYPES
+from tau.fold import Fold
+from tau.ownership import Loader
+from tau.records import Admitted, CheckpointRecord, Claimed, Finished
+from tau.state import State
+from tau.testing.simulated_process import Process
+from tau.testing.simulated_world import World
+from tau.values import encode
+
+Visit = tuple[str, int]
+Step = tuple[str, int, int, str | None]
+_STORE_FAULTS = frozenset({"error", "lost", "outage"})
+
+
+class Expected(Struct, frozen=True):
+    """What the uninterrupted run did: its final values, or how it failed, and its visits in order."""
+
+    values: dict[str, bytes] | None
+    failure: str
+    steps: tuple[Step, ...]
+
+
+def observed(world: World) -> Expected:
+    """What a world did."""
+    results = [process.state for process in world.processes if process.state is not None]
+    errors = [process.error for process in world.processes if process.error is not None]
+    return Expected(
+        values=encoded(results[0]) if results else None,
+        failure=str(errors[-1]) if errors and not results else "",
+        steps=steps(world),
+    )
+
+
+def encoded(state: State) -> dict[str, bytes]:
+    """A state's values as bytes, which differ where anything does."""
+    return {key: encode(state[key]) for key in state}
+
+
+def steps(world: World) -> tuple[Step, ...]:
+    """The finished visits in the order of the log."""
+    return tuple(
+        (record.node, record.visit, record.iteration, record.next)
+        for record in world.history.records
+        if isinstance(record, CheckpointRecord)
+    )
+
+
+def violations(world: World, expected: Expected, interval: int) -> list[str]:
+    """Everything that went wrong and must not; empty for a sound run."""
+    checks = (
+        world.history.problems,
+        _log(world),
+        _path(world, expected),
+        _repeats(world, interval),
+        _attempts(world),
+        _events(world),
+        _outcomes(world, expected),
+        _stored(world, expected),
+        _folds(world),
+    )
+    return [text for check in checks for text in check]
+
+
+def _log(world: World) -> Iterator[str]:
+    """Claims order owners strictly: between two claims only the first's owner writes."""
+    owner, owners = "", set[str]()
+    for entry in world.history.entries:
+        record = entry.record
+        by = record.token.rpartition(b"-")[0].decode()
+        if isinstance(record, Claimed) and record.owner is not None:
+            owner = record.owner.nonce
+            if owner in owners:
+                yield f"position {entry.position}: owner {owner} claimed the run twice"
+            owners.add(owner)
+        elif isinstance(record, Admitted):
+            if entry.position != 1:
+                yield f"position {entry.position}: the run was admitted again"
+            continue
+        if by != owner:
+            yield f"position {entry.position}: process {entry.process} wrote although it was superseded"
+    if sum(isinstance(record, Finished) for record in world.history.records) > 1:
+        yield "the run finished more than once"
+
+
+def _path(world: World, expected: Expected) -> Iterator[str]:
+    done = steps(world)
+    for number, (found, wanted) in enumerate(zip(done, expected.steps, strict=False), 1):
+        if found != wanted:
+            yield f"step {number} is {found}, in the uninterrupted run it is {wanted}"
+            return
+    if len(done) > len(expected.steps):
+        yield f"{len(done)} visits were committed, the uninterrupted run has {len(expected.steps)}"
+    elif world.is_over and len(done) < len(expected.steps):
+        yield f"the run is finished after {len(done)} visits, the uninterrupted run has {len(expected.steps)}"
+
+
+def _commits(world: World) -> dict[Visit, int]:
+    """When each visit got into the store."""
+    return {
+        (entry.record.node, entry.record.visit): entry.turn
+        for entry in world.history.entries
+        if isinstance(entry.record, CheckpointRecord)
+    }
+
+
+def _repeats(world: World, interval: int) -> Iterator[str]:
+    """Finished is finished; an owner that was superseded gets no further than its interval; a crash costs no more."""
+    committed = _commits(world)
+    begun: dict[Visit, int] = {}
+    late: dict[int, set[Visit]] = {}
+    again: dict[int, set[Visit]] = {}
+    for execution in world.executions:
+        visit, process = (execution.node, execution.visit), execution.process
+        if not execution.current:
+            late.setdefault(process, set()).add(visit)
+            continue
+        if committed.get(visit, execution.turn) < execution.turn:
+            yield f"process {process} ran visit {visit} again, which was finished and stored"
+        if begun.setdefault(visit, process) != process:
+            again.setdefault(process, set()).add(visit)
+    for what, found in (("ran, after it was superseded,", late), ("repeated", again)):
+        for process, visits in found.items():
+            if len(visits) > interval:
+                yield f"process {process} {what} {sorted(visits)}, more than the interval of {interval}"
+
+
+def _attempts(world: World) -> Iterator[str]:
+    """The first attempt of a visit counts the owners that died in it."""
+    crashes = _crashes(world)
+    for process in world.processes:
+        seen: dict[Visit, int] = {}
+        for execution in world.executions:
+            if execution.process != process.number:
+                continue
+            visit = (execution.node, execution.visit)
+            if process.number not in crashes:
+                yield f"process {process.number} ran {visit} without owning the run"
+                break
+            before = seen.get(visit, 0 if seen else crashes[process.number])
+            if execution.attempt != before + 1:
+                yield f"process {process.number} ran {visit} as attempt {execution.attempt}, it is attempt {before + 1}"
+            seen[visit] = execution.attempt
+
+
+def _crashes(world: World) -> dict[int, int]:
+    """How many owners in a row had died without finishing a visit when each process claimed the run."""
+    crashes, running = 0, False
+    found: dict[int, int] = {}
+    for entry in world.history.entries:
+        if isinstance(entry.record, Claimed):
+            crashes = crashes + 1 if running else 0
+            found[entry.process] = crashes
+            running = True
+        else:
+            running = isinstance(entry.record, CheckpointRecord)
+            crashes = 0
+    return found
+
+
+def _events(world: World) -> Iterator[str]:
+    """Who ended on its own said so exactly once; what was told to be saved was saved."""
+    committed = _commits(world)
+    for process in world.processes:
+        events = process.recorder.events
+        terminal = [event.type for event in events if event.type in TERMINAL_TYPES]
+        idle = any(event.type == "checkpoint.load" and event.data.get("status") == "finished" for event in events)
+        if process.status == "ended" and len(terminal) != (0 if idle else 1) and "interrupt" not in process.injected:
+            yield f"process {process.number} ended with the terminal events {terminal}"
+        if len(terminal) > 1:
+            yield f"process {process.number} emitted the terminal events {terminal}"
+        if terminal and events[-1].type != terminal[-1]:
+            yield f"process {process.number} emitted {events[-1].type} after {terminal[-1]}"
+        saved = [event.data["node"] for event in events if event.type == "checkpoint.save"]
+        for node, count in Counter(saved).items():
+            if count > sum(name == node for name, _ in committed):
+                yield f"process {process.number} said {count} times that {node} was saved"
+
+
+def _outcomes(world: World, expected: Expected) -> Iterator[str]:
+    """Every process ended with the result, or with an error that is true."""
+    for process in world.processes:
+        if process.status not in ("ended", "crashed"):
+            yield f"process {process.number} never came to an end; it is {process.status}"
+        elif process.state is not None:
+            yield from _differences(f"process {process.number} returned", encoded(process.state), expected.values)
+        elif process.error is not None and not _is_true(world, process, process.error, expected):
+            yield f"process {process.number} raised {type(process.error).__name__}: {process.error}"
+    if not world.is_over and expected.values is not None:
+        yield "nobody finished the run"
+
+
+def _is_true(world: World, process: Process, error: BaseException, expected: Expected) -> bool:
+    """Whether this error tells what really happened."""
+    if isinstance(error, LeaseLostError):
+        claims = [entry.process for entry in world.history.entries if isinstance(entry.record, Claimed)]
+        return process.number in claims and claims[-1] != process.number
+    if isinstance(error, RunOwnedError):
+        return process.lease_at_end
+    if isinstance(error, RunFinishedError):
+        return world.history.floor > 0
+    if isinstance(error, CheckpointNotFoundError):
+        return not process.known_at_end
+    if isinstance(error, StoreError):
+        return bool(_STORE_FAULTS & set(process.injected)) or _broken_off(process)
+    if isinstance(error, RunInterruptedError):
+        return "stop" in process.injected
+    if isinstance(error, KeyboardInterrupt):
+        return bool({"interrupt", "interrupt-after"} & set(process.injected))
+    if isinstance(error, ExecutionError):
+        cause = error.__cause__
+        if isinstance(cause, StoreError):
+            return bool(_STORE_FAULTS & set(process.injected))
+        return not isinstance(cause, TauError) or bool(expected.failure)
+    return False
+
+
+def _broken_off(process: Process) -> bool:
+    return bool({"interrupt", "interrupt-after"} & set(process.injected))
+
+
+def _stored(world: World, expected: Expected) -> Iterator[str]:
+    """The store holds what was acknowledged, and nothing is left open in a finished run."""
+    history = world.history
+    rows = dict(world.store.read(world.run_id))
+    for entry in history.entries:
+        if entry.position > history.floor and rows.get(entry.position) != entry.data:
+            yield f"position {entry.position} was stored and is not there any more"
+    summary = world.store.summary(world.run_id)
+    if summary is None or not world.is_over:
+        return
+    last = history.entries[-1].record if history.entries else None
+    if not isinstance(last, Finished) or summary.status != "finished":
+        yield f"the run is over, its status is {summary.status}, its last record {type(last).__name__}"
+    if summary.owner is not None or world.store.lease(world.run_id) is not None:
+        yield "the run is finished and somebody still owns it"
+    keep = next((r.manifest.progress.keep for r in history.records if isinstance(r, Admitted) and r.manifest), True)
+    if not keep and rows:
+        yield f"the run is finished and {len(rows)} of its records were left behind (preserve=False)"
+
+
+def _folds(world: World) -> Iterator[str]:
+    """Reading the log twice, or from any manifest on, adds up to the same."""
+    entries = world.history.entries
+    if not entries:
+        return
+    loader: Any = Loader(world.store, world.run_id)
+    bases = [
+        number
+        for number, entry in enumerate(entries)
+        if isinstance(entry.record, Admitted | CheckpointRecord) and entry.record.manifest is not None
+    ]
+    sums = [_fold(world, loader, number) for number in (0, *bases)]
+    for number, found in zip(bases, sums[1:], strict=True):
+        if found != sums[0]:
+            yield f"the log read from position {entries[number].position} on adds up to something else: {_difference(sums[0][0], found[0])}"
+
+
+def _fold(world: World, loader: Any, start: int) -> tuple[Any, dict[str, Any]]:
+    fold = Fold(world.run_id, loader)
+    for entry in world.history.entries[start:]:
+        fold.add(entry.position, entry.data)
+    return fold.progress, {key: cell.whole for key, cell in fold.values.items()}
+
+
+def _difference(one: Any, other: Any) -> str:
+    names = [name for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+    return ", ".join(f"{name} {getattr(one, name)!r} or {getattr(other, name)!r}" for name in names) or "other values"
+
+
+def _differences(what: str, found: dict[str, bytes], wanted: dict[str, bytes] | None) -> Iterator[str]:
+    if wanted is None:
+        yield f"{what} a state, the uninterrupted run fails"
+        return
+    for key in sorted(found.keys() | wanted.keys()):
+        if found.get(key) != wanted.get(key):
+            yield f"{what} another value under {key!r} than the uninterrupted run"

@@ -1,0 +1,84 @@
+"""What truly happened in a simulated world: every record that got into the store, and every visit that was begun."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from tau.errors import TauError
+from tau.records import Claimed, Record
+from tau.sealing import unseal
+from tau.stores.contract import Batch, Store
+
+
+class Entry(Struct):
+    """A record in the store: by which process, in which turn of the world."""
+
+    position: int
+    data: bytes
+    record: Any
+    process: int
+    turn: int
+
+
+class Execution(Struct):
+    """A node was called. ``current``: by the owner of the run at that time; ``nonce`` is that of the process."""
+
+    process: int
+    node: str
+    visit: int
+    attempt: int
+    turn: int
+    current: bool
+    failed: bool = False
+
+
+class History:
+    """Watches a store from behind: what was applied is read back after each commit, what was acknowledged is noted."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.entries: list[Entry] = []
+        self.position = 0
+        self.floor = 0
+        self.owner = ""
+        self.problems: list[str] = []
+
+    @property
+    def records(self) -> list[Record]:
+        return [entry.record for entry in self.entries]
+
+    def note(self, batch: Batch, result: int | Exception, process: int, turn: int) -> None:
+        """After a commit by ``process``: what is new in the store."""
+        before = self.position
+        for position, data in self.store.read(self.run_id, before):
+            self._add(position, data, process, turn)
+        if not isinstance(result, Exception):
+            after = batch.expected + len(batch.records)
+            if batch.expected != before:
+                self.problems.append(
+                    f"process {process} expected position {batch.expected} and was accepted at {before}"
+                )
+            elif result != after or self.position != after:
+                self.problems.append(
+                    f"process {process} was told that positions up to {after} are stored; position {self.position} is"
+                )
+
+    def dropped(self) -> None:
+        """The records were deleted on purpose."""
+        self.floor = self.position
+
+    def _add(self, position: int, data: bytes, process: int, turn: int) -> None:
+        if position != self.position + 1:
+            self.problems.append(f"position {position} follows position {self.position}")
+        self.position = position
+        try:
+            record = unseal(self.run_id, position, data)
+        except TauError as error:
+            self.problems.append(str(error))
+            return
+        if isinstance(record, Claimed) and record.owner is not None:
+            self.owner = record.owner.nonce
+        self.entries.append(Entry(position, data, record, process, turn))

@@ -1,0 +1,287 @@
+"""A process of a simulated world: the real engine and journal, one effect at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tau.calls import with_timeout
+from tau.context import surroundings
+from tau.drivers import Driver
+from tau.effects import Append, Drop, Effect, Emit, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.errors import RunFinishedError
+from tau.journal import Journal
+from tau.observers.recorder import Recorder
+from tau.state import State
+from tau.stopping import Stop
+from tau.stores.contract import Batch
+from tau.testing.simulated_history import Execution
+from tau.testing.simulated_store import SimulatedStore
+from tau.testing.simulated_world import NODE_SECONDS, PAUSES, TICK, Crashed, Moment, SimulatedHost, World
+
+
+class Process:
+    """One attempt at the run. ``status``: ready, paused, crashed or ended; ``trace`` names the points it reached."""
+
+    def __init__(
+        self,
+        world: World,
+        job: Job,
+        *,
+        interval: int,
+        machine: str = "host",
+        watched: bool = False,
+        wait: float = 0.0,
+        resources: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.world = world
+        self.number = len(world.processes)
+        self.job = job
+        self.status = "ready"
+        self.pause = ""
+        self.succeeded = False
+        self.inside = 0
+        self.wake = 0.0
+        self.muted = False
+        self.renewal_due = 0.0
+        self.trace: list[str] = []
+        self.injected: list[str] = []
+        self.state: State | None = None
+        self.error: BaseException | None = None
+        self.lease_at_end = False
+        self.known_at_end = False
+        self.host = SimulatedHost(world, self, machine)
+        self.store = SimulatedStore(world, self, watched=watched)
+        self.journal = Journal(self.store, job.run_id, self.host, self.host.owner(world.lease), interval)
+        self.recorder = Recorder()
+        self.driver = SimulatedDriver(self, wait, resources)
+        self._seen: Counter[str] = Counter()
+        self._effect: Effect | None = None
+        self._passed = False
+
+    @property
+    def nonce(self) -> str:
+        return self.journal.owner.nonce
+
+    @property
+    def renews(self) -> bool:
+        return self.journal.claimed and self.status == "ready" and not self.muted
+
+    @property
+    def has_result(self) -> bool:
+        return self.state is not None or isinstance(self.error, RunFinishedError)
+
+    def renew(self) -> None:
+        """As the thread does that gives the signs of life."""
+        lease = self.world.lease
+        self.renewal_due = self.world.time + lease / 4
+        if not self.world.store.renew(self.world.run_id, self.nonce, lease):
+            self.muted = True
+
+    def step(self) -> None:
+        """Do one effect, or stand still before it."""
+        token = surroundings.set(self.driver.around)
+        try:
+            self._step()
+        except Crashed:
+            self._effect = None
+            self.driver.engine.close()
+        except StopIteration as end:
+            self._end(end.value, None)
+        except BaseException as error:
+            self._end(None, error)
+        finally:
+            surroundings.reset(token)
+
+    def _step(self) -> None:
+        engine, effect = self.driver.engine, self._effect
+        if effect is None:
+            self._effect = engine.send(None)
+            return
+        fault = None
+        if not self._passed:
+            fault = self.reach(_name(effect), flat=True)
+            if self.status == "paused":
+                self._passed = True
+                return
+        self._passed = False
+        try:
+            if fault == "interrupt":
+                raise KeyboardInterrupt
+            reply = self.driver.handle(effect)
+            if self.status == "crashed":
+                raise Crashed
+        except Crashed:
+            raise
+        except BaseException as error:
+            if self.status == "crashed":
+                raise Crashed from error
+            self._effect = engine.throw(error)
+            return
+        if fault == "crash-after":
+            self.die()
+        self._effect = engine.send(reply)
+
+    def reach(self, what: str, flat: bool = False) -> str | None:
+        """Come to a point: what goes wrong there. Raises `Crashed`; stands still where it is told to."""
+        if self.status == "crashed":
+            raise Crashed
+        word = what.partition(" ")[0]
+        self._seen[word] += 1
+        fault = self.world.faults(Moment(self.number, len(self.trace), what, self._seen[word]))
+        self.trace.append(what)
+        self.world.advance(TICK)
+        if fault is None:
+            return None
+        self.injected.append(fault)
+        if fault == "crash":
+            self.die()
+        if fault == "mute":
+            self.muted = True
+        if fault == "stop":
+            assert self.driver.stop is not None
+            self.driver.stop.set("simulated")
+        if fault in PAUSES:
+            self._stand_still(fault, flat)
+        return fault
+
+    def stand_still_until(self, time: float, flat: bool) -> None:
+        """As a stopped process does, until others have used up so much time."""
+        self.renewal_due = max(self.renewal_due, time)
+        if flat:
+            self.wake = time
+        else:
+            self.world.let_others_run(self, time)
+
+    def _stand_still(self, kind: str, flat: bool) -> None:
+        if kind == "nap":
+            self.status = "paused"
+            self.world.advance(1.25 * self.world.lease)
+            self.status = "ready"
+            return
+        self.status, self.pause, self.succeeded = "paused", kind, False
+        if not flat:
+            self.world.let_others_run(self, self.world.time)
+
+    def die(self) -> None:
+        """Kill this process."""
+        self.status = "crashed"
+        raise Crashed
+
+    def _end(self, state: State | None, error: BaseException | None) -> None:
+        self.status, self.state, self.error = "ended", state, error
+        lease = self.world.store.lease(self.world.run_id)
+        self.lease_at_end = lease is not None and (lease.expires_in is None or lease.expires_in > -TICK)
+        self.known_at_end = bool(self.world.history.entries)
+
+
+class SimulatedDriver(Driver):
+    """Does each effect at once, in simulated time; async nodes run to their end in a loop of that time."""
+
+    def __init__(self, process: Process, wait: float, resources: Mapping[str, Any] | None) -> None:
+        super().__init__(
+            process.job,
+            process.host,
+            journal=process.journal,
+            observer=process.recorder,
+            resources=resources,
+            stop=Stop(),
+            wait=wait,
+        )
+        self._process = process
+        self._handlers: dict[type, Callable[[Any], Any]] = {
+            RunNode: self.run_node,
+            Append: self.append,
+            Emit: self.emit,
+            Load: self.load,
+            Pause: self.pause,
+            Drop: self.drop,
+            Release: lambda _: self.release(),
+        }
+
+    def handle(self, effect: Effect) -> Any:
+        return self._handlers[type(effect)](effect)
+
+    def append(self, effect: Append) -> bool:
+        batch = self.prepare(effect)
+        if batch is None:
+            return False
+        return self.settle(batch, self._process.store.committer.commit(batch))
+
+    def settle(self, batch: Batch, result: int | Exception) -> bool:
+        process = self._process
+        claimed = process.journal.claimed
+        process.journal.settle(batch, result)
+        if not claimed:
+            process.renewal_due = process.world.time + process.world.lease / 4
+        return True
+
+    def release(self) -> None:
+        self._process.journal.release()
+
+    def pause(self, effect: Pause) -> str:
+        process = self._process
+        process.wake = process.world.time + effect.retry.wait(effect.attempt, self.host.random())
+        return self.stopping()
+
+    def run_node(self, effect: RunNode) -> Outcome:
+        process, world = self._process, self._process.world
+        began = self.host.now()
+        self.around.effect = effect
+        if reason := self.stopping():
+            return self.outcome(began, error=StopNow(reason))
+        current = world.history.owner == process.nonce
+        name, visit, attempt = effect.node.name, effect.visit, effect.attempt
+        execution = Execution(process.number, name, visit, attempt, world.turns, current)
+        world.executions.append(execution)
+        world.advance(NODE_SECONDS)
+        try:
+            result = self.call(effect)
+            if effect.node.is_async:
+                result = self._await(effect, result)
+        except Crashed:
+            raise
+        except BaseException as error:
+            execution.failed = True
+            return self.outcome(began, error=error)
+        return self.outcome(began, result)
+
+    def _await(self, effect: RunNode, coroutine: Any) -> Any:
+        with asyncio.Runner(loop_factory=lambda: _Loop(self._process.world)) as runner:
+            return runner.run(with_timeout(effect.node, coroutine))
+
+
+class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+    """Lets simulated time pass instead of waiting."""
+
+    world: World
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            return super().select(None)
+        ready = super().select(0)
+        if not ready and timeout > 0:
+            self.world.advance(timeout)
+        return ready
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self, world: World) -> None:
+        selector = _Selector()
+        selector.world = world
+        self._world = world
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self._world.time
+
+
+def _name(effect: Effect) -> str:
+    if isinstance(effect, RunNode):
+        return f"run {effect.node.name}"
+    if isinstance(effect, Emit):
+        return f"emit {effect.type}"
+    return type(effect).__name__.lower()

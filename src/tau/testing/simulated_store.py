@@ -1,0 +1,101 @@
+"""A process's way to the store of a simulated world; here its calls fail, get lost, or never come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec.structs import replace
+
+from tau.errors import StoreUnavailableError
+from tau.stores.contract import Batch, Lease, Query, Store, Summary
+
+if TYPE_CHECKING:
+    from tau.testing.simulated_process import Process
+    from tau.testing.simulated_world import World
+
+T = TypeVar("T")
+
+_OUTAGE = 4
+
+
+class SimulatedStore(Store):
+    """One connection to the world's store. With ``watched`` leases have no time, as in files and S3."""
+
+    def __init__(self, world: World, process: Process, *, watched: bool = False) -> None:
+        self.location = "simulated:"
+        self._world = world
+        self._process = process
+        self._watched = watched
+        self._failing = 0
+
+    def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
+        return self._call("store.commit", lambda: [self._commit(batch) for batch in batches])
+
+    def _commit(self, batch: Batch) -> int | Exception:
+        world = self._world
+        result = world.store.commit([batch])[0]
+        if batch.run_id == world.run_id:
+            world.history.note(batch, result, self._process.number, world.turns)
+        return result
+
+    def read(self, run_id: str, after: int = 0) -> Sequence[tuple[int, bytes]]:
+        return self._call("store.read", lambda: self._world.store.read(run_id, after))
+
+    def summary(self, run_id: str) -> Summary | None:
+        return self._call("store.summary", lambda: self._world.store.summary(run_id))
+
+    def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        wanted = list(digests)
+        return self._call("store.blobs", lambda: self._world.store.blobs(run_id, wanted))
+
+    def select(self, query: Query) -> Sequence[Summary]:
+        return self._call("store.select", lambda: self._world.store.select(query))
+
+    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+        self._call("store.delete", lambda: self._delete(run_id, keep_summary))
+
+    def _delete(self, run_id: str, keep_summary: bool) -> None:
+        self._world.store.delete(run_id, keep_summary)
+        if run_id == self._world.run_id:
+            self._world.history.dropped()
+
+    def lease(self, run_id: str) -> Lease | None:
+        lease = self._call("store.lease", lambda: self._world.store.lease(run_id))
+        return replace(lease, expires_in=None) if lease is not None and self._watched else lease
+
+    def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        return self._call("store.renew", lambda: self._world.store.renew(run_id, nonce, seconds))
+
+    def release(self, run_id: str, nonce: str) -> None:
+        self._call("store.release", lambda: self._world.store.release(run_id, nonce))
+
+    def close(self) -> None:
+        pass
+
+    def _call(self, what: str, call: Callable[[], T]) -> T:
+        process = self._process
+        if self._failing:
+            self._failing -= 1
+            raise self._unavailable(what, "not reached")
+        fault = process.reach(what)
+        if fault == "error":
+            raise self._unavailable(what, "not reached")
+        if fault == "interrupt":
+            raise KeyboardInterrupt
+        result = call()
+        if fault == "crash-after":
+            process.die()
+        if fault == "interrupt-after":
+            raise KeyboardInterrupt
+        if fault == "outage":
+            self._failing = _OUTAGE
+        if fault in ("lost", "outage"):
+            raise self._unavailable(what, "carried out, but its reply was lost")
+        return result
+
+    def _unavailable(self, what: str, how: str) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"simulated failure of process {self._process.number}: {what} was {how}; resume the run",
+            location=self.location,
+        )

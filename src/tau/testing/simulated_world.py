@@ -1,0 +1,195 @@
+"""A simulated world: one clock, one store, and processes that take turns on it.
+
+Nothing here waits, starts a thread or reads a real clock, so the same seed and faults give the same run again, step by
+step. A process stands still at numbered *points* only: before each effect of its engine and at each call to the store.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
+
+from tau.host import Host
+from tau.stores.contract import Owner, Store
+from tau.testing.simulated_history import Execution, History
+
+if TYPE_CHECKING:
+    from tau.testing.simulated_process import Process
+
+EPOCH: Final = 1_700_000_000.0
+TICK: Final = 0.001
+NODE_SECONDS: Final = 0.1
+RESUMERS: Final = 16
+
+EFFECT_FAULTS: Final = ("crash", "crash-after", "pause", "freeze", "nap", "mute", "stop", "interrupt")
+CALL_FAULTS: Final = (
+    "crash", "crash-after", "lost", "error", "outage", "pause", "freeze", "nap", "mute", "interrupt", "interrupt-after",
+)  # fmt: skip
+PAUSES: Final = frozenset({"pause", "freeze", "nap"})
+
+
+class Fault(Struct, frozen=True):
+    """What goes wrong at one point of one process; both are numbered from 0, in the order in which they begin.
+
+    ``crash``: the process dies before it does what it was about to do; ``crash-after``: after it did, before it knows.
+    ``error``: the call to the store is not carried out and fails; ``lost``: it is carried out, and fails all the same;
+    ``outage``: as ``lost``, and the calls that follow fail as well. ``pause``: it stands still for longer than its
+    lease, another takes over, and it goes on once that one has ended or stands still itself; ``freeze``: it goes on
+    only when the run is over; ``nap``: it goes on before anybody took over. ``mute``: its lease is renewed no more.
+    ``stop``: it is asked to stop; ``interrupt`` and ``interrupt-after``: Ctrl-C.
+    """
+
+    process: int
+    point: int
+    kind: str
+
+
+class Moment(Struct, frozen=True):
+    """A point that is being reached: ``what`` names it (``run work``, ``append``, ``store.commit``), ``nth`` counts
+    the points of that process so named, the name's first word deciding, from 1."""
+
+    process: int
+    point: int
+    what: str
+    nth: int
+
+
+class Crashed(BaseException):
+    """The process is dead. Only the simulation raises and catches it."""
+
+
+Faults = Callable[[Moment], str | None]
+
+
+class SimulatedHost(Host):
+    """The machine of one simulated process: its clocks, its randomness and what it knows about others."""
+
+    def __init__(self, world: World, process: Process, machine: str) -> None:
+        self._world = world
+        self._process = process
+        self._random = Random(f"{world.seed}/{process.number}")
+        self.machine = machine
+        self.skew = self._random.uniform(-3600.0, 3600.0) if world.seed is not None else 0.0
+
+    def now(self) -> float:
+        return EPOCH + self._world.time + self.skew
+
+    def monotonic(self) -> float:
+        return self._world.time - self.skew
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        self._world.let_others_run(self._process, self._world.time + seconds)
+
+    def random(self) -> float:
+        return self._random.random()
+
+    def token(self) -> bytes:
+        return self._random.randbytes(8)
+
+    def owner(self, lease: float) -> Owner:
+        number = self._process.number
+        nonce = f"{number:02x}{self._random.randbytes(5).hex()}"
+        return Owner(nonce=nonce, host=self.machine, boot="1", pid=1000 + number, started=1, lease=lease, since=self.now())
+
+    def is_dead(self, owner: Owner) -> bool:
+        return owner.host == self.machine and self._world.processes[owner.pid - 1000].status in ("crashed", "ended")
+
+    def hold(self, owner: Owner) -> None:
+        pass
+
+    def let_go(self, owner: Owner) -> None:
+        pass
+
+
+class World:
+    """Everything there is. `run` lets it come to rest."""
+
+    def __init__(self, run_id: str, store: Callable[[Callable[[], float]], Store], *, seed: Any, lease: float) -> None:
+        self.run_id = run_id
+        self.seed = seed
+        self.lease = lease
+        self.time = 0.0
+        self.turns = 0
+        self.store = store(lambda: self.time)
+        self.history = History(self.store, run_id)
+        self.processes: list[Process] = []
+        self.executions: list[Execution] = []
+        self.faults: Faults = lambda moment: None
+        self.begin: Callable[[], Process | None] = lambda: None
+        self.pick: Callable[[list[Process]], Process] = lambda ready: ready[0]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether somebody was given the result."""
+        return any(process.has_result for process in self.processes)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; who is alive and not standing still renews its lease meanwhile."""
+        target = self.time + seconds
+        while True:
+            due = [process for process in self.processes if process.renews and process.renewal_due <= target]
+            if not due:
+                break
+            process = min(due, key=lambda one: one.renewal_due)
+            self.time = max(self.time, process.renewal_due)
+            process.renew()
+        self.time = target
+
+    def run(self) -> None:
+        """Take turns until nobody can or need do anything any more."""
+        while self.turn():
+            pass
+
+    def turn(self) -> bool:
+        """Let one process take one step, or make somebody able to; ``False`` when all is done."""
+        self.turns += 1
+        waiting = [process for process in self.processes if process.status == "ready" and not process.inside]
+        ready = [process for process in waiting if process.wake <= self.time]
+        if ready:
+            self.pick(ready).step()
+            return True
+        if waiting:
+            self.advance(min(process.wake for process in waiting) - self.time)
+            return True
+        return self._succeed() or self._release("pause") or self._begin() or self._release("freeze")
+
+    def let_others_run(self, process: Process, until: float) -> None:
+        """Inside a call of ``process``: others take turns until that time, or while it stands still."""
+        process.inside += 1
+        try:
+            while process.status == "paused" or self.time < until:
+                others = [one for one in self.processes if one.status == "ready" and not one.inside]
+                if process.status != "paused" and not any(one.wake <= self.time for one in others):
+                    self.advance(min([until, *(one.wake for one in others)]) - self.time)
+                elif not self.turn():
+                    process.status = "ready"
+        finally:
+            process.inside -= 1
+
+    def _succeed(self) -> bool:
+        """Give each process that stands still one successor."""
+        for process in self.processes:
+            if process.status == "paused" and not process.succeeded:
+                process.succeeded = True
+                self.advance(1.25 * self.lease)
+                return self._begin()
+        return False
+
+    def _begin(self) -> bool:
+        if self.is_over:
+            return False
+        process = self.begin()
+        if process is not None:
+            self.processes.append(process)
+        return process is not None
+
+    def _release(self, kind: str) -> bool:
+        for process in self.processes:
+            if process.status == "paused" and process.pause == kind:
+                process.status = "ready"
+                return True
+        return False

@@ -1,0 +1,298 @@
+"""Crash a graph at every point, in simulated time: `simulate` one history, `explore` them all.
+
+The real engine and the real journal run on a real memory store, and only time, processes and failures are simulated.
+After each history everything that tau promises is checked: nothing finished ran again, nobody who was superseded
+wrote, the result is the one of the uninterrupted run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from random import Random
+from typing import Any, Final
+
+from msgspec import Struct
+
+from tau.config import CheckpointConfig, GraphConfig
+from tau.effects import Job
+from tau.graph import Graph
+from tau.records import Record
+from tau.state import State, cells_of, check_run_id
+from tau.stores.contract import Store
+from tau.stores.memory import MemoryStore
+from tau.testing.safety import Expected, observed, violations
+from tau.testing.simulated_history import Execution
+from tau.testing.simulated_process import Process
+from tau.testing.simulated_world import CALL_FAULTS, EFFECT_FAULTS, EPOCH, RESUMERS, Fault, Faults, Moment, World
+
+__all__ = ["Fault", "Moment", "SimulationError", "SimulationResult", "explore", "simulate"]
+
+StoreFactory = Callable[[Callable[[], float]], Store]
+RUN_ID: Final = "simulated"
+
+
+class SimulationError(AssertionError):
+    """A promise was broken. ``violations`` says which; ``replay`` is the call that shows it again."""
+
+    def __init__(self, violations: Sequence[str], replay: str, where: str) -> None:
+        super().__init__("\n  ".join([f"{len(violations)} broken promises {where}", *violations, f"again: {replay}"]))
+        self.violations = list(violations)
+        self.replay = replay
+
+
+class SimulationResult(Struct, frozen=True):
+    """One history.
+
+    ``state`` is the final state, ``None`` where nobody got one; ``error`` then is the last one. ``executions`` lists
+    every call of a node by (process, node, visit, attempt), ``log`` every record that got into the store, ``points``
+    the names of the points that each process reached, ``seconds`` the simulated time.
+    """
+
+    state: State | None
+    error: BaseException | None
+    executions: list[Execution]
+    log: list[Record]
+    points: list[list[str]]
+    seconds: float
+    violations: list[str]
+
+
+class _Scenario(Struct, frozen=True):
+    """What is the same in all histories of one exploration."""
+
+    make: Callable[[], Graph]
+    input: Mapping[str, Any] | State | None
+    interval: int
+    preserve: bool
+    max_iterations: int
+    max_crashes: int
+    lease: float
+    store: StoreFactory
+    resources: Mapping[str, Any] | None
+
+    def world(self, seed: Any, faults: Faults) -> World:
+        world = World(RUN_ID, self.store, seed=seed, lease=self.lease)
+        world.faults = faults
+        world.begin = lambda: self.process(world) if len(world.processes) < RESUMERS else None
+        world.processes.append(self.process(world))
+        return world
+
+    def process(self, world: World, **how: Any) -> Process:
+        """Another attempt: it admits the run where there is none, or else resumes it."""
+        known = bool(world.history.entries)
+        job = Job(
+            graph=self.make(),
+            run_id=world.run_id,
+            values=None if known else cells_of(self.input or {}),
+            now=EPOCH + world.time,
+            resuming=known,
+            if_exists="resume",
+            stored=True,
+            preserve=self.preserve,
+            max_iterations=self.max_iterations,
+            max_crashes=self.max_crashes,
+            observed=True,
+        )
+        job.graph.freeze()
+        how.setdefault("wait", 2 * self.lease)
+        return Process(world, job, interval=self.interval, resources=self.resources, **how)
+
+
+def simulate(
+    graph_factory: Callable[[], Graph],
+    input: Mapping[str, Any] | State | None = None,
+    *,
+    faults: Sequence[Fault] | Faults = (),
+    seed: int | None = None,
+    interval: int | None = None,
+    preserve: bool | None = None,
+    lease: float = 2.0,
+    store: StoreFactory | None = None,
+    resources: Mapping[str, Any] | None = None,
+    check: bool = True,
+) -> SimulationResult:
+    """Run a graph in a simulated world in which these faults happen, until somebody has the result.
+
+    ``graph_factory`` makes the graph anew for every process, as each would. Its nodes must be deterministic and keep
+    nothing outside of the state. ``faults`` lists them, or is asked at each `Moment` for the kind that strikes.
+    Whenever no process is left that can go on, another one resumes the run. With a ``seed`` the processes take turns at
+    random, resumers come early, clocks are askew, and faults of all kinds strike besides. ``interval`` and ``preserve``
+    are those of the graph's own configuration unless given, ``lease`` is in simulated seconds. ``store`` makes the
+    store to be tried from its clock.
+
+    Raises `SimulationError` when a promise was broken, unless ``check`` is false; the result lists what was.
+    Node timeouts of sync nodes are not simulated. Not to be called from inside an event loop.
+    """
+    scenario = _scenario(graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources)
+    expected = _uninterrupted(scenario)
+    return _judged(scenario, expected, faults, seed, check)
+
+
+def explore(
+    graph_factory: Callable[[], Graph],
+    input: Mapping[str, Any] | State | None = None,
+    *,
+    depth: int = 1,
+    kinds: Sequence[str] | None = None,
+    second_kinds: Sequence[str] | None = None,
+    stride: int = 1,
+    interval: int | None = None,
+    preserve: bool | None = None,
+    lease: float = 2.0,
+    store: StoreFactory | None = None,
+    resources: Mapping[str, Any] | None = None,
+) -> int:
+    """Let every fault strike at every point of a run, and with ``depth`` 2 another one at every point of what follows.
+
+    A point is each effect of the engine and each call to the store. ``kinds`` are those of `Fault`, all by default;
+    ``second_kinds`` those of the second one. Of the pairs only every ``stride``-th is tried. Returns the number of
+    histories; see `simulate` for the rest. Raises `SimulationError` at the first broken promise.
+    """
+    scenario = _scenario(graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources)
+    expected = _uninterrupted(scenario)
+    plain = _judged(scenario, expected, (), None, True)
+    count = 1
+    pair = 0
+    for first in _every(0, plain.points[0], kinds):
+        result = _judged(scenario, expected, (first,), None, True)
+        count += 1
+        if depth < 2 or len(result.points) < 2:
+            continue
+        for process in range(1, len(result.points)):
+            for second in _every(process, result.points[process], kinds if second_kinds is None else second_kinds):
+                pair += 1
+                if pair % stride == 0:
+                    _judged(scenario, expected, (first, second), None, True)
+                    count += 1
+    return count
+
+
+def _every(process: int, points: Sequence[str], kinds: Sequence[str] | None) -> Iterator[Fault]:
+    for point, what in enumerate(points):
+        for kind in CALL_FAULTS if what.startswith("store.") else EFFECT_FAULTS:
+            if kinds is None or kind in kinds:
+                yield Fault(process, point, kind)
+
+
+def _scenario(
+    make: Callable[[], Graph],
+    input: Mapping[str, Any] | State | None,
+    interval: int | None,
+    preserve: bool | None,
+    *,
+    lease: float,
+    store: StoreFactory | None,
+    resources: Mapping[str, Any] | None,
+) -> _Scenario:
+    graph = make()
+    config = getattr(graph, "config", None) or GraphConfig(graph.name, checkpoint=CheckpointConfig(interval=1))
+    check_run_id(RUN_ID)
+    checkpoint = config.checkpoint
+    return _Scenario(
+        make=make,
+        input=input,
+        interval=interval or checkpoint.interval or 1,
+        preserve=checkpoint.preserve if preserve is None else preserve,
+        max_iterations=config.max_iterations,
+        max_crashes=checkpoint.max_crashes,
+        lease=lease,
+        store=store or (lambda clock: MemoryStore(clock=clock)),
+        resources=resources,
+    )
+
+
+def _uninterrupted(scenario: _Scenario) -> Expected:
+    world = scenario.world(None, lambda moment: None)
+    world.run()
+    return observed(world)
+
+
+def _judged(
+    scenario: _Scenario, expected: Expected, faults: Sequence[Fault] | Faults, seed: int | None, check: bool
+) -> SimulationResult:
+    """Let one history happen, and judge it."""
+    ask = faults if callable(faults) else _listed(faults)
+    world = scenario.world(seed, ask)
+    if seed is not None:
+        _shuffle(scenario, world, ask)
+    world.run()
+    broken = violations(world, expected, scenario.interval)
+    states = [process.state for process in world.processes if process.state is not None]
+    errors = [process.error for process in world.processes if process.error is not None]
+    result = SimulationResult(
+        state=states[0] if states else None,
+        error=errors[-1] if errors and not states else None,
+        executions=world.executions,
+        log=world.history.records,
+        points=[process.trace for process in world.processes],
+        seconds=world.time,
+        violations=broken,
+    )
+    if broken and check:
+        raise _failure(scenario, world, broken, faults, seed)
+    return result
+
+
+def _failure(
+    scenario: _Scenario, world: World, broken: list[str], faults: Sequence[Fault] | Faults, seed: int | None
+) -> SimulationError:
+    struck = faults if callable(faults) else list(faults)
+    call = f"simulate({getattr(scenario.make, '__qualname__', 'graph_factory')}, {scenario.input!r:.200}"
+    how = f"interval={scenario.interval}, preserve={scenario.preserve}, lease={scenario.lease}"
+    where = ", ".join(
+        f"{fault.kind} of process {fault.process} at point {fault.point} ({_point(world, fault)})"
+        for fault in ([] if callable(faults) else faults)
+    )
+    seeded = f"with seed {seed}" if seed is not None else ""
+    return SimulationError(
+        broken, f"{call}, faults={struck!r}, seed={seed}, {how})", " ".join(filter(None, [where, seeded]))
+    )
+
+
+def _point(world: World, fault: Fault) -> str:
+    if fault.process >= len(world.processes):
+        return "never reached"
+    trace = world.processes[fault.process].trace
+    return trace[fault.point] if fault.point < len(trace) else "never reached"
+
+
+def _listed(faults: Sequence[Fault]) -> Faults:
+    table = {(fault.process, fault.point): fault.kind for fault in faults}
+    return lambda moment: table.get((moment.process, moment.point))
+
+
+# Chance: who takes the next turn, who comes when, and what goes wrong.
+
+_MOST_FAULTS = 6
+_EARLY = 4
+
+
+def _shuffle(scenario: _Scenario, world: World, ask: Faults) -> None:
+    random = Random(world.seed)
+    rate = random.choice((0.0, 0.01, 0.03, 0.1))
+    eager = random.choice((0.0, 0.002, 0.02))
+    left = [_MOST_FAULTS]
+
+    def faults(moment: Moment) -> str | None:
+        asked = ask(moment)
+        if asked is not None or not left[0] or random.random() >= rate:
+            return asked
+        left[0] -= 1
+        return random.choice(CALL_FAULTS if moment.what.startswith("store.") else EFFECT_FAULTS)
+
+    def begin() -> Process | None:
+        if len(world.processes) >= RESUMERS:
+            return None
+        machine = random.choice(("host", "host", "elsewhere"))
+        wait = random.choice((0.0, 0.5, 2.5)) * scenario.lease if len(world.processes) < _EARLY else 2.5 * scenario.lease
+        return scenario.process(world, machine=machine, watched=random.random() < 0.3, wait=wait)
+
+    def pick(ready: list[Process]) -> Process:
+        if eager and len(world.processes) < _EARLY and random.random() < eager:
+            newcomer = begin()
+            if newcomer is not None:
+                world.processes.append(newcomer)
+        world.advance(random.choice((0.0, 0.0, 0.01, 0.3)))
+        return random.choice(ready)
+
+    world.faults, world.begin, world.pick = faults, begin, pick
