@@ -36,7 +36,8 @@ class _Probe:
 
 
 # From CPython 3.13 on the __dict__ of an instance keeps its values in the instance and lists no contents of its own.
-_HIDDEN_CONTENTS = not gc.get_referents(_Probe().__dict__)
+_probe = _Probe()  # alive while it is asked: the values move into the dict when the instance goes
+_HIDDEN_CONTENTS = not gc.get_referents(_probe.__dict__)
 
 
 def is_plain(value: list[Any] | dict[Any, Any]) -> bool:
@@ -45,7 +46,9 @@ def is_plain(value: list[Any] | dict[Any, Any]) -> bool:
     if not contents:
         contents = _contents((value,), {type(value)})
     types = set(map(type, contents))
-    return types <= LEAVES or (types <= PLAIN and count_plain(contents, 1, FEW) >= 0)
+    if types <= LEAVES:
+        return len(contents) <= MAX_ITEMS
+    return types <= PLAIN and count_plain(contents, 1, FEW) >= 0
 
 
 def count_plain(values: Sequence[Any], depth: int, enough: int) -> int:
