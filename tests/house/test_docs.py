@@ -5,32 +5,21 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 from house_source import ROOT
-from pages import PAGES, blocks, commands, python_program
-
-import tau
+from pages import PAGES, blocks, commands
+from running import TAU, run, run_page
 
 LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", "mermaid", "html"}
 # Programs that a reader has or installs, and that the tests must not start.
 PROGRAMS = {"git", "cd", "pip", "uv", "python"}
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+OWN = [page for page in PAGES if not page.is_relative_to(ROOT / "examples")]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-
-
-# What the installed command does.
-TAU = "import sys; from tau.cli import main; sys.argv[0] = 'tau'; sys.exit(main())"
-
-
-def run(folder: Path, *command: str) -> None:
-    env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(Path(tau.__path__[0]).parent)}  # the tau of this test run
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -40,17 +29,9 @@ def test_every_block_names_a_language_that_we_know_how_to_test(page: Path) -> No
     assert page.read_text("utf-8").count("```") == 2 * len(blocks(page)), "a fence that is not closed"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+@pytest.mark.parametrize("page", OWN, ids=lambda page: page.name)
 def test_the_python_and_then_the_tau_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
-    """In one empty directory for each page; the blocks of a page share their names, as one file ``pipeline.py``."""
-    program = python_program(page)
-    if program:
-        (tmp_path / "pipeline.py").write_text(program, "utf-8")
-        run(tmp_path, sys.executable, "pipeline.py")
-    for command in commands(page):
-        words = shlex.split(command)
-        if words[0] == "tau":
-            run(tmp_path, sys.executable, "-c", TAU, *words[1:])
+    run_page(page, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
