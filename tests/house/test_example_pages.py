@@ -1,4 +1,4 @@
-"""What the page of an example shows runs as shown; it does real work, so `scripts/check` leaves it to `scripts/test`."""
+"""What the page of an example shows runs. It does real work, so `scripts/check` leaves it to `scripts/test`."""
 
 from __future__ import annotations
 
