@@ -33,9 +33,10 @@ LIMITS_TEXT = (
     "Block length: Carlstein's (1986) rule for an AR(1) series with the residuals' lag-1 autocorrelation freed of "
     "its bias, at least n^(1/3) and at most a quarter of the series; the table shows it as b. The resampled "
     "residuals are stretched for what short blocks lose (correlation beyond a block, degrees of freedom, "
-    "Student's t). In simulated AR(1) series of 42 and 172 years such limits held the true trend in 88 to 96 % of "
-    "cases, not in the full 95 %. They tell how much year-to-year variation moves an estimate; the measurement "
-    "uncertainty of the data sets is not in them."
+    "Student's t). In simulated AR(1) series of 42 and 172 years such limits held the true trend in 87 to 96 % of "
+    "cases: read the nominal 95 % with that in mind. The limits of the size of the seasonal cycle resample whole "
+    "years and are not stretched; from ten years they are on the narrow side. They tell how much year-to-year "
+    "variation moves an estimate; the measurement uncertainty of the data sets is not in them."
 )
 
 
