@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 
 
@@ -11,11 +9,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, those of the process by default; returns the exit code."""
     from tau.cli.app import start
 
-    try:
-        code = start(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read the output has seen enough, as in `tau runs | head`; nothing may be written to it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return code
+    return start(arguments)

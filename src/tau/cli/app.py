@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from tau.cli import screen
 from tau.cli.cancel import cancel
-from tau.cli.outcome import EXIT_CODES, Exit
+from tau.cli.outcome import EXIT_CODES, Exit, discard_output
 from tau.cli.resume import resume
 from tau.cli.run import run
 from tau.cli.runs import runs
@@ -44,9 +45,17 @@ def start(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
     try:
         code = tau.main(arguments, prog_name="tau", standalone_mode=False)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.CTRL_C
+    except BrokenPipeError:
+        discard_output()
+        return Exit.DONE
+    except OSError as error:
+        discard_output()
+        screen.line(("error: ", "bold red"), f"the output cannot be written: {error.strerror}", error=True)
+        return Exit.INTERNAL
     return int(code or 0)

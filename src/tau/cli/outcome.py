@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-import sys
+import os
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 from msgspec import Struct
 
 from tau.cli import screen
+from tau.effects import StopNow
 from tau.errors import (
     CheckpointNotFoundError,
     ConfigError,
@@ -111,17 +113,28 @@ def reporting(function: Callable[..., int]) -> Callable[..., int]:
         session = Session(as_json=as_json, traceback=traceback)
         try:
             return function(session, **options)
-        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        except (click.ClickException, click.exceptions.Exit):
             raise
+        except BrokenPipeError:  # whoever read the output has seen enough, as in `tau runs | head`
+            discard_output()
+            return Exit.DONE
         except BaseException as error:
             return report(error, session)
 
     return command
 
 
+def discard_output() -> None:
+    """Nothing more is written to stdout, also not when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def exit_code(error: BaseException) -> Exit:
     """The exit code that stands for an error; whatever else leaves a node, as ``SystemExit`` does, interrupts."""
-    if isinstance(error, RunInterruptedError) and error.reason.endswith("SIGINT"):
+    reason = (
+        error.reason if isinstance(error, RunInterruptedError) else str(error) if isinstance(error, StopNow) else ""
+    )
+    if reason.endswith("SIGINT"):
         return Exit.CTRL_C
     return next((code for kinds, code in _CODES if isinstance(error, kinds)), Exit.INTERRUPTED)
 
@@ -139,7 +152,8 @@ def report(error: BaseException, session: Session) -> int:
         for text in "".join(traceback.format_exception(error)).splitlines():
             screen.line("  ", text, error=True)
     if session.as_json:
-        screen.document(_as_document(error, session, code, said, details.get("resume")))
+        with suppress(BrokenPipeError):  # the exit code still tells
+            screen.document(_as_document(error, session, code, said, details.get("resume")))
     return code
 
 
@@ -159,7 +173,7 @@ def where(error: BaseException) -> str:
 
 def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tuple[str, str]]:
     cause = error.__cause__
-    if cause is not None and not isinstance(error, StoreError | RunInterruptedError):
+    if cause is not None and not isinstance(error, StoreError | RunInterruptedError | ConfigError):
         place = where(cause)
         yield "cause", f"{type(cause).__name__}: {cause}" + (f", at {place}" if place else "")
     if code == Exit.INTERNAL:
@@ -191,4 +205,3 @@ def _as_document(error: BaseException, session: Session, code: Exit, said: str, 
 def complain(text: str) -> None:
     """A remark on stderr that is no error."""
     screen.line(("note: ", "yellow"), text, error=True)
-    sys.stderr.flush()

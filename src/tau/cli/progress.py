@@ -9,6 +9,7 @@ from typing import Any
 
 from tau.cli import screen
 from tau.cli.outcome import Session, complain
+from tau.effects import StopNow
 from tau.events import CHECKPOINT_LOAD, CHECKPOINT_RESUME, GRAPH_CHANGED, GRAPH_START, NODE_COMPLETE, NODE_START, Event
 from tau.stopping import Stop
 
@@ -60,6 +61,8 @@ def _node(data: dict[str, Any]) -> None:
     attempt = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
     error = f" {data.get('error_type', '')}" if failed else ""
     mark = (screen.tick(not failed), "red" if failed else "green")
+    if error == f" {StopNow.__name__}":
+        error, mark = " stopped, runs again", ("-", "yellow")
     seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
     screen.line(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}", error=True)
 
@@ -72,8 +75,8 @@ def announcing(stop: Stop, progress: Progress) -> Iterator[None]:
     def announce() -> None:
         stop.event.wait()
         if not ended:
-            node = f" when {progress.node} is finished" if progress.node else ""
-            complain(f"{stop.reason}: stopping{node}; a second signal stops at once, and that node runs again")
+            node = f"when {progress.node} is finished" if progress.node else "as soon as it can"
+            complain(f"{stop.reason}: stopping {node}; a second signal breaks off the node in flight")
 
     thread = Thread(target=announce, name="tau-announce", daemon=True)
     thread.start()

@@ -44,14 +44,27 @@ def _escaped(char: str) -> str:
     return char.encode("unicode_escape").decode() if ord(char) < 128 else repr(char)[1:-1] or f"\\u{ord(char):04x}"
 
 
-def _console(stream: TextIO) -> Console:
-    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+class _Plain(Console):
+    """Text as it is: no markup, no emoji codes, no colouring of numbers, lines of any length."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # rich would end the process, with an exit code that says something else
 
 
 def line(*parts: str | tuple[str, str], error: bool = False) -> None:
-    """Write one line of texts, or (text, style) pairs, to stdout or stderr; every part is cleaned."""
+    """Write one line of texts, or (text, style) pairs, to stdout or stderr; every part is cleaned.
+
+    A stderr that nobody reads any more changes nothing.
+    """
     shown = [(clean(part), "") if isinstance(part, str) else (clean(part[0]), part[1]) for part in parts]
-    _console(sys.stderr if error else sys.stdout).print(Text.assemble(*shown))
+    try:
+        _Plain(sys.stderr if error else sys.stdout).print(Text.assemble(*shown))
+    except OSError:
+        if not error:
+            raise
 
 
 def note(label: str, text: str) -> None:
@@ -69,7 +82,7 @@ def fields(rows: Mapping[str, Any]) -> None:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Rows on stdout: columns on a terminal, values separated by tabs elsewhere."""
-    console = _console(sys.stdout)
+    console = _Plain(sys.stdout)
     if not console.is_terminal:
         for row in (heads, *rows):
             sys.stdout.write("\t".join(map(clean, row)) + "\n")

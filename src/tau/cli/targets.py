@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import inspect
 import os
-import pkgutil
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -107,7 +107,7 @@ def _import_module(place: str) -> ModuleType:
             f"{place!r} is neither a file that ends in .py nor the name of a module; the forms are {FORMS}"
         )
     sys.path.insert(0, os.getcwd())
-    module: ModuleType = _guarded(f"importing {place}", lambda: pkgutil.resolve_name(f"{place}:"), missing=place)
+    module: ModuleType = _guarded(f"importing {place}", lambda: import_module(place), missing=place)
     return module
 
 
@@ -142,24 +142,27 @@ def _graph_in(module: ModuleType, place: str, attribute: str) -> StateGraph:
     if isinstance(found, StateGraph):
         return found
     if callable(found):
-        made = _guarded(f"calling {place}:{attribute}()", lambda: _called(found))
+        _check_needs_nothing(found, f"{place}:{attribute}")
+        made = _guarded(f"calling {place}:{attribute}()", found)
         if isinstance(made, StateGraph):
             return made
         raise ConfigError(f"{place}:{attribute}() returned {type(made).__name__}; it must return a StateGraph")
     raise ConfigError(
-        f"{place}:{attribute} is {type(found).__name__}; name a StateGraph, or a function without parameters that "
-        "returns one"
+        f"{place}:{attribute} is of type {type(found).__name__}; name a StateGraph, or a function without "
+        "parameters that returns one"
     )
 
 
-def _called(function: Callable[..., Any]) -> Any:
+def _check_needs_nothing(function: Callable[..., Any], name: str) -> None:
     try:
         inspect.signature(function).bind()
     except TypeError as error:
-        raise TypeError(f"it needs arguments ({error}), and the command has none to give") from None
+        raise ConfigError(
+            f"{name}() cannot be called without arguments: {error}; name a function without parameters that returns a "
+            "StateGraph"
+        ) from None
     except ValueError:  # no signature to be seen
-        pass
-    return function()
+        return
 
 
 def _graphs_in(module: ModuleType) -> list[str]:
