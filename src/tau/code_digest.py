@@ -3,7 +3,8 @@
 Two roads lead to a digest. By *bytecode*: what the interpreter runs, exact, but another under each Python minor
 version. By *syntax tree*: the same under all of them, but it needs the source, and the source must be that of the code
 that is loaded, which is checked by compiling it and comparing. Neither depends on line numbers, file names, comments,
-docstrings, formatting, the name of the function itself, or the seed of Python's hashing.
+docstrings, the name of the function itself, or the seed of Python's hashing. Formatting never shows in a tree; in the
+bytecode it can, rarely, since where a line ends decides how the compiler lays out its jumps.
 """
 
 from __future__ import annotations

@@ -201,6 +201,7 @@ def test_the_node_in_flight_may_not_change_once_it_has_finished_items() -> None:
 def test_a_node_that_is_in_flight_again_counts_as_finished() -> None:
     found = judge(graph(codes={"b": CHANGED}), pending="b")
     assert [sentence.split(":")[0] for sentence in found.blocking] == ["finished node 'b' changed (its code)"]
+    assert found.notes == []
 
 
 def test_before_the_first_node_finished_everything_but_the_entry_may_change() -> None:

@@ -58,6 +58,8 @@ BASE = """
             except KeyError as error:
                 raise ValueError(f"no {key}") from error
         squares = [x * x for x in range(10) if x % 2]
+        try: total.conjugate()
+        except TypeError: pass
 
         def inner(y):
             '''Says what it does.'''
@@ -89,6 +91,7 @@ SAME = {
         'return {"total": total, "squares": squares,',
         'return {\n        "total":\n        total,\n        "squares":\n        (squares),\n        ',
     ),
+    "a body on a line of its own": lambda s: s.replace("try: total", "try:\n            total"),
     "annotations": lambda s: s.replace("(state, *, rate=0.5):", "(state: dict, *, rate: float = 0.5) -> dict:"),
 }
 
@@ -137,6 +140,26 @@ def test_these_edits_are_changes_on_both_roads(tmp_path: Path, edit: str) -> Non
     assert before.bytecode != after.bytecode
     assert before.ast != after.ast
     assert after.ast is not None
+
+
+def test_what_a_handler_covers_counts_though_the_instructions_are_the_same(tmp_path: Path) -> None:
+    inside = """
+    def f(state):
+        try:
+            state.open()
+            state.read()
+        except OSError:
+            return None
+    """
+    outside = """
+    def f(state):
+        try:
+            state.open()
+        except OSError:
+            return None
+        state.read()
+    """
+    assert code(tmp_path, inside).bytecode != code(tmp_path, outside).bytecode
 
 
 def test_the_name_and_the_place_of_a_function_do_not_count(tmp_path: Path) -> None:
