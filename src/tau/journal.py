@@ -63,6 +63,7 @@ class Journal:
         with self.lock:
             if append.expected is not None:
                 self._position = append.expected
+                self._forget()
             if not self._held:
                 self._commits += 1
                 self._token = b"%b-%d" % (self.owner.nonce.encode(), self._commits)
@@ -88,12 +89,9 @@ class Journal:
             if isinstance(result, Exception):
                 raise result
             self._position = result
-            self._held.clear()
-            self._blobs.clear()
-            self._nodes = 0
             for cell in self._cells:
                 cell.written()
-            self._cells.clear()
+            self._forget()
             self.claimed = batch.summary.owner is not None
 
     def flush(self) -> None:
@@ -131,6 +129,13 @@ class Journal:
         self._weight += len(sealed)
         if full:
             self.base, self._since_base, self._weight, self._base_weight = record.position, 0, 0, len(sealed)
+
+    def _forget(self) -> None:
+        """Hold nothing back any more: it is stored, or was refused."""
+        self._held.clear()
+        self._blobs.clear()
+        self._cells.clear()
+        self._nodes = 0
 
     def _keep(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
