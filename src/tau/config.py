@@ -220,8 +220,9 @@ def _exceptions(path: str, value: Any) -> tuple[type[Exception], ...]:
 
 
 def _observer(path: str, value: Any) -> ObserverSpec:
+    found: ObserverSpec = value
     if value is None or callable(value):
-        return value  # type: ignore[no-any-return]
+        return found
     if isinstance(value, str):
         return checked_name(path, value)
     if isinstance(value, (list, tuple)) and all(isinstance(one, str) or callable(one) for one in value):

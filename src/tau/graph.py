@@ -62,8 +62,15 @@ class Graph:
         was stored. ``depends_on``: functions, classes and modules whose change counts as a change of the node.
         Raises `GraphError` for a name that is taken, for what cannot be a node, and once the graph is frozen.
         """
-        options = {"retry": retry, "timeout": timeout, "idempotent": idempotent}
-        node = make_node(name, function, version=version, depends_on=depends_on, **options)  # type: ignore[arg-type]
+        node = make_node(
+            name,
+            function,
+            retry=retry,
+            timeout=timeout,
+            idempotent=idempotent,
+            version=version,
+            depends_on=depends_on,
+        )
         with self._changing():
             if name in self._nodes:
                 raise GraphError(f"node {name} already exists; give the second one another name")
@@ -92,7 +99,10 @@ class Graph:
         its former self, until the graph is frozen.
         """
         if function is None:
-            return lambda decorated: self.node(decorated, name=name, **options)  # type: ignore[call-overload]
+            return lambda decorated: self._define(decorated, name, options)
+        return self._define(function, name, options)
+
+    def _define(self, function: _F, name: str | None, options: dict[str, Any]) -> _F:
         node = make_node(_own_name(function) if name is None else name, function, **options)
         with self._changing():
             old = self._nodes.get(node.name)

@@ -156,7 +156,8 @@ def checked_condition(where: str, predicate: Any) -> Condition:
         raise GraphError(
             f"{where}: {_shown(predicate)} is async; decide in a node and let the predicate read the state"
         )
-    return predicate  # type: ignore[no-any-return]
+    condition: Condition = predicate
+    return condition
 
 
 def predicate_name(predicate: Condition | None) -> str:
