@@ -1,0 +1,144 @@
+"""The real command in processes of its own, and a pipeline that can be held in the middle of a node."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import tau
+
+PIPELINE = """
+import os
+from tau import StateGraph
+
+graph = StateGraph("climate")
+
+def note(name):
+    with open("calls.txt", "a") as file:
+        file.write(name + "\\n")
+
+@graph.node
+def ingest(state):
+    note("ingest")
+    return {"raw": [1, 2, 3]}
+
+@graph.node
+def analyze(state):
+    note("analyze")
+    if os.path.exists("gate"):
+        with open("gate") as gate:  # until the test has opened and closed it
+            gate.read()
+    if os.path.exists("broken"):
+        raise ValueError("bad sensor")
+    return {"mean": sum(state["raw"]) / 3 * state.get("factor", 1)}
+
+@graph.node
+def report(state):
+    note("report")
+    return {"text": f"mean {state['mean']:g}"}
+
+graph.sequence(ingest, analyze, report)
+
+def make():
+    return graph
+
+def needs(argument):
+    return graph
+
+def wrong():
+    return 42
+
+number = 7
+"""
+
+
+class Shell:
+    """A working directory with ``pipeline.py`` in it, in which the command is started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(Path(tau.__path__[0]).parent)}
+        self.env.pop("TAU_STORE", None)
+        self.write("pipeline.py", PIPELINE)
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / name).write_text(text, "utf-8")
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink()
+
+    @property
+    def calls(self) -> list[str]:
+        """The nodes that were called, in order, over all processes."""
+        return (self.folder / "calls.txt").read_text().split()
+
+    def run(self, *words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run ``tau`` with these words to its end; the exit code must be ``code``."""
+        done = subprocess.run(
+            command(*words), cwd=self.folder, env=self.env, text=True, timeout=120, check=False, encoding="utf-8",
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+        )  # fmt: skip
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """The one JSON document that the command prints."""
+        return json.loads(self.run(*words, "--json", code=code).stdout)
+
+    def error(self, *words: str, code: int) -> str:
+        """What the command says on stderr when it ends with that code."""
+        done = self.run(*words, code=code)
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    @contextmanager
+    def held(self, *words: str) -> Any:
+        """A command held inside the node ``analyze``, until `Held.let_go` or the end of the block."""
+        os.mkfifo(self.folder / "gate")
+        process = subprocess.Popen(
+            command(*words), cwd=self.folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )  # fmt: skip
+        try:
+            gate = open(self.folder / "gate", "w")  # noqa: SIM115 - opens when the node does; held open on purpose
+            with gate:
+                yield Held(process, gate)
+        finally:
+            process.kill()
+            process.communicate()
+            self.remove("gate")
+
+
+class Held:
+    """A command in the middle of a node."""
+
+    def __init__(self, process: subprocess.Popen[str], gate: IO[str]) -> None:
+        self.process = process
+        self.gate = gate
+
+    def signal(self, number: int) -> None:
+        """Send a signal, and return when the command has said that it will stop."""
+        self.process.send_signal(number)
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if "stopping when analyze is finished" in line:
+                return
+        raise AssertionError("the command ended without a word about the signal")
+
+    def let_go(self) -> None:
+        """Let the node finish."""
+        self.gate.close()
+
+    def end(self) -> tuple[int, str]:
+        """The exit code, and the rest of what it said on stderr."""
+        said = self.process.communicate(timeout=60)[1]
+        return self.process.returncode, said
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "tau", *words]

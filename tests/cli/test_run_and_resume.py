@@ -1,0 +1,174 @@
+"""`tau run` and `tau resume`: what is finished survives every way to end a process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+from cli_shell import Shell
+
+import tau
+
+GRAPH = "pipeline.py:graph"
+
+
+def test_a_run_finishes_and_shows_its_result(shell: Shell, store: str) -> None:
+    done = shell.run("run", GRAPH, "--set", "factor=2", "--run-id", "r", "--store", store, "--values")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines[:5] == [["run", "r"], ["graph", "climate"], ["status", "finished"], ["node", "report"], lines[4]]
+    assert ["mean", "float", "9", "B", "4.0"] in lines
+    assert [line.split()[:2] for line in done.stderr.splitlines()[1:]] == [
+        ["✓", "ingest"],
+        ["✓", "analyze"],
+        ["✓", "report"],
+    ]
+
+
+def test_killed_in_a_node_the_run_goes_on_in_another_process(shell: Shell, store: str) -> None:
+    with shell.held("run", GRAPH, "--run-id", "r", "--store", store) as run:
+        run.process.kill()
+        assert run.end()[0] == -signal.SIGKILL
+    assert [row["status"] for row in shell.json("runs", "--store", store, "--status", "dead")] == ["dead"]
+    done = shell.run("resume", "r", GRAPH, "--store", store)
+    assert "resumes at analyze, after ingest" in done.stderr
+    assert shell.calls == ["ingest", "analyze", "analyze", "report"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+def test_a_signal_stops_after_the_node_in_flight(shell: Shell, number: int, code: int) -> None:
+    with shell.held("run", GRAPH, "--run-id", "r") as run:
+        run.signal(number)
+        run.let_go()
+        ended, said = run.end()
+    assert ended == code, said
+    assert "resume  tau resume r pipeline.py:graph" in said
+    shell.run("resume", "r", GRAPH)
+    assert shell.calls == ["ingest", "analyze", "report"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_second_signal_breaks_the_node_off(shell: Shell, number: int, code: int) -> None:
+    with shell.held("run", GRAPH, "--run-id", "r") as run:
+        run.signal(number)
+        run.process.send_signal(number)
+        ended, said = run.end()
+    assert ended == code, said
+    assert "analyze" in said
+    shell.run("resume", "r", GRAPH)
+    assert shell.calls == ["ingest", "analyze", "analyze", "report"]
+
+
+def test_a_walltime_limit_stops_in_time_and_the_same_command_goes_on(shell: Shell) -> None:
+    again = ("run", GRAPH, "--run-id", "r", "--if-exists", "resume", "--set", "factor=2")
+    assert "(max_runtime)" in shell.error(*again, "--max-runtime", "0", code=75)
+    assert shell.json(*again)["status"] == "finished"
+    assert shell.calls == ["ingest", "analyze", "report"]
+
+
+def test_a_failure_names_the_node_the_cause_and_the_way_on(shell: Shell, store: str) -> None:
+    shell.write("broken", "")
+    said = shell.error("run", GRAPH, "--run-id", "-r 1", "--store", store, code=1)
+    assert "error: execution failed at node analyze: node execution failed: bad sensor" in said
+    assert re.search(r"cause +ValueError: bad sensor, at .*pipeline\.py:\d+ in analyze", said)
+    words = f"tau resume --store {store} -- '-r 1' pipeline.py:graph"
+    assert words in said
+    shell.remove("broken")
+    shell.run("resume", "--store", store, "--", "-r 1", GRAPH)
+    assert shell.calls == ["ingest", "analyze", "analyze", "report"]
+
+
+def test_a_failure_as_a_document(shell: Shell) -> None:
+    shell.write("broken", "")
+    found = shell.json("run", GRAPH, "--run-id", "r", code=1)
+    assert found["run_id"] == "r"
+    assert found["exit_code"] == 1
+    assert found["resume"] == "tau resume r pipeline.py:graph"
+    assert found["error"]["type"] == "ExecutionError"
+    assert found["error"]["node"] == "analyze"
+    assert found["error"]["cause"] == {"type": "ValueError", "message": "bad sensor"}
+
+
+def test_the_frames_are_shown_on_demand(shell: Shell) -> None:
+    shell.write("broken", "")
+    done = shell.run("run", GRAPH, "--traceback", code=1)
+    assert 'raise ValueError("bad sensor")' in done.stderr
+
+
+def test_values_are_json_where_they_are_json_and_later_ones_win(shell: Shell) -> None:
+    shell.write("input.json", '{"a": 1, "factor": 3, "deep": {"list": [1, 2.5, null]}}')
+    settings = ["a=2", "a=3", 'b="3"', "c=[1, 2]", "d=two words", "e=", "f=NaN", "g=1e999", "h=x=y", "i=null", "j=-0.5"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    found = shell.json("run", GRAPH, "--input", "input.json", *words, "--values", "--quiet")
+    values = {key["name"]: key["value"] for key in found["keys"]}
+    given = {"a": 3, "b": "3", "c": [1, 2], "d": "two words", "e": "", "f": "NaN", "g": "1e999", "h": "x=y"}
+    given |= {"i": None, "j": -0.5, "factor": 3, "deep": {"list": [1, 2.5, None]}}
+    assert given.items() <= values.items()
+    assert values["text"] == "mean 6"
+
+
+def test_without_a_run_id_one_is_made_up_and_shown(shell: Shell) -> None:
+    done = shell.run("run", GRAPH)
+    run_id = done.stderr.split()[1]
+    assert run_id in done.stdout
+    assert shell.json("show", run_id)["status"] == "finished"
+
+
+def test_quiet_leaves_the_progress_out(shell: Shell) -> None:
+    assert shell.run("run", GRAPH, "-q").stderr == ""
+
+
+def test_what_nodes_and_their_programs_print_does_not_mix_with_the_document(shell: Shell) -> None:
+    shell.write(
+        "loud.py",
+        "import subprocess\nfrom tau import StateGraph\ngraph = StateGraph('loud')\nprint('imported')\n"
+        "@graph.node\ndef talk(state):\n    print('a node')\n    subprocess.run(['echo', 'a program'], check=True)\n"
+        "graph.sequence(talk)\n",
+    )
+    assert shell.json("run", "loud.py:graph")["status"] == "finished"
+    said = shell.run("run", "loud.py:graph", "--json").stderr
+    assert all(text in said for text in ("imported", "a node", "a program"))
+
+
+def test_a_run_that_is_owned_is_left_alone(shell: Shell, store: str) -> None:
+    with shell.held("run", GRAPH, "--run-id", "r", "--store", store) as run:
+        said = shell.error("resume", "r", GRAPH, "--store", store, "--wait", "0.1", code=4)
+        assert f"owned by pid {run.process.pid}" in said
+        assert "--wait SECONDS" in said
+        run.let_go()
+        assert run.end()[0] == 0
+
+
+def test_a_changed_graph_is_refused_and_continued_on_demand(shell: Shell) -> None:
+    shell.write("broken", "")
+    shell.run("run", GRAPH, "--run-id", "r", code=1)
+    shell.remove("broken")
+    text = (shell.folder / "pipeline.py").read_text()
+    shell.write("pipeline.py", text.replace("[1, 2, 3]", "[4, 5, 6]"))
+    said = shell.error("resume", "r", GRAPH, code=4)
+    assert "ingest" in said
+    assert "--on-change continue" in said
+    found = shell.json("resume", "r", GRAPH, "--on-change", "continue", "--values")
+    assert {key["name"]: key.get("value") for key in found["keys"]}["text"] == "mean 2"
+
+
+def test_a_node_that_leaves_the_program_interrupts_the_run(shell: Shell) -> None:
+    text = (shell.folder / "pipeline.py").read_text()
+    shell.write("pipeline.py", text.replace('raise ValueError("bad sensor")', "raise SystemExit(0)"))
+    shell.write("broken", "")
+    assert "SystemExit: 0" in shell.error("run", GRAPH, "--run-id", "r", code=75)
+    shell.remove("broken")
+    shell.run("resume", "r", GRAPH)
+
+
+def test_a_graph_that_keeps_its_runs_in_memory_says_so(shell: Shell) -> None:
+    assert "in memory" in shell.run("run", GRAPH, "--store", "memory:").stderr
+
+
+def test_runs_made_in_python_and_by_the_command_are_the_same(shell: Shell, store: str) -> None:
+    shell.run("run", GRAPH, "--run-id", "r", "--store", store)
+    place = store.replace("///", f"///{shell.folder}/").replace("file:", f"file://{shell.folder}/")
+    opened = tau.open_store(place.replace("file:///" + os.sep, "file:///"))
+    assert opened.load("r")["text"] == "mean 2"
+    opened.close()
