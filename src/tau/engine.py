@@ -17,6 +17,7 @@ from tau.effects import Append, Drop, Effect, Emit, Found, Job, Outcome, Pause, 
 from tau.errors import (
     CorruptCheckpointError,
     ExecutionError,
+    LeaseLostError,
     LimitExceededError,
     NodeTimeoutError,
     RunCancelledError,
@@ -32,7 +33,7 @@ from tau.state import State, collect, raw, redacted, view
 Steps = Generator[Effect, Any, Any]
 Ending = Generator[Effect, Any, NoReturn]
 
-_NEVER_RETRIED = (UnserializableError, LimitExceededError, CorruptCheckpointError)
+_NEVER_RETRIED = (UnserializableError, LimitExceededError, CorruptCheckpointError, LeaseLostError, RunCancelledError)
 
 
 class Engine:
@@ -46,15 +47,16 @@ class Engine:
         self.changed: dict[str, Cell] = {}
         self.removed: list[str] = []
         self.ended = False
+        self.interrupt: BaseException | None = None
 
     def run(self) -> Generator[Effect, Any, State]:
         """Carry the run to its end; returns the final state."""
         try:
             yield from self._open()
             yield from self._loop()
-        except GeneratorExit:
-            raise
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and error is not self.interrupt:
+                raise  # the driver dropped the generator: nothing may follow
             if not self.ended:
                 yield from self._emit(_terminal(error), error=str(error), error_type=type(error).__name__)
             yield Release()
@@ -283,6 +285,7 @@ class Engine:
             yield Append((Interrupted(node=name, reason=reason),), self.progress, self.values, flush=True)
         if isinstance(error, StopNow | RunInterruptedError):
             raise self._stopped(name, reason) from error
+        self.interrupt = error
         raise error
 
     def _stopped(self, name: str, reason: str) -> RunInterruptedError:

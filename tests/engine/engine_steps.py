@@ -37,6 +37,7 @@ class Steps:
     def __init__(self, store: Any = None, names: str = "abcd", **options: Any) -> None:
         self.ran: list[str] = []
         self.failing: set[str] = set()
+        self.during: dict[str, Any] = {}
         self.recorder = Recorder()
         self.names = names
         self._config = (
@@ -57,6 +58,7 @@ class Steps:
     def _step(self, name: str) -> Any:
         def step(state: State) -> dict[str, Any]:
             self.ran.append(name)
+            self.during.get(name, lambda: None)()
             if name in self.failing:
                 raise ValueError(f"{name} broke")
             return {name: len(self.ran), "path": [*state.get("path", []), name]}
