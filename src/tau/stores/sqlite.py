@@ -204,11 +204,10 @@ class SQLiteStore(Store):
         connection = None
         try:
             connection = self._writer = self._writer or self._connect()
-            self._check_identity()
             connection.execute("begin immediate")
             result = work(connection)
             connection.execute("commit")
-            # Once more: what went into a file that had lost its name must not be reported as kept.
+            # What went into a file that had lost its name must not be reported as kept.
             self._check_identity()
         except BaseException as error:
             self._undo(connection)

@@ -74,6 +74,12 @@ def create_file(path: str) -> None:
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
+        if 0 < os.stat(path).st_size < 512:
+            # SQLite would take the rest of a database that was cut off for an empty one, and begin anew.
+            raise CorruptCheckpointError(
+                f"{path} is no SQLite database, or what is left of one: it is too short; restore it from a backup",
+                what=path,
+            ) from None
         return
     os.close(descriptor)
     sync_directory(os.path.dirname(path))

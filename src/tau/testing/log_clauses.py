@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ class LogClauses:
         """Each tries again from the position that it is told; in the end all records are there, once."""
 
         def work(mine: Store) -> list[bytes]:
-            expected, done = 0, []
+            expected = 0
+            done: list[bytes] = []
             while len(done) < 5:
                 mine_next = batch("r", expected)
                 result = one(mine, mine_next)
@@ -97,7 +99,7 @@ class LogClauses:
                     expected = result
             return done
 
-        done = race([lambda mine=mine: work(mine) for mine in [store, other] * 2])
+        done = race([partial(work, mine) for mine in [store, other] * 2])
         rows = store.read("r")
         assert [position for position, _ in rows] == list(range(1, 21))
         assert sorted(record for _, record in rows) == sorted(record for records in done for record in records)

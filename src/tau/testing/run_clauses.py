@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tau.stores.contract import PositionConflict, Query, Store, emptied
 from tau.testing.batches import batch, one, owner, race
@@ -203,7 +204,7 @@ class RunClauses:
             ]
         )
 
-        def ids(**query: str) -> set[str]:
+        def ids(**query: Any) -> set[str]:
             return {summary.run_id for summary in store.select(Query(**query))}
 
         assert ids() == {"a", "b", "c"}

@@ -1,0 +1,211 @@
+"""The file store: names, what dead writers leave, what vanishes, what is damaged."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filling import directory, fill
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tau.errors import CorruptCheckpointError, StoreUnavailableError, UnsupportedFormatError
+from tau.stores import file_names as names
+from tau.stores.contract import Query
+from tau.stores.file import FileStore
+from tau.stores.file_run import RunDirectory
+from tau.testing.batches import batch, one, owner
+
+# Names
+
+run_ids = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=1024)
+
+
+@given(st.sets(run_ids, min_size=2, max_size=2))
+def test_no_two_run_ids_share_a_directory(pair: set[str]) -> None:
+    """Also where the file system ignores case."""
+    one_name, other_name = map(names.directory_of, pair)
+    assert one_name.lower() != other_name.lower()
+    for name in (one_name, other_name):
+        assert name.isascii()
+        assert len(name) <= names.LONGEST
+        assert not {"/", "\\", ".", " ", ":", "*", "?"} & set(name)
+        assert name[:2] in ("r-", "h-")
+
+
+@given(st.sampled_from("abcXYZ01%.-_/~ é"), st.integers(0, 400))
+def test_ids_of_any_length_keep_apart(letter: str, length: int) -> None:
+    assert names.directory_of(letter * (length + 1)) != names.directory_of(letter * (length + 2))
+
+
+def test_all_files_are_private(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "store")
+    one(store, batch("r", 0, blobs=[(b"x", bytes(300_000))], owner=owner("a")))
+    store.renew("r", "a", 1.0)
+    made = [tmp_path / "store", *(tmp_path / "store").rglob("*")]
+    assert len(made) >= 7
+    for path in made:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+# What dead writers leave
+
+
+def test_what_a_dead_writer_left_is_cleaned(tmp_path: Path) -> None:
+    """By the first commit of another process; what may still be written is left alone."""
+    store = FileStore(tmp_path)
+    fill(store, 1)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    machine = names.temporary()[1:].partition("-")[0]
+    dead = directory(store) / f"+{machine}-{pid}-abc"
+    mine = directory(store) / names.temporary()
+    foreign = directory(store) / f"+0123abcd-{pid}-abc"
+    old = directory(store) / f"+0123abcd-{pid}-old"
+    for path in (dead, mine, foreign, old):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    assert one(FileStore(tmp_path), batch("r", 1)) == 2
+    assert [path.exists() for path in (dead, mine, foreign, old)] == [False, True, True, False]
+
+
+def test_a_failed_commit_leaves_no_temporary_file(tmp_path: Path) -> None:
+    for call in ("write", "fsync", "link", "listdir"):
+        store = FileStore(tmp_path / call)
+        fill(store, 1)
+
+        def failing(*_: Any, **__: Any) -> None:
+            raise OSError(5, "Input/output error")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, call, failing)
+            refused = one(store, batch("r", 1))
+        assert isinstance(refused, StoreUnavailableError), call
+        assert not [name for name in os.listdir(directory(store)) if name.startswith("+")]
+        assert isinstance(store.read("r"), list)
+
+
+# What vanishes or is damaged
+
+
+def test_a_directory_removed_in_use_is_an_error_and_not_made_again(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "store")
+    fill(store, 2)
+    shutil.rmtree(store.root)
+    refused = one(store, batch("r", 2))
+    assert isinstance(refused, StoreUnavailableError)
+    assert store.root in str(refused)
+    for read in (lambda: store.read("r"), lambda: store.summary("r"), lambda: store.select(Query())):
+        with pytest.raises(StoreUnavailableError, match="removed"):
+            read()
+    assert not os.path.exists(store.root)
+    store.close()
+    assert store.summary("r") is None
+
+
+def test_a_run_removed_in_use_is_an_error_and_not_made_again(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    fill(store, 2)
+    shutil.rmtree(directory(store))
+    refused = one(store, batch("r", 2))
+    assert isinstance(refused, StoreUnavailableError)
+    assert "r-r" in str(refused)
+    assert not directory(store).exists()
+
+
+def test_a_planted_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    store = FileStore(tmp_path / "store")
+    fill(store, 1)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    os.symlink(outside, directory(store, "evil"))
+    refused = one(store, batch("evil", 0))
+    assert isinstance(refused, StoreUnavailableError)
+    assert list(outside.iterdir()) == []
+    (outside / "pack").write_bytes((directory(store) / names.slot(1)).read_bytes())
+    os.unlink(directory(store) / names.slot(1))
+    os.symlink(outside / "pack", directory(store) / names.slot(1))
+    with pytest.raises(StoreUnavailableError):
+        store.read("r")
+
+
+def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
+    (tmp_path / "tau-store").write_bytes(b"tau file store 2\n")
+    store = FileStore(tmp_path)
+    with pytest.raises(UnsupportedFormatError, match="store 2"):
+        store.read("r")
+    assert isinstance(one(store, batch("r", 0)), UnsupportedFormatError)
+    assert os.listdir(tmp_path) == ["tau-store"]
+
+
+def test_a_missing_file_is_damage(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    fill(store, 100)
+    for name in sorted(os.listdir(directory(store)))[-20:-2:5]:
+        kept = (directory(store) / name).read_bytes()
+        os.unlink(directory(store) / name)
+        with pytest.raises(CorruptCheckpointError, match="missing"):
+            store.read("r")
+        (directory(store) / name).write_bytes(kept)
+    assert len(store.read("r")) == 100
+
+
+def test_files_of_another_run_or_position_are_noticed(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    fill(store, 3)
+    fill(store, 3, run_id="s")
+    mine, theirs = directory(store) / names.slot(3), directory(store, "s") / names.slot(3)
+    good = mine.read_bytes()
+    for foreign in (theirs.read_bytes(), (directory(store) / names.slot(2)).read_bytes()):
+        mine.write_bytes(foreign)
+        with pytest.raises(CorruptCheckpointError, match=names.slot(3)):
+            store.read("r")
+        with pytest.raises(CorruptCheckpointError, match=names.slot(3)):
+            store.summary("r")
+    mine.write_bytes(good)
+    assert len(store.read("r")) == 3
+
+
+def test_every_flip_and_every_cut_is_noticed(tmp_path: Path) -> None:
+    """In commits, covers and files of large blobs: right bytes or a typed error that names the file."""
+    store = FileStore(tmp_path)
+    blobs = {b"small": b"s" * 50, b"large": os.urandom(130_000)}
+    one(store, batch("r", 0, 3, blobs=list(blobs.items()), owner=owner()))
+    fill(store, 5, start=3)
+    with RunDirectory(str(directory(store)), "r") as run:
+        run.merge()
+    right = store.read("r"), store.blobs("r", blobs), store.summary("r")
+    assert right[1] == blobs
+    chance = random.Random(1)
+    for path in [path for path in directory(store).rglob("*") if path.is_file()]:
+        good = path.read_bytes()
+        small = len(good) < 5000
+        flips = range(len(good) * 8) if small else [*range(200), *(chance.randrange(len(good) * 8) for _ in range(50))]
+        cuts = range(len(good)) if small else [0, 1, 20, 100, len(good) - 1]
+        for damaged in itertools.chain((flipped(good, bit) for bit in flips), (good[:cut] for cut in cuts)):
+            path.write_bytes(damaged)
+            found = attempt(store, blobs)
+            assert found == right or (path.name in found and "damaged" in found) or "format" in found, path
+        path.write_bytes(good)
+    assert attempt(store, blobs) == right
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def attempt(store: FileStore, digests: Any) -> Any:
+    try:
+        return store.read("r"), store.blobs("r", digests), store.summary("r")
+    except (CorruptCheckpointError, UnsupportedFormatError) as error:
+        return str(error)

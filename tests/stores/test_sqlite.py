@@ -1,0 +1,260 @@
+"""SQLite: settings, foreign files, network file systems, files that go away, clocks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
+from tau.stores import mounts
+from tau.stores.sqlite import SQLiteStore
+from tau.testing.batches import batch, one, owner
+
+
+def test_settings_that_survive_a_power_cut_are_on(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "a.db")
+    one(store, batch("r", 0))
+    connection = store._writer
+    assert connection is not None
+    assert connection.pragma("journal_mode") == "wal"
+    assert connection.pragma("synchronous") == 2
+    assert connection.pragma("mmap_size") in (0, None)
+    store.close()
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "nfs", "lustre", "gpfs", "smb3", "cifs", "9p", "fuse.sshfs", "beegfs"])
+def test_a_network_file_system_is_refused_before_anything_is_made(tmp_path: Path, kind: str) -> None:
+    store = SQLiteStore(tmp_path / "deep" / "a.db", file_system=lambda path: kind)
+    refused = one(store, batch("r", 0))
+    assert isinstance(refused, StoreUnavailableError)
+    assert kind in str(refused)
+    assert "file:" in str(refused)
+    with pytest.raises(StoreUnavailableError, match=kind):
+        store.summary("r")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs", "overlay", "apfs", "fuseblk", ""])
+def test_a_local_or_unknown_file_system_is_taken(tmp_path: Path, kind: str) -> None:
+    store = SQLiteStore(tmp_path / "a.db", file_system=lambda path: kind)
+    assert one(store, batch("r", 0)) == 1
+    store.close()
+
+
+def test_the_file_system_of_a_path_is_that_of_its_nearest_mount(tmp_path: Path) -> None:
+    """The later of two mounts at one point counts; spaces are unquoted; no table, no answer."""
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 8:1 / / rw - ext4 /dev/root rw\n"
+        "23 22 0:5 / /data rw,noatime shared:3 - ext4 /dev/b rw\n"
+        "24 23 0:6 / /data rw - nfs4 server:/x rw\n"
+        "25 22 0:7 / /with\\040space rw master:1 - lustre mgs:/fs rw\n"
+        "26 24 0:8 / /data/local rw - xfs /dev/c rw\n"
+        "nonsense\n"
+    )
+    expected = {
+        "/data/x/y.db": "nfs4", "/data": "nfs4", "/database/y.db": "ext4", "/data/local/y": "xfs",
+        "/with space/y": "lustre", "/": "ext4",
+    }  # fmt: skip
+    assert {path: mounts.kind_of(path, str(table)) for path in expected} == expected
+    assert mounts.kind_of("/data", str(tmp_path / "none")) == ""
+
+
+@pytest.mark.parametrize("damage", ["garbage", "short", "page"])
+def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.db"
+    content = {"garbage": b"This is a letter to my aunt. " * 200, "short": b"x", "page": b"\0" * 4096}[damage]
+    path.write_bytes(content)
+    store = SQLiteStore(path)
+    with pytest.raises((CorruptCheckpointError, UnsupportedFormatError), match=r"a\.db"):
+        store.summary("r")
+    assert isinstance(one(store, batch("r", 0)), CorruptCheckpointError | UnsupportedFormatError)
+    store.close()
+    assert path.read_bytes() == content
+
+
+def test_another_programs_database_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with apsw.Connection(str(path)) as connection:
+        connection.execute("create table theirs(x)")
+    connection.close()
+    before = path.read_bytes()
+    store = SQLiteStore(path)
+    with pytest.raises(UnsupportedFormatError, match="another program"):
+        store.read("r")
+    store.close()
+    assert path.read_bytes() == before
+
+
+def test_a_newer_format_is_refused_untouched(tmp_path: Path) -> None:
+    """Also while its write-ahead log waits to be copied."""
+    path = tmp_path / "a.db"
+    store = SQLiteStore(path)
+    one(store, batch("r", 0))
+    store.close()
+    connection = apsw.Connection(str(path))
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.pragma("user_version", 2)
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(UnsupportedFormatError, match="format 2") as caught:
+        store.summary("r")
+    assert (caught.value.found, caught.value.supported) == (2, 1)
+    refused = one(store, batch("r", 1))
+    assert isinstance(refused, UnsupportedFormatError)
+    store.close()
+    assert path.read_bytes() == before
+
+
+def test_a_database_deleted_in_use_is_an_error_and_not_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store = SQLiteStore(path)
+    one(store, batch("r", 0))
+    for name in os.listdir(tmp_path):
+        os.unlink(tmp_path / name)
+    refused = one(store, batch("r", 1))
+    assert isinstance(refused, StoreUnavailableError)
+    assert "deleted" in str(refused)
+    with pytest.raises(StoreUnavailableError, match="deleted"):
+        store.read("r")
+    assert not path.exists()
+    store.close()
+    assert store.summary("r") is None  # closing means: begin with what is there now
+    store.close()
+
+
+def test_a_database_replaced_in_use_is_an_error_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store, theirs = SQLiteStore(path), SQLiteStore(tmp_path / "b.db")
+    one(store, batch("r", 0))
+    one(theirs, batch("theirs", 0))
+    theirs.close()
+    shutil.move(tmp_path / "b.db", path)
+    refused = one(store, batch("r", 1))
+    assert isinstance(refused, StoreUnavailableError)
+    assert "replaced" in str(refused)
+    with pytest.raises(StoreUnavailableError, match="replaced"):
+        store.summary("r")
+    store.close()
+    (tmp_path / "a.db-wal").unlink(missing_ok=True)
+    (tmp_path / "a.db-shm").unlink(missing_ok=True)
+    assert store.summary("r") is None
+    assert store.summary("theirs") is not None
+    store.close()
+
+
+def test_a_place_that_cannot_hold_a_database_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "directory").mkdir()
+    for path in (tmp_path / "file" / "a.db", tmp_path / "directory", Path("/proc/none/a.db")):
+        store = SQLiteStore(path)
+        with pytest.raises(StoreUnavailableError) as caught:
+            store.summary("r")
+        assert str(path) in str(caught.value)
+        assert caught.value.__cause__ is not None
+        assert isinstance(one(store, batch("r", 0)), StoreUnavailableError)
+        store.close()
+
+
+def test_a_lock_that_is_held_too_long_is_unavailable_and_nothing_is_lost(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "a.db", busy_timeout=0.05)
+    one(store, batch("r", 0))
+    holder = apsw.Connection(store.path)
+    holder.execute("begin immediate")
+    refused = store.commit([batch("r", 1), batch("s", 0)])
+    assert all(isinstance(result, StoreUnavailableError) for result in refused)
+    assert "locked" in str(refused[0])
+    assert len(store.read("r")) == 1  # reading does not wait
+    holder.execute("rollback")
+    holder.close()
+    assert one(store, batch("r", 1)) == 2
+    store.close()
+
+
+def test_waiting_for_a_lock_can_be_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SQLiteStore(tmp_path / "a.db")
+    one(store, batch("r", 0))
+    holder = apsw.Connection(store.path)
+    holder.execute("begin immediate")
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tau.stores.sqlite_connection.time.sleep", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.commit([batch("r", 1)])
+    holder.execute("rollback")
+    holder.close()
+    assert one(store, batch("r", 1)) == 2
+    store.close()
+
+
+def test_an_interrupted_transaction_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SQLiteStore(tmp_path / "a.db")
+    one(store, batch("r", 0))
+
+    def interrupted(summary: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tau.stores.sqlite.pack", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.commit([batch("r", 1)])
+    assert one(store, batch("r", 1)) == 2
+    assert len(store.read("r")) == 2
+    store.close()
+
+
+def test_one_batch_that_is_too_much_does_not_fail_its_neighbours(tmp_path: Path) -> None:
+    """The database is full for the large one only."""
+    store = SQLiteStore(tmp_path / "a.db")
+    one(store, batch("a", 0))
+    assert store._writer is not None
+    store._writer.pragma("max_page_count", 60)
+    results = store.commit([batch("a", 1), batch("b", 0, blobs=[(b"x", bytes(1_000_000))]), batch("c", 0)])
+    assert (results[0], results[2]) == (2, 1)
+    assert isinstance(results[1], StoreError)
+    assert type(results[1]).__name__ == "StoreFullError"
+    assert store.summary("b") is None
+    assert store.blobs("b", [b"x"]) == {}
+    store.close()
+
+
+def test_a_lease_is_measured_by_a_clock_that_only_grows(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = SQLiteStore(tmp_path / "a.db", clock=lambda: now[0])
+    one(store, batch("r", 0, owner=owner("a", lease=60.0)))
+
+    def left() -> float | None:
+        lease = store.lease("r")
+        assert lease is not None
+        return lease.expires_in
+
+    now[0] += 15.0
+    assert left() == 45.0
+    now[0] += 60.0
+    assert left() == -15.0
+    assert store.renew("r", "a", 60.0)
+    assert left() == 60.0
+    now[0] = 3.0  # the machine was started again: its clock began anew
+    assert left() == -60.0
+    store.close()
+
+
+def test_a_lease_of_another_boot_ran_out(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "a.db")
+    store._boot = "yesterday"
+    one(store, batch("r", 0, owner=owner("a", lease=60.0)))
+    today = SQLiteStore(tmp_path / "a.db")
+    lease = today.lease("r")
+    assert lease is not None
+    assert lease.expires_in is not None
+    assert lease.expires_in < 0
+    store.close()
+    today.close()
