@@ -76,7 +76,7 @@ def subject_of(given: argparse.Namespace) -> Subject:
     kind = pipeline.AsyncPipeline if given.fault == "await-cancel" else pipeline.Pipeline
     subject = kind(given.subject, given.nodes, given.interval, not given.delete)
     if given.fault in damage.KINDS:
-        subject.blob_bytes = 1024
+        subject.blob_bytes, subject.listening = 1024, True
     return subject
 
 

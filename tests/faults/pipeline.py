@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import math
 import os
 import signal
@@ -15,7 +16,8 @@ from typing import Any
 from subjects import NODES, Place, Subject, settle_database
 
 import tau
-from tau import CheckpointConfig, GraphConfig, State, StateGraph, open_store
+from tau import CheckpointConfig, Event, GraphConfig, State, StateGraph, open_store
+from tau.stores.file_names import TEMPORARY
 
 ENGINE = Path(tau.__file__).parent
 BEFORE = {"values", "testing", "cli", "observers", "graph", "config", "predicates", "provenance", "events", "errors"}
@@ -47,6 +49,8 @@ class Pipeline(Subject):
     """``nodes`` nodes in a row, under one run id, on the ``sqlite`` or the ``file`` store."""
 
     blob_bytes = 8192
+    listening = False
+    """Whether events that tell of damage are to be passed on to the log."""
     freeze_in: str | None = None
     """The node that stops its process until somebody continues it."""
 
@@ -94,7 +98,11 @@ class Pipeline(Subject):
         return render(self.graph(place).execute({"dataset": "mauna-loa"}, run_id=RUN))
 
     def resume(self, place: Place) -> str:
-        return render(self.graph(place).resume(RUN))
+        return render(self.graph(place).resume(RUN, observer=self._listen if self.listening else None))
+
+    def _listen(self, event: Event) -> None:
+        if "damaged" in event.data:
+            logging.getLogger("tau").warning("event: %s", event.data["damaged"])
 
     def close(self, place: Place) -> None:
         open_store(self.url(place)).close()
@@ -110,7 +118,7 @@ class Pipeline(Subject):
         files = place.files()
         if self.kind == "sqlite":
             return [name for name in files if name not in ("runs.db", "runs.db-wal", "runs.db-shm")]
-        return [name for name in files if "tmp" in name or "temp" in name]
+        return [name for name in files if name.rpartition("/")[2].startswith(TEMPORARY)]
 
 
 class AsyncPipeline(Pipeline):
