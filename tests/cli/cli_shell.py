@@ -88,7 +88,7 @@ class Shell:
 
     def json(self, *words: str, code: int = 0) -> Any:
         """The one JSON document that the command prints."""
-        return json.loads(self.run(*words, "--json", code=code).stdout)
+        return json.loads(self.run(words[0], "--json", *words[1:], code=code).stdout)
 
     def error(self, *words: str, code: int) -> str:
         """What the command says on stderr when it ends with that code."""

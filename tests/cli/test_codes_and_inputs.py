@@ -1,0 +1,234 @@
+"""Exit codes, and what is said about input that cannot be used: what was found, and what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_shell import Shell
+
+from tau.cli.outcome import EXIT_CODES
+
+GRAPH = "pipeline.py:graph"
+PAGE = Path(__file__).parents[2] / "docs" / "command.md"
+
+
+def test_the_exit_codes_are_those_of_the_page_and_of_the_help(shell: Shell) -> None:
+    codes = {str(int(code)): meaning for code, meaning in EXIT_CODES.items()}
+    page = PAGE.read_text("utf-8").partition("## Exit codes")[2]
+    assert dict(re.findall(r"^\| (\d+) \| (.*) \|$", page, re.MULTILINE)) == codes
+    said = shell.run("--help").stdout
+    assert dict(re.findall(r"^ +(\d+)  (.*)$", said, re.MULTILINE)) == codes
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("nope.py:graph", "no such file: nope.py"),
+        ("pipeline.py:nope", "pipeline.py has no 'nope'; the graphs in it are graph"),
+        ("pipeline.py", "write pipeline.py:graph"),
+        ("pipeline.py:number", "is of type int; name a StateGraph"),
+        ("pipeline.py:wrong", "returned int; it must return a StateGraph"),
+        ("pipeline.py:needs", "cannot be called without arguments: missing a required argument: 'argument'"),
+        ("nope.module:graph", "no such module: nope.module"),
+        ("two words:graph", "neither a file that ends in .py nor the name of a module"),
+        ("./pipeline.txt:graph", "does not end in .py"),
+        ("climate", "'climate' names no graph"),
+        (":", "names no graph"),
+        ("broken_syntax.py:graph", "SyntaxError"),
+        ("raises.py:graph", "importing raises.py raised ZeroDivisionError: division by zero, at "),
+        ("leaves.py:graph", "importing leaves.py raised SystemExit: 3"),
+        ("relative.py:graph", "a file of a package is named by its module"),
+        ("needy.py:graph", "ModuleNotFoundError: No module named 'not_there'"),
+        ("raises_later.py:make", "calling raises_later.py:make() raised KeyError"),
+        ("invalid.py:graph", "graph validation failed"),
+    ],
+)
+def test_a_target_that_cannot_be_used(shell: Shell, refused: Callable[..., str], target: str, said: str) -> None:
+    shell.write("broken_syntax.py", "graph = = 3\n")
+    shell.write("raises.py", "1 / 0\n")
+    shell.write("leaves.py", "import sys\nsys.exit(3)\n")
+    shell.write("relative.py", "from . import pipeline\n")
+    shell.write("needy.py", "import not_there\n")
+    shell.write("raises_later.py", "def make():\n    return {}['graph']\n")
+    shell.write("invalid.py", "from tau import StateGraph\ngraph = StateGraph('empty')\n")
+    assert said in refused("run", target)
+    assert not (shell.folder / "tau.db").exists()
+
+
+def test_the_frames_of_a_failed_import_are_shown_on_demand(shell: Shell) -> None:
+    shell.write("raises.py", "1 / 0\n")
+    assert "raises.py" in shell.run("run", "raises.py:graph", "--traceback", code=2).stderr
+
+
+def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) -> None:
+    package = shell.folder / "lab" / "graphs"
+    package.mkdir(parents=True)
+    shell.write("lab/graphs/__init__.py", "")
+    shell.write("lab/graphs/weekly.py", "from pipeline import graph\n")
+    shell.write("lab/apart.py", "import beside\ngraph = beside.graph\n")
+    shell.write("lab/beside.py", (shell.folder / "pipeline.py").read_text())
+    shell.write("lab/click.py", (shell.folder / "pipeline.py").read_text())
+    for target in (
+        "pipeline:graph",
+        "lab/click.py:graph",
+        "lab.graphs.weekly:graph",
+        "pipeline.py:make",
+        "lab/apart.py:graph",
+    ):
+        assert shell.json("run", target)["graph"] == "climate", target
+    assert shell.json("run", f"{shell.folder}/lab/beside.py:graph")["graph"] == "climate"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "factor"], "write --set name=value"),
+        (["--set", "=3"], "write --set name=value"),
+        (["--set", 'a={"b": 1, "b": 2}'], "the name 'b' appears twice"),
+        (["--input", "nope.json"], "--input nope.json: cannot be read"),
+        (["--input", "pipeline.py"], "--input pipeline.py: it is not JSON"),
+        (["--input", "list.json"], "it holds a JSON array; an input is an object"),
+        (["--input", "twice.json"], "the name 'a' appears twice"),
+        (["--input", "deep.json"], "--input deep.json: it is not JSON"),
+        (["--run-id", ""], "a run id has 1 to 1,024 characters"),
+        (["--run-id", "x" * 1025], "a run id has 1 to 1,024 characters"),
+        (["--run-id", "\udcff"], "lone surrogate"),
+        (["--max-runtime", "soon"], "'soon' is no number of seconds"),
+        (["--wait", "-1"], "'-1' is no number of seconds"),
+        (["--wait", "nan"], "'nan' is no number of seconds"),
+        (["--if-exists", "perhaps"], "'perhaps' is not one of 'error', 'resume'"),
+        (["--store", "nope"], "unknown checkpoint store: 'nope'"),
+        (["--store", "sqlite://runs.db"], "three slashes"),
+        (["--nope"], "No such option"),
+    ],
+)
+def test_words_that_cannot_be_used(shell: Shell, refused: Callable[..., str], words: list[str], said: str) -> None:
+    shell.write("list.json", "[1]")
+    shell.write("twice.json", '{"a": 1, "a": 2}')
+    shell.write("deep.json", "[" * 100_000)
+    assert said in refused("run", GRAPH, *words)
+
+
+def test_a_run_that_is_not_there(shell: Shell, store: str) -> None:
+    for words in (["show", "r"], ["cancel", "r"], ["resume", "r"]):
+        said = shell.error(*words, "--store", store, code=3)
+        assert "no run 'r' in" in said
+        assert "nothing was ever stored there" in said
+    assert not (shell.folder / "runs.db").exists()
+    assert not (shell.folder / "runs").exists()
+    said = shell.error("resume", "r", GRAPH, "--store", store, code=3)
+    assert "checkpoint not found: r" in said
+    assert "--store names another store" in said
+
+
+def test_a_run_id_in_use(shell: Shell, store: str) -> None:
+    shell.run("run", GRAPH, "--run-id", "r", "--store", store)
+    said = shell.error("run", GRAPH, "--run-id", "r", "--store", store, code=4)
+    assert f"tau resume --store {store} r pipeline.py:graph" in said
+    again = ("run", GRAPH, "--run-id", "r", "--store", store, "--if-exists", "resume")
+    assert "another input" in shell.error(*again, "--set", "factor=9", code=4)
+    shell.run(*again)
+    assert shell.calls == ["ingest", "analyze", "report"]
+
+
+def test_a_cancelled_run_cannot_be_resumed(shell: Shell, store: str) -> None:
+    shell.run("run", GRAPH, "--run-id", "r", "--store", store, "--max-runtime", "0", code=75)
+    assert shell.json("cancel", "r", "--store", store)["status"] == "cancelled"
+    shell.run("cancel", "r", "--store", store)
+    assert "was cancelled" in shell.error("resume", "r", GRAPH, "--store", store, code=4)
+
+
+def test_a_run_that_is_cancelled_while_it_runs_ends(shell: Shell, store: str) -> None:
+    with shell.held("run", GRAPH, "--run-id", "r", "--store", store) as run:
+        shell.run("cancel", "r", "--store", store)
+        run.let_go()
+        code, said = run.end()
+    assert code == 4
+    assert "was cancelled" in said
+    assert shell.json("show", "r", "--store", store)["status"] == "cancelled"
+
+
+def test_a_finished_run_is_not_cancelled(shell: Shell) -> None:
+    shell.run("run", GRAPH, "--run-id", "r")
+    assert "finished already; nothing was changed" in shell.error("cancel", "r", code=4)
+    assert shell.json("show", "r")["status"] == "finished"
+
+
+def test_a_store_that_is_damaged_or_no_store(shell: Shell) -> None:
+    shell.write("runs.db", "this is a letter to my mother, and no database\n" * 100)
+    for words in (["runs"], ["show", "r"], ["cancel", "r"], ["resume", "r"], ["run", GRAPH], ["resume", "r", GRAPH]):
+        assert "runs.db" in shell.error(*words, "--store", "sqlite:///runs.db", code=5)
+
+
+def test_a_store_in_a_place_that_cannot_be(shell: Shell) -> None:
+    assert "error: " in shell.error("run", GRAPH, "--store", "sqlite:////proc/nope/runs.db", code=5)
+
+
+def test_output_that_cannot_be_written(shell: Shell) -> None:
+    shell.run("run", GRAPH, "--run-id", "r")
+    with open("/dev/full", "w") as full:
+        done = shell.run("runs", stdout=full, code=70)
+    assert "No space left on device" in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell) -> None:
+    shell.run("run", GRAPH, "--run-id", "r")
+    for words in (["runs"], ["show", "r"], ["show", "r", "--json"]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with open(writing, "w") as closed:
+            assert shell.run(*words, stdout=closed).stderr == ""
+
+
+def test_a_project_names_graphs_and_the_store(shell: Shell) -> None:
+    shell.write("pyproject.toml", '[tool.tau]\nstore = "file:kept"\n[tool.tau.graphs]\nclimate = "pipeline.py:graph"\n')
+    shell.run("run", "climate", "--run-id", "r", "--max-runtime", "0", code=75)
+    assert (shell.folder / "kept").is_dir()
+    assert shell.json("resume", "r")["status"] == "finished"
+    assert "pyproject.toml names climate" in shell.error("run", "nope", code=2)
+    assert [row["run_id"] for row in shell.json("runs")] == ["r"]
+
+
+def test_without_a_target_the_name_of_the_graph_is_a_hint_and_never_imported(shell: Shell) -> None:
+    shell.write("pyproject.toml", '[tool.tau.graphs]\nother = "pipeline.py:graph"\n')
+    shell.run("run", GRAPH, "--run-id", "r", "--max-runtime", "0", code=75)
+    said = shell.error("resume", "r", code=2)
+    assert "run 'r' was made by graph 'climate'; name it: tau resume r FILE.py:GRAPH" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool", "pyproject.toml cannot be read"),
+        ("[tool]\ntau = 3\n", "tool.tau is no table"),
+        ("[tool.tau]\nstores = 'x'\n", "tool.tau.stores is unknown"),
+        ("[tool.tau]\nstore = 3\n", "tool.tau.store is a text"),
+        ("[tool.tau]\ngraphs = ['x']\n", "tool.tau.graphs maps names to texts"),
+        ("[tool.tau.graphs]\nx = 3\n", "tool.tau.graphs maps names to texts"),
+    ],
+)
+def test_a_project_that_cannot_be_used(shell: Shell, refused: Callable[..., str], text: str, said: str) -> None:
+    shell.write("pyproject.toml", text)
+    assert said in refused("runs")
+
+
+def test_the_order_of_stores(shell: Shell) -> None:
+    """--store, then the graph's own, then TAU_STORE, then pyproject.toml, then tau.db."""
+    own = (shell.folder / "pipeline.py").read_text().replace('("climate")', '("climate", store="file:own")')
+    shell.write("own.py", own)
+    shell.run("run", GRAPH)
+    assert (shell.folder / "tau.db").exists()
+    shell.write("pyproject.toml", '[tool.tau]\nstore = "file:project"\n')
+    places = {GRAPH: "file:project", "own.py:graph": "file:own"}
+    for target, place in places.items():
+        assert shell.json("run", target)["store"].endswith(place.removeprefix("file:"))
+    shell.env["TAU_STORE"] = "file:variable"
+    for target, place in {**places, GRAPH: "file:variable"}.items():
+        assert shell.json("run", target)["store"].endswith(place.removeprefix("file:"))
+        assert shell.json("run", target, "--store", "file:option")["store"].endswith("option")
+    assert len(shell.json("runs", "--store", "file:option")) == 2
+    assert len(shell.json("runs")) == 1
