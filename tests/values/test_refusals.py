@@ -2,102 +2,20 @@
 
 from __future__ import annotations
 
-import decimal
-import io
 import re
-import sys
-import threading
-import types
-from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
-from dataclasses import dataclass
-from datetime import datetime, tzinfo
-from enum import Enum, IntEnum
-from pathlib import PurePosixPath
+from collections import ChainMap, OrderedDict, defaultdict, deque
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from exactness import Place, Point, Reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exactness import Place, Point, Reading
+from refusals import REFUSED, Items, Text, Whole
 from tau.values import MAX_DEPTH, MAX_ITEMS, Refused, decode, encode
 from tau.values import writer as writer_module
-
-
-class Text(str):
-    __slots__ = ()
-
-
-class Whole(int):
-    pass
-
-
-class Items(list):
-    pass
-
-
-class Shade(Enum):
-    DARK = 1
-
-
-class Grade(IntEnum):
-    GOOD = 1
-
-
-class Pair(NamedTuple):
-    a: int
-
-
-@dataclass
-class Plain:
-    a: int
-
-
-class Zone(tzinfo):
-    pass
-
-
-class Odd(PurePosixPath):
-    pass
-
-
-def own_counter() -> Counter[str]:
-    value = Counter("a")
-    value.note = 1
-    return value
-
-
-REFUSED: list[tuple[Any, str]] = [
-    (print, "code"),
-    (lambda: 1, "code"),
-    ([].append, "code"),
-    (int, "code"),
-    (Plain, "code"),
-    (sys, "code"),
-    (ValueError("x"), "exceptions"),
-    (memoryview(b"x"), "memoryview"),
-    (io.BytesIO(b"x"), "open file"),
-    ((i for i in ()), "running computation"),
-    (iter([1]), "iterator"),
-    (threading.Lock(), "register_type"),
-    (object(), "register_type"),
-    (NotImplemented, "register_type"),
-    (Text("x"), "subclass of str"),
-    (Whole(1), "subclass of int"),
-    (Items(), "subclass of list"),
-    (Shade.DARK, "enum is not registered"),
-    (Grade.GOOD, "enum is not registered"),
-    (Pair(1), "named tuple is not registered"),
-    (Plain(1), "register_type"),
-    (Odd("x"), "register_type"),
-    (datetime(2024, 1, 1, tzinfo=Zone()), "time zone is a Zone"),
-    (defaultdict(lambda: 1), "default_factory"),
-    (own_counter(), "note"),
-    (types.MappingProxyType({}), "register_type"),
-    (decimal.Context(), "register_type"),
-]
 
 
 @pytest.mark.parametrize(("value", "reason"), REFUSED, ids=lambda value: type(value).__name__)
