@@ -24,14 +24,14 @@ from tau.testing.batches import batch, one, owner
 
 def test_files_do_not_pile_up_and_nothing_is_lost(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
-    batches = fill(store, 1000)
+    batches = fill(store, 400)
     assert contents(store) == [each.records[0] for each in batches]
     files = os.listdir(directory(store))
     assert len(files) < 150, sorted(files)
     covers = [name for name in files if len(name) == 34]
     assert len(covers) <= 12, covers
     again = FileStore(tmp_path)
-    assert [record for _, record in again.read("r", 990)] == [each.records[0] for each in batches[990:]]
+    assert [record for _, record in again.read("r", 390)] == [each.records[0] for each in batches[390:]]
 
 
 def test_blobs_survive_merging(tmp_path: Path) -> None:
@@ -208,3 +208,42 @@ def test_a_large_blob_survives_a_deletion_that_comes_between(tmp_path: Path) -> 
         else:
             assert result == 5
             assert store.blobs("r", [b"large"]) == {b"large": large}
+
+
+def test_a_large_blob_survives_a_second_deletion_while_its_commit_waits_to_link(tmp_path: Path) -> None:
+    """The directory of blobs of the new life is not the deletion's to remove."""
+    large = os.urandom(200_000)
+    store = FileStore(tmp_path)
+    fill(store, 3)
+    store.delete("r")
+    real = os.link
+
+    def deleting(*arguments: Any, **options: Any) -> None:
+        os.link = real
+        store.delete("r")
+        real(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", deleting)
+        assert one(FileStore(tmp_path), batch("r", 3, blobs=[(b"large", large)], owner=owner())) == 4
+    assert store.blobs("r", [b"large"]) == {b"large": large}
+
+
+def test_a_large_blob_survives_a_deletion_that_had_looked_before_its_commit(tmp_path: Path) -> None:
+    """The commit comes after the deletion in the log, so it stands, with all that belongs to it."""
+    large = os.urandom(200_000)
+    store = FileStore(tmp_path)
+    fill(store, 3)
+    real = os.rename
+
+    def committing(source: str, target: str, **options: Any) -> None:
+        if target == names.tombstone(3):
+            os.rename = real
+            assert one(FileStore(tmp_path), batch("r", 3, blobs=[(b"large", large)], owner=owner())) == 4
+        real(source, target, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", committing)
+        store.delete("r")
+    assert [position for position, _ in store.read("r")] == [4]
+    assert store.blobs("r", [b"large"]) == {b"large": large}

@@ -1,0 +1,162 @@
+"""A store against a model of dicts, in any order that hypothesis can think of.
+
+::
+
+    class TestMine(StoreMachine.TestCase):
+        settings = settings(max_examples=50, stateful_step_count=40)
+
+Subclass `StoreMachine` with a ``make_store``; the machine opens several stores at one place, commits through all of
+them, also stale and from the future, drops some without closing them, as a crash does, and opens new ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary, emptied
+from tau.testing.batches import batch, owner
+
+runs = st.sampled_from(["r", "R", "a/b", "\U0001f30d"])
+writers = st.integers(0, 2)
+nonces = st.sampled_from(["a", "b"])
+digests = st.sampled_from([b"1", b"2" * 32, b"3" * 32])
+
+
+@dataclass
+class Run:
+    """What a run must look like."""
+
+    position: int = 0
+    records: list[tuple[int, bytes]] = field(default_factory=list)
+    blobs: dict[bytes, bytes] = field(default_factory=dict)
+    summary: Summary | None = None
+    nonce: str | None = None
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Subclass it and say how to make a store."""
+
+    def make_store(self, path: Path) -> Store:
+        raise NotImplementedError("return a store at path")
+
+    def reopen(self, store: Store, path: Path) -> Store:
+        """Another store at the same place; ``store`` may be closed or abandoned."""
+        return self.make_store(path)
+
+    @initialize()
+    def begin(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="tau-"))
+        first = self.make_store(self.path)
+        self.stores = [first, self.reopen(first, self.path), self.reopen(first, self.path)]
+        self.model: dict[str, Run] = {}
+
+    def teardown(self) -> None:
+        if hasattr(self, "stores"):
+            for store in self.stores:
+                store.close()
+            shutil.rmtree(self.path)
+
+    def expect(self, each: Batch) -> int | None:
+        """Apply the batch to the model: the new position, or ``None`` for a conflict."""
+        run = self.model.get(each.run_id, Run())
+        if run.position != each.expected:
+            return None
+        self.model[each.run_id] = run
+        for record in each.records:
+            run.position += 1
+            run.records.append((run.position, record))
+        for digest, data in each.blobs:
+            run.blobs.setdefault(digest, data)
+        run.summary = each.summary
+        run.nonce = each.summary.owner.nonce if each.summary.owner else None
+        return run.position
+
+    def commit(self, writer: int, batches: Sequence[Batch]) -> None:
+        results = self.stores[writer].commit(batches)
+        assert len(results) == len(batches)
+        for each, result in zip(batches, results, strict=True):
+            expected = self.expect(each)
+            if expected is None:
+                assert isinstance(result, PositionConflict), result
+                assert result.position == self.model.get(each.run_id, Run()).position
+            else:
+                assert result == expected, result
+
+    @rule(
+        writer=writers,
+        run_id=runs,
+        off=st.sampled_from([0, 0, 0, 0, -1, -2, 1, -5]),
+        count=st.integers(1, 3),
+        nonce=st.none() | nonces,
+        named=st.lists(digests, max_size=3),
+    )
+    def append(self, writer: int, run_id: str, *, off: int, count: int, nonce: str | None, named: list[bytes]) -> None:
+        expected = max(0, self.model.get(run_id, Run()).position + off)
+        held = None if nonce is None else owner(nonce)
+        blobs = [(digest, digest * 3) for digest in named]
+        self.commit(writer, [batch(run_id, expected, count, blobs=blobs, owner=held)])
+
+    @rule(writer=writers, ids=st.lists(runs, min_size=2, max_size=5))
+    def append_group(self, writer: int, ids: list[str]) -> None:
+        """All from the positions of before, so that the second batch of a run is stale."""
+        self.commit(writer, [batch(run_id, self.model.get(run_id, Run()).position) for run_id in ids])
+
+    @rule(writer=writers, run_id=runs, times=st.integers(60, 70))
+    def append_many(self, writer: int, run_id: str, times: int) -> None:
+        """Enough for a store that merges to merge."""
+        start = self.model.get(run_id, Run()).position
+        self.commit(writer, [batch(run_id, start + number, owner=owner("a")) for number in range(times)])
+
+    @rule(writer=writers, run_id=runs, keep=st.booleans())
+    def delete(self, writer: int, run_id: str, keep: bool) -> None:
+        self.stores[writer].delete(run_id, keep)
+        run = self.model.get(run_id)
+        if run is not None and run.summary is not None:
+            run.records, run.blobs, run.nonce = [], {}, None
+            run.summary = emptied(run.summary, keep)
+
+    @rule(writer=writers, run_id=runs, nonce=nonces)
+    def renew(self, writer: int, run_id: str, nonce: str) -> None:
+        assert self.stores[writer].renew(run_id, nonce, 60.0) is (self.model.get(run_id, Run()).nonce == nonce)
+
+    @rule(writer=writers, run_id=runs, nonce=nonces)
+    def release(self, writer: int, run_id: str, nonce: str) -> None:
+        self.stores[writer].release(run_id, nonce)
+        run = self.model.get(run_id)
+        if run is not None and run.nonce == nonce:
+            run.nonce = None
+
+    @rule(writer=writers)
+    def crash(self, writer: int) -> None:
+        """Drop a store as it is, and come back."""
+        self.stores[writer] = self.reopen(self.stores[writer], self.path)
+
+    @rule(writer=writers)
+    def close(self, writer: int) -> None:
+        self.stores[writer].close()
+
+    @rule(writer=writers, run_id=runs, after=st.integers(0, 100))
+    def read_from(self, writer: int, run_id: str, after: int) -> None:
+        expected = [row for row in self.model.get(run_id, Run()).records if row[0] > after]
+        assert list(self.stores[writer].read(run_id, after)) == expected
+
+    @invariant()
+    def every_store_shows_what_the_model_holds(self) -> None:
+        for store in getattr(self, "stores", []):
+            for run_id, run in self.model.items():
+                assert store.summary(run_id) == run.summary
+                tail = max(0, run.position - 5)
+                assert list(store.read(run_id, tail)) == [row for row in run.records if row[0] > tail]
+                assert store.blobs(run_id, [b"1", b"2" * 32, b"3" * 32]) == run.blobs
+                lease = store.lease(run_id)
+                assert (None if lease is None else lease.nonce) == run.nonce
+            listed = [run.summary for run in self.model.values() if run.summary and run.summary.status != "deleted"]
+            listed.sort(key=lambda summary: summary.updated, reverse=True)
+            assert list(store.select(Query())) == listed
