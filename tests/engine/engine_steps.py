@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 from tau import CheckpointConfig, GraphConfig, State, StateGraph, open_store
 from tau.observers import Recorder
 from tau.stores.contract import Store
+from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
+from tau.stores.sqlite import SQLiteStore
 
 
 @pytest.fixture(params=["memory", "sqlite", "file"])
@@ -23,6 +26,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     }[request.param]()
     yield made
     made.close()
+
+
+@contextmanager
+def elsewhere(store: Store) -> Iterator[Store]:
+    """The same place as another process would open it; a memory store is that process's own, so it is itself."""
+    if isinstance(store, MemoryStore):
+        yield store
+        return
+    store.close()
+    with SQLiteStore(store.path) if isinstance(store, SQLiteStore) else FileStore(store.root) as fresh:
+        yield fresh
 
 
 def config(store: Any, *, observer: Any = "noop", name: str = "g", **options: Any) -> GraphConfig:
