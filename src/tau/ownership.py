@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tau.cells import Part
 from tau.effects import Found
-from tau.errors import CorruptCheckpointError, RunOwnedError
+from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError
 from tau.fold import Fold
 from tau.host import Host
 from tau.sealing import unpack_blob
@@ -27,6 +27,8 @@ def load(store: Store, run_id: str) -> tuple[Found, Fold | None]:
     try:
         fold = _fold(store, run_id, summary.base - 1)
     except CorruptCheckpointError as error:
+        if _was_deleted(store, run_id) is not None:
+            return load(store, run_id)
         if summary.base == 1:
             raise
         fold = _fold(store, run_id, 0)
@@ -34,7 +36,8 @@ def load(store: Store, run_id: str) -> tuple[Found, Fold | None]:
     assert fold.progress is not None
     found = Found(fold.progress.status, fold.position, fold.progress, fold.values, summary.updated)
     if fold.damage:
-        found.damaged, found.rewind, found.status = fold.damage, fold.applied, "interrupted"
+        found.damaged, found.rewind = fold.damage, fold.applied
+        found.status = "cancelled" if summary.status == "cancelled" else "interrupted"
     return found, fold
 
 
@@ -49,6 +52,21 @@ def _fold(store: Store, run_id: str, after: int) -> Fold:
             position=after,
         )
     return fold
+
+
+def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
+    """Why nothing of a run can be read any more, where it was deleted: as the last act of its owner, or by hand."""
+    summary = store.summary(run_id)
+    if summary is None or summary.status == "deleted":
+        return CheckpointNotFoundError(f"run {run_id!r} was deleted while it was being read", run_id=run_id)
+    if summary.base == 0:
+        return RunFinishedError(
+            f"run {run_id!r} finished and its checkpoints were deleted (preserve=False) while it was being read; keep "
+            "results with preserve=True",
+            run_id=run_id,
+            finished_at=summary.updated_at,
+        )
+    return None
 
 
 def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> None:
@@ -103,4 +121,6 @@ class Loader:
     def __call__(self, parts: Iterable[Part]) -> Mapping[bytes, bytes]:
         sizes = {part.digest: part.size for part in parts}
         stored = self.store.blobs(self.run_id, sizes)
+        if len(stored) < len(sizes) and (error := _was_deleted(self.store, self.run_id)) is not None:
+            raise error
         return {name: unpack_blob(self.run_id, name, sizes[name], data) for name, data in stored.items()}

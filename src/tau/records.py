@@ -187,6 +187,7 @@ def advance(progress: Progress, node: str, visit: int, following: str | None) ->
     progress.iteration += 1
     progress.node = node
     progress.next = following
+    progress.crashes = progress.items = 0
     progress.visits[node] = visit
     progress.path.append(node)
     if len(progress.path) > 2 * PATH_LIMIT:

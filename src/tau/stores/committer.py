@@ -7,6 +7,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from tau.errors import StoreError
 from tau.stores.contract import Batch, PositionConflict, Store
 
@@ -38,6 +40,11 @@ class Committer:
 
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""
+        if not self._queue and self._lock.acquire(blocking=False):
+            try:
+                return self._alone(batch)
+            finally:
+                self._lock.release()
         ticket = _Ticket(batch, None)
         self._queue.append(ticket)
         with self._lock:
@@ -93,11 +100,23 @@ class Committer:
             return error
         try:
             rows = self.store.read(batch.run_id, batch.expected)
-        except Exception:
-            return error
-        position = batch.expected + len(batch.records)
-        mine = [(batch.expected + 1 + index, record) for index, record in enumerate(batch.records)]
-        return position if list(rows[: len(mine)]) == mine else error
+        except Exception as unread:
+            return unread if isinstance(unread, StoreError) else error
+        stored, mine = [record for _, record in rows], list(batch.records)
+        if stored[: len(mine)] == mine:
+            return batch.expected + len(mine)
+        if isinstance(error, PositionConflict) and stored and stored == mine[: len(stored)]:
+            # An earlier commit of these was applied and never answered for; what was added since may follow.
+            rest = replace(batch, expected=batch.expected + len(stored), records=batch.records[len(stored) :])
+            return self._alone(rest)
+        return error
+
+    def _alone(self, batch: Batch) -> Result:
+        try:
+            result = self.store.commit([batch])[0]
+        except Exception as raised:
+            result = raised
+        return self._confirm(batch, result) if isinstance(result, Exception) else result
 
 
 def _broken_off(error: BaseException) -> StoreError:

@@ -16,20 +16,18 @@ from tau.errors import (
     RunInterruptedError,
     RunOwnedError,
     StoreError,
-    TauError,
 )
 from tau.events import TERMINAL_TYPES
 from tau.fold import Fold
 from tau.ownership import Loader
-from tau.records import Admitted, CheckpointRecord, Claimed, Finished
+from tau.records import Admitted, CheckpointRecord, Claimed, Failed, Finished
 from tau.state import State
 from tau.testing.simulated_process import Process
-from tau.testing.simulated_world import World
+from tau.testing.simulated_world import STORE_FAULTS, World
 from tau.values import encode
 
 Visit = tuple[str, int]
 Step = tuple[str, int, int, str | None]
-_STORE_FAULTS = frozenset({"error", "lost", "outage"})
 
 
 class Expected(Struct, frozen=True):
@@ -205,37 +203,26 @@ def _outcomes(world: World, expected: Expected) -> Iterator[str]:
             yield from _differences(f"process {process.number} returned", encoded(process.state), expected.values)
         elif process.error is not None and not _is_true(world, process, process.error, expected):
             yield f"process {process.number} raised {type(process.error).__name__}: {process.error}"
-    if not world.is_over and expected.values is not None:
-        yield "nobody finished the run"
+    if not world.is_over:
+        yield "nobody brought the run to its end"
 
 
 def _is_true(world: World, process: Process, error: BaseException, expected: Expected) -> bool:
     """Whether this error tells what really happened."""
-    if isinstance(error, LeaseLostError):
-        claims = [entry.process for entry in world.history.entries if isinstance(entry.record, Claimed)]
-        return process.number in claims and claims[-1] != process.number
-    if isinstance(error, RunOwnedError):
-        return process.lease_at_end
-    if isinstance(error, RunFinishedError):
-        return world.history.floor > 0
-    if isinstance(error, CheckpointNotFoundError):
-        return not process.known_at_end
-    if isinstance(error, StoreError):
-        return bool(_STORE_FAULTS & set(process.injected)) or _broken_off(process)
-    if isinstance(error, RunInterruptedError):
-        return "stop" in process.injected
-    if isinstance(error, KeyboardInterrupt):
-        return bool({"interrupt", "interrupt-after"} & set(process.injected))
-    if isinstance(error, ExecutionError):
-        cause = error.__cause__
-        if isinstance(cause, StoreError):
-            return bool(_STORE_FAULTS & set(process.injected))
-        return not isinstance(cause, TauError) or bool(expected.failure)
-    return False
-
-
-def _broken_off(process: Process) -> bool:
-    return bool({"interrupt", "interrupt-after"} & set(process.injected))
+    injected = set(process.injected)
+    store_failed = bool(STORE_FAULTS & injected)
+    interrupted = bool({"interrupt", "interrupt-after"} & injected)
+    truths: list[tuple[type[BaseException], bool]] = [
+        (LeaseLostError, process.superseded_at_end),
+        (RunOwnedError, process.met_owner),
+        (RunFinishedError, world.history.floor > 0),
+        (CheckpointNotFoundError, not process.known_at_end),
+        (StoreError, store_failed or interrupted),
+        (RunInterruptedError, "stop" in injected),
+        (KeyboardInterrupt, interrupted),
+        (ExecutionError, store_failed or str(error) == expected.failure),
+    ]
+    return next((truth for kind, truth in truths if isinstance(error, kind)), False)
 
 
 def _stored(world: World, expected: Expected) -> Iterator[str]:
@@ -249,13 +236,14 @@ def _stored(world: World, expected: Expected) -> Iterator[str]:
     if summary is None or not world.is_over:
         return
     last = history.entries[-1].record if history.entries else None
-    if not isinstance(last, Finished) or summary.status != "finished":
+    ending, status = (Failed, "failed") if expected.failure else (Finished, "finished")
+    if not isinstance(last, ending) or summary.status != status:
         yield f"the run is over, its status is {summary.status}, its last record {type(last).__name__}"
     if summary.owner is not None or world.store.lease(world.run_id) is not None:
-        yield "the run is finished and somebody still owns it"
+        yield "the run is over and somebody still owns it"
     keep = next((r.manifest.progress.keep for r in history.records if isinstance(r, Admitted) and r.manifest), True)
-    if not keep and rows:
-        yield f"the run is finished and {len(rows)} of its records were left behind (preserve=False)"
+    if not keep and rows and not expected.failure:
+        yield f"the run is over and {len(rows)} of its records were left behind (preserve=False)"
 
 
 def _folds(world: World) -> Iterator[str]:
@@ -272,7 +260,8 @@ def _folds(world: World) -> Iterator[str]:
     sums = [_fold(world, loader, number) for number in (0, *bases)]
     for number, found in zip(bases, sums[1:], strict=True):
         if found != sums[0]:
-            yield f"the log read from position {entries[number].position} on adds up to something else: {_difference(sums[0][0], found[0])}"
+            where = f"from position {entries[number].position} on"
+            yield f"the log read {where} adds up to something else: {_difference(sums[0][0], found[0])}"
 
 
 def _fold(world: World, loader: Any, start: int) -> tuple[Any, dict[str, Any]]:

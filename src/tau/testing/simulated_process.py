@@ -12,15 +12,14 @@ from tau.calls import with_timeout
 from tau.context import surroundings
 from tau.drivers import Driver
 from tau.effects import Append, Drop, Effect, Emit, Job, Load, Outcome, Pause, Release, RunNode, StopNow
-from tau.errors import RunFinishedError
+from tau.errors import ExecutionError, RunFinishedError
 from tau.journal import Journal
 from tau.observers.recorder import Recorder
 from tau.state import State
 from tau.stopping import Stop
-from tau.stores.contract import Batch
 from tau.testing.simulated_history import Execution
 from tau.testing.simulated_store import SimulatedStore
-from tau.testing.simulated_world import NODE_SECONDS, PAUSES, TICK, Crashed, Moment, SimulatedHost, World
+from tau.testing.simulated_world import NODE_SECONDS, PAUSES, STORE_FAULTS, TICK, Crashed, Moment, SimulatedHost, World
 
 
 class Process:
@@ -51,8 +50,9 @@ class Process:
         self.injected: list[str] = []
         self.state: State | None = None
         self.error: BaseException | None = None
-        self.lease_at_end = False
+        self.met_owner = False
         self.known_at_end = False
+        self.superseded_at_end = False
         self.host = SimulatedHost(world, self, machine)
         self.store = SimulatedStore(world, self, watched=watched)
         self.journal = Journal(self.store, job.run_id, self.host, self.host.owner(world.lease), interval)
@@ -72,7 +72,12 @@ class Process:
 
     @property
     def has_result(self) -> bool:
-        return self.state is not None or isinstance(self.error, RunFinishedError)
+        return self.state is not None or isinstance(self.error, RunFinishedError) or self.has_failed
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the run failed by itself, and would again."""
+        return isinstance(self.error, ExecutionError) and not STORE_FAULTS & set(self.injected)
 
     def renew(self) -> None:
         """As the thread does that gives the signs of life."""
@@ -173,9 +178,8 @@ class Process:
 
     def _end(self, state: State | None, error: BaseException | None) -> None:
         self.status, self.state, self.error = "ended", state, error
-        lease = self.world.store.lease(self.world.run_id)
-        self.lease_at_end = lease is not None and (lease.expires_in is None or lease.expires_in > -TICK)
         self.known_at_end = bool(self.world.history.entries)
+        self.superseded_at_end = self.world.history.owner != self.nonce
 
 
 class SimulatedDriver(Driver):
@@ -187,7 +191,7 @@ class SimulatedDriver(Driver):
             process.host,
             journal=process.journal,
             observer=process.recorder,
-            resources=resources,
+            resources={"store": process.store, **(resources or {})},
             stop=Stop(),
             wait=wait,
         )
@@ -206,15 +210,12 @@ class SimulatedDriver(Driver):
         return self._handlers[type(effect)](effect)
 
     def append(self, effect: Append) -> bool:
-        batch = self.prepare(effect)
+        process, journal = self._process, self._process.journal
+        batch = journal.prepare(effect)
         if batch is None:
             return False
-        return self.settle(batch, self._process.store.committer.commit(batch))
-
-    def settle(self, batch: Batch, result: int | Exception) -> bool:
-        process = self._process
-        claimed = process.journal.claimed
-        process.journal.settle(batch, result)
+        claimed = journal.claimed
+        journal.settle(batch, process.store.committer.commit(batch))
         if not claimed:
             process.renewal_due = process.world.time + process.world.lease / 4
         return True

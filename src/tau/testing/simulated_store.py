@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OUTAGE = 4
+_FAILING_AFTER = {"blind": 1, "outage": 4}
 
 
 class SimulatedStore(Store):
@@ -26,7 +26,7 @@ class SimulatedStore(Store):
         self.location = "simulated:"
         self._world = world
         self._process = process
-        self._watched = watched
+        self.watched = watched
         self._failing = 0
 
     def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
@@ -62,7 +62,9 @@ class SimulatedStore(Store):
 
     def lease(self, run_id: str) -> Lease | None:
         lease = self._call("store.lease", lambda: self._world.store.lease(run_id))
-        return replace(lease, expires_in=None) if lease is not None and self._watched else lease
+        # Who can only watch may not know yet that the owner is gone.
+        self._process.met_owner = lease is not None and (self.watched or (lease.expires_in or 0.0) > 0)
+        return replace(lease, expires_in=None) if lease is not None and self.watched else lease
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         return self._call("store.renew", lambda: self._world.store.renew(run_id, nonce, seconds))
@@ -75,6 +77,8 @@ class SimulatedStore(Store):
 
     def _call(self, what: str, call: Callable[[], T]) -> T:
         process = self._process
+        if process.status == "ended":
+            return call()
         if self._failing:
             self._failing -= 1
             raise self._unavailable(what, "not reached")
@@ -88,9 +92,8 @@ class SimulatedStore(Store):
             process.die()
         if fault == "interrupt-after":
             raise KeyboardInterrupt
-        if fault == "outage":
-            self._failing = _OUTAGE
-        if fault in ("lost", "outage"):
+        self._failing = _FAILING_AFTER.get(fault or "", 0)
+        if fault in ("lost", "blind", "outage"):
             raise self._unavailable(what, "carried out, but its reply was lost")
         return result
 

@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 EPOCH: Final = 1_700_000_000.0
 TICK: Final = 0.001
 NODE_SECONDS: Final = 0.1
-RESUMERS: Final = 16
 
 EFFECT_FAULTS: Final = ("crash", "crash-after", "pause", "freeze", "nap", "mute", "stop", "interrupt")
 CALL_FAULTS: Final = (
-    "crash", "crash-after", "lost", "error", "outage", "pause", "freeze", "nap", "mute", "interrupt", "interrupt-after",
+    "crash", "crash-after", "error", "lost", "blind", "outage", "pause", "freeze", "nap", "mute",
+    "interrupt", "interrupt-after",
 )  # fmt: skip
+STORE_FAULTS: Final = frozenset({"error", "lost", "blind", "outage"})
 PAUSES: Final = frozenset({"pause", "freeze", "nap"})
 
 
@@ -37,7 +38,8 @@ class Fault(Struct, frozen=True):
 
     ``crash``: the process dies before it does what it was about to do; ``crash-after``: after it did, before it knows.
     ``error``: the call to the store is not carried out and fails; ``lost``: it is carried out, and fails all the same;
-    ``outage``: as ``lost``, and the calls that follow fail as well. ``pause``: it stands still for longer than its
+    ``blind``: as ``lost``, and the next call fails as well, so that reading back tells nothing; ``outage``: the next
+    four fail. ``pause``: it stands still for longer than its
     lease, another takes over, and it goes on once that one has ended or stands still itself; ``freeze``: it goes on
     only when the run is over; ``nap``: it goes on before anybody took over. ``mute``: its lease is renewed no more.
     ``stop``: it is asked to stop; ``interrupt`` and ``interrupt-after``: Ctrl-C.
@@ -93,7 +95,9 @@ class SimulatedHost(Host):
     def owner(self, lease: float) -> Owner:
         number = self._process.number
         nonce = f"{number:02x}{self._random.randbytes(5).hex()}"
-        return Owner(nonce=nonce, host=self.machine, boot="1", pid=1000 + number, started=1, lease=lease, since=self.now())
+        return Owner(
+            nonce=nonce, host=self.machine, boot="1", pid=1000 + number, started=1, lease=lease, since=self.now()
+        )
 
     def is_dead(self, owner: Owner) -> bool:
         return owner.host == self.machine and self._world.processes[owner.pid - 1000].status in ("crashed", "ended")

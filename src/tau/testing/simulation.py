@@ -23,12 +23,13 @@ from tau.stores.memory import MemoryStore
 from tau.testing.safety import Expected, observed, violations
 from tau.testing.simulated_history import Execution
 from tau.testing.simulated_process import Process
-from tau.testing.simulated_world import CALL_FAULTS, EFFECT_FAULTS, EPOCH, RESUMERS, Fault, Faults, Moment, World
+from tau.testing.simulated_world import CALL_FAULTS, EFFECT_FAULTS, EPOCH, Fault, Faults, Moment, World
 
 __all__ = ["Fault", "Moment", "SimulationError", "SimulationResult", "explore", "simulate"]
 
 StoreFactory = Callable[[Callable[[], float]], Store]
 RUN_ID: Final = "simulated"
+RESUMERS: Final = 16
 
 
 class SimulationError(AssertionError):
@@ -43,13 +44,13 @@ class SimulationError(AssertionError):
 class SimulationResult(Struct, frozen=True):
     """One history.
 
-    ``state`` is the final state, ``None`` where nobody got one; ``error`` then is the last one. ``executions`` lists
-    every call of a node by (process, node, visit, attempt), ``log`` every record that got into the store, ``points``
-    the names of the points that each process reached, ``seconds`` the simulated time.
+    ``state`` is the final state, ``None`` where nobody got one. For each process, ``errors`` says what it raised and
+    ``points`` the names of the points it reached. ``executions`` lists every call of a node by (process, node, visit,
+    attempt), ``log`` every record that got into the store; ``seconds`` is the simulated time.
     """
 
     state: State | None
-    error: BaseException | None
+    errors: list[BaseException | None]
     executions: list[Execution]
     log: list[Record]
     points: list[list[str]]
@@ -69,11 +70,23 @@ class _Scenario(Struct, frozen=True):
     lease: float
     store: StoreFactory
     resources: Mapping[str, Any] | None
+    resumers: int
+    graphs: list[Graph]
+
+    def has_more(self, world: World) -> bool:
+        return len(world.processes) <= self.resumers
+
+    def graph(self, number: int) -> Graph:
+        """The graph of that process: its own, but the same in all histories, for building one takes its time."""
+        while len(self.graphs) <= number:
+            self.graphs.append(self.make())
+            self.graphs[-1].freeze()
+        return self.graphs[number]
 
     def world(self, seed: Any, faults: Faults) -> World:
         world = World(RUN_ID, self.store, seed=seed, lease=self.lease)
         world.faults = faults
-        world.begin = lambda: self.process(world) if len(world.processes) < RESUMERS else None
+        world.begin = lambda: self.process(world) if self.has_more(world) else None
         world.processes.append(self.process(world))
         return world
 
@@ -81,9 +94,9 @@ class _Scenario(Struct, frozen=True):
         """Another attempt: it admits the run where there is none, or else resumes it."""
         known = bool(world.history.entries)
         job = Job(
-            graph=self.make(),
+            graph=self.graph(len(world.processes)),
             run_id=world.run_id,
-            values=None if known else cells_of(self.input or {}),
+            values={} if known else cells_of(self.input or {}),
             now=EPOCH + world.time,
             resuming=known,
             if_exists="resume",
@@ -93,7 +106,6 @@ class _Scenario(Struct, frozen=True):
             max_crashes=self.max_crashes,
             observed=True,
         )
-        job.graph.freeze()
         how.setdefault("wait", 2 * self.lease)
         return Process(world, job, interval=self.interval, resources=self.resources, **how)
 
@@ -109,6 +121,7 @@ def simulate(
     lease: float = 2.0,
     store: StoreFactory | None = None,
     resources: Mapping[str, Any] | None = None,
+    resumers: int = RESUMERS,
     check: bool = True,
 ) -> SimulationResult:
     """Run a graph in a simulated world in which these faults happen, until somebody has the result.
@@ -118,12 +131,15 @@ def simulate(
     Whenever no process is left that can go on, another one resumes the run. With a ``seed`` the processes take turns at
     random, resumers come early, clocks are askew, and faults of all kinds strike besides. ``interval`` and ``preserve``
     are those of the graph's own configuration unless given, ``lease`` is in simulated seconds. ``store`` makes the
-    store to be tried from its clock.
+    store to be tried from its clock. At most ``resumers`` processes follow the first.
 
     Raises `SimulationError` when a promise was broken, unless ``check`` is false; the result lists what was.
+    In a node ``ctx.resources["store"]`` is the process's own way to the store, for ``state.checkpoint(store)``.
     Node timeouts of sync nodes are not simulated. Not to be called from inside an event loop.
     """
-    scenario = _scenario(graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources)
+    scenario = _scenario(
+        graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources, resumers=resumers
+    )
     expected = _uninterrupted(scenario)
     return _judged(scenario, expected, faults, seed, check)
 
@@ -183,6 +199,7 @@ def _scenario(
     lease: float,
     store: StoreFactory | None,
     resources: Mapping[str, Any] | None,
+    resumers: int = RESUMERS,
 ) -> _Scenario:
     graph = make()
     config = getattr(graph, "config", None) or GraphConfig(graph.name, checkpoint=CheckpointConfig(interval=1))
@@ -198,12 +215,18 @@ def _scenario(
         lease=lease,
         store=store or (lambda clock: MemoryStore(clock=clock)),
         resources=resources,
+        resumers=resumers,
+        graphs=[],
     )
 
 
 def _uninterrupted(scenario: _Scenario) -> Expected:
+    """What happens when nothing goes wrong. Raises what the run raises, unless it is a node's failure."""
     world = scenario.world(None, lambda moment: None)
     world.run()
+    first = world.processes[0]
+    if first.error is not None and not first.has_failed:
+        raise first.error
     return observed(world)
 
 
@@ -218,10 +241,9 @@ def _judged(
     world.run()
     broken = violations(world, expected, scenario.interval)
     states = [process.state for process in world.processes if process.state is not None]
-    errors = [process.error for process in world.processes if process.error is not None]
     result = SimulationResult(
         state=states[0] if states else None,
-        error=errors[-1] if errors and not states else None,
+        errors=[process.error for process in world.processes],
         executions=world.executions,
         log=world.history.records,
         points=[process.trace for process in world.processes],
@@ -281,10 +303,12 @@ def _shuffle(scenario: _Scenario, world: World, ask: Faults) -> None:
         return random.choice(CALL_FAULTS if moment.what.startswith("store.") else EFFECT_FAULTS)
 
     def begin() -> Process | None:
-        if len(world.processes) >= RESUMERS:
+        if not scenario.has_more(world):
             return None
         machine = random.choice(("host", "host", "elsewhere"))
-        wait = random.choice((0.0, 0.5, 2.5)) * scenario.lease if len(world.processes) < _EARLY else 2.5 * scenario.lease
+        wait = (
+            random.choice((0.0, 0.5, 2.5)) * scenario.lease if len(world.processes) < _EARLY else 2.5 * scenario.lease
+        )
         return scenario.process(world, machine=machine, watched=random.random() < 0.3, wait=wait)
 
     def pick(ready: list[Process]) -> Process:
