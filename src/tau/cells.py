@@ -27,7 +27,7 @@ MERGED: Final = 1 << 20
 """Parts of this many bytes are not merged again."""
 
 
-class _NO_ATOM:
+class NO_ATOM:
     """Stands for "not a shared scalar"; a class, so that copies of a cell keep it."""
 
 
@@ -77,14 +77,14 @@ class Cell:
     written for that; both are let go once written.
     """
 
-    __slots__ = ("_atom", "_data", "_fetch", "blobs", "change", "whole")
+    __slots__ = ("_data", "_fetch", "atom", "blobs", "change", "whole")
 
     def __init__(
         self,
         whole: Whole,
         *,
         data: bytes | None = None,
-        atom: Any = _NO_ATOM,
+        atom: Any = NO_ATOM,
         fetch: Fetch | None = None,
         change: Stored | None = None,
         blobs: tuple[tuple[bytes, bytes], ...] = (),
@@ -93,7 +93,7 @@ class Cell:
         self.change = change
         self.blobs = blobs
         self._data = data
-        self._atom = atom
+        self.atom = atom
         self._fetch = fetch
 
     @property
@@ -108,30 +108,25 @@ class Cell:
     def data(self) -> bytes:
         """The encoding, fetched where it was not yet."""
         if self._data is None:
-            if self._atom is not _NO_ATOM:
-                return encode(self._atom)
+            if self.atom is not NO_ATOM and type(self.whole) is not Inline:
+                return encode(self.atom)
             self._data = self._read()
         return self._data
 
     def open(self) -> tuple[Any, bool]:
-        """The value, and whether it can be shared; one that cannot is a fresh copy."""
-        if self._atom is not _NO_ATOM:
-            return self._atom, True
+        """The value, and whether it can be shared (then it is ``atom`` from now on); else it is a fresh copy."""
+        if self.atom is not NO_ATOM:
+            return self.atom, True
         value = decode(self.data())
         if is_atom(value):
-            self._atom = value
+            self.atom = value
             self._data = None
             return value, True
         return value, False
 
     def holds(self, value: Any) -> bool:
         """Whether that very object is known to be the value."""
-        return value is self._atom
-
-    def written(self) -> None:
-        """The record that sets this cell is in the store."""
-        self.change = None
-        self.blobs = ()
+        return value is self.atom
 
     def _read(self) -> bytes:
         whole = self.whole
@@ -170,8 +165,8 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
         raise _refusal(key, node, refused) from None
     if previous is not None and previous.size == len(data) and previous.data() == data:
         return None
-    atom = value if is_atom(value) else _NO_ATOM
-    kept = data if atom is _NO_ATOM else None
+    atom = value if is_atom(value) else NO_ATOM
+    kept = data if atom is NO_ATOM else None
     if len(data) <= INLINE:
         inline = Inline(data)
         return Cell(inline, data=kept, atom=atom, change=inline)

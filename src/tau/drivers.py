@@ -89,10 +89,6 @@ class Driver:
         time = datetime.fromtimestamp(self.host.now(), UTC)
         notify(self.observer, Event(effect.type, self.job.graph.name, time, effect.data))
 
-    def prepare(self, effect: Append) -> Batch | None:
-        assert self.journal is not None
-        return self.journal.prepare(effect)
-
     def settle(self, batch: Batch, result: Result) -> bool:
         journal = self.journal
         assert journal is not None
@@ -168,10 +164,10 @@ class SyncDriver(Driver):
                 self._loop.close()
 
     def append(self, effect: Append) -> bool:
-        batch = self.prepare(effect)
-        if batch is None:
-            return False
-        return self.settle(batch, self.journal.store.committer.commit(batch))  # type: ignore[union-attr]
+        journal = self.journal
+        assert journal is not None
+        batch = journal.prepare(effect)
+        return batch is not None and self.settle(batch, journal.store.committer.commit(batch))
 
     def pause(self, effect: Pause) -> str:
         wake = self.stop.event if self.stop is not None else None
@@ -246,12 +242,14 @@ class AsyncDriver(Driver):
         return reply
 
     async def append(self, effect: Append) -> bool:
-        batch = self.prepare(effect)
+        journal = self.journal
+        assert journal is not None
+        batch = journal.prepare(effect)
         if batch is None:
             return False
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
-        self.journal.store.committer.submit(batch, _answering(loop, answer))  # type: ignore[union-attr]
+        journal.store.committer.submit(batch, _answering(loop, answer))
         return self.settle(batch, await self._uninterrupted(answer))
 
     async def pause(self, effect: Pause) -> str:

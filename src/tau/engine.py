@@ -138,9 +138,13 @@ class Engine:
     def _visit(self, node: Node, visit: int) -> Steps:
         """Run a node until it succeeds or may not be tried again, then commit what it did."""
         attempt = first = self.progress.crashes + 1
+        observed = self.job.observed
         while True:
             given = self._view()
-            outcome: Outcome = yield from self._attempt(node, given, visit, attempt)
+            if observed:
+                outcome: Outcome = yield from self._observed(node, given, visit, attempt)
+            else:
+                outcome = yield RunNode(node, given, visit, attempt)
             error = outcome.error if outcome.error is not None else self._take(node, given, outcome.result)
             if error is None:
                 break
@@ -155,10 +159,7 @@ class Engine:
                 attempt += 1
         yield from self._finish(node.name, visit, attempt, outcome)
 
-    def _attempt(self, node: Node, given: State, visit: int, attempt: int) -> Generator[Effect, Any, Outcome]:
-        if not self.job.observed:
-            outcome: Outcome = yield RunNode(node, given, visit, attempt)
-            return outcome
+    def _observed(self, node: Node, given: State, visit: int, attempt: int) -> Generator[Effect, Any, Outcome]:
         where: dict[str, Any] = {
             "node": node.name,
             "iteration": self.progress.iteration + 1,
@@ -167,7 +168,7 @@ class Engine:
         }
         snapshots = self.job.snapshots
         yield from self._emit("node.start", **where, **({"input_snapshot": redacted(given)} if snapshots else {}))
-        outcome = yield RunNode(node, given, visit, attempt)
+        outcome: Outcome = yield RunNode(node, given, visit, attempt)
         error = outcome.error
         more: dict[str, Any] = {}
         if error is not None:
@@ -181,7 +182,7 @@ class Engine:
 
     def _take(self, node: Node, given: State, result: Any) -> Exception | None:
         """Turn what the node returned into changes; the error where that cannot be done."""
-        if not (result is None or type(result) is dict or isinstance(result, Mapping)):
+        if type(result) is not dict and result is not None and not isinstance(result, Mapping):
             kind = type(result).__name__
             return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes, a State, or None")
         try:

@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -19,13 +20,11 @@ _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 class Host:
     """The machine and process that runs this code."""
 
-    def now(self) -> float:
-        """Unix seconds; shown to people, never used to judge anybody."""
-        return time.time()
+    now: Callable[[], float] = staticmethod(time.time)
+    """Unix seconds; shown to people, never used to judge anybody."""
 
-    def monotonic(self) -> float:
-        """Seconds of a clock that nobody steps; stands still while the machine sleeps."""
-        return time.monotonic()
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
+    """Seconds of a clock that nobody steps; stands still while the machine sleeps."""
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
         """Wait for so long, or until ``wake`` is set."""

@@ -31,6 +31,7 @@ class Journal:
         self.host = host
         self.owner = owner
         self.interval = interval
+        self._nonce = owner.nonce.encode()
         self.claimed = False
         self.base = 0
         self._position = 0
@@ -43,6 +44,7 @@ class Journal:
         self._cells: list[Cell] = []
         self._commits = 0
         self._token = b""
+        self._time = 0.0
         self._progress: Progress | None = None
         self.lock = threading.RLock()
 
@@ -66,7 +68,7 @@ class Journal:
                 self._forget()
             if not self._held:
                 self._commits += 1
-                self._token = b"%b-%d" % (self.owner.nonce.encode(), self._commits)
+                self._token = b"%b-%d" % (self._nonce, self._commits)
             for record in append.records:
                 self._add(record, append.progress, append.values)
             self._progress = append.progress
@@ -89,8 +91,8 @@ class Journal:
             if isinstance(result, Exception):
                 raise result
             self._position = result
-            for cell in self._cells:
-                cell.written()
+            for cell in self._cells:  # what was only needed to write them
+                cell.change, cell.blobs = None, ()
             self._forget()
             self.claimed = batch.summary.owner is not None
 
@@ -110,12 +112,11 @@ class Journal:
     def _add(self, record: Record, progress: Progress, values: Mapping[str, Cell]) -> None:
         record.position = self._position + len(self._held) + 1
         record.token = self._token
-        record.time = self.host.now()
-        if isinstance(record, Claimed):
-            record.owner = self.owner
+        record.time = self._time = self.host.now()
         full = False
         if isinstance(record, CheckpointRecord):
             self._nodes += 1
+            record.time = progress.updated  # what the nodes after it were told
             self._keep([values[key] for key in record.changed])
             full = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
             if full:
@@ -123,6 +124,8 @@ class Journal:
         elif isinstance(record, Admitted):
             self._keep(values.values())
             full = True
+        elif isinstance(record, Claimed):
+            record.owner = self.owner
         sealed = seal(self.run_id, record)
         self._held.append(sealed)
         self._since_base += 1
@@ -156,7 +159,7 @@ class Journal:
             tags=progress.tags,
             owner=self.owner if running else None,
             created=progress.created,
-            updated=self.host.now(),
+            updated=self._time,
         )
 
     def _lost(self) -> LeaseLostError | RunCancelledError:

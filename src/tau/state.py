@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tau.cells import Cell, make
+from tau.cells import NO_ATOM, Cell, make
 from tau.errors import ConfigError, UnserializableError
 
 if TYPE_CHECKING:
@@ -89,12 +89,16 @@ class State(Mapping[str, Any]):
             value = self._data[key]
         except KeyError:
             raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}") from None
-        return self._open(key, value) if type(value) is Cell else value
+        if type(value) is Cell:
+            return value.atom if value.atom is not NO_ATOM else self._open(key, value)
+        return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under ``key``, or ``default`` where there is none."""
         value = self._data.get(key, default)
-        return self._open(key, value) if type(value) is Cell else value
+        if type(value) is Cell:
+            return value.atom if value.atom is not NO_ATOM else self._open(key, value)
+        return value
 
     def require(self, *keys: str) -> tuple[Any, ...] | Any:
         """The values under these keys (one alone for a single key); `KeyError` naming all that are missing."""

@@ -54,7 +54,7 @@ class MemoryStore(Store):
         if wrong is not None:
             return wrong
         run = self._runs.get(batch.run_id)
-        position = 0 if run is None else run.position
+        position = 0 if run is None else run.floor + len(run.records)
         if position != batch.expected:
             return PositionConflict(batch.run_id, batch.expected, position)
         if run is None:
@@ -70,7 +70,7 @@ class MemoryStore(Store):
             run.nonce = owner.nonce
             run.counter += 1
             run.expires = self._clock() + owner.lease
-        return run.position
+        return position + len(batch.records)
 
     def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
         with self._lock:
