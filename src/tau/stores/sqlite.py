@@ -76,6 +76,8 @@ class SQLiteStore(Store):
                 continue
             row = execute(FIND, (batch.run_id,)).fetchone()
             run, position, last = row or (0, 0, None)
+            if type(position) is not int:
+                raise self._damaged(batch.run_id, "its position is no number")
             if position != batch.expected:
                 results.append(PositionConflict(batch.run_id, batch.expected, position))
                 continue
@@ -135,13 +137,7 @@ class SQLiteStore(Store):
             rows = connection.execute(READ, (run_id, after)).fetchall()
         broken = _gap(rows, after)
         if broken is not None:
-            raise CorruptCheckpointError(
-                f"records of run {run_id!r} are missing in {self.location}, at or below position {broken}: the file is "
-                "damaged; restore it from a backup",
-                run_id=run_id,
-                position=broken,
-                what="log",
-            )
+            raise self._damaged(run_id, f"records are missing at or below position {broken}", broken, "log")
         return [(position, record) for position, _, record in reversed(rows)]
 
     def summary(self, run_id: str) -> Summary | None:
@@ -151,13 +147,7 @@ class SQLiteStore(Store):
             return None
         summary = unpack(row[0], self.location, run_id)
         if summary.position != row[1]:
-            raise CorruptCheckpointError(
-                f"run {run_id!r} in {self.location} is at position {row[1]}, its summary says {summary.position}: the "
-                "file is damaged; restore it from a backup",
-                run_id=run_id,
-                position=row[1],
-                what="summary",
-            )
+            raise self._damaged(run_id, f"it is at {row[1]}, its summary says {summary.position}", what="summary")
         return summary
 
     def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
@@ -167,6 +157,8 @@ class SQLiteStore(Store):
             for digest in digests:
                 row = connection.execute(statement, (run_id, digest)).fetchone()
                 if row is not None:
+                    if type(row[0]) is not bytes:
+                        raise self._damaged(run_id, "a blob is of another type", what="blob")
                     found[digest] = row[0]
         return found
 
@@ -187,6 +179,8 @@ class SQLiteStore(Store):
         if row is None or row[0] is None:
             return None
         nonce, counter, seconds, expires, boot = row
+        if not (type(nonce) is str and type(counter) is int and type(seconds) is type(expires) is float):
+            raise self._damaged(run_id, "its lease is no lease", what="lease")
         left = expires - self._clock()
         if boot != self._boot or left > seconds:  # the clock began anew: the machine was started again since
             left = min(-seconds, -0.001)
@@ -231,9 +225,17 @@ class SQLiteStore(Store):
                 # A failed sync must not be tried again on this descriptor: the kernel may have dropped the pages.
                 self._disconnect(damaged=True)
             return failure(error, self.location, doing, self._busy_timeout, errno)
+        if isinstance(error, UnicodeDecodeError):
+            return self._damaged("", "a text does not decode")
         if isinstance(error, OSError) and not isinstance(error, StoreError):
             return from_os(error, self.location, doing)
         return error
+
+    def _damaged(self, run_id: str, why: str, position: int | None = None, what: str = "row") -> CorruptCheckpointError:
+        name = f"run {run_id!r} in {self.location}" if run_id else self.location
+        return CorruptCheckpointError(
+            f"{name} is damaged: {why}; restore it from a backup", run_id=run_id, position=position, what=what
+        )
 
     @contextmanager
     def _for_reading(self) -> Iterator[apsw.Connection]:
@@ -251,7 +253,7 @@ class SQLiteStore(Store):
                 connection = self._reader = self._reader or self._connect()
             self._check_identity()
             yield connection
-        except (apsw.Error, OSError) as error:
+        except (apsw.Error, OSError, UnicodeDecodeError) as error:
             explained = self._explained(error, "read", connection) if writing else self._unread(error, connection)
             if explained is error:
                 raise
@@ -259,14 +261,16 @@ class SQLiteStore(Store):
         finally:
             lock.release()
 
-    def _unread(self, error: apsw.Error | OSError, connection: apsw.Connection | None) -> BaseException:
+    def _unread(
+        self, error: apsw.Error | OSError | UnicodeDecodeError, connection: apsw.Connection | None
+    ) -> BaseException:
         # Without the writer's lock only the reader's connection may be dropped.
         if isinstance(error, apsw.IOError) and connection is not None:
             self._reader = None
             self._drop(connection, damaged=True)
         if isinstance(error, apsw.Error):
             return failure(error, self.location, "read", self._busy_timeout)
-        return error if isinstance(error, StoreError) else from_os(error, self.location, "read")
+        return self._explained(error, "read", connection)
 
     def _connect(self) -> apsw.Connection:
         if self._identity is None:
@@ -323,9 +327,13 @@ class SQLiteStore(Store):
 
 
 def _gap(rows: Sequence[Any], after: int) -> int | None:
-    """Where the chain of (position, previous, record) breaks off above ``after``; ``None`` where it is whole."""
-    if rows and rows[0][2] is None:
-        return 0
+    """Where the chain of (position, previous, record) breaks off above ``after``; ``None`` where it is whole.
+
+    Damage can turn the type of a column into another.
+    """
+    for position, _, record in rows:
+        if type(record) is not bytes:
+            return position if type(position) is int else 0
     if rows and rows[-1][1] is not None and rows[-1][0] > after + 1:
         return int(rows[-1][0])
     return None

@@ -20,14 +20,14 @@ def pack(summary: Summary) -> bytes:
 
 def unpack(data: bytes, location: str, run_id: str | None = None) -> Summary:
     """The summary in ``data``. `CorruptCheckpointError` where it is damaged, or belongs to another run."""
-    body = memoryview(data)[4:]
     try:
+        body = memoryview(data)[4:]
         if crc32(body) != int.from_bytes(data[:4], "little"):
             raise ValueError("the checksum does not match")
         summary = _decode(body)
         if run_id is not None and summary.run_id != run_id:
             raise ValueError(f"it belongs to run {summary.run_id!r}")
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, TypeError, msgspec.DecodeError) as error:
         name = "a run" if run_id is None else f"run {run_id!r}"
         raise CorruptCheckpointError(
             f"the summary of {name} in {location} is damaged: {error}; restore the store from a backup",
