@@ -105,6 +105,9 @@ class Shell:
             encoding="utf-8",
         )  # fmt: skip
         try:
+            assert process.stderr is not None
+            if not any("ingest" in line for line in process.stderr):
+                raise AssertionError("the command ended before the node")
             gate = open(self.folder / "gate", "w")  # noqa: SIM115 - opens when the node does; held open on purpose
             with gate:
                 yield Held(process, gate)

@@ -59,9 +59,10 @@ def test_odd_run_ids_are_kept_exactly_and_shown_harmlessly(shell: Shell, store: 
     assert [row["run_id"] for row in shell.json("runs", "--store", store)] == ODD[::-1]
     shown = shell.run("runs", "--store", store).stdout
     for run_id in ODD:
+        assert f"\n{screen.clean(run_id)}\t" in shown
+    for run_id in ("-dash", "[red]bold[/red]", "\x1b[31mred\u202e"):
         one = shell.run("show", "--store", store, "--", run_id).stdout
         assert one.startswith(f"run       {screen.clean(run_id)}\n")
-        assert f"\n{screen.clean(run_id)}\t" in shown
         shown += one
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", shown)
 

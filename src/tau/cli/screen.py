@@ -33,15 +33,11 @@ STATUS_STYLES = {
 
 def clean(text: Any) -> str:
     """``text`` on one line: control characters, bidirectional marks and the like as escapes, as in ``\\x1b``."""
-    return "".join(_escaped(char) if _steers(char) else char for char in str(text))
+    return "".join(repr(char)[1:-1] if _steers(char) else char for char in str(text))
 
 
 def _steers(char: str) -> bool:
     return unicodedata.category(char) in _STEERING and char not in _JOINERS
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode() if ord(char) < 128 else repr(char)[1:-1] or f"\\u{ord(char):04x}"
 
 
 class _Plain(Console):
