@@ -16,6 +16,7 @@ from tau.errors import (
     RunInterruptedError,
     RunOwnedError,
     StoreError,
+    TauError,
 )
 from tau.events import TERMINAL_TYPES
 from tau.fold import Fold
@@ -200,7 +201,7 @@ def _outcomes(world: World, expected: Expected) -> Iterator[str]:
         if process.status not in ("ended", "crashed"):
             yield f"process {process.number} never came to an end; it is {process.status}"
         elif process.state is not None:
-            yield from _differences(f"process {process.number} returned", encoded(process.state), expected.values)
+            yield from _differences(f"process {process.number} returned", process.state, expected.values)
         elif process.error is not None and not _is_true(world, process, process.error, expected):
             yield f"process {process.number} raised {type(process.error).__name__}: {process.error}"
     if not world.is_over:
@@ -276,9 +277,14 @@ def _difference(one: Any, other: Any) -> str:
     return ", ".join(f"{name} {getattr(one, name)!r} or {getattr(other, name)!r}" for name in names) or "other values"
 
 
-def _differences(what: str, found: dict[str, bytes], wanted: dict[str, bytes] | None) -> Iterator[str]:
+def _differences(what: str, state: State, wanted: dict[str, bytes] | None) -> Iterator[str]:
     if wanted is None:
         yield f"{what} a state, the uninterrupted run fails"
+        return
+    try:
+        found = encoded(state)
+    except TauError as error:
+        yield f"{what} a state that cannot be read: {error}"
         return
     for key in sorted(found.keys() | wanted.keys()):
         if found.get(key) != wanted.get(key):

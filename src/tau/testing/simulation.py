@@ -12,12 +12,14 @@ from random import Random
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig
 from tau.effects import Job
+from tau.errors import ConfigError
 from tau.graph import Graph
 from tau.records import Record
-from tau.state import State, cells_of, check_run_id
+from tau.state import State, cells_of
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 from tau.testing.safety import Expected, observed, violations
@@ -201,9 +203,10 @@ def _scenario(
     resources: Mapping[str, Any] | None,
     resumers: int = RESUMERS,
 ) -> _Scenario:
+    if not (input is None or isinstance(input, Mapping)):
+        raise ConfigError(f"the input is a State or a mapping, not {type(input).__name__}")
     graph = make()
     config = getattr(graph, "config", None) or GraphConfig(graph.name, checkpoint=CheckpointConfig(interval=1))
-    check_run_id(RUN_ID)
     checkpoint = config.checkpoint
     return _Scenario(
         make=make,
@@ -213,16 +216,20 @@ def _scenario(
         max_iterations=config.max_iterations,
         max_crashes=checkpoint.max_crashes,
         lease=lease,
-        store=store or (lambda clock: MemoryStore(clock=clock)),
+        store=store or _memory,
         resources=resources,
         resumers=resumers,
         graphs=[],
     )
 
 
+def _memory(clock: Callable[[], float]) -> Store:
+    return MemoryStore(clock=clock)
+
+
 def _uninterrupted(scenario: _Scenario) -> Expected:
-    """What happens when nothing goes wrong. Raises what the run raises, unless it is a node's failure."""
-    world = scenario.world(None, lambda moment: None)
+    """What happens when nothing goes wrong, on a sound store. Raises what the run raises, but for a node's failure."""
+    world = replace(scenario, store=_memory).world(None, lambda moment: None)
     world.run()
     first = world.processes[0]
     if first.error is not None and not first.has_failed:
@@ -261,6 +268,8 @@ def _failure(
     struck = faults if callable(faults) else list(faults)
     call = f"simulate({getattr(scenario.make, '__qualname__', 'graph_factory')}, {scenario.input!r:.200}"
     how = f"interval={scenario.interval}, preserve={scenario.preserve}, lease={scenario.lease}"
+    how += "" if scenario.store is _memory else ", store=..."
+    how += "" if scenario.resources is None else ", resources=..."
     where = ", ".join(
         f"{fault.kind} of process {fault.process} at point {fault.point} ({_point(world, fault)})"
         for fault in ([] if callable(faults) else faults)

@@ -1,0 +1,76 @@
+"""The proofs: every crash at every point of a run with a cycle, then every second one, then chance.
+
+The quick part takes every first fault, and samples of the pairs and seeds; the deep part takes all of them.
+"""
+
+from __future__ import annotations
+
+import pytest
+from simulated_graphs import four_nodes
+
+from tau.testing import explore, simulate
+
+WANTED = {"wanted": 2}
+CONFIGURATIONS = [(1, True), (1, False), (3, True), (3, False)]
+DEATHS = ("crash", "crash-after")
+OTHERS = ("error", "lost", "blind", "outage", "interrupt", "interrupt-after", "stop", "mute")
+each_configuration = pytest.mark.parametrize(("interval", "preserve"), CONFIGURATIONS)
+
+
+@each_configuration
+def test_every_fault_at_every_point(interval: int, preserve: bool) -> None:
+    """Crashes, lost replies, store errors, second owners, naps, stops and Ctrl-C: at each effect and call."""
+    assert explore(four_nodes, WANTED, interval=interval, preserve=preserve) > 400
+
+
+@each_configuration
+def test_a_sample_of_second_crashes(interval: int, preserve: bool) -> None:
+    assert explore(four_nodes, WANTED, depth=2, kinds=DEATHS, stride=149, interval=interval, preserve=preserve) > 150
+
+
+@each_configuration
+def test_a_sample_of_second_owners_that_fail_too(interval: int, preserve: bool) -> None:
+    second = (*DEATHS, "pause", "freeze", "error", "lost")
+    pauses = ("pause", "freeze")
+    how = {"kinds": pauses, "second_kinds": second, "interval": interval, "preserve": preserve}
+    assert explore(four_nodes, WANTED, depth=2, stride=397, **how) > 150
+
+
+@pytest.mark.parametrize("first", range(0, 1000, 250))
+def test_a_thousand_seeds(first: int) -> None:
+    run_seeds(first, 250)
+
+
+def run_seeds(first: int, number: int) -> None:
+    for seed in range(first, first + number):
+        simulate(four_nodes, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
+
+
+@pytest.mark.deep
+@each_configuration
+def test_every_second_crash_at_every_point_of_every_recovery(interval: int, preserve: bool) -> None:
+    assert explore(four_nodes, WANTED, depth=2, kinds=DEATHS, interval=interval, preserve=preserve) > 10_000
+
+
+@pytest.mark.deep
+@each_configuration
+@pytest.mark.parametrize("first", ["pause", "freeze"])
+def test_a_second_owner_at_every_point_that_dies_or_stands_still_at_every_point(
+    first: str, interval: int, preserve: bool
+) -> None:
+    second = (*DEATHS, "pause")
+    how = {"kinds": (first,), "second_kinds": second, "interval": interval, "preserve": preserve}
+    assert explore(four_nodes, WANTED, depth=2, **how) > 5_000
+
+
+@pytest.mark.deep
+@each_configuration
+def test_every_other_fault_and_a_fault_in_what_follows(interval: int, preserve: bool) -> None:
+    """Every eleventh pair of all the other kinds, first with second."""
+    assert explore(four_nodes, WANTED, depth=2, stride=11, kinds=OTHERS, interval=interval, preserve=preserve) > 1_000
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("first", range(1000, 11000, 1000))
+def test_ten_thousand_seeds(first: int) -> None:
+    run_seeds(first, 1000)

@@ -1,0 +1,179 @@
+"""The simulation itself: it repeats exactly, it shows where it broke, and it notices what is broken."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from itertools import count
+
+import pytest
+from broken_stores import Forgetful, Hollow, Losing, Torn, Unfenced
+from simulated_graphs import four_nodes
+
+from tau import (
+    CheckpointConfig,
+    ConfigError,
+    Context,
+    ExecutionError,
+    GraphConfig,
+    LeaseLostError,
+    NodeTimeoutError,
+    State,
+    StateGraph,
+)
+from tau.records import CheckpointRecord
+from tau.stores.memory import MemoryStore
+from tau.testing import Fault, Moment, SimulationError, explore, simulate
+
+WANTED = {"wanted": 2}
+
+
+def config(name: str = "simulated", interval: int = 1) -> GraphConfig:
+    return GraphConfig(name, observer=None, checkpoint=CheckpointConfig(interval=interval))
+
+
+def test_without_faults_one_process_runs_the_graph() -> None:
+    result = simulate(four_nodes, WANTED)
+    assert result.state is not None
+    assert result.state["seen"] == frozenset({1, 2})
+    assert [record.node for record in result.log if isinstance(record, CheckpointRecord)] == [
+        "ingest", "work", "check", "work", "check", "report",
+    ]  # fmt: skip
+    assert result.errors == [None]
+    assert 0.6 < result.seconds < 2.0
+
+
+def test_a_seed_gives_the_same_history_again() -> None:
+    def history(seed: int) -> object:
+        result = simulate(four_nodes, WANTED, seed=seed, interval=2)
+        return [(type(r), r.position, r.token, r.time) for r in result.log], result.points, result.seconds
+
+    seen = [history(seed) for seed in range(40)]
+    assert seen == [history(seed) for seed in range(40)]
+    assert len({str(one) for one in seen}) == 40
+
+
+def test_a_simulation_takes_no_time_and_no_thread() -> None:
+    def patient() -> StateGraph:
+        graph = StateGraph(config())
+        graph.add_node("wait", lambda state: asyncio.sleep(3600.0))
+        graph.sequence("wait")
+        return graph
+
+    before, began = threading.active_count(), time.monotonic()
+    result = simulate(four_nodes, WANTED, faults=[Fault(0, 20, "pause")], lease=86400.0)
+    assert result.seconds > 86400.0
+    assert threading.active_count() == before
+    assert time.monotonic() - began < 60.0
+
+
+def test_async_nodes_and_their_timeouts_run_in_simulated_time() -> None:
+    async def slow(state: State, ctx: Context) -> dict[str, float]:
+        await asyncio.sleep(3600.0)
+        return {"slept": 1.0}
+
+    def make(timeout: float) -> StateGraph:
+        graph = StateGraph(config())
+        graph.add_node("slow", slow, timeout=timeout)
+        graph.sequence("slow")
+        return graph
+
+    assert simulate(lambda: make(4000.0)).seconds > 3600.0
+    assert explore(lambda: make(4000.0), kinds=["crash"]) > 10
+    failed = simulate(lambda: make(10.0))
+    assert isinstance(failed.errors[0], ExecutionError)
+    assert isinstance(failed.errors[0].__cause__, NodeTimeoutError)
+
+
+def test_a_graph_that_fails_fails_the_same_way_after_every_crash() -> None:
+    def make() -> StateGraph:
+        graph = StateGraph(config())
+        graph.add_node("first", lambda state: {"a": 1})
+        graph.add_node("second", lambda state: {"b": 1 // 0})
+        graph.sequence("first", "second")
+        return graph
+
+    assert explore(make) > 100
+
+
+def test_a_paused_owner_is_refused_and_its_successor_has_the_result() -> None:
+    result = simulate(
+        four_nodes, WANTED, faults=lambda m: "pause" if (m.process, m.what) == (0, "run report") else None
+    )
+    assert isinstance(result.errors[0], LeaseLostError)
+    assert result.errors[1] is None
+    assert [e.node for e in result.executions if e.process == 1] == ["report"]
+
+
+def test_a_nap_beyond_the_lease_that_nobody_used_costs_nothing() -> None:
+    result = simulate(four_nodes, WANTED, faults=lambda m: "nap" if m.what.startswith("run ") else None)
+    assert result.errors == [None]
+    assert len({(e.node, e.visit) for e in result.executions}) == 6
+
+
+def test_a_log_with_several_manifests_adds_up_to_the_same_from_each() -> None:
+    result = simulate(four_nodes, {"wanted": 120}, faults=[Fault(0, 1500, "crash")])
+    manifests = [r for r in result.log if isinstance(r, CheckpointRecord) and r.manifest is not None]
+    assert len(manifests) >= 2
+    assert result.state is not None
+    assert len(result.state["rows"]) == 120
+
+
+# It can fail.
+
+
+@pytest.mark.parametrize("store", [Unfenced, Forgetful, Torn, Losing, Hollow])
+def test_a_store_that_breaks_the_contract_is_found_out(store: type[MemoryStore]) -> None:
+    with pytest.raises(SimulationError) as caught:
+        explore(four_nodes, WANTED, kinds=["crash", "pause"], interval=3, store=lambda clock: store(clock=clock))
+    assert caught.value.violations
+
+
+def test_a_stale_write_is_called_one() -> None:
+    struck = lambda m: "pause" if (m.process, m.what, m.nth) == (0, "run work", 2) else None  # noqa: E731
+    result = simulate(four_nodes, WANTED, faults=struck, store=lambda clock: Unfenced(clock=clock), check=False)
+    assert any("was accepted at" in violation for violation in result.violations)
+
+
+def test_a_node_that_keeps_something_outside_of_the_state_is_found_out() -> None:
+    def make() -> StateGraph:
+        numbers = count(1)
+        graph = StateGraph(config())
+        graph.add_node("first", lambda state: {"a": next(numbers)})
+        graph.add_node("second", lambda state: {"b": next(numbers)})
+        graph.sequence("first", "second")
+        return graph
+
+    with pytest.raises(SimulationError, match="another value under 'b'"):
+        explore(make, kinds=["crash"])
+
+
+def test_a_failing_seed_or_fault_names_the_call_that_repeats_it() -> None:
+    with pytest.raises(SimulationError) as caught:
+        explore(four_nodes, WANTED, kinds=["freeze"], interval=3, store=lambda clock: Unfenced(clock=clock))
+    text = str(caught.value)
+    assert "simulate(four_nodes, {'wanted': 2}, faults=[Fault(process=0, point=" in text
+    assert "seed=None, interval=3" in text
+    for seed in range(100):
+        result = simulate(four_nodes, WANTED, seed=seed, store=lambda clock: Unfenced(clock=clock), check=False)
+        if result.violations:
+            with pytest.raises(SimulationError, match=f"with seed {seed}") as failed:
+                simulate(four_nodes, WANTED, seed=seed, store=lambda clock: Unfenced(clock=clock))
+            assert failed.value.violations == result.violations
+            return
+    pytest.fail("no seed found the store that takes stale writes")
+
+
+def test_faults_may_be_asked_for_at_each_moment() -> None:
+    seen: list[Moment] = []
+    simulate(four_nodes, {"wanted": 1}, faults=seen.append)
+    assert [moment.point for moment in seen] == list(range(len(seen)))
+    assert [m.nth for m in seen if m.what == "store.commit"] == list(range(1, 6))
+    assert seen[0].what == "append"
+    assert seen[-1].what == "release"
+
+
+def test_a_wrong_input_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a State or a mapping, not int"):
+        explore(four_nodes, 5)  # type: ignore[arg-type]
