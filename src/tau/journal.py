@@ -50,9 +50,11 @@ class Journal:
 
     def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> Found:
         """Read the run, to go on where it stands; with ``take``, once nobody owns it."""
-        if take:
-            await_free(self.store, self.run_id, self.host, wait, wake)
-        found, fold = load(self.store, self.run_id)
+        while True:
+            free_at = await_free(self.store, self.run_id, self.host, wait, wake) if take else None
+            found, fold = load(self.store, self.run_id)
+            if free_at is None or found.status != "running" or found.position == free_at:
+                break  # else somebody took it between the two looks, and is to be judged like any other owner
         if fold is not None:
             self.base, self._since_base = fold.base, fold.since_base
             self._weight = self._base_weight = fold.weight

@@ -34,7 +34,10 @@ def load(store: Store, run_id: str) -> tuple[Found, Fold | None]:
         fold = _fold(store, run_id, 0)
         fold.damage = fold.damage or str(error)
     assert fold.progress is not None
-    found = Found(fold.progress.status, fold.position, fold.progress, fold.values, summary.updated)
+    if fold.position < summary.position:
+        fold.damage = fold.damage or f"records {fold.position + 1} to {summary.position} are missing"
+    position = max(fold.position, summary.position)
+    found = Found(fold.progress.status, position, fold.progress, fold.values, summary.updated)
     if fold.damage:
         found.damaged, found.rewind = fold.damage, fold.applied
         found.status = "cancelled" if summary.status == "cancelled" else "interrupted"
@@ -69,24 +72,24 @@ def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
     return None
 
 
-def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> None:
-    """Return once nobody owns the run. Raises `RunOwnedError` when somebody still does after ``wait`` seconds."""
+def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> int:
+    """The position at which nobody owned the run. Raises `RunOwnedError` when somebody does for ``wait`` seconds."""
     start = host.monotonic()
     watch: tuple[object, float] | None = None
     while True:
         summary = store.summary(run_id)
         owner = summary.owner if summary is not None else None
         if summary is None or owner is None or host.is_dead(owner):
-            return
+            return summary.position if summary is not None else 0
         lease = store.lease(run_id)
         if lease is None or (lease.expires_in is not None and lease.expires_in <= 0):
-            return
+            return summary.position
         now = host.monotonic()
         sign = (lease.nonce, lease.counter, summary.position)
         if watch is None or watch[0] != sign:
             watch = (sign, now)
         elif lease.expires_in is None and now - watch[1] >= owner.lease:
-            return
+            return summary.position
         if now - start >= wait:
             raise _owned(run_id, owner, lease)
         host.sleep(min(_WATCH_STEP, wait - (now - start)), wake)
