@@ -35,8 +35,9 @@ _STATUS: Final[dict[type[Record], str]] = {
 class Fold:
     """What a log adds up to, record by record from a manifest on.
 
-    Records after a damaged one are passed over until a claim that goes on from ``applied``, the last sound position;
-    while they are, ``damage`` says what is wrong. ``since_base`` and ``weight`` count records and bytes after ``base``.
+    Records after a damaged one are passed over until a manifest, or a claim that goes on from ``applied``, the last
+    sound position; while they are, ``damage`` says what is wrong. ``since_base`` and ``weight`` count records and bytes
+    after ``base``.
     """
 
     def __init__(self, run_id: str, fetch: Fetch) -> None:
@@ -57,14 +58,17 @@ class Fold:
                 raise
             self.damage = self.damage or str(error)
             return None
-        if self.damage:
-            if not (isinstance(record, Claimed) and record.rewind == self.applied):
-                return None
-            self.damage = ""
         manifest = record.manifest if isinstance(record, Admitted | CheckpointRecord) else None
-        if self.progress is None or isinstance(record, Admitted):
+        if isinstance(record, Claimed) and record.rewind is not None:
+            # What follows builds on that position: on any other it would be mixed with what was passed over.
+            elsewhere = f"record {position} goes on from position {record.rewind}, not from {self.applied}"
+            self.damage = "" if record.rewind == self.applied else self.damage or elsewhere
+        if self.damage and manifest is None:
+            return None
+        if self.progress is None or self.damage or isinstance(record, Admitted):
             if manifest is None:
                 raise damaged(self.run_id, position, "it should hold a manifest and does not")
+            self.damage = ""
             self.progress = manifest.progress
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
             if isinstance(record, Admitted):
@@ -85,13 +89,11 @@ def _apply(record: AnyRecord, progress: Progress, values: dict[str, Cell], fetch
             values.pop(key, None)
         advance(progress, record.node, record.visit, record.next)
         progress.updated = record.time
-        progress.crashes = 0
-        progress.items = 0
     elif isinstance(record, Claimed):
-        progress.crashes = progress.crashes + 1 if progress.status == "running" else 0
-        progress.status = "running"
+        crashed = progress.status == "running" and record.rewind is None
+        progress.crashes = progress.crashes + 1 if crashed else 0
         if record.fingerprint is not None:
-            progress.fingerprint = record.fingerprint
+            progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
         if record.on_change == "redo":
             progress.items = 0
     elif isinstance(record, Item):
