@@ -1,0 +1,164 @@
+"""What it takes to begin again: the first resumed node, many runs at once, the import, the install."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from measure import HERE, Figure, kilobyte, looping, one_key, size_of
+
+from tau import CheckpointConfig, ExecutionError, GraphConfig, State, StateGraph
+from tau.stores.contract import Store
+from tau.stores.resolve import resolve_store
+
+LIMITS = {"SQLite": 2.0, "file": 15.0}
+LENGTHS = (1_000, 10_000)
+PROBE = "import resumes, sys; resumes.probe(sys.argv[1])"
+RUNS, NODES = 200, 10
+
+
+class OnceMore:
+    """Runs so many steps, then fails; resumed, it notes when it starts, and fails again."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.started = 0.0
+
+    def __call__(self, state: State) -> dict[str, str]:
+        self.started = time.perf_counter()
+        if self.left == 0:
+            raise RuntimeError("the end of the measurement")
+        self.left -= 1
+        return one_key(state)
+
+
+def resume(root: Path) -> Iterator[Figure]:
+    """From `resume` to the start of the first node: the graph is frozen, the store opened, the run claimed."""
+    for name, url in (("SQLite", f"sqlite:///{root}/long"), ("file", f"file://{root}/long")):
+        medians = []
+        for length in LENGTHS:
+            place = f"{url}-{length}.{name}"
+            store = resolve_store(place)
+            with suppress(ExecutionError):
+                looping(OnceMore(length), length * 2, store).execute(kilobyte(), run_id="long")
+            store.close()
+            fresh = sorted(in_process(place) for _ in range(9))
+            again = sorted(reopened(place) for _ in range(15))
+            medians.append(statistics.median(again))
+            note = (
+                f"least {again[0]:.2f} ms; in a fresh process {statistics.median(fresh):.2f}, least {fresh[0]:.2f} ms"
+            )
+            what = f"first node after {length:,} checkpoints, {name}"
+            yield Figure(what, medians[-1], LIMITS[name], "ms", note, best=again[0])
+        yield Figure(f"the same, {name}: 10,000 by 1,000", medians[1] / medians[0], 1.2, "x", "no growth, but noise")
+
+
+def in_process(url: str) -> float:
+    """Milliseconds in a process of its own, which then ends as if it was killed."""
+    run = subprocess.run([sys.executable, "-c", PROBE, url], cwd=HERE, capture_output=True, text=True, check=True)
+    return float(run.stdout)
+
+
+def probe(url: str) -> None:
+    print(resumed(url)[0], flush=True)
+    os._exit(0)
+
+
+def reopened(url: str) -> float:
+    """Milliseconds in this process, the store closed before and after."""
+    spent, store = resumed(url)
+    store.close()
+    return spent
+
+
+def resumed(url: str) -> tuple[float, Store]:
+    store = resolve_store(url)
+    node = OnceMore(0)
+    graph = looping(node, LENGTHS[-1] * 2, store)
+    began = time.perf_counter()
+    with suppress(ExecutionError):
+        graph.resume("long")
+    return (node.started - began) * 1000, store
+
+
+def many(root: Path) -> Iterator[Figure]:
+    """200 runs of 10 async nodes at once in one loop, durable."""
+
+    async def node(state: State) -> dict[str, int]:
+        return {"number": state["number"] + 1}
+
+    checkpoint = CheckpointConfig(store=resolve_store(f"sqlite:///{root}/many.db"), interval=1, preserve=True)
+    graph = StateGraph(GraphConfig("many", observer=None, checkpoint=checkpoint))
+    names = [f"node{number}" for number in range(NODES)]
+    for name in names:
+        graph.add_node(name, node)
+    graph.sequence(*names)
+
+    async def all_runs() -> float:
+        began, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*[graph.aexecute({"number": 0}) for _ in range(RUNS)])
+        cpus.append(time.process_time() - cpu)
+        return RUNS * NODES / (time.perf_counter() - began)
+
+    cpus: list[float] = []
+    speeds, syncs = [], []
+    for _ in range(7):
+        syncs.append(lone_fsync(root))
+        speeds.append(asyncio.run(all_runs()))
+    cpu = statistics.median(cpus) / RUNS / NODES * 1e6
+    note = f"best {max(speeds):,.0f}; CPU {cpu:.0f} us a step; a lone fsync: {statistics.median(syncs):.2f} ms"
+    speed = statistics.median(speeds)
+    what = "200 runs x 10 async nodes, SQLite, steps a second"
+    yield Figure(what, speed, 25_000, "/s", note, at_least=True, best=max(speeds))
+
+
+def lone_fsync(root: Path) -> float:
+    """Milliseconds, the median of 20."""
+    times = []
+    with (root / "lone").open("wb", buffering=0) as file:
+        for _ in range(20):
+            file.write(os.urandom(4096))
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times)
+
+
+def start(root: Path) -> Iterator[Figure]:
+    """`import tau` beyond a bare interpreter, in turns."""
+    ours, bare = [], []
+    for _ in range(11):
+        ours.append(interpreter("import tau"))
+        bare.append(interpreter("pass"))
+    note = f"least {min(ours[1:]) - min(bare[1:]):.0f} ms; a bare interpreter: {statistics.median(bare[1:]):.0f} ms"
+    more = statistics.median(ours[1:]) - statistics.median(bare[1:])
+    yield Figure("import tau", more, 100.0, "ms", note, best=min(ours[1:]) - min(bare[1:]))
+
+
+def interpreter(code: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return (time.perf_counter() - began) * 1000
+
+
+def install(root: Path) -> Iterator[Figure]:
+    """The project and what it needs, in an environment of its own."""
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run([sys.executable, "-m", "venv", place], check=True)
+        pip = [f"{place}/bin/python", "-m", "pip", "-q", "--disable-pip-version-check"]
+        packages = next(Path(place).glob("lib/python*/site-packages"))
+        before, empty = {path.name for path in packages.glob("*.dist-info")}, size_of(packages)
+        subprocess.run([*pip, "install", "--no-compile", str(HERE.parent)], check=True, capture_output=True)
+        names = {path.name for path in packages.glob("*.dist-info")} - before
+        megabytes = size_of(packages) - empty
+    note = " ".join(sorted(name.split("-")[0] for name in names))
+    yield Figure("core install: distributions", len(names), 10, "", note)
+    yield Figure("core install: size", megabytes, 30.0, "MB", "without bytecode")
