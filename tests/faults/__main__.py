@@ -2,9 +2,10 @@
 
 SUBJECT: sqlite, file (the engine on that store), or a toy, on which the harness proves itself.
 FAULT: before, after, torn: killed around or inside a libc call that changes the store; eio-once, enospc-forever, ...
-(also eacces, emfile): such calls fail; lie: one says that it succeeded; short: one writes only half; line-kill,
-line-interrupt: at an executed line; await-cancel; memory: an allocation fails; flip, cut, zero: damage to the files;
-race: many resume at once; zombie: an owner is frozen in a node, zombie-calls: at a libc call.
+(also eacces, emfile): such calls fail; lie: one says that it succeeded; short: one writes only half; line-kill: killed
+at an executed line; interrupt: Ctrl-C wherever Python looks for it; await-cancel; memory: an allocation fails; flip,
+cut, zero: damage to the files; race: many resume at once; zombie: an owner is frozen in a node, zombie-calls: at a
+libc call.
 
 Prints two lines per finding, the second being the command that repeats it, and a last line with the figures.
 Ends with 1 if there was a finding.
@@ -88,7 +89,8 @@ def fault_of(given: argparse.Namespace, subject: Subject) -> Any:
     if given.fault == "memory":
         return injection.MemoryFault(MEMORY_POINTS)
     if given.fault in injection.LINES:
-        return injection.LineFault(given.fault, lines_of(subject))
+        kind = injection.LineFault if given.fault == "line-kill" else injection.InterruptFault
+        return kind(lines_of(subject))
     raise SystemExit(f"unknown fault {given.fault!r}; see --help")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -10,8 +11,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-PATIENCE_SECONDS = 120
-"""After this a child is ended and counts as hung."""
+PATIENCE_SECONDS = 60
+"""After this a child says where it is, is ended, and counts as hung."""
 
 
 class End(NamedTuple):
@@ -35,7 +36,8 @@ def fork(work: Callable[[], Any]) -> tuple[int, int]:
         return pid, receive
     try:
         os.close(receive)
-        signal.alarm(PATIENCE_SECONDS)
+        faulthandler.dump_traceback_later(PATIENCE_SECONDS)
+        signal.alarm(PATIENCE_SECONDS + 1)
         text = json.dumps(work())
     except BaseException:
         text = json.dumps({"crashed": traceback.format_exc()})

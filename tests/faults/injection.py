@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dis
+import linecache
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator
+from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from preload import CrashPoints
@@ -18,7 +21,8 @@ from subjects import Place, Subject
 KILLS = ("before", "after", "torn")
 ERRORS = tuple(f"{name}-{span}" for name in ("eio", "enospc", "eacces", "emfile") for span in ("once", "forever"))
 CALLS = (*KILLS, *ERRORS, "lie", "short")
-LINES = ("line-kill", "line-interrupt")
+LINES = ("line-kill", "interrupt")
+LOOKING = {"RESUME", "JUMP_BACKWARD", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 
 
 class Rule(NamedTuple):
@@ -39,7 +43,7 @@ class Rule(NamedTuple):
 def rule_of(fault: str) -> Rule:
     if fault in KILLS or fault == "line-kill":
         return Rule(kills=True, raises=())
-    if fault == "line-interrupt":
+    if fault == "interrupt":
         return Rule(raises=("KeyboardInterrupt",), interrupts=True)
     if fault == "await-cancel":
         return Rule(raises=("CancelledError",), interrupts=True)
@@ -67,14 +71,11 @@ class CallFault:
 
 
 class LineFault:
-    """The n-th line or return executed in the given files; a kill counts all threads, an interrupt the main one.
+    """Killed at the n-th line or return executed in the given files, in any thread."""
 
-    Not in ``__del__``: Python itself drops what is raised there.
-    """
+    events = ("line", "return")
 
-    def __init__(self, mode: str, files: Callable[[str], bool]) -> None:
-        self.action: Callable[[], None] = _kill if mode == "line-kill" else _interrupt
-        self.threads = mode == "line-kill"
+    def __init__(self, files: Callable[[str], bool]) -> None:
         self.files = files
         self.seen = 0
         self.at = 0
@@ -83,8 +84,7 @@ class LineFault:
 
     def arm(self, place: Place, at: int, trace: Path | None = None) -> None:
         self.at, self.seen, self.trace = at, 0, trace
-        if self.threads:
-            threading.settrace(self._enter)
+        threading.settrace(self._enter)
         sys.settrace(self._enter)
 
     def disarm(self) -> int:
@@ -95,18 +95,69 @@ class LineFault:
         return self.seen
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        code = frame.f_code
-        return self._line if code.co_name != "__del__" and self.files(code.co_filename) else None
+        return self._inside if self.files(frame.f_code.co_filename) else None
 
-    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if event in ("line", "return"):
-            self.seen += 1
-            if self.trace is not None:
-                where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-                self.lines.append(f"{self.seen} {event} {where}\n")
-            if self.seen == self.at:
-                self.action()
-        return self._line
+    def _inside(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event in self.events:
+            self._point(frame, event)
+        return self._inside
+
+    def _point(self, frame: FrameType, event: str) -> None:
+        self.seen += 1
+        if self.trace is not None:
+            self.lines.append(f"{self.seen} {event} {Path(frame.f_code.co_filename).name}:{frame.f_lineno}\n")
+        if self.seen == self.at:
+            self.strike()
+
+    def strike(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class InterruptFault(LineFault):
+    """Ctrl-C where Python looks for signals: where a function begins, a call has returned or a loop goes round.
+
+    In the main thread and the given files only. Not in ``__del__``, where Python drops what is raised, and not between
+    the return of `os.open` and the assignment of what it returned, which no Python code can close.
+    """
+
+    events = ("opcode",)
+
+    def __init__(self, files: Callable[[str], bool]) -> None:
+        super().__init__(files)
+        self.before: dict[int, int] = {}
+
+    def arm(self, place: Place, at: int, trace: Path | None = None) -> None:
+        super().arm(place, at, trace)
+        threading.settrace(None)  # type: ignore[arg-type]
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code.co_name == "__del__" or not self.files(frame.f_code.co_filename):
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        self.before.pop(id(frame), None)
+        return self._inside
+
+    def _point(self, frame: FrameType, event: str) -> None:
+        before = self.before.get(id(frame), -1)
+        self.before[id(frame)] = frame.f_lasti
+        if before in _looking(frame.f_code):
+            super()._point(frame, event)
+
+    def strike(self) -> None:
+        raise KeyboardInterrupt
+
+
+@cache
+def _looking(code: CodeType) -> frozenset[int]:
+    """The offsets of the instructions after which Python looks for signals."""
+    found, line = set(), 0
+    for instruction in dis.get_instructions(code):
+        position = instruction.positions
+        line = position.lineno if position is not None and position.lineno else line
+        opening = "os.open(" in linecache.getline(code.co_filename, line)
+        if instruction.opname in LOOKING and not (opening and instruction.opname.startswith("CALL")):
+            found.add(instruction.offset)
+    return frozenset(found)
 
 
 class CancelFault:
@@ -172,11 +223,3 @@ class MemoryFault:
 
         _testcapi.remove_mem_hooks()
         return self.points
-
-
-def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import signal
@@ -92,6 +93,7 @@ class Sweep:
         if self.rule.interrupts and at is not None and "error" in found:
             found["again"] = self._again(place)
         self.subject.close(place)
+        gc.collect()
         found["leaks"] = sorted(set(descriptors()) - opened)
         return found
 
@@ -131,7 +133,7 @@ class Sweep:
         for point, where in points:
             place = self.new_place()
             first = self.leg(place, "start", at=point)
-            problems = self.judge_leg(first)
+            problems = self.judge_leg(first, where)
             if twice and first.end.killed:
                 yield from self.strike_again(place, [first], point, where)
             problems += self.judge([first, *self.recover(place, [first])], place)
@@ -169,7 +171,7 @@ class Sweep:
 
     # ---- judging
 
-    def judge_leg(self, leg: Leg) -> list[str]:
+    def judge_leg(self, leg: Leg, where: str = "") -> list[str]:
         """A disturbed leg that lived must end well, or with the error that the fault calls for, and clean."""
         if leg.end.signal:
             dead = leg.end.killed or (self.rule.wrong and leg.end.signal != signal.SIGALRM)
@@ -186,7 +188,7 @@ class Sweep:
             problems.append(f"the error says nothing: {found['error']}: {found['text']}")
         if found["leaks"]:
             problems.append(f"descriptors leaked: {found['leaks']}")
-        if found["leftovers"] and not self.rule.dirty:
+        if found["leftovers"] and not (self.rule.dirty or " unlink " in f" {where}"):
             problems.append(f"files left behind: {found['leftovers']}")
         if self.rule.interrupts:
             problems += self.judge_interrupt(leg)

@@ -19,8 +19,8 @@ def test_a_second_kill_during_recovery_loses_nothing(clean, store):
 
 
 @stores
-def test_ctrl_c_at_an_executed_line_leaks_nothing_and_is_not_swallowed(clean, store):
-    clean(store, "line-interrupt", "--stride", 23)
+def test_ctrl_c_at_a_moment_leaks_nothing_and_is_not_swallowed(clean, store):
+    clean(store, "interrupt", "--stride", 23)
 
 
 @stores

@@ -61,9 +61,9 @@ def test_memory_that_runs_out_at_an_allocation_loses_nothing(clean, store):
 
 @stores
 @ends
-def test_ctrl_c_at_any_executed_line_leaks_nothing_and_is_not_swallowed(clean, store, options):
+def test_ctrl_c_at_any_moment_leaks_nothing_and_is_not_swallowed(clean, store, options):
     """T6: and the same process carries on at once."""
-    clean(store, "line-interrupt", *options)
+    clean(store, "interrupt", *options)
 
 
 @stores

@@ -6,7 +6,7 @@ import pytest
 
 QUICK = [
     ("line-kill", "--stride", 3),
-    ("line-interrupt", "--stride", 3),
+    ("interrupt", "--stride", 3),
     ("flip", "--stride", 499),
     ("cut", "--stride", 97),
     ("zero",),
@@ -31,9 +31,9 @@ def test_a_careful_coroutine_passes_cancellation_at_every_await(clean):
     [
         ("BadEarly", ("line-kill",), "lost"),
         ("BadInPlace", ("line-kill",), "not recovered"),
-        ("BadDeaf", ("line-interrupt",), "the interrupt was swallowed"),
-        ("BadLeak", ("line-interrupt",), "descriptors leaked"),
-        ("BadLeak", ("line-interrupt",), "files left behind"),
+        ("BadDeaf", ("interrupt",), "the interrupt was swallowed"),
+        ("BadLeak", ("interrupt",), "descriptors leaked"),
+        ("BadLeak", ("interrupt",), "files left behind"),
         ("BadTrusting", ("flip", "--stride", 499), "a wrong result, and no word of it"),
         ("BadTrusting", ("cut", "--stride", 97), "another error came out"),
         ("BadAsync", ("await-cancel",), "the interrupt was swallowed"),
