@@ -8,10 +8,11 @@ process may die without harm.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from typing import Any, NoReturn
 
 from tau.cells import Cell
+from tau.choosing import Stuck, choose
 from tau.config import Retry
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Outcome, Pause, Release, RunNode, StopNow
 from tau.errors import (
@@ -81,20 +82,23 @@ class Engine:
         elif progress.status == "finished":
             self.ended = True
             yield from self._emit("checkpoint.load", node=progress.node, status="finished")
+            yield from self._changed(opened.changes)
         else:
-            changes = opened.comparison
-            yield from self._resumed(opened.found, [*changes.blocking, *changes.notes] if changes is not None else [])
+            yield from self._resumed(opened.found, opened.changes)
 
-    def _resumed(self, found: Found, changes: list[str]) -> Steps:
+    def _resumed(self, found: Found, changes: tuple[str, ...]) -> Steps:
         progress = self.progress
         damage = {"damaged": found.damaged} if found.damaged else {}
         yield from self._emit("checkpoint.load", node=progress.node, **damage)
         if progress.next is None:
             yield from self._decide()
         yield from self._emit("checkpoint.resume", checkpoint_node=progress.node, resume_node=progress.next)
-        if changes:
-            yield from self._emit("graph.changed", changes=changes, on_change=self.job.on_change)
+        yield from self._changed(changes)
         yield from self._started(resumed=True, start_node=progress.next)
+
+    def _changed(self, changes: tuple[str, ...]) -> Steps:
+        if changes:
+            yield from self._emit("graph.changed", changes=list(changes), on_change=self.job.on_change)
 
     def _decide(self) -> Steps:
         """Choose the next node of a run that has none: no edge held before, or its state was saved by hand."""
@@ -106,8 +110,8 @@ class Engine:
             yield Append((Finished(node=progress.node),), progress, self.values, flush=True)
         else:
             try:
-                progress.next = _choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node).target
-            except _Stuck as error:
+                progress.next = choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node).target
+            except Stuck as error:
                 yield from self._fail(progress.node, error)
 
     def _started(self, **extra: Any) -> Steps:
@@ -206,13 +210,13 @@ class Engine:
         progress, job = self.progress, self.job
         tried: list[Edge] = []
         chosen: Edge | None = None
-        stuck: _Stuck | None = None
+        stuck: Stuck | None = None
         progress.updated = outcome.began + outcome.seconds
         if name not in self.graph.exit_points:
             state = view(self.values, job.run_id, name, progress.updated)
             try:
-                chosen = _choose(self.graph.edges.get(name, ()), state, tried, name)
-            except _Stuck as error:
+                chosen = choose(self.graph.edges.get(name, ()), state, tried, name)
+            except Stuck as error:
                 stuck = error
         advance(progress, name, visit, chosen.target if chosen is not None else None)
         stop = outcome.stop if chosen is not None else ""
@@ -225,7 +229,7 @@ class Engine:
         if stop:
             raise self._stopped(progress.next or name, stop)
 
-    def _save(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: _Stuck | None) -> Steps:
+    def _save(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: Stuck | None) -> Steps:
         progress = self.progress
         checkpoint = CheckpointRecord(
             node=name,
@@ -262,7 +266,7 @@ class Engine:
     def _fail(
         self, name: str, error: Exception, *, attempt: int = 1, recorded: bool = False, verdict: bool = False
     ) -> Ending:
-        text = str(error) if verdict or isinstance(error, _Stuck) else f"node execution failed: {error}"
+        text = str(error) if verdict or isinstance(error, Stuck) else f"node execution failed: {error}"
         progress = self.progress
         if self.job.stored and not recorded:
             progress.status = "failed"
@@ -276,7 +280,7 @@ class Engine:
             state=self._view(),
             path=tuple(progress.path) if progress.path[-1:] == [name] and recorded else (*progress.path, name),
             run_id=self.job.run_id,
-        ) from (error.__cause__ if isinstance(error, _Stuck) and error.__cause__ else error)
+        ) from (error.__cause__ if isinstance(error, Stuck) and error.__cause__ else error)
 
     def _interrupt(self, name: str, error: BaseException) -> Ending:
         """The visit in flight was broken off; what is finished is saved before the interrupt goes on."""
@@ -309,10 +313,6 @@ class Engine:
             yield Emit(type_, data)
 
 
-class _Stuck(Exception):
-    """No edge leads on; its text is the whole verdict."""
-
-
 def describe(error: BaseException) -> Failure:
     """An error as a record keeps it."""
     frames = traceback.extract_tb(error.__traceback__)[-20:]
@@ -321,21 +321,6 @@ def describe(error: BaseException) -> Failure:
         text=str(error)[:4000],
         frames=tuple((frame.filename, frame.lineno or 0, frame.name) for frame in frames),
     )
-
-
-def _choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) -> Edge:
-    """The first edge that holds; those looked at are added to ``tried``."""
-    for edge in edges:
-        tried.append(edge)
-        try:
-            if edge.predicate is None or edge.predicate(state):
-                return edge
-        except Exception as error:
-            label = f" ({edge.name})" if edge.name else ""
-            raise _Stuck(f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {error}") from error
-    if tried:
-        raise _Stuck(f"no valid transition from node {name}")
-    raise _Stuck(f"node {name} has no outgoing edges and is not an exit point")
 
 
 def _may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +41,7 @@ class Host:
         """This process as the owner of a run, with a fresh nonce."""
         return Owner(
             nonce=os.urandom(12).hex(),
-            host=socket.gethostname(),
+            host=os.uname().nodename,
             boot=boot_id(),
             pid=os.getpid(),
             started=_start_time(os.getpid()) or 0,
@@ -61,7 +60,7 @@ class Host:
 
     def is_dead(self, owner: Owner) -> bool:
         """Whether that owner is certainly gone: of this very boot, and its process, or its work in this one, ended."""
-        if owner.boot != boot_id() or owner.host != socket.gethostname():
+        if owner.boot != boot_id() or owner.host != os.uname().nodename:
             return False
         if owner.pid == os.getpid() and owner.nonce not in _at_work:
             return True

@@ -25,16 +25,17 @@ from tau.records import Admitted, Claimed, Manifest, Progress
 
 
 class Opened(Struct):
-    """A run that may go on, or is finished; ``found`` and ``comparison`` say how one that existed was found."""
+    """A run that may go on, or is finished; ``found`` says how one that existed was found, ``changes`` how the graph
+    differs from the one that made it."""
 
     progress: Progress
     values: dict[str, Any]
     found: Found | None = None
-    comparison: Comparison | None = None
+    changes: tuple[str, ...] = ()
 
 
 def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
-    """Make the run this process's own, or refuse. A finished run is given back as it is."""
+    """Make the run this process's own, or refuse. A finished run of this graph is given back as it is."""
     if not job.resuming and (yield from _admit(job, fresh, 0)):
         return Opened(fresh, dict(job.values))
     take = job.resuming or job.if_exists == "resume"
@@ -49,11 +50,9 @@ def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
                 return Opened(fresh, dict(job.values))
             continue
         progress = _judge(job, found)
-        if found.status == "finished":
-            return Opened(progress, found.values, found)
-        comparison = _compare(job, progress)
-        if (yield from _claim(job, found, progress, comparison)):
-            return Opened(progress, found.values, found, comparison)
+        changes = _compare(job, progress)
+        if found.status == "finished" or (yield from _claim(job, found, progress, changes)):
+            return Opened(progress, found.values, found, changes)
 
 
 def _admit(job: Job, progress: Progress, expected: int) -> Generator[Effect, Any, bool]:
@@ -109,7 +108,8 @@ def _check_same_input(job: Job, found: Found) -> None:
         )
 
 
-def _compare(job: Job, progress: Progress) -> Comparison:
+def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
+    """How the graph changed since; raises where that stands in the way."""
     comparison = changes_since(progress, job.graph.fingerprint())
     lost = progress.next is not None and progress.next not in job.graph.nodes
     if comparison.blocking and (job.on_change == "error" or lost):
@@ -118,10 +118,10 @@ def _compare(job: Job, progress: Progress) -> Comparison:
             run_id=job.run_id,
             changes=tuple(comparison.blocking),
         )
-    return comparison
+    return (*comparison.blocking, *comparison.notes)
 
 
-def _claim(job: Job, found: Found, progress: Progress, comparison: Comparison) -> Generator[Effect, Any, bool]:
+def _claim(job: Job, found: Found, progress: Progress, changes: tuple[str, ...]) -> Generator[Effect, Any, bool]:
     """Take the run over; ``False`` when somebody was faster."""
     current = job.graph.fingerprint()
     progress.crashes = progress.crashes + 1 if found.status == "running" else 0
@@ -135,7 +135,7 @@ def _claim(job: Job, found: Found, progress: Progress, comparison: Comparison) -
     claim = Claimed(
         fingerprint=current if progress.fingerprint != current else None,
         on_change=job.on_change,
-        changes=(*comparison.blocking, *comparison.notes),
+        changes=changes,
         rewind=found.rewind,
     )
     progress.fingerprint, progress.graph, progress.status = current, job.graph.name, "running"

@@ -73,7 +73,8 @@ def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
 
 
 def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> int:
-    """The position at which nobody owned the run. Raises `RunOwnedError` when somebody does for ``wait`` seconds."""
+    """The position at which nobody owned the run. Raises `RunOwnedError` when somebody does for ``wait`` seconds,
+    or until ``wake`` is set."""
     start = host.monotonic()
     watch: tuple[object, float] | None = None
     while True:
@@ -90,7 +91,7 @@ def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threadi
             watch = (sign, now)
         elif lease.expires_in is None and now - watch[1] >= owner.lease:
             return summary.position
-        if now - start >= wait:
+        if now - start >= wait or (wake is not None and wake.is_set()):
             raise _owned(run_id, owner, lease)
         host.sleep(min(_WATCH_STEP, wait - (now - start)), wake)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket
-import subprocess
 import sys
 from functools import cache
 
@@ -17,7 +15,7 @@ def provenance() -> dict[str, str]:
     Gathered once per process; what cannot be told is left out.
     """
     facts = {
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "pid": str(os.getpid()),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -31,6 +29,8 @@ def provenance() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
+    import subprocess
+
     try:
         done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=2, check=False)
     except (OSError, subprocess.SubprocessError):

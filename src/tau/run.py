@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig
-from tau.drivers import AsyncDriver, Driver, SyncDriver
+from tau.drivers import Driver, SyncDriver
 from tau.effects import Job
 from tau.errors import ConfigError
 from tau.events import Event, Observer
@@ -139,6 +138,8 @@ class StateGraph(Graph):
         """`execute` in an event loop; sync nodes run in the loop's thread pool."""
         job = self._admission(state, run_id, if_exists, tags)
         options = _options(wait, resources, stop, max_runtime)
+        from tau.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
+
         return await self._driver(AsyncDriver, job, observer, **options).drive()
 
     async def aresume(
@@ -155,6 +156,8 @@ class StateGraph(Graph):
         """`resume` in an event loop."""
         job = self._resumption(run_id, on_change)
         options = _options(wait, resources, stop, max_runtime)
+        from tau.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
+
         return await self._driver(AsyncDriver, job, observer, **options).drive()
 
     async def astream(
@@ -164,6 +167,8 @@ class StateGraph(Graph):
 
         Closing the iterator early stops the run; `aresume` goes on with it.
         """
+        import asyncio
+
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from engine_steps import Steps, config
 
-from tau import ExecutionError, LeaseLostError, RunOwnedError, State, StateGraph, open_store
+from tau import ExecutionError, LeaseLostError, RunOwnedError, State, StateGraph, Stop, open_store
 from tau.stores.contract import Store
 
 WORKER = """
@@ -250,6 +250,21 @@ def test_somebody_who_waits_gets_the_result_of_the_one_who_ran(store: Store) -> 
     owner.join()
     waiter.join()
     assert results == [1, 1]
+
+
+def test_a_stop_ends_the_wait_for_an_owner(store: Store) -> None:
+    entered, leave, stop = threading.Event(), threading.Event(), Stop()
+    graph = StateGraph(config(store))
+    graph.add_node("slow", lambda state: (entered.set(), leave.wait(30), None)[2], version="1")
+    graph.sequence("slow")
+    owner = threading.Thread(target=lambda: graph.execute({}, run_id="r"))
+    owner.start()
+    entered.wait(30)
+    threading.Timer(0.1, stop.set).start()
+    with pytest.raises(RunOwnedError):
+        graph.resume("r", wait=3600.0, stop=stop)
+    leave.set()
+    owner.join()
 
 
 def test_a_run_whose_commit_was_overtaken_loses_its_lease(store: Store) -> None:

@@ -69,7 +69,7 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
 def _adapted(store: Store | FourVerbs) -> Store:
     if isinstance(store, Store):
         return store
-    from tau.stores.adapter import adapt  # noqa: PLC0415 - it stands on the state, which stands on the contract
+    from tau.stores.adapter import adapt
 
     return adapt(store)
 
@@ -87,10 +87,10 @@ def _at(location: Location) -> Store:
 def _new(location: Location) -> Store:
     # A driver is imported where it is first used.
     if location.kind == "sqlite":
-        from tau.stores.sqlite import SQLiteStore  # noqa: PLC0415
+        from tau.stores.sqlite import SQLiteStore
 
         return SQLiteStore(location.path)
-    from tau.stores.file import FileStore  # noqa: PLC0415
+    from tau.stores.file import FileStore
 
     return FileStore(location.path)
 

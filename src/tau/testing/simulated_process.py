@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import selectors
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tau.calls import with_timeout
 from tau.context import surroundings
 from tau.drivers import Driver
 from tau.effects import Append, Drop, Effect, Emit, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.journal import Journal
+from tau.node_loop import with_timeout
 from tau.observers.recorder import Recorder
 from tau.state import State
 from tau.stopping import Stop
 from tau.testing.simulated_history import Execution
+from tau.testing.simulated_loop import run_to_the_end
 from tau.testing.simulated_store import SimulatedStore
 from tau.testing.simulated_world import NODE_SECONDS, PAUSES, STORE_FAULTS, TICK, Crashed, Moment, SimulatedHost, World
 
@@ -242,42 +241,13 @@ class SimulatedDriver(Driver):
         try:
             result = self.call(effect)
             if effect.node.is_async:
-                result = self._await(effect, result)
+                result = run_to_the_end(world, with_timeout(effect.node, result))
         except Crashed:
             raise
         except BaseException as error:
             execution.failed = True
             return self.outcome(began, error=error)
         return self.outcome(began, result)
-
-    def _await(self, effect: RunNode, coroutine: Any) -> Any:
-        with asyncio.Runner(loop_factory=lambda: _Loop(self._process.world)) as runner:
-            return runner.run(with_timeout(effect.node, coroutine))
-
-
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    """Lets simulated time pass instead of waiting."""
-
-    world: World
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is None:
-            return super().select(None)
-        ready = super().select(0)
-        if not ready and timeout > 0:
-            self.world.advance(timeout)
-        return ready
-
-
-class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self, world: World) -> None:
-        selector = _Selector()
-        selector.world = world
-        self._world = world
-        super().__init__(selector)
-
-    def time(self) -> float:
-        return self._world.time
 
 
 def _name(effect: Effect) -> str:

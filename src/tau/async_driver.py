@@ -1,0 +1,133 @@
+"""The driver of async runs: commits and loads happen in threads of tau's own, sync nodes in the loop's pool."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from tau.calls import call_in_thread
+from tau.drivers import Driver, Result
+from tau.effects import Append, Drop, Effect, Emit, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.node_loop import with_timeout
+from tau.state import State
+
+T = TypeVar("T")
+
+
+class AsyncDriver(Driver):
+    """Awaits what takes time; commits and loads happen in threads of tau's own, sync nodes in the loop's pool."""
+
+    _cancelled: BaseException | None = None
+
+    async def drive(self) -> State:
+        """Run to the end."""
+        engine = self.engine
+        token = self.begin()
+        try:
+            effect: Effect = engine.send(None)
+            while True:
+                try:
+                    reply = await self._handle(effect)
+                except BaseException as error:
+                    effect = engine.throw(error)
+                else:
+                    effect = engine.send(reply)
+        except StopIteration as end:
+            if self._cancelled is not None:
+                raise self._cancelled from None
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            self.end(token)
+
+    async def _handle(self, effect: Effect) -> Any:
+        match effect:
+            case RunNode():
+                reply: Any = await self.run_node(effect)
+            case Append():
+                reply = await self.append(effect)
+            case Emit():
+                reply = None
+                self.emit(effect)
+            case Pause():
+                reply = await self.pause(effect)
+            case Load():
+                reply = await _in_thread(lambda: self.load(effect))
+            case Drop():
+                reply = await self._uninterrupted(_in_thread(lambda: self.drop(effect)))
+            case Release():
+                reply = await self._uninterrupted(_in_thread(self.release))
+        return reply
+
+    async def append(self, effect: Append) -> bool:
+        journal = self.journal
+        assert journal is not None
+        batch = journal.prepare(effect)
+        if batch is None:
+            return False
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        journal.store.committer.submit(batch, _answering(loop, answer))
+        return self.settle(batch, await self._uninterrupted(answer))
+
+    async def pause(self, effect: Pause) -> str:
+        left = effect.retry.wait(effect.attempt, self.host.random())
+        while left > 0 and not self.stopping():
+            await asyncio.sleep(min(left, 0.25))
+            left -= 0.25
+        return self.stopping()
+
+    async def run_node(self, effect: RunNode) -> Outcome:
+        began = self._now()
+        node = effect.node
+        self.around.effect = effect
+        try:
+            if self._cancelled is not None:
+                error, self._cancelled = self._cancelled, None
+                raise error
+            if self._stoppable and (reason := self.stopping()):
+                raise StopNow(reason)
+            if node.is_async:
+                coroutine = self.call(effect)
+                result = await (coroutine if node.timeout is None else with_timeout(node, coroutine))
+            elif node.timeout is None:
+                result = await asyncio.to_thread(self.call, effect)
+            else:
+                result = await asyncio.to_thread(call_in_thread, node, lambda: self.call(effect))
+        except BaseException as error:
+            return self.outcome(began, error=error)
+        return self.outcome(began, result)
+
+    async def _uninterrupted(self, awaitable: Any) -> Any:
+        """Await to the end; a cancellation meanwhile is kept for the next node, or the end of the run."""
+        future = asyncio.ensure_future(awaitable)
+        while not future.done():
+            try:
+                await asyncio.shield(future)
+            except asyncio.CancelledError as error:
+                if future.cancelled():
+                    raise
+                self._cancelled = error
+            except Exception:
+                break
+        return future.result()
+
+
+def _answering(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result]) -> Callable[[Result], None]:
+    def set_result(result: Result) -> None:
+        if not answer.done():
+            answer.set_result(result)
+
+    return lambda result: loop.call_soon_threadsafe(set_result, result)  # type: ignore[return-value]
+
+
+@functools.cache
+def _io_pool(_pid: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(4, thread_name_prefix="tau-io")
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(_io_pool(os.getpid()), call)
