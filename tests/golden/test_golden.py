@@ -1,0 +1,229 @@
+"""What earlier versions wrote is read, exactly, and gone on with; what later ones write is refused and left alone."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from golden_runs import AFTER, BREAKS, LONG, ODD_RUN_IDS, RAW, counting, keeping, line, pipeline
+from golden_values import VALUES
+from make import LARGE
+
+from exactness import same
+from tau import CheckpointNotFoundError, RunCancelledError, RunFinishedError, UnsupportedFormatError, open_store
+from tau.observers import Recorder
+from tau.records import Admitted, CheckpointRecord, Claimed, Failed
+from tau.sealing import unseal
+from tau.stores.contract import Batch, Store
+
+ARCHIVES = sorted(Path(__file__).parent.glob("v*/*.tar.xz"))
+NAMES = [f"{path.parent.name}-{path.name.partition('.')[0]}" for path in ARCHIVES]
+
+
+class Golden(NamedTuple):
+    """A copy of a golden store."""
+
+    kind: str
+    folder: Path
+    store: Store
+
+    def bytes(self) -> dict[str, str]:
+        """What lies in its files, but for SQLite's own two beside the database."""
+        self.store.close()
+        return {
+            str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and not path.name.endswith(("-wal", "-shm"))
+        }
+
+    def records(self, run_id: str) -> list[Any]:
+        return [unseal(run_id, position, data) for position, data in self.store.read(run_id)]
+
+
+@pytest.fixture(params=ARCHIVES, ids=NAMES)
+def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Golden]:
+    archive: Path = request.param
+    kind = archive.name.partition(".")[0]
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path, filter="data")
+    url = f"sqlite:///{tmp_path}/runs.sqlite" if kind == "sqlite" else f"file://{tmp_path}"
+    with open_store(url) as store:
+        yield Golden(kind, tmp_path, store)
+
+
+def test_there_are_golden_stores_of_both_kinds() -> None:
+    assert {"v1-file", "v1-sqlite"} <= set(NAMES)
+
+
+def test_every_run_is_listed_with_its_status(golden: Golden) -> None:
+    rows = {row.run_id: row for row in golden.store.runs()}
+    rows.pop("large", None)
+    # A directory has no clock: whether an owner on another machine still lives can only be watched.
+    dead = "dead" if golden.kind == "sqlite" else "running"
+    assert {run_id: row.status for run_id, row in rows.items()} == {
+        "finished": "finished", "gone": "finished", "failed": "failed", "cancelled": "cancelled",
+        "interrupted": "interrupted", "dead": dead, "long": "failed", "values": "finished", "hand": "interrupted",
+        **dict.fromkeys(ODD_RUN_IDS, "finished"),
+    }  # fmt: skip
+    assert set(golden.store.list()) - {"large"} == rows.keys() - {"gone"}
+    found = rows["finished"]
+    assert (found.graph, found.node, found.iterations, found.tags) == ("pipeline", "report", 4, ("paper", "2024"))
+    owner = rows["dead"].owner
+    assert owner is not None
+    assert (owner.host, owner.lease) == ("golden", 0.05)
+    assert all(row.created_at <= row.updated_at for row in rows.values())
+
+
+@pytest.mark.parametrize("key", VALUES)
+def test_a_value_of_every_kind_comes_back_exactly(golden: Golden, key: str) -> None:
+    assert same(golden.store.load("values")[key], VALUES[key])
+
+
+def test_the_history_of_a_finished_run_tells_each_state(golden: Golden) -> None:
+    history = pipeline(golden.store).history("finished")
+    assert [(entry.seq, entry.node, entry.visit, entry.next) for entry in history] == [
+        (3, "ingest", 1, "preprocess"), (4, "preprocess", 1, "analyze"), (5, "analyze", 1, "report"),
+        (6, "report", 1, None),
+    ]  # fmt: skip
+    assert all(same(dict(entry.state), AFTER[entry.node]) for entry in history)
+    assert same(dict(pipeline(golden.store).resume("finished")), AFTER["report"])
+
+
+@pytest.mark.parametrize(("run_id", "left"), [("failed", 2), ("interrupted", 2), ("dead", 1)])
+def test_a_run_that_did_not_end_goes_on_to_its_result(golden: Golden, run_id: str, left: int) -> None:
+    recorder = Recorder()
+    final = pipeline(golden.store, recorder).resume(run_id, wait=5.0)
+    assert same(dict(final), AFTER["report"])
+    assert [event.data["node"] for event in recorder.events if event.type == "node.start"] == [*AFTER][4 - left :]
+    assert "graph.changed" not in recorder.types()
+    assert same(dict(golden.store.load(run_id)), AFTER["report"])
+
+
+def test_why_a_run_failed_is_kept(golden: Golden) -> None:
+    failure = next(record.failure for record in golden.records("failed") if isinstance(record, Failed))
+    assert failure is not None
+    assert (failure.type, failure.text) == ("ValueError", "the disk of the model is full")
+    assert failure.frames[-1][0] == "tests/golden/make.py"
+
+
+def test_a_run_that_was_ended_stays_so(golden: Golden) -> None:
+    with pytest.raises(RunCancelledError):
+        pipeline(golden.store).resume("cancelled")
+    with pytest.raises(RunFinishedError):
+        pipeline(golden.store).resume("gone")
+    with pytest.raises(CheckpointNotFoundError):
+        golden.store.load("deleted")
+
+
+def test_a_deleted_run_is_made_anew_at_positions_never_used(golden: Golden) -> None:
+    pipeline(golden.store).execute({"dataset": "co2 "}, run_id="deleted")
+    assert min(position for position, _ in golden.store.read("deleted")) > 7
+    assert same(dict(golden.store.load("deleted")), AFTER["report"])
+
+
+def test_a_long_run_with_a_grown_list_is_read_and_gone_on_with(golden: Golden) -> None:
+    manifests = [record.position for record in golden.records("long") if getattr(record, "manifest", None) is not None]
+    assert manifests[0] == 1
+    assert 64 < manifests[1] < BREAKS
+    history = counting(golden.store).history("long")
+    assert [entry.state["n"] for entry in history] == list(range(1, BREAKS + 1))
+    assert all(entry.state["all"] == [line(n) for n in range(entry.state["n"])] for entry in history)
+    final = counting(golden.store).resume("long")
+    assert final["all"] == [line(n) for n in range(LONG)]
+    assert final["still"] == RAW
+
+
+def test_every_stored_form_of_a_value_is_there(golden: Golden) -> None:
+    """What is not in a golden store is not proved by it."""
+    forms = set()
+    for run_id in ("finished", "long"):
+        for record in golden.records(run_id):
+            stored = dict(record.changed) if isinstance(record, CheckpointRecord) else {}
+            if isinstance(record, Admitted | CheckpointRecord) and record.manifest is not None:
+                stored |= {f"manifest {key}": value for key, value in record.manifest.values.items()}
+            forms |= {(type(value).__name__, bool(getattr(value, "head", b""))) for value in stored.values()}
+    assert forms >= {("Inline", False), ("Blobs", False), ("Blobs", True), ("Grown", True)}
+    compressed = {data[4] for run_id in ("finished", "long") for _, data in golden.store.read(run_id)}
+    assert compressed == {0, 1}
+    assert any(isinstance(record, Claimed) and record.owner is not None for record in golden.records("finished"))
+
+
+@pytest.mark.parametrize("run_id", ODD_RUN_IDS, ids=range(len(ODD_RUN_IDS)))
+def test_any_run_id_is_found_again(golden: Golden, run_id: str) -> None:
+    assert dict(keeping(golden.store).resume(run_id)) == {"id": run_id}
+
+
+def test_a_state_saved_by_hand_is_read_and_run(golden: Golden) -> None:
+    assert same(dict(golden.store.load("hand")), {"x": (1, {"y"}), "raw": RAW})
+    assert golden.store.load("hand").checkpoint_node is None
+    assert keeping(golden.store).resume("hand").checkpoint_node == "keep"
+
+
+def test_a_large_blob_in_a_file_of_its_own_is_read(golden: Golden) -> None:
+    if golden.kind == "file":
+        assert golden.store.load("large")["large"] == LARGE
+
+
+def test_reading_changes_nothing(golden: Golden) -> None:
+    before = golden.bytes()
+    for run_id in golden.store.list():
+        dict(golden.store.load(run_id))
+        counting(golden.store).history(run_id)
+        counting(golden.store).plan(run_id)
+    golden.store.runs()
+    assert golden.bytes() == before
+
+
+# Of later versions
+
+
+def later(run_id: str, position: int, data: bytes) -> bytes:
+    """A sound record of the next format."""
+    head, body = b"tau\x02" + data[4:5], data[21:]
+    seal = hashlib.sha256(run_id.encode() + b"\0%d\0" % position + head[3:] + body).digest()[:16]
+    return head + seal + body
+
+
+def test_a_record_of_a_later_format_is_refused_and_left_alone(golden: Golden) -> None:
+    store = golden.store
+    summary = store.summary("failed")
+    assert summary is not None
+    position, data = store.read("failed")[-1]
+    record = later("failed", position + 1, data)
+    batch = Batch(
+        "failed", position, b"t", (record,), (), type(summary)(**{**_fields(summary), "position": position + 1})
+    )
+    assert store.commit([batch]) == [position + 1]
+    before = golden.bytes()
+    graph = pipeline(store)
+    for act in (graph.resume, graph.history, graph.plan, graph.cancel, store.load):
+        with pytest.raises(UnsupportedFormatError, match="has format 2, this version of tau reads 1") as caught:
+            act("failed")
+        assert (caught.value.found, caught.value.supported) == (2, 1)
+    with pytest.raises(UnsupportedFormatError):
+        graph.execute({"dataset": "co2 "}, run_id="failed", if_exists="resume")
+    assert golden.bytes() == before
+    assert dict(store.load("finished"))["report"] == AFTER["report"]["report"]
+
+
+def test_a_store_of_a_later_format_is_refused_and_left_alone(golden: Golden) -> None:
+    if golden.kind == "sqlite":
+        golden.store.close()
+        connection = sqlite3.connect(golden.folder / "runs.sqlite")
+        connection.execute("pragma user_version = 2")
+        connection.close()
+    else:
+        (golden.folder / "tau-store").write_text("tau file store 2\n")
+    before = golden.bytes()
+    graph = pipeline(golden.store)
+    for act in (graph.resume, graph.history, graph.cancel, golden.store.load, golden.store.delete):
+        with pytest.raises(UnsupportedFormatError, match="use the version"):
+            act("failed")
+    with pytest.raises(UnsupportedFormatError):
+        graph.execute({}, run_id="new")
+    assert golden.bytes() == before
