@@ -44,7 +44,7 @@ def with_settings(machine: type[StoreMachine], chosen: settings) -> type:
 
 TestMemory = with_settings(MemoryMachine, QUICK)
 TestSQLite = with_settings(SQLiteMachine, QUICK)
-TestFile = with_settings(FileMachine, QUICK)
+TestFile = with_settings(FileMachine, settings(QUICK, max_examples=8))
 
 TestMemoryDeep = pytest.mark.deep(with_settings(MemoryMachine, DEEP))
 TestSQLiteDeep = pytest.mark.deep(with_settings(SQLiteMachine, DEEP))
