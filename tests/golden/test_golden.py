@@ -195,9 +195,7 @@ def test_a_record_of_a_later_format_is_refused_and_left_alone(golden: Golden) ->
     assert summary is not None
     position, data = store.read("failed")[-1]
     record = later("failed", position + 1, data)
-    batch = Batch(
-        "failed", position, b"t", (record,), (), type(summary)(**{**_fields(summary), "position": position + 1})
-    )
+    batch = Batch("failed", position, b"t", (record,), (), replace(summary, position=position + 1))
     assert store.commit([batch]) == [position + 1]
     before = golden.bytes()
     graph = pipeline(store)
