@@ -10,7 +10,8 @@ from functools import cache
 
 @cache
 def provenance() -> dict[str, str]:
-    """The host, user, Python, and the git revision of the working directory with a mark for uncommitted changes.
+    """The host, Python, loaded packages, and the git revision of the working directory with a mark for what is not
+    committed.
 
     Gathered once per process; what cannot be told is left out.
     """
@@ -21,11 +22,32 @@ def provenance() -> dict[str, str]:
         "platform": platform.platform(),
         "program": os.path.basename(sys.argv[0]) if sys.argv else "",
     }
+    facts["tau"] = _tau_version()
+    facts.update(_versions())
     revision = _git("rev-parse", "HEAD")
     if revision:
         facts["git_revision"] = revision
         facts["git_dirty"] = "yes" if _git("status", "--porcelain", "--untracked-files=no") else "no"
     return facts
+
+
+def _tau_version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("tau-orchestrate")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _versions() -> dict[str, str]:
+    """The versions of the packages that are loaded and say theirs, under ``package.<name>``."""
+    found = {}
+    for name, module in sorted(sys.modules.items()):
+        version = getattr(module, "__version__", None)
+        if "." not in name and isinstance(version, str) and name not in sys.stdlib_module_names:
+            found[f"package.{name}"] = version
+    return found
 
 
 def _git(*arguments: str) -> str:
