@@ -13,9 +13,17 @@ import pytest
 from golden_runs import AFTER, BREAKS, LONG, ODD_RUN_IDS, RAW, counting, keeping, line, pipeline
 from golden_values import VALUES
 from make import LARGE
+from msgspec.structs import replace
 
 from exactness import same
-from tau import CheckpointNotFoundError, RunCancelledError, RunFinishedError, UnsupportedFormatError, open_store
+from tau import (
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    RunCancelledError,
+    RunFinishedError,
+    UnsupportedFormatError,
+    open_store,
+)
 from tau.observers import Recorder
 from tau.records import Admitted, CheckpointRecord, Claimed, Failed
 from tau.sealing import unseal
@@ -207,6 +215,19 @@ def test_a_record_of_a_later_format_is_refused_and_left_alone(golden: Golden) ->
         graph.execute({"dataset": "co2 "}, run_id="failed", if_exists="resume")
     assert golden.bytes() == before
     assert dict(store.load("finished"))["report"] == AFTER["report"]["report"]
+
+
+def test_a_damaged_record_of_a_file_store_is_named_and_the_rest_left_alone(golden: Golden) -> None:
+    """Its packs have checksums of their own, so that not a byte of a damaged one is handed out."""
+    if golden.kind == "file":
+        pack = golden.folder / "runs" / "r-failed" / "p0000000000000004"
+        data = pack.read_bytes()
+        pack.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+        before = golden.bytes()
+        for act in (pipeline(golden.store).resume, pipeline(golden.store).history, golden.store.load):
+            with pytest.raises(CorruptCheckpointError, match=f"{pack} is damaged: .* restore it from a backup"):
+                act("failed")
+        assert golden.bytes() == before
 
 
 def test_a_store_of_a_later_format_is_refused_and_left_alone(golden: Golden) -> None:
