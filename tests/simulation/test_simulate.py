@@ -19,10 +19,11 @@ from tau import (
     GraphConfig,
     LeaseLostError,
     NodeTimeoutError,
+    RunCancelledError,
     State,
     StateGraph,
 )
-from tau.records import CheckpointRecord
+from tau.records import Cancelled, CheckpointRecord
 from tau.stores.memory import MemoryStore
 from tau.testing import Fault, Moment, SimulationError, explore, simulate
 
@@ -110,6 +111,13 @@ def test_a_nap_beyond_the_lease_that_nobody_used_costs_nothing() -> None:
     result = simulate(four_nodes, WANTED, faults=lambda m: "nap" if m.what.startswith("run ") else None)
     assert result.errors == [None]
     assert len({(e.node, e.visit) for e in result.executions}) == 6
+
+
+def test_a_cancelled_run_ends_where_it_is_and_its_owner_is_told() -> None:
+    result = simulate(four_nodes, WANTED, faults=lambda m: "cancel" if m.what == "run check" else None)
+    assert result.state is None
+    assert isinstance(result.errors[0], RunCancelledError)
+    assert [type(record) for record in result.log[-2:]] == [CheckpointRecord, Cancelled]
 
 
 def test_a_log_with_several_manifests_adds_up_to_the_same_from_each() -> None:

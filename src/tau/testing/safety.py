@@ -12,6 +12,7 @@ from tau.errors import (
     CheckpointNotFoundError,
     ExecutionError,
     LeaseLostError,
+    RunCancelledError,
     RunFinishedError,
     RunInterruptedError,
     RunOwnedError,
@@ -21,7 +22,7 @@ from tau.errors import (
 from tau.events import TERMINAL_TYPES
 from tau.fold import Fold
 from tau.ownership import Loader
-from tau.records import Admitted, CheckpointRecord, Claimed, Failed, Finished
+from tau.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished
 from tau.state import State
 from tau.testing.simulated_process import Process
 from tau.testing.simulated_world import STORE_FAULTS, World
@@ -95,6 +96,9 @@ def _log(world: World) -> Iterator[str]:
             if entry.position != 1:
                 yield f"position {entry.position}: the run was admitted again"
             continue
+        elif isinstance(record, Cancelled):
+            owner = "nobody"
+            continue
         if by != owner:
             yield f"position {entry.position}: process {entry.process} wrote although it was superseded"
     if sum(isinstance(record, Finished) for record in world.history.records) > 1:
@@ -109,7 +113,7 @@ def _path(world: World, expected: Expected) -> Iterator[str]:
             return
     if len(done) > len(expected.steps):
         yield f"{len(done)} visits were committed, the uninterrupted run has {len(expected.steps)}"
-    elif world.is_over and len(done) < len(expected.steps):
+    elif world.is_over and not world.history.cancelled and len(done) < len(expected.steps):
         yield f"the run is finished after {len(done)} visits, the uninterrupted run has {len(expected.steps)}"
 
 
@@ -214,6 +218,7 @@ def _is_true(world: World, process: Process, error: BaseException, expected: Exp
     store_failed = bool(STORE_FAULTS & injected)
     interrupted = bool({"interrupt", "interrupt-after"} & injected)
     truths: list[tuple[type[BaseException], bool]] = [
+        (RunCancelledError, world.history.cancelled),
         (LeaseLostError, process.superseded_at_end),
         (RunOwnedError, process.met_owner),
         (RunFinishedError, world.history.floor > 0),
@@ -238,12 +243,14 @@ def _stored(world: World, expected: Expected) -> Iterator[str]:
         return
     last = history.entries[-1].record if history.entries else None
     ending, status = (Failed, "failed") if expected.failure else (Finished, "finished")
+    if history.cancelled:
+        ending, status = Cancelled, "cancelled"
     if not isinstance(last, ending) or summary.status != status:
         yield f"the run is over, its status is {summary.status}, its last record {type(last).__name__}"
     if summary.owner is not None or world.store.lease(world.run_id) is not None:
         yield "the run is over and somebody still owns it"
     keep = next((r.manifest.progress.keep for r in history.records if isinstance(r, Admitted) and r.manifest), True)
-    if not keep and rows and not expected.failure:
+    if not keep and rows and status == "finished":
         yield f"the run is over and {len(rows)} of its records were left behind (preserve=False)"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from tau.errors import TauError
-from tau.records import Claimed, Record
+from tau.records import Cancelled, Claimed, Record
 from tau.sealing import unseal
 from tau.stores.contract import Batch, Store
 
@@ -44,6 +44,7 @@ class History:
         self.position = 0
         self.floor = 0
         self.owner = ""
+        self.cancelled = False
         self.problems: list[str] = []
 
     @property
@@ -81,4 +82,6 @@ class History:
             return
         if isinstance(record, Claimed) and record.owner is not None:
             self.owner = record.owner.nonce
+        if isinstance(record, Cancelled):
+            self.owner, self.cancelled = "", True
         self.entries.append(Entry(position, data, record, process, turn))

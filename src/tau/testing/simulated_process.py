@@ -52,7 +52,7 @@ class Process:
         self.met_owner = False
         self.known_at_end = False
         self.superseded_at_end = False
-        self.host = SimulatedHost(world, self, machine)
+        self.host = SimulatedHost(world, self.number, machine)
         self.store = SimulatedStore(world, self, watched=watched)
         self.journal = Journal(self.store, job.run_id, self.host, self.host.owner(world.lease), interval)
         self.recorder = Recorder()
@@ -148,6 +148,8 @@ class Process:
         if fault == "stop":
             assert self.driver.stop is not None
             self.driver.stop.set("simulated")
+        if fault == "cancel":
+            self.world.cancel()
         if fault in PAUSES:
             self._stand_still(fault, flat)
         return fault

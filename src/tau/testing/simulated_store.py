@@ -20,9 +20,12 @@ _FAILING_AFTER = {"blind": 1, "outage": 4}
 
 
 class SimulatedStore(Store):
-    """One connection to the world's store. With ``watched`` leases have no time, as in files and S3."""
+    """One connection to the world's store. With ``watched`` leases have no time, as in files and S3.
 
-    def __init__(self, world: World, process: Process, *, watched: bool = False) -> None:
+    Without a ``process`` it belongs to somebody outside, and nothing goes wrong.
+    """
+
+    def __init__(self, world: World, process: Process | None, *, watched: bool = False) -> None:
         self.location = "simulated:"
         self._world = world
         self._process = process
@@ -36,7 +39,8 @@ class SimulatedStore(Store):
         world = self._world
         result = world.store.commit([batch])[0]
         if batch.run_id == world.run_id:
-            world.history.note(batch, result, self._process.number, world.turns)
+            number = -1 if self._process is None else self._process.number
+            world.history.note(batch, result, number, world.turns)
         return result
 
     def read(self, run_id: str, after: int = 0) -> Sequence[tuple[int, bytes]]:
@@ -62,8 +66,9 @@ class SimulatedStore(Store):
 
     def lease(self, run_id: str) -> Lease | None:
         lease = self._call("store.lease", lambda: self._world.store.lease(run_id))
-        # Who can only watch may not know yet that the owner is gone.
-        self._process.met_owner = lease is not None and (self.watched or (lease.expires_in or 0.0) > 0)
+        if self._process is not None:
+            # Who can only watch may not know yet that the owner is gone.
+            self._process.met_owner = lease is not None and (self.watched or (lease.expires_in or 0.0) > 0)
         return replace(lease, expires_in=None) if lease is not None and self.watched else lease
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
@@ -77,14 +82,14 @@ class SimulatedStore(Store):
 
     def _call(self, what: str, call: Callable[[], T]) -> T:
         process = self._process
-        if process.status == "ended":
+        if process is None or process.status == "ended":
             return call()
         if self._failing:
             self._failing -= 1
-            raise self._unavailable(what, "not reached")
+            raise self._unavailable(process, what, "not reached")
         fault = process.reach(what)
         if fault == "error":
-            raise self._unavailable(what, "not reached")
+            raise self._unavailable(process, what, "not reached")
         if fault == "interrupt":
             raise KeyboardInterrupt
         result = call()
@@ -94,11 +99,11 @@ class SimulatedStore(Store):
             raise KeyboardInterrupt
         self._failing = _FAILING_AFTER.get(fault or "", 0)
         if fault in ("lost", "blind", "outage"):
-            raise self._unavailable(what, "carried out, but its reply was lost")
+            raise self._unavailable(process, what, "carried out, but its reply was lost")
         return result
 
-    def _unavailable(self, what: str, how: str) -> StoreUnavailableError:
+    def _unavailable(self, process: Process, what: str, how: str) -> StoreUnavailableError:
         return StoreUnavailableError(
-            f"simulated failure of process {self._process.number}: {what} was {how}; resume the run",
+            f"simulated failure of process {process.number}: {what} was {how}; resume the run",
             location=self.location,
         )

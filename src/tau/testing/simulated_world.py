@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from tau.host import Host
+from tau.journal import cancel_run
 from tau.stores.contract import Owner, Store
 from tau.testing.simulated_history import Execution, History
+from tau.testing.simulated_store import SimulatedStore
 
 if TYPE_CHECKING:
     from tau.testing.simulated_process import Process
 
 EPOCH: Final = 1_700_000_000.0
 TICK: Final = 0.001
+STRANGER: Final = 255
 NODE_SECONDS: Final = 0.1
 
-EFFECT_FAULTS: Final = ("crash", "crash-after", "pause", "freeze", "nap", "mute", "stop", "interrupt")
+EFFECT_FAULTS: Final = ("crash", "crash-after", "pause", "freeze", "nap", "mute", "stop", "cancel", "interrupt")
 CALL_FAULTS: Final = (
     "crash", "crash-after", "error", "lost", "blind", "outage", "pause", "freeze", "nap", "mute",
-    "interrupt", "interrupt-after",
+    "cancel", "interrupt", "interrupt-after",
 )  # fmt: skip
 STORE_FAULTS: Final = frozenset({"error", "lost", "blind", "outage"})
 PAUSES: Final = frozenset({"pause", "freeze", "nap"})
@@ -42,7 +45,8 @@ class Fault(Struct, frozen=True):
     four fail. ``pause``: it stands still for longer than its
     lease, another takes over, and it goes on once that one has ended or stands still itself; ``freeze``: it goes on
     only when the run is over; ``nap``: it goes on before anybody took over. ``mute``: its lease is renewed no more.
-    ``stop``: it is asked to stop; ``interrupt`` and ``interrupt-after``: Ctrl-C.
+    ``stop``: it is asked to stop; ``cancel``: somebody else ends the run for good; ``interrupt`` and
+    ``interrupt-after``: Ctrl-C.
     """
 
     process: int
@@ -70,10 +74,10 @@ Faults = Callable[[Moment], str | None]
 class SimulatedHost(Host):
     """The machine of one simulated process: its clocks, its randomness and what it knows about others."""
 
-    def __init__(self, world: World, process: Process, machine: str) -> None:
+    def __init__(self, world: World, number: int, machine: str) -> None:
         self._world = world
-        self._process = process
-        self._random = Random(f"{world.seed}/{process.number}")
+        self._number = number
+        self._random = Random(f"{world.seed}/{number}")
         self.machine = machine
         self.skew = self._random.uniform(-3600.0, 3600.0) if world.seed is not None else 0.0
 
@@ -84,7 +88,7 @@ class SimulatedHost(Host):
         return self._world.time - self.skew
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
-        self._world.let_others_run(self._process, self._world.time + seconds)
+        self._world.let_others_run(self._world.processes[self._number], self._world.time + seconds)
 
     def random(self) -> float:
         return self._random.random()
@@ -93,7 +97,7 @@ class SimulatedHost(Host):
         return self._random.randbytes(8)
 
     def owner(self, lease: float) -> Owner:
-        number = self._process.number
+        number = self._number
         nonce = f"{number:02x}{self._random.randbytes(5).hex()}"
         return Owner(
             nonce=nonce, host=self.machine, boot="1", pid=1000 + number, started=1, lease=lease, since=self.now()
@@ -128,8 +132,8 @@ class World:
 
     @property
     def is_over(self) -> bool:
-        """Whether somebody was given the result."""
-        return any(process.has_result for process in self.processes)
+        """Whether somebody was given the result, or the run was cancelled."""
+        return self.history.cancelled or any(process.has_result for process in self.processes)
 
     def advance(self, seconds: float) -> None:
         """Let time pass; who is alive and not standing still renews its lease meanwhile."""
@@ -142,6 +146,10 @@ class World:
             self.time = max(self.time, process.renewal_due)
             process.renew()
         self.time = target
+
+    def cancel(self) -> None:
+        """Somebody ends the run, whoever owns it; nothing happens where there is none, or where it ended."""
+        cancel_run(SimulatedStore(self, None), self.run_id, SimulatedHost(self, STRANGER, "elsewhere"))
 
     def run(self) -> None:
         """Take turns until nobody can or need do anything any more."""

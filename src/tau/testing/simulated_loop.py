@@ -1,0 +1,42 @@
+"""An event loop in which simulated time passes instead of being waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tau.testing.simulated_world import World
+
+
+def run_to_the_end(world: World, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine; what it sleeps passes in the world."""
+    with asyncio.Runner(loop_factory=lambda: _Loop(world)) as runner:
+        return runner.run(coroutine)
+
+
+class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+    """Lets simulated time pass instead of waiting."""
+
+    world: World
+
+    def select(self, timeout: float | None = None) -> Any:
+        if timeout is None:
+            return super().select(None)
+        ready = super().select(0)
+        if not ready and timeout > 0:
+            self.world.advance(timeout)
+        return ready
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self, world: World) -> None:
+        selector = _Selector()
+        selector.world = world
+        self._world = world
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self._world.time
