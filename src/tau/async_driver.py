@@ -18,6 +18,13 @@ from tau.state import State
 T = TypeVar("T")
 
 
+class _Answer(asyncio.Future[Result]):
+    """The result of a commit under way, which cannot be called back: a cancellation is raised once it is there."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+
 class AsyncDriver(Driver):
     """Awaits what takes time; commits and loads happen in threads of tau's own, sync nodes in the loop's pool."""
 
@@ -50,14 +57,15 @@ class AsyncDriver(Driver):
             case Append():
                 reply = await self.append(effect)
             case Emit():
-                reply = None
-                self.emit(effect)
+                reply = self.emit(effect)
             case Pause():
                 reply = await self.pause(effect)
             case Load():
                 reply = await _in_thread(lambda: self.load(effect))
             case Drop():
                 reply = await self._uninterrupted(_in_thread(lambda: self.drop(effect)))
+            case Release() if self.journal is None or not self.journal.claimed:
+                reply = self.release()
             case Release():
                 reply = await self._uninterrupted(_in_thread(self.release))
         return reply
@@ -68,10 +76,13 @@ class AsyncDriver(Driver):
         batch = journal.prepare(effect)
         if batch is None:
             return False
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Result] = loop.create_future()
-        journal.store.committer.submit(batch, _answering(loop, answer))
-        return self.settle(batch, await self._uninterrupted(answer))
+        answer = _Answer()
+        journal.store.committer.submit(batch, answer)
+        try:
+            await answer
+        except asyncio.CancelledError as error:
+            self._cancelled = error
+        return self.settle(batch, answer.result())
 
     async def pause(self, effect: Pause) -> str:
         left = effect.retry.wait(effect.attempt, self.host.random())
@@ -114,14 +125,6 @@ class AsyncDriver(Driver):
             except Exception:
                 break
         return future.result()
-
-
-def _answering(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Result]) -> Callable[[Result], None]:
-    def set_result(result: Result) -> None:
-        if not answer.done():
-            answer.set_result(result)
-
-    return lambda result: loop.call_soon_threadsafe(set_result, result)  # type: ignore[return-value]
 
 
 @functools.cache

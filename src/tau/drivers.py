@@ -82,7 +82,7 @@ class Driver:
             return "max_runtime"
         return ""
 
-    def emit(self, effect: Emit) -> None:
+    def emit(self, effect: Emit) -> Any:
         assert self.observer is not None
         time = datetime.fromtimestamp(self.host.now(), UTC)
         notify(self.observer, Event(effect.type, self.job.graph.name, time, effect.data))
@@ -108,7 +108,7 @@ class Driver:
                 value.data()
         self.journal.store.delete(self.job.run_id, keep_summary=True)
 
-    def release(self) -> None:
+    def release(self) -> Any:
         if self.journal is not None:
             renewal.renewer.forget(self.journal)
             self.journal.release()

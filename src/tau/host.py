@@ -44,7 +44,7 @@ class Host:
             host=os.uname().nodename,
             boot=boot_id(),
             pid=os.getpid(),
-            started=_start_time(os.getpid()) or 0,
+            started=_own_start(os.getpid()),
             lease=lease,
             since=self.now(),
             job=next((os.environ[name] for name in _JOB_VARIABLES if os.environ.get(name)), ""),
@@ -77,6 +77,11 @@ def boot_id() -> str:
     except OSError:
         return ""
     return f"{boot}:{namespace}"
+
+
+@cache
+def _own_start(pid: int) -> int:
+    return _start_time(pid) or 0
 
 
 def _start_time(pid: int) -> int | None:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from tau.errors import StoreError
 from tau.stores.contract import Batch, PositionConflict, Store
 
+if TYPE_CHECKING:
+    import asyncio
+
 Result = int | Exception
 
 
 class _Ticket:
-    __slots__ = ("batch", "done", "result")
+    __slots__ = ("answer", "batch", "result")
 
-    def __init__(self, batch: Batch, done: Callable[[Result], None] | None) -> None:
+    def __init__(self, batch: Batch, answer: asyncio.Future[Result] | None) -> None:
         self.batch = batch
-        self.done = done
+        self.answer = answer
         self.result: Result | None = None
 
 
@@ -53,12 +58,13 @@ class Committer:
         assert ticket.result is not None
         return ticket.result
 
-    def submit(self, batch: Batch, done: Callable[[Result], None]) -> None:
-        """Commit in a thread of the committer's own, which then calls ``done``."""
+    def submit(self, batch: Batch, answer: asyncio.Future[Result]) -> None:
+        """Commit in a thread of the committer's own; ``answer`` is given the result, in its own loop."""
         if self._thread is None:
             self._start()
-        self._queue.append(_Ticket(batch, done))
-        self._wake.set()
+        self._queue.append(_Ticket(batch, answer))
+        if not self._wake.is_set():
+            self._wake.set()
 
     def _start(self) -> None:
         with self._lock:
@@ -89,10 +95,14 @@ class Committer:
         self._settle(tickets, results)
 
     def _settle(self, tickets: list[_Ticket], results: Sequence[Result]) -> None:
+        answered: dict[asyncio.AbstractEventLoop, list[_Ticket]] = {}
         for ticket, result in zip(tickets, results, strict=True):
             ticket.result = self._confirm(ticket.batch, result) if isinstance(result, Exception) else result
-            if ticket.done is not None:
-                ticket.done(ticket.result)
+            if ticket.answer is not None:
+                answered.setdefault(ticket.answer.get_loop(), []).append(ticket)
+        for loop, group in answered.items():
+            with suppress(RuntimeError):  # a loop that was closed meanwhile: nobody waits there any more
+                loop.call_soon_threadsafe(_answer, group)
 
     def _confirm(self, batch: Batch, error: Exception) -> Result:
         """Resolve a refusal that may be a lost reply: if the log holds our very bytes, the commit was applied."""
@@ -117,6 +127,12 @@ class Committer:
         except Exception as raised:
             result = raised
         return self._confirm(batch, result) if isinstance(result, Exception) else result
+
+
+def _answer(tickets: list[_Ticket]) -> None:
+    for ticket in tickets:
+        if ticket.answer is not None and not ticket.answer.done() and ticket.result is not None:
+            ticket.answer.set_result(ticket.result)
 
 
 def _broken_off(error: BaseException) -> StoreError:
