@@ -13,6 +13,12 @@ _HOMES = {
     "Moment": "tau.testing.simulation",
     "SimulationError": "tau.testing.simulation",
     "SimulationResult": "tau.testing.simulation",
+    "CountingStore": "tau.testing.wrappers",
+    "FlakyStore": "tau.testing.wrappers",
+    "RetryingStore": "tau.testing.wrappers",
+    "SlowStore": "tau.testing.wrappers",
+    "StoreContract": "tau.testing.stores",
+    "StoreMachine": "tau.testing.stateful",
     "explore": "tau.testing.simulation",
     "simulate": "tau.testing.simulation",
 }
