@@ -49,7 +49,8 @@ class Fold:
         self.damage = ""
 
     def add(self, position: int, data: bytes) -> AnyRecord | None:
-        """Apply one record; ``None`` where it is passed over. Raises where the very first one is damaged."""
+        """Apply one record; ``None`` where it is passed over, or tells of a visit inside a node. Raises where the very
+        first one is damaged."""
         self.position = position
         try:
             record = unseal(self.run_id, position, data)
@@ -58,7 +59,8 @@ class Fold:
                 raise
             self.damage = self.damage or str(error)
             return None
-        manifest = record.manifest if isinstance(record, Admitted | CheckpointRecord) else None
+        inner = isinstance(record, CheckpointRecord) and bool(record.scope)
+        manifest = record.manifest if isinstance(record, Admitted | CheckpointRecord) and not inner else None
         if isinstance(record, Claimed) and record.rewind is not None:
             # What follows builds on that position: on any other it would be mixed with what was passed over.
             elsewhere = f"record {position} goes on from position {record.rewind}, not from {self.applied}"
@@ -79,11 +81,11 @@ class Fold:
         self.since_base, self.weight = self.since_base + 1, self.weight + len(data)
         if manifest is not None:
             self.base, self.since_base, self.weight = position, 0, 0
-        return record
+        return None if inner else record
 
 
 def _apply(record: AnyRecord, progress: Progress, values: dict[str, Cell], fetch: Fetch) -> None:
-    if isinstance(record, CheckpointRecord):
+    if isinstance(record, CheckpointRecord) and not record.scope:
         values.update({key: apply(stored, values.get(key), fetch) for key, stored in record.changed.items()})
         for key in record.removed:
             values.pop(key, None)
@@ -96,6 +98,6 @@ def _apply(record: AnyRecord, progress: Progress, values: dict[str, Cell], fetch
             progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
         if record.on_change == "redo":
             progress.items = 0
-    elif isinstance(record, Item):
+    elif isinstance(record, Item | CheckpointRecord):
         progress.items += 1
     progress.status = _STATUS.get(type(record), "running")

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tau import Context, ExecutionError, RunCancelledError, State, StateGraph, open_store
 from tau.observers import Recorder
-from tau.sealing import unseal
-from tau.stores.contract import Store
+from tau.records import CheckpointRecord
+from tau.sealing import seal, unseal
+from tau.stores.contract import Batch, Store
 
 
 class Bench:
@@ -230,6 +232,21 @@ def test_a_resumed_node_sees_the_time_it_would_have_seen(bench: Bench) -> None:
     assert [entry.timestamp for entry in bench.graph().history("r")][:-1] == [
         bench.seen[name][-1] for name in WHOLE[1:]
     ]
+
+
+def test_a_checkpoint_inside_a_node_is_none_of_the_graph(bench: Bench) -> None:
+    """Nothing writes one yet; but who can read this format must not take it for one of the graph's own."""
+    bench.fail_at("c")
+    summary = bench.store.summary("r")
+    assert summary is not None
+    position = summary.position + 1
+    inner = CheckpointRecord(
+        position=position, scope=(("c", 1, "branch"),), node="b", visit=7, next="e", removed=("path",)
+    )
+    batch = Batch("r", position - 1, b"t", (seal("r", inner),), (), replace(summary, position=position))
+    assert bench.store.commit([batch]) == [position]
+    assert bench.history() == [("a", ["a"]), ("b", ["a", "b"])]
+    assert bench.graph().resume("r")["path"] == WHOLE
 
 
 def _growing(bench: Bench, upto: int) -> Any:
