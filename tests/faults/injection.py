@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dis
+import inspect
 import linecache
 import os
 import signal
@@ -22,6 +23,7 @@ KILLS = ("before", "after", "torn")
 ERRORS = tuple(f"{name}-{span}" for name in ("eio", "enospc", "eacces", "emfile") for span in ("once", "forever"))
 CALLS = (*KILLS, *ERRORS, "lie", "short")
 LINES = ("line-kill", "interrupt")
+CALLED_BY_C = ("__init__", "__new__")
 LOOKING = {"RESUME", "JUMP_BACKWARD", "CALL", "CALL_KW", "CALL_FUNCTION_EX"}
 
 
@@ -131,7 +133,10 @@ class InterruptFault(LineFault):
         threading.settrace(None)  # type: ignore[arg-type]
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code.co_name == "__del__" or not self.files(frame.f_code.co_filename):
+        code = frame.f_code
+        if frame.f_back is not None and code.co_name not in CALLED_BY_C and not code.co_flags & inspect.CO_GENERATOR:
+            self.before[id(frame.f_back)] = -1  # what was called is Python itself: it has looked, the caller does not
+        if code.co_name == "__del__" or not self.files(code.co_filename):
             return None
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         self.before.pop(id(frame), None)
