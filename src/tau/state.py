@@ -7,13 +7,10 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tau.cells import NO_ATOM, Cell, make
 from tau.errors import ConfigError, UnserializableError
-
-if TYPE_CHECKING:
-    from tau.stores.contract import Store
 
 
 class Visit:
@@ -140,12 +137,15 @@ class State(Mapping[str, Any]):
         """An equal state of its own."""
         return self._with(dict(self._data))
 
-    def checkpoint(self, store: Store) -> None:
+    def checkpoint(self, store: Any) -> None:
         """Save this state in ``store``; inside a node, on the run's own store, save what an interval held back.
 
-        Raises `RunOwnedError` where somebody else owns the run.
+        ``store`` is what a graph takes: a store, one of your own, a URL or a registered name. Raises `RunOwnedError`
+        where somebody else owns the run.
         """
-        store.save(self)
+        from tau.stores.images import save_in
+
+        save_in(store, self)
 
     def to_bytes(self) -> bytes:
         """This state, with its bookkeeping, as bytes for a store of your own."""
@@ -194,10 +194,8 @@ def raw(state: State) -> dict[str, Any]:
 def cells_of(values: Mapping[str, Any]) -> dict[str, Cell]:
     """Cells for the input of a run. Raises `UnserializableError` or `LimitExceededError`."""
     cells = {}
-    source = values._data if isinstance(values, State) else values
-    for key, value in source.items():
-        plain = value.open()[0] if type(value) is Cell else value
-        cell = make(check_key(key, None), plain, None, None)
+    for key in values:  # what a state has opened counts as it is now, changed in place or not
+        cell = make(check_key(key, None), values[key], None, None)
         assert cell is not None
         cells[key] = cell
     return cells
@@ -219,7 +217,7 @@ def collect(
         was_set: Mapping[str, Any] = {}
     elif isinstance(result, State):
         data = result._data
-        was_set = {key: value for key, value in data.items() if cells.get(key) is not value}
+        was_set = {key: result[key] for key, value in data.items() if cells.get(key) is not value}
         removed = [key for key in cells if key not in data]
     else:
         was_set = result
@@ -237,11 +235,15 @@ def collect(
     return changed, removed
 
 
+def changed_in_place(state: State) -> bool:
+    """Whether a value that was read is no longer what the state holds. Raises as `collect`."""
+    opened = state._visit.opened.items() if state._visit is not None else ()
+    return any(make(key, value, cell, None) is not None for cell, (key, value) in opened)
+
+
 def _set(key: str, value: Any, previous: Cell | None, node: str) -> Cell | None:
     if previous is None:
         check_key(key, node)
-    if type(value) is Cell:
-        value = value.open()[0]
     return make(key, value, previous, node)
 
 

@@ -238,3 +238,33 @@ def test_damage_that_a_node_swallows_still_stops_the_run(tmp_path: Any) -> None:
         build().resume("r")
     assert isinstance(caught.value.__cause__, CorruptCheckpointError)
     assert "blob" in str(caught.value.__cause__)
+
+
+def test_a_state_changed_in_place_outside_of_a_run_is_saved_and_run_as_it_is_now(store: Store) -> None:
+    State({"rows": [1]}, run_id="hand").checkpoint(store)
+    loaded = store.load("hand")
+    loaded["rows"].append(2)
+    loaded.checkpoint(store)
+    assert store.load("hand")["rows"] == [1, 2]
+    loaded["rows"].append(3)
+    assert run(store, lambda state: None, given=loaded)["rows"] == [1, 2, 3]
+
+
+def test_a_state_of_another_run_changed_in_place_is_stored_as_it_was_returned(store: Store) -> None:
+    State({"rows": [1]}, run_id="other").checkpoint(store)
+
+    def borrow(state: State) -> State:
+        other = store.load("other")
+        other["rows"].append(2)
+        return other
+
+    assert run(store, borrow, lambda state: None)["rows"] == [1, 2]
+    assert store.load("other")["rows"] == [1]
+
+
+def test_a_state_is_saved_in_what_a_graph_takes_for_a_store(tmp_path: Any) -> None:
+    from tau import open_store
+
+    url = f"sqlite:///{tmp_path}/runs.db"
+    State({"x": 1}, run_id="hand").checkpoint(url)
+    assert open_store(url).load("hand")["x"] == 1

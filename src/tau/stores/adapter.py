@@ -2,14 +2,14 @@
 
 It keeps each run as one state, written whole at every commit. It cannot promise what those verbs do not give: two
 processes that commit at the same moment are not told apart (the position is compared, but not atomically), durability
-is what the user's ``save`` makes of it, leases are not renewed, history reaches back to the newest manifest only, and
-a deleted run leaves nothing behind.
+is what the user's ``save`` makes of it, leases are not renewed, history reaches back to the newest manifest only and
+has lost the large values that were replaced since, and a deleted run leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec.structs import replace
@@ -64,10 +64,18 @@ class AdaptedStore(Store):
     def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
         image = self._image(run_id)
         held = image.blobs if image is not None else {}
-        return {name: held[name] for name in digests if name in held}
+        wanted = list(digests)
+        if image is not None and any(name not in held for name in wanted):
+            raise StoreError(
+                f"{self.location} holds the newest values of run {run_id!r} only, not the older ones that were asked "
+                "for; keep runs in one of tau's own stores, as in sqlite:///runs.db, where their history matters",
+                location=self.location,
+            )
+        return {name: held[name] for name in wanted if name in held}
 
     def select(self, query: Query) -> Sequence[Summary]:
-        found = [summary for run_id in self._call(self.verbs.list) if (summary := self.summary(run_id)) is not None]
+        run_ids = self._call("list", lambda: list(self.verbs.list()))
+        found = [summary for run_id in run_ids if (summary := self.summary(run_id)) is not None]
         wanted = [
             summary
             for summary in found
@@ -80,7 +88,7 @@ class AdaptedStore(Store):
     def delete(self, run_id: str, keep_summary: bool = False) -> None:
         with self._lock:
             if self._image(run_id) is not None:
-                self._call(self.verbs.delete, run_id)
+                self._call("delete", lambda: self.verbs.delete(run_id))
 
     def lease(self, run_id: str) -> Lease | None:
         image = self._image(run_id)
@@ -100,42 +108,49 @@ class AdaptedStore(Store):
     def close(self) -> None:
         close = getattr(self.verbs, "close", None)
         if callable(close):
-            self._call(close)
+            self._call("close", close)
+
+    def _load(self, run_id: str) -> Any:
+        try:
+            return self.verbs.load(run_id)
+        except KeyError as error:
+            raise CheckpointNotFoundError(f"checkpoint not found: {run_id}", run_id=run_id) from error
 
     def _image(self, run_id: str) -> Image | None:
         try:
-            state = self.verbs.load(run_id)
-        except (KeyError, CheckpointNotFoundError):
+            state = self._call("load", lambda: self._load(run_id))
+        except CheckpointNotFoundError:
             return None
-        except TauError:
-            raise
-        except Exception as error:
-            raise self._failure("load", error) from error
         image = state._image if isinstance(state, State) else None
         if not isinstance(image, Image) or image.summary.run_id != run_id:
             raise StoreError(
-                f"{self.location} load({run_id!r}) returned something without the run's bookkeeping; keep the State "
-                "that save was given, or the bytes of state.to_bytes(), and return that or State.from_bytes(...)",
+                f"{self.location} load({run_id!r}) returned {_kind(state)} without the run's bookkeeping; keep the "
+                "State that save was given, or the bytes of state.to_bytes(), and return that or "
+                "State.from_bytes(...); raise KeyError for a run that is not there",
                 location=self.location,
             )
         return image
 
     def _save(self, image: Image) -> None:
-        self._call(self.verbs.save, to_state(image))
+        state = to_state(image)
+        self._call("save", lambda: self.verbs.save(state))
 
-    def _call(self, verb: Any, *arguments: Any) -> Any:
+    def _call(self, verb: str, call: Callable[[], Any]) -> Any:
         try:
-            return verb(*arguments)
+            return call()
         except TauError:
             raise
         except Exception as error:
-            raise self._failure(verb.__name__, error) from error
+            raise StoreError(
+                f"{self.location} {verb} failed with {type(error).__name__}: {error}; mend the store, then resume",
+                location=self.location,
+            ) from error
 
-    def _failure(self, verb: str, error: Exception) -> StoreError:
-        return StoreError(
-            f"{self.location} {verb} failed with {type(error).__name__}: {error}; mend the store, then resume",
-            location=self.location,
-        )
+
+def _kind(state: Any) -> str:
+    if isinstance(state, State):
+        return f"a state of run {state.run_id!r}"
+    return f"a {type(state).__name__}"
 
 
 def adapt(verbs: FourVerbs) -> Store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,7 @@ from tau.fold import Fold
 from tau.host import Host
 from tau.journal import Journal
 from tau.sealing import unpack_blob
-from tau.state import State, view
+from tau.state import State, changed_in_place, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
 from tau.stores.verbs import saving
 
@@ -59,7 +59,11 @@ def to_state(image: Image) -> State:
     for position, data in image.records:
         fold.add(position, data)
     if fold.progress is None or fold.damage:
-        raise CorruptCheckpointError(f"the state of run {run_id!r} is damaged: {fold.damage}", run_id=run_id)
+        raise CorruptCheckpointError(
+            f"the state of run {run_id!r} is damaged: {fold.damage or 'it has no records'}; restore it from a copy, or "
+            "start a new run",
+            run_id=run_id,
+        )
     needed = {
         part.digest for cell in fold.values.values() if isinstance(cell.whole, Blobs) for part in cell.whole.parts
     }
@@ -70,12 +74,19 @@ def to_state(image: Image) -> State:
 
 
 def image_of(state: State) -> Image:
-    """The image that a state carries; for one made by hand, that of a run which starts with it."""
-    if isinstance(state._image, Image):
+    """The image that a state carries; for one made or changed by hand, that of a run which starts with it."""
+    if isinstance(state._image, Image) and not changed_in_place(state):
         return state._image
     host = Host()
     journal = Journal(_NOWHERE, state.run_id, host, host.owner(0.0), interval=1)
     return appended(None, saving(journal, state, Found("deleted", 0)))
+
+
+def save_in(store: Any, state: State) -> None:
+    """See `State.checkpoint`."""
+    from tau.stores.resolve import resolve_store
+
+    resolve_store(store).save(state)
 
 
 def state_to_bytes(state: State) -> bytes:
@@ -86,10 +97,15 @@ def state_to_bytes(state: State) -> bytes:
 
 def state_from_bytes(data: bytes) -> State:
     """See `State.from_bytes`."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise CorruptCheckpointError(f"a {type(data).__name__} is no state: give the bytes that State.to_bytes() made")
+    data = bytes(data)
     start = len(MAGIC) + 1
     body = data[start + 32 :]
     if not data.startswith(MAGIC) or len(data) < start + 32:
-        raise CorruptCheckpointError("these bytes are no state: they do not begin as State.to_bytes() does")
+        raise CorruptCheckpointError(
+            "these bytes are no state: they do not begin as State.to_bytes() does; give back all that it made"
+        )
     if data[start - 1] != FORMAT:
         raise UnsupportedFormatError(
             f"this state has format {data[start - 1]}, this version of tau reads {FORMAT}; use a newer version",
@@ -97,8 +113,19 @@ def state_from_bytes(data: bytes) -> State:
             supported=FORMAT,
         )
     if hashlib.sha256(body).digest() != data[start : start + 32]:
-        raise CorruptCheckpointError("these bytes are a damaged state: their checksum does not match")
-    return to_state(msgspec.msgpack.decode(body, type=Image))
+        raise CorruptCheckpointError(
+            "these bytes are a damaged state: their checksum does not match; restore them from a copy, or start a "
+            "new run"
+        )
+    try:
+        image = msgspec.msgpack.decode(body, type=Image)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise UnsupportedFormatError(
+            f"these bytes are sound, but no state that this version of tau knows ({error}); use the version that made "
+            "them, or a newer one",
+            supported=FORMAT,
+        ) from error
+    return to_state(image)
 
 
 _NOWHERE: Store = None  # type: ignore[assignment]

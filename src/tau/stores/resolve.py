@@ -16,6 +16,8 @@ def resolve_store(store: Any) -> Store:
         return store
     if isinstance(store, str):
         return open_store(store)
+    if isinstance(store, type):
+        raise ConfigError(f"a graph takes a store, not a class; call it: {store.__name__}(...)")
     if isinstance(store, FourVerbs):
         return adapt(store)
     raise ConfigError(
