@@ -25,7 +25,7 @@ from tau.ownership import Loader
 from tau.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished
 from tau.state import State
 from tau.testing.simulated_process import Process
-from tau.testing.simulated_world import STORE_FAULTS, World
+from tau.testing.simulated_world import INTERRUPTS, STORE_FAULTS, World
 from tau.values import encode
 
 Visit = tuple[str, int]
@@ -106,7 +106,13 @@ def _log(world: World) -> Iterator[str]:
 
 
 def _path(world: World, expected: Expected) -> Iterator[str]:
+    """The visits are those of the uninterrupted run, in its order, and counted."""
     done = steps(world)
+    visits: Counter[str] = Counter()
+    for number, (node, visit, iteration, _) in enumerate(done, 1):
+        visits[node] += 1
+        if (visit, iteration) != (visits[node], number):
+            yield f"step {number}, visit {visits[node]} of {node}, is stored as visit {visit}, iteration {iteration}"
     for number, (found, wanted) in enumerate(zip(done, expected.steps, strict=False), 1):
         if found != wanted:
             yield f"step {number} is {found}, in the uninterrupted run it is {wanted}"
@@ -204,6 +210,8 @@ def _outcomes(world: World, expected: Expected) -> Iterator[str]:
     for process in world.processes:
         if process.status not in ("ended", "crashed"):
             yield f"process {process.number} never came to an end; it is {process.status}"
+        elif process.holds_lease and not _was_hurt(process):
+            yield f"process {process.number} ended and kept the lease"
         elif process.state is not None:
             yield from _differences(f"process {process.number} returned", process.state, expected.values)
         elif process.error is not None and not _is_true(world, process, process.error, expected):
@@ -212,11 +220,16 @@ def _outcomes(world: World, expected: Expected) -> Iterator[str]:
         yield "nobody brought the run to its end"
 
 
+def _was_hurt(process: Process) -> bool:
+    """Whether it may have been kept from cleaning up."""
+    return bool((STORE_FAULTS | INTERRUPTS) & set(process.injected))
+
+
 def _is_true(world: World, process: Process, error: BaseException, expected: Expected) -> bool:
     """Whether this error tells what really happened."""
     injected = set(process.injected)
     store_failed = bool(STORE_FAULTS & injected)
-    interrupted = bool({"interrupt", "interrupt-after"} & injected)
+    interrupted = bool(INTERRUPTS & injected)
     truths: list[tuple[type[BaseException], bool]] = [
         (RunCancelledError, world.history.cancelled),
         (LeaseLostError, process.superseded_at_end),

@@ -52,6 +52,7 @@ class Process:
         self.met_owner = False
         self.known_at_end = False
         self.superseded_at_end = False
+        self.holds_lease = False
         self.host = SimulatedHost(world, self.number, machine)
         self.store = SimulatedStore(world, self, watched=watched)
         self.journal = Journal(self.store, job.run_id, self.host, self.host.owner(world.lease), interval)
@@ -180,6 +181,8 @@ class Process:
     def _end(self, state: State | None, error: BaseException | None) -> None:
         self.status, self.state, self.error = "ended", state, error
         self.known_at_end = bool(self.world.history.entries)
+        lease = self.world.store.lease(self.world.run_id)
+        self.holds_lease = lease is not None and lease.nonce == self.nonce
         self.superseded_at_end = self.world.history.owner != self.nonce
 
 

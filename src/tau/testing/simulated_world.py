@@ -33,6 +33,7 @@ CALL_FAULTS: Final = (
     "cancel", "interrupt", "interrupt-after",
 )  # fmt: skip
 STORE_FAULTS: Final = frozenset({"error", "lost", "blind", "outage"})
+INTERRUPTS: Final = frozenset({"interrupt", "interrupt-after"})
 PAUSES: Final = frozenset({"pause", "freeze", "nap"})
 
 
