@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tau.events import text_of
 from tau.graph import Edge
 from tau.state import State
 
@@ -21,7 +22,8 @@ def choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) ->
                 return edge
         except Exception as error:
             label = f" ({edge.name})" if edge.name else ""
-            raise Stuck(f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {error}") from error
+            text = f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {text_of(error)}"
+            raise Stuck(text) from error
     if tried:
         raise Stuck(f"no valid transition from node {name}")
     raise Stuck(f"node {name} has no outgoing edges and is not an exit point")

@@ -165,6 +165,13 @@ def checked_name(path: str, value: Any, error: type[Exception] = ConfigError) ->
     return value
 
 
+def checked_tags(tags: Any) -> tuple[str, ...]:
+    """One tag or several; each is a name as `checked_name` takes it. Raises `ConfigError`."""
+    if isinstance(tags, (bytes, Mapping)) or not isinstance(tags, Iterable):
+        raise _refused("tags", tags, "a text, or a list of texts")
+    return tuple(checked_name("a tag", tag) for tag in ((tags,) if isinstance(tags, str) else tags))
+
+
 def checked_seconds(path: str, value: Any) -> float:
     """``value`` as float seconds above 0 and at most a year. Raises `ConfigError`."""
     return _number(path, value, 0.0, _YEAR, above=True)

@@ -13,7 +13,7 @@ from tau.cells import Cell
 from tau.context import Context, Surroundings, surroundings
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.engine import Engine
-from tau.events import Event, Observer
+from tau.events import Event, Observer, text_of
 from tau.host import Host
 from tau.journal import Journal
 from tau.observers.isolation import notify
@@ -77,7 +77,7 @@ class Driver:
     def stopping(self) -> str:
         """Why the run should stop, or nothing."""
         if self.stop is not None and self.stop.is_set():
-            return self.stop.reason
+            return text_of(self.stop.reason) or "stop requested"
         if self._ends is not None and self.host.monotonic() >= self._ends:
             return "max_runtime"
         return ""

@@ -26,6 +26,7 @@ from tau.errors import (
     RunWaitingError,
     UnserializableError,
 )
+from tau.events import text_of
 from tau.graph import Edge, Node
 from tau.opening import Opened, open_run
 from tau.records import CheckpointRecord, Failed, Failure, Finished, Interrupted, Progress, Record, advance
@@ -59,7 +60,7 @@ class Engine:
             if isinstance(error, GeneratorExit) and error is not self.interrupt:
                 raise  # the driver dropped the generator: nothing may follow
             if not self.ended:
-                yield from self._emit(_terminal(error), error=str(error), error_type=type(error).__name__)
+                yield from self._emit(_terminal(error), error=text_of(error), error_type=type(error).__name__)
             yield Release()
             raise
         if self.job.stored and not self.job.preserve and not self.progress.keep:
@@ -266,7 +267,9 @@ class Engine:
     def _fail(
         self, name: str, error: Exception, *, attempt: int = 1, recorded: bool = False, verdict: bool = False
     ) -> Ending:
-        text = str(error) if verdict or isinstance(error, Stuck) else f"node execution failed: {error}"
+        text = text_of(error) or type(error).__name__
+        if not (verdict or isinstance(error, Stuck)):
+            text = f"node execution failed: {text}"
         progress = self.progress
         if self.job.stored and not recorded:
             progress.status = "failed"
@@ -284,7 +287,7 @@ class Engine:
 
     def _interrupt(self, name: str, error: BaseException) -> Ending:
         """The visit in flight was broken off; what is finished is saved before the interrupt goes on."""
-        reason = str(error) or type(error).__name__
+        reason = text_of(error) or type(error).__name__
         if self.job.stored:
             self.progress.status = "interrupted"
             yield Append((Interrupted(node=name, reason=reason),), self.progress, self.values, flush=True)
@@ -318,8 +321,8 @@ def describe(error: BaseException) -> Failure:
     frames = traceback.extract_tb(error.__traceback__)[-20:]
     return Failure(
         type=type(error).__name__,
-        text=str(error)[:4000],
-        frames=tuple((frame.filename, frame.lineno or 0, frame.name) for frame in frames),
+        text=text_of(error)[:4000],
+        frames=tuple((text_of(frame.filename), frame.lineno or 0, frame.name) for frame in frames),
     )
 
 

@@ -81,6 +81,11 @@ def to_json(value: Any) -> str:
         return json.dumps(_plain(value, 0))
 
 
+def text_of(value: Any) -> str:
+    """``str(value)`` in characters that can be stored, whatever it is."""
+    return _text(value).encode("utf-8", "backslashreplace").decode()
+
+
 def _text(value: Any) -> str:
     try:
         return str(value)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from tau.config import CheckpointConfig, GraphConfig
+from tau.config import CheckpointConfig, GraphConfig, checked_tags
 from tau.drivers import Driver, SyncDriver
 from tau.effects import Job
 from tau.errors import ConfigError
@@ -218,9 +218,8 @@ class StateGraph(Graph):
         identity = check_run_id(run_id) if run_id is not None else given.run_id
         job = self._job(identity)
         values = cells_of(given) if job.stored else given
-        names = (tags,) if isinstance(tags, str) else tuple(tags)
         facts = provenance() if job.stored else {}
-        return replace(job, values=values, if_exists=if_exists, tags=names, provenance=facts)
+        return replace(job, values=values, if_exists=if_exists, tags=checked_tags(tags), provenance=facts)
 
     def _resumption(self, run_id: str, on_change: str) -> Job:
         if on_change not in ("error", "continue", "redo"):
@@ -263,4 +262,6 @@ def _options(
             raise ConfigError(f"{name} is a number of seconds from 0, not {seconds!r}")
     if stop is not None and not isinstance(stop, Stop):
         raise ConfigError(f"stop is a tau.Stop, not {type(stop).__name__}")
+    if resources is not None and not isinstance(resources, Mapping):
+        raise ConfigError(f"resources are a mapping of names to objects, not {type(resources).__name__}")
     return {"wait": wait, "resources": resources, "stop": stop, "max_runtime": max_runtime}

@@ -59,6 +59,8 @@ class State(Mapping[str, Any]):
     _image: Any
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> None:
+        if not (data is None or isinstance(data, Mapping)):
+            raise ConfigError(f"a state is made from a mapping of names to values, not from {type(data).__name__}")
         values = dict(data) if data is not None else {}
         for key in values:
             check_key(key, None)
