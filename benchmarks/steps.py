@@ -114,20 +114,29 @@ def syncs(name: str, url: str, limit: float) -> Figure:
     what = f"step, {name}, fsyncs beside checkpoints or merges"
     if shutil.which("strace") is None:
         return Figure(what, float("nan"), limit, "", "strace is not installed")
+    calls, others = traced(url, DISK_STEPS)
+    before, _ = traced(f"{url}-empty", 1)  # what making the store, the first and the last commit take
+    own = others * (3 if name == "SQLite" else 2)
+    each = (calls - before - own) / (DISK_STEPS - 1)
+    return Figure(what, round(each, 2), limit, "", f"{calls / DISK_STEPS:.3f} with {others} of these and the opening")
+
+
+def traced(url: str, steps: int) -> tuple[int, int]:
+    """How many syncs a run makes, and how many checkpoints or merges are behind some of these.
+
+    A checkpoint syncs the log, the database, then the new log's header; a merge a file that stands for many positions,
+    whose name has two numbers, and the directory.
+    """
     trace = "strace", "-f", "-y", "-qq", "-e", "trace=fsync,fdatasync,linkat", "-e", "signal=none", "-o", "/dev/stdout"
-    code = f"import steps; steps.plain({url!r}, {DISK_STEPS})"
+    code = f"import steps; steps.plain({url!r}, {steps})"
     run = subprocess.run([*trace, sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
     lines = run.stdout.splitlines()
     calls = [line for line in lines if "sync(" in line]
-    if url.startswith("sqlite"):  # a checkpoint syncs the log, the database, then the new log's header
-        others = sum(".db>" in line for line in calls)
-        own = 3 * others
-    else:  # a merge syncs the file of many positions, whose name has two numbers, and the directory
+    if url.startswith("sqlite"):
+        others = sum(f"/{url.rpartition('/')[2]}>" in line for line in calls) - 1  # one is of making the tables
+    else:
         others = sum('"p' in line and len(line.split('"')[-2]) > COMMIT_NAME for line in lines if "linkat(" in line)
-        own = 2 * others
-    each = (len(calls) - own) / DISK_STEPS
-    note = f"{len(calls) / DISK_STEPS:.3f} in all, with the making of the store; {others} checkpoints or merges"
-    return Figure(what, round(each, 2), limit, "", note)
+    return len(calls), others
 
 
 def plain(url: str, steps: int) -> None:
