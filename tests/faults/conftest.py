@@ -29,7 +29,7 @@ def sweep() -> Sweep:
             pytest.fail(
                 f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
             )
-        return json.loads(lines[-1]), "\n".join(lines[:-1])[:8000]
+        return json.loads(lines[-1]), "\n".join(lines[:-1])[:20_000]
 
     return run
 

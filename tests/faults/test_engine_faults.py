@@ -10,17 +10,17 @@ stores = pytest.mark.parametrize("store", ["sqlite", "file"])
 @stores
 @pytest.mark.parametrize("options", [(), ("--interval", 3, "--delete")], ids=["every node", "interval 3, deleted"])
 def test_a_kill_at_an_executed_line_loses_nothing(clean, store, options):
-    clean(store, "line-kill", "--stride", 23, *options)
+    clean(store, "line-kill", "--stride", 211, *options)
 
 
 @stores
 def test_a_second_kill_during_recovery_loses_nothing(clean, store):
-    clean(store, "line-kill", "--nodes", 2, "--stride", 997, "--offset", 331, "--twice", "--second-stride", 29)
+    clean(store, "line-kill", "--nodes", 2, "--stride", 1499, "--offset", 731, "--twice", "--second-stride", 211)
 
 
 @stores
 def test_ctrl_c_at_a_moment_leaks_nothing_and_is_not_swallowed(clean, store):
-    clean(store, "interrupt", "--stride", 23)
+    clean(store, "interrupt", "--stride", 97)
 
 
 @stores

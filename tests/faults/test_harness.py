@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 QUICK = [
-    ("line-kill", "--stride", 3),
-    ("interrupt", "--stride", 3),
+    ("line-kill", "--stride", 29),
+    ("interrupt", "--stride", 29),
     ("flip", "--stride", 499),
     ("cut", "--stride", 97),
     ("zero",),
@@ -27,22 +27,19 @@ def test_a_careful_coroutine_passes_cancellation_at_every_await(clean):
 
 
 @pytest.mark.parametrize(
-    ("toy", "fault", "complaint"),
+    ("toy", "fault", "complaints"),
     [
-        ("BadEarly", ("line-kill",), "lost"),
-        ("BadInPlace", ("line-kill",), "not recovered"),
-        ("BadDeaf", ("interrupt",), "the interrupt was swallowed"),
-        ("BadLeak", ("interrupt",), "descriptors leaked"),
-        ("BadLeak", ("interrupt",), "files left behind"),
-        ("BadTrusting", ("flip", "--stride", 499), "a wrong result, and no word of it"),
-        ("BadTrusting", ("cut", "--stride", 97), "another error came out"),
-        ("BadAsync", ("await-cancel",), "the interrupt was swallowed"),
+        ("BadEarly", ("line-kill", "--stride", 5), ["lost"]),
+        ("BadDeaf", ("interrupt", "--stride", 13), ["the interrupt was swallowed"]),
+        ("BadLeak", ("interrupt", "--stride", 3), ["descriptors leaked", "files left behind"]),
+        ("BadTrusting", ("flip", "--stride", 499), ["a wrong result, and no word of it", "another error came out"]),
+        ("BadAsync", ("await-cancel",), ["the interrupt was swallowed"]),
     ],
 )
-def test_a_careless_writer_is_caught(sweep, toy, fault, complaint):
+def test_a_careless_writer_is_caught(sweep, toy, fault, complaints):
     figures, findings = sweep(toy, *fault)
     assert figures["findings"] > 0
-    assert complaint in findings
+    assert all(complaint in findings for complaint in complaints)
     assert f"repeat: PYTHONPATH=src python tests/faults {toy} {fault[0]} --point " in findings
 
 
@@ -82,7 +79,7 @@ def test_a_careless_writer_is_caught_by_faults_of_system_calls(sweep, toy, fault
 
 @pytest.mark.deep
 def test_the_library_sees_the_calls_of_python_and_of_sqlite(sweep):
-    assert {"mkdir", "create", "write", "fsync", "rename"} >= kinds(sweep("GoodFile", "before", "--list")[1])
+    assert {"create", "write", "fsync", "rename"} <= kinds(sweep("GoodFile", "before", "--list")[1])
     database = kinds(sweep("GoodSQLite", "before", "--list")[1])
     assert {"create", "pwrite", "fdatasync", "unlink"} <= database
 

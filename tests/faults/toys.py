@@ -165,7 +165,10 @@ class GoodSQLite(Toy):
 
     def connect(self, place: Place) -> Any:
         if self.connection is None:
-            connection = apsw.Connection(str(place.store / "state.db"))
+            path = place.store / "state.db"
+            if path.exists() and 0 < path.stat().st_size < 512:
+                raise CorruptCheckpointError("to SQLite a file of less than a block is an empty database")
+            connection = apsw.Connection(str(path))
             try:
                 list(connection.execute("pragma journal_mode=wal"))
                 connection.execute("pragma synchronous=full")
