@@ -59,8 +59,12 @@ class Engine:
         except BaseException as error:
             if isinstance(error, GeneratorExit) and error is not self.interrupt:
                 raise  # the driver dropped the generator: nothing may follow
-            if not self.ended:
-                yield from self._emit(_terminal(error), error=text_of(error), error_type=type(error).__name__)
+            try:
+                if not self.ended:
+                    yield from self._emit(_terminal(error), error=text_of(error), error_type=type(error).__name__)
+            except (KeyboardInterrupt, StopNow):  # a second one must not keep the run from being let go
+                yield Release()
+                raise
             yield Release()
             raise
         if self.job.stored and not self.job.preserve and not self.progress.keep:

@@ -84,6 +84,18 @@ def test_a_node_is_not_tried_again_by_an_owner_that_was_superseded() -> None:
     assert [e.attempt for e in result.executions if e.process == 0 and e.node == "save"] == [1]
 
 
+def test_a_second_interrupt_while_the_first_is_told_does_not_keep_the_lease() -> None:
+    """The run was let go only after the observers had been told, and never if that was broken off."""
+
+    def struck(moment: Moment) -> str | None:
+        what = ("emit node.complete", "emit graph.interrupted")
+        return "interrupt" if moment.process == 0 and moment.what in what else None
+
+    result = simulate(four_nodes, {"wanted": 1}, faults=struck)
+    assert isinstance(result.errors[0], KeyboardInterrupt)
+    assert result.points[0][-2:] == ["release", "store.release"]
+
+
 def test_only_our_own_records_are_continued_after_a_conflict() -> None:
     """A commit whose beginning is in the log already is completed; one that differs anywhere is refused."""
     store = MemoryStore()

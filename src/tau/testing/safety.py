@@ -220,15 +220,23 @@ def _outcomes(world: World, expected: Expected) -> Iterator[str]:
         yield "nobody brought the run to its end"
 
 
+def _store_failed(process: Process) -> bool:
+    """Whether the store let it down; a commit that was applied and can be read back is none of that."""
+    if process.superseded_at_end:
+        return bool(STORE_FAULTS & process.injected)
+    return any(kind in STORE_FAULTS and (kind, what) != ("lost", "store.commit") for kind, what in process.struck)
+
+
 def _was_hurt(process: Process) -> bool:
-    """Whether it may have been kept from cleaning up."""
-    return bool((STORE_FAULTS | INTERRUPTS) & set(process.injected))
+    """Whether it may have been kept from letting go."""
+    crucial = ("release", "store.release", "store.commit")
+    broken_off = any(kind in INTERRUPTS and what in crucial for kind, what in process.struck)
+    return broken_off or bool(STORE_FAULTS & process.injected)
 
 
 def _is_true(world: World, process: Process, error: BaseException, expected: Expected) -> bool:
     """Whether this error tells what really happened."""
-    injected = set(process.injected)
-    store_failed = bool(STORE_FAULTS & injected)
+    injected, store_failed = process.injected, _store_failed(process)
     interrupted = bool(INTERRUPTS & injected)
     truths: list[tuple[type[BaseException], bool]] = [
         (RunCancelledError, world.history.cancelled),

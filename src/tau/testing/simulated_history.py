@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from msgspec import Struct
 
 from tau.errors import TauError
-from tau.records import Cancelled, Claimed, Record
+from tau.records import Cancelled, Claimed, Failed, Finished, Interrupted, Record
 from tau.sealing import unseal
 from tau.stores.contract import Batch, Store
+
+STATUS: Final[Mapping[type[Record], str]] = {
+    Failed: "failed",
+    Interrupted: "interrupted",
+    Cancelled: "cancelled",
+    Finished: "finished",
+}
 
 
 class Entry(Struct):
@@ -66,6 +74,20 @@ class History:
                 self.problems.append(
                     f"process {process} was told that positions up to {after} are stored; position {self.position} is"
                 )
+
+            else:
+                self._check_summary()
+
+    def _check_summary(self) -> None:
+        """The summary says of the newest record what the record says."""
+        summary, lease = self.store.summary(self.run_id), self.store.lease(self.run_id)
+        record = self.entries[-1].record if self.entries else None
+        status = STATUS.get(type(record), "running")
+        nonce = summary.owner.nonce if summary is not None and summary.owner is not None else ""
+        held = lease.nonce if lease is not None else ""
+        wanted = (self.position, status, *((self.owner, self.owner) if status == "running" else ("", "")))
+        if summary is None or (summary.position, summary.status, nonce, held) != wanted:
+            self.problems.append(f"after position {self.position} the store says {summary}, lease of {held!r}")
 
     def dropped(self) -> None:
         """The records were deleted on purpose."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from tau.context import surroundings
 from tau.drivers import Driver
-from tau.effects import Append, Drop, Effect, Emit, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.journal import Journal
 from tau.node_loop import with_timeout
@@ -46,7 +46,8 @@ class Process:
         self.muted = False
         self.renewal_due = 0.0
         self.trace: list[str] = []
-        self.injected: list[str] = []
+        self.struck: list[tuple[str, str]] = []
+        self.found_free = False
         self.state: State | None = None
         self.error: BaseException | None = None
         self.met_owner = False
@@ -75,9 +76,14 @@ class Process:
         return self.state is not None or isinstance(self.error, RunFinishedError) or self.has_failed
 
     @property
+    def injected(self) -> set[str]:
+        """The kinds of the faults that struck it."""
+        return {kind for kind, _ in self.struck}
+
+    @property
     def has_failed(self) -> bool:
         """Whether the run failed by itself, and would again."""
-        return isinstance(self.error, ExecutionError) and not STORE_FAULTS & set(self.injected)
+        return isinstance(self.error, ExecutionError) and not STORE_FAULTS & self.injected
 
     def renew(self) -> None:
         """As the thread does that gives the signs of life."""
@@ -141,7 +147,7 @@ class Process:
         self.world.advance(TICK)
         if fault is None:
             return None
-        self.injected.append(fault)
+        self.struck.append((fault, what))
         if fault == "crash":
             self.die()
         if fault == "mute":
@@ -223,6 +229,14 @@ class SimulatedDriver(Driver):
         if not claimed:
             process.renewal_due = process.world.time + process.world.lease / 4
         return True
+
+    def load(self, effect: Load) -> Found:
+        process, history = self._process, self._process.world.history
+        owner, process.found_free = history.owner, False
+        found = super().load(effect)
+        if effect.take and owner == history.owner and not process.found_free and process.world.is_owned(process):
+            history.problems.append(f"process {process.number} was let to take the run from an owner who is alive")
+        return found
 
     def release(self) -> None:
         self._process.journal.release()

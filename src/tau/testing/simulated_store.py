@@ -68,7 +68,9 @@ class SimulatedStore(Store):
         lease = self._call("store.lease", lambda: self._world.store.lease(run_id))
         if self._process is not None:
             # Who can only watch may not know yet that the owner is gone.
-            self._process.met_owner = lease is not None and (self.watched or (lease.expires_in or 0.0) > 0)
+            alive = lease is not None and (lease.expires_in or 0.0) > 0
+            self._process.met_owner = alive or (lease is not None and self.watched)
+            self._process.found_free = not alive
         return replace(lease, expires_in=None) if lease is not None and self.watched else lease
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:

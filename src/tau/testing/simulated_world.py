@@ -136,6 +136,14 @@ class World:
         """Whether somebody was given the result, or the run was cancelled."""
         return self.history.cancelled or any(process.has_result for process in self.processes)
 
+    def is_owned(self, asking: Process) -> bool:
+        """Whether another process than the one that asks owns the run, may be alive, and has given signs of life."""
+        lease = self.store.lease(self.run_id)
+        if lease is None or (lease.expires_in or 0.0) <= 0:
+            return False
+        owner = next((one for one in self.processes if one.nonce == lease.nonce), None)
+        return owner is not None and owner is not asking and not asking.host.is_dead(owner.journal.owner)
+
     def advance(self, seconds: float) -> None:
         """Let time pass; who is alive and not standing still renews its lease meanwhile."""
         target = self.time + seconds
