@@ -137,7 +137,9 @@ class Cell:
         found = self._fetch(whole.parts)
         for part in whole.parts:
             if part.digest not in found:
-                raise CorruptCheckpointError(f"blob {part.digest.hex()} is missing", what=part.digest.hex())
+                name = part.digest.hex()
+                text = f"blob {name} is missing; restore the store from a copy, or start a new run"
+                raise CorruptCheckpointError(text, what=f"blob {name}")
         joined = b"".join([found[part.digest] for part in whole.parts])
         return whole.head + joined[whole.skip :] if whole.skip or whole.head else joined
 

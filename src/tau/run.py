@@ -230,12 +230,11 @@ class StateGraph(Graph):
 
     def _job(self, run_id: str) -> Job:
         checkpoint = self.config.checkpoint
-        stored = self._store is not None
         return Job(
             graph=self,
             run_id=run_id,
             now=self.host.now(),
-            stored=stored,
+            stored=self._store is not None,
             preserve=checkpoint.preserve,
             max_iterations=self.config.max_iterations,
             max_crashes=checkpoint.max_crashes,
@@ -260,8 +259,7 @@ def _options(
     for name, seconds in (("wait", wait), ("max_runtime", max_runtime)):
         if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
             raise ConfigError(f"{name} is a number of seconds from 0, not {seconds!r}")
-    if stop is not None and not isinstance(stop, Stop):
-        raise ConfigError(f"stop is a tau.Stop, not {type(stop).__name__}")
-    if resources is not None and not isinstance(resources, Mapping):
-        raise ConfigError(f"resources are a mapping of names to objects, not {type(resources).__name__}")
+    for name, given, kind in (("stop", stop, Stop), ("resources", resources, Mapping)):
+        if given is not None and not isinstance(given, kind):
+            raise ConfigError(f"{name} must be a {kind.__name__}, found {type(given).__name__}")
     return {"wait": wait, "resources": resources, "stop": stop, "max_runtime": max_runtime}

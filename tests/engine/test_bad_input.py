@@ -109,7 +109,7 @@ def test_a_bad_configuration_in_json_is_refused_by_the_path_of_its_key(values: d
         ({"tags": [7]}, "a tag must be text, found int: 7"),
         ({"tags": ["\ud800"]}, "a tag cannot contain NUL or lone surrogates"),
         ({"tags": {"paper": 1}}, "tags: expected"),
-        ({"resources": 7}, "resources are a mapping"),
+        ({"resources": 7}, "resources must be a Mapping, found int"),
         ({"observer": 7}, "observer: expected a callable"),
         ({"wait": float("nan")}, "wait is a number of seconds"),
         ({"max_runtime": "1h"}, "max_runtime is a number of seconds"),
