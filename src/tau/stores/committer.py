@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -37,7 +38,8 @@ class Committer:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.pid = os.getpid()
+        self.stale = False
+        _committers.add(self)
         self._queue: deque[_Ticket] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -127,6 +129,18 @@ class Committer:
         except Exception as raised:
             result = raised
         return self._confirm(batch, result) if isinstance(result, Exception) else result
+
+
+_committers: weakref.WeakSet[Committer] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # The thread that served the queue, and whoever held the lock, do not exist in the child.
+    for committer in _committers:
+        committer.stale = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _answer(tickets: list[_Ticket]) -> None:

@@ -7,7 +7,6 @@ already encoded and checksummed by the caller. All that a store must get right i
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -144,11 +143,12 @@ class Store(ABC):
     @property
     def committer(self) -> Committer:
         """What commits for all runs of this process; made at first use."""
-        if self._committer is None or self._committer.pid != os.getpid():
+        committer = self._committer
+        if committer is None or committer.stale:
             from tau.stores.committer import Committer
 
-            self._committer = Committer(self)
-        return self._committer
+            committer = self._committer = Committer(self)
+        return committer
 
     @abstractmethod
     def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
