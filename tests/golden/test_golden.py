@@ -24,8 +24,9 @@ from tau import (
     UnsupportedFormatError,
     open_store,
 )
+from tau.cells import Blobs
 from tau.observers import Recorder
-from tau.records import Admitted, CheckpointRecord, Claimed, Failed
+from tau.records import Claimed, Failed
 from tau.sealing import unseal
 from tau.stores.contract import Batch, Store
 
@@ -148,17 +149,22 @@ def test_a_long_run_with_a_grown_list_is_read_and_gone_on_with(golden: Golden) -
 
 def test_every_stored_form_of_a_value_is_there(golden: Golden) -> None:
     """What is not in a golden store is not proved by it."""
-    forms = set()
-    for run_id in ("finished", "long"):
-        for record in golden.records(run_id):
-            stored = dict(record.changed) if isinstance(record, CheckpointRecord) else {}
-            if isinstance(record, Admitted | CheckpointRecord) and record.manifest is not None:
-                stored |= {f"manifest {key}": value for key, value in record.manifest.values.items()}
-            forms |= {(type(value).__name__, bool(getattr(value, "head", b""))) for value in stored.values()}
-    assert forms >= {("Inline", False), ("Blobs", False), ("Blobs", True), ("Grown", True)}
-    compressed = {data[4] for run_id in ("finished", "long") for _, data in golden.store.read(run_id)}
-    assert compressed == {0, 1}
+    forms: set[tuple[str, bool]] = set()
+    compressed: set[tuple[str, int]] = set()
+    for run_id in ("finished", "long", "values"):
+        stored = [one for record in golden.records(run_id) for one in _stored(record)]
+        names = {part.digest for one in stored if isinstance(one, Blobs) for part in one.parts}
+        forms |= {(type(one).__name__, bool(getattr(one, "head", b""))) for one in stored}
+        compressed |= {("record", data[4]) for _, data in golden.store.read(run_id)}
+        compressed |= {("blob", data[0]) for data in golden.store.blobs(run_id, names).values()}
+    assert forms == {("Inline", False), ("Blobs", False), ("Blobs", True), ("Grown", True)}
+    assert compressed == {("record", 0), ("record", 1), ("blob", 0), ("blob", 1)}
     assert any(isinstance(record, Claimed) and record.owner is not None for record in golden.records("finished"))
+
+
+def _stored(record: Any) -> list[Any]:
+    manifest = getattr(record, "manifest", None)
+    return [*getattr(record, "changed", {}).values(), *(manifest.values.values() if manifest is not None else ())]
 
 
 @pytest.mark.parametrize("run_id", ODD_RUN_IDS, ids=range(len(ODD_RUN_IDS)))
