@@ -53,7 +53,8 @@ def plan_resume(store: Store, run_id: str, current: GraphFingerprint) -> ResumeP
     if found.status == "deleted":
         raise not_found(run_id)
     if progress is None:
-        return ResumePlan(run_id=run_id, status=found.status, finished=(), pending=None)
+        gone = "the run finished and its checkpoints were deleted (preserve=False); start a new run"
+        return ResumePlan(run_id=run_id, status=found.status, finished=(), pending=None, blocking=(gone,))
     comparison = changes_since(progress, current)
     return ResumePlan(
         run_id=run_id,

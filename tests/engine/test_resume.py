@@ -67,6 +67,7 @@ def test_a_finished_run_that_was_not_preserved_is_gone_but_its_end_is_known(stor
     with pytest.raises(CheckpointNotFoundError):
         store.load("r")
     assert [(row.run_id, row.status) for row in store.runs()] == [("r", "finished")]
+    assert not steps.build().plan("r").can_resume
     assert store.blobs("r", []) == {}
     assert store.read("r") == []
 
