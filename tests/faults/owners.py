@@ -137,7 +137,8 @@ class Zombie:
             yield f"the heir could not finish: {heir}"
         if not same:
             yield "the zombie changed the history of the run"
-        if late:
+        if len(late) > 1:  # one, if what it was frozen in was a commit that stood: only the next one tells it
             yield f"the zombie went on to run {late}"
-        if owner.get("error") not in ("LeaseLostError", "RunExistsError"):
+        done = owner.get("ok") == self.expected and not late  # it was frozen after the commit that finished the run
+        if not done and owner.get("error") not in ("LeaseLostError", "RunExistsError"):
             yield f"the zombie was not told: {owner}"
