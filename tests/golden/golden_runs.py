@@ -14,6 +14,9 @@ ODD_RUN_IDS = ("../odd\\ru n%2F", "caf\N{LATIN SMALL LETTER E WITH ACUTE} \N{PIL
 RAW = b"".join(hashlib.sha256(b"%d" % n).digest() for n in range(64))
 """Two thousand bytes that do not compress."""
 
+WIDE = {f"key {n}": "small text " * 20 for n in range(100)}
+"""Values that lie in the record itself, which is long and compresses well."""
+
 LONG = 150
 BREAKS = 100
 """How often the long run counts, and where it fails at first."""

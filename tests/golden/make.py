@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from golden_runs import BREAKS, ODD_RUN_IDS, RAW, counting, keeping, pipeline
+from golden_runs import BREAKS, ODD_RUN_IDS, RAW, WIDE, counting, keeping, pipeline
 from golden_values import VALUES
 from msgspec.structs import replace
 
@@ -52,6 +52,7 @@ def write(store: Store) -> None:
     with suppress(ExecutionError):
         counting(store, breaks=BREAKS).execute({"n": 0, "all": [], "still": RAW}, run_id="long")
     keeping(store).execute(VALUES, run_id="values")
+    keeping(store).execute(WIDE, run_id="wide")
     for run_id in ODD_RUN_IDS:
         keeping(store).execute({"id": run_id}, run_id=run_id)
     State({"x": (1, {"y"}), "raw": RAW}, run_id="hand").checkpoint(store)

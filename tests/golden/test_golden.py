@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from golden_runs import AFTER, BREAKS, LONG, ODD_RUN_IDS, RAW, counting, keeping, line, pipeline
+from golden_runs import AFTER, BREAKS, LONG, ODD_RUN_IDS, RAW, WIDE, counting, keeping, line, pipeline
 from golden_values import VALUES
 from make import LARGE
 from msgspec.structs import replace
@@ -76,7 +76,7 @@ def test_every_run_is_listed_with_its_status(golden: Golden) -> None:
     dead = "dead" if golden.kind == "sqlite" else "running"
     assert {run_id: row.status for run_id, row in rows.items()} == {
         "finished": "finished", "gone": "finished", "failed": "failed", "cancelled": "cancelled",
-        "interrupted": "interrupted", "dead": dead, "long": "failed", "values": "finished", "hand": "interrupted",
+        "interrupted": "interrupted", "dead": dead, "long": "failed", "values": "finished", "wide": "finished", "hand": "interrupted",
         **dict.fromkeys(ODD_RUN_IDS, "finished"),
     }  # fmt: skip
     assert set(golden.store.list()) - {"large"} == rows.keys() - {"gone"}
@@ -151,7 +151,7 @@ def test_every_stored_form_of_a_value_is_there(golden: Golden) -> None:
     """What is not in a golden store is not proved by it."""
     forms: set[tuple[str, bool]] = set()
     compressed: set[tuple[str, int]] = set()
-    for run_id in ("finished", "long", "values"):
+    for run_id in ("finished", "long", "values", "wide"):
         stored = [one for record in golden.records(run_id) for one in _stored(record)]
         names = {part.digest for one in stored if isinstance(one, Blobs) for part in one.parts}
         forms |= {(type(one).__name__, bool(getattr(one, "head", b""))) for one in stored}
@@ -176,6 +176,10 @@ def test_a_state_saved_by_hand_is_read_and_run(golden: Golden) -> None:
     assert same(dict(golden.store.load("hand")), {"x": (1, {"y"}), "raw": RAW})
     assert golden.store.load("hand").checkpoint_node is None
     assert keeping(golden.store).resume("hand").checkpoint_node == "keep"
+
+
+def test_many_small_values_are_read(golden: Golden) -> None:
+    assert dict(golden.store.load("wide")) == WIDE
 
 
 def test_a_large_blob_in_a_file_of_its_own_is_read(golden: Golden) -> None:
