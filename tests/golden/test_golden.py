@@ -76,8 +76,8 @@ def test_every_run_is_listed_with_its_status(golden: Golden) -> None:
     dead = "dead" if golden.kind == "sqlite" else "running"
     assert {run_id: row.status for run_id, row in rows.items()} == {
         "finished": "finished", "gone": "finished", "failed": "failed", "cancelled": "cancelled",
-        "interrupted": "interrupted", "dead": dead, "long": "failed", "values": "finished", "wide": "finished", "hand": "interrupted",
-        **dict.fromkeys(ODD_RUN_IDS, "finished"),
+        "interrupted": "interrupted", "dead": dead, "long": "failed", "values": "finished", "wide": "finished",
+        "hand": "interrupted", **dict.fromkeys(ODD_RUN_IDS, "finished"),
     }  # fmt: skip
     assert set(golden.store.list()) - {"large"} == rows.keys() - {"gone"}
     found = rows["finished"]
