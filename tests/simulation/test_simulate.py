@@ -107,6 +107,19 @@ def test_a_paused_owner_is_refused_and_its_successor_has_the_result() -> None:
     assert [e.node for e in result.executions if e.process == 1] == ["report"]
 
 
+def test_of_processes_that_stand_still_inside_of_a_call_the_outer_one_is_not_taken_for_alive() -> None:
+    """A process that could not go on yet renewed its lease, so nobody ever got the run: seed 20434."""
+    simulate(four_nodes, WANTED, seed=20434, interval=3)
+
+    def struck(moment: Moment) -> str | None:
+        return {(0, "store.commit", 4): "pause", (1, "store.summary", 1): "freeze"}.get(
+            (moment.process, moment.what, moment.nth)
+        )
+
+    result = simulate(four_nodes, WANTED, faults=struck)
+    assert isinstance(result.errors[0], LeaseLostError)
+
+
 def test_a_nap_beyond_the_lease_that_nobody_used_costs_nothing() -> None:
     result = simulate(four_nodes, WANTED, faults=lambda m: "nap" if m.what.startswith("run ") else None)
     assert result.errors == [None]

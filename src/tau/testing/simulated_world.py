@@ -127,6 +127,7 @@ class World:
         self.history = History(self.store, run_id)
         self.processes: list[Process] = []
         self.executions: list[Execution] = []
+        self._inside: list[Process] = []
         self.faults: Faults = lambda moment: None
         self.begin: Callable[[], Process | None] = lambda: None
         self.pick: Callable[[list[Process]], Process] = lambda ready: ready[0]
@@ -181,6 +182,7 @@ class World:
     def let_others_run(self, process: Process, until: float) -> None:
         """Inside a call of ``process``: others take turns until that time, or while it stands still."""
         process.inside += 1
+        self._inside.append(process)
         try:
             while process.status == "paused" or self.time < until:
                 others = [one for one in self.processes if one.status == "ready" and not one.inside]
@@ -190,6 +192,7 @@ class World:
                     process.status = "ready"
         finally:
             process.inside -= 1
+            self._inside.pop()
 
     def _succeed(self) -> bool:
         """Give each process that stands still one successor."""
@@ -210,7 +213,9 @@ class World:
 
     def _release(self, kind: str) -> bool:
         for process in self.processes:
-            if process.status == "paused" and process.pause == kind:
+            # Of those that stand still inside of a call only the innermost can go on.
+            able = not process.inside or process is self._inside[-1]
+            if process.status == "paused" and process.pause == kind and able:
                 process.status = "ready"
                 return True
         return False
