@@ -70,12 +70,12 @@ class AsyncDriver(Driver):
                 reply = await self._uninterrupted(_in_thread(self.release))
         return reply
 
-    async def append(self, effect: Append) -> bool:
+    async def append(self, effect: Append) -> str:
         journal = self.journal
         assert journal is not None
         batch = journal.prepare(effect)
         if batch is None:
-            return False
+            return ""
         answer = _Answer()
         journal.store.committer.submit(batch, answer)
         try:

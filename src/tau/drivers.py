@@ -58,7 +58,7 @@ class Driver:
             should_stop=self.stopping,
             deadline=None if max_runtime is None else host.now() + max_runtime,
             store=journal.store if journal is not None else None,
-            flush=journal.flush if journal is not None else None,
+            flush=self.flush if journal is not None else None,
         )
 
     def begin(self) -> Token[Surroundings | None]:
@@ -87,14 +87,21 @@ class Driver:
         time = datetime.fromtimestamp(self.host.now(), UTC)
         notify(self.observer, Event(effect.type, self.job.graph.name, time, effect.data))
 
-    def settle(self, batch: Batch, result: Result) -> bool:
+    def flush(self) -> None:
+        """Save what an interval held back: `State.checkpoint` inside a node."""
+        assert self.journal is not None
+        newest = self.journal.flush()
+        if newest and self.observer is not None:
+            self.emit(Emit("checkpoint.save", {"node": newest, "run_id": self.job.run_id}))
+
+    def settle(self, batch: Batch, result: Result) -> str:
         journal = self.journal
         assert journal is not None
         was_claimed = journal.claimed
-        journal.settle(batch, result)
+        newest = journal.settle(batch, result)
         if journal.claimed != was_claimed:
             (renewal.renewer.watch if journal.claimed else renewal.renewer.forget)(journal)
-        return True
+        return newest
 
     def load(self, effect: Load) -> Found:
         assert self.journal is not None
@@ -161,11 +168,11 @@ class SyncDriver(Driver):
             if self._loop is not None:
                 self._loop.close()
 
-    def append(self, effect: Append) -> bool:
+    def append(self, effect: Append) -> str:
         journal = self.journal
         assert journal is not None
         batch = journal.prepare(effect)
-        return batch is not None and self.settle(batch, journal.store.committer.commit(batch))
+        return "" if batch is None else self.settle(batch, journal.store.committer.commit(batch))
 
     def pause(self, effect: Pause) -> str:
         wake = self.stop.event if self.stop is not None else None

@@ -7,7 +7,6 @@ process may die without harm.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Generator, Mapping
 from typing import Any, NoReturn
 
@@ -27,9 +26,10 @@ from tau.errors import (
     UnserializableError,
 )
 from tau.events import text_of
+from tau.failures import describe
 from tau.graph import Edge, Node
 from tau.opening import Opened, open_run
-from tau.records import CheckpointRecord, Failed, Failure, Finished, Interrupted, Progress, Record, advance
+from tau.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
 from tau.state import State, collect, raw, redacted, view
 
 Steps = Generator[Effect, Any, Any]
@@ -255,8 +255,11 @@ class Engine:
             progress.status, ending = "interrupted", (Interrupted(node=progress.next, reason=outcome.stop),)
         saved = yield Append((checkpoint, *ending), progress, self.values, flush=bool(ending))
         if saved and self.job.observed:
-            keys = {"changed": sorted(self.changed), "removed": sorted(self.removed)}
-            yield from self._emit("checkpoint.save", node=name, **keys)
+            yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
+
+    def _saved(self, newest: str, **keys: Any) -> Steps:
+        if newest:
+            yield from self._emit("checkpoint.save", node=newest, **keys)
 
     def _emit_edges(self, name: str, chosen: Edge | None, tried: list[Edge]) -> Steps:
         for edge in tried:
@@ -278,7 +281,7 @@ class Engine:
         if self.job.stored and not recorded:
             progress.status = "failed"
             record = Failed(node=name, failure=describe(error), attempt=attempt)
-            yield Append((record,), progress, self.values, flush=True)
+            yield from self._saved((yield Append((record,), progress, self.values, flush=True)))
         self.ended = True
         yield from self._emit("graph.failed", node=name, error=text, error_type=type(error).__name__)
         raise ExecutionError(
@@ -294,7 +297,8 @@ class Engine:
         reason = text_of(error) or type(error).__name__
         if self.job.stored:
             self.progress.status = "interrupted"
-            yield Append((Interrupted(node=name, reason=reason),), self.progress, self.values, flush=True)
+            record = Interrupted(node=name, reason=reason)
+            yield from self._saved((yield Append((record,), self.progress, self.values, flush=True)))
         if isinstance(error, StopNow | RunInterruptedError):
             raise self._stopped(name, reason) from error
         self.interrupt = error
@@ -318,16 +322,6 @@ class Engine:
         if self.job.observed:
             data["run_id"] = self.job.run_id
             yield Emit(type_, data)
-
-
-def describe(error: BaseException) -> Failure:
-    """An error as a record keeps it."""
-    frames = traceback.extract_tb(error.__traceback__)[-20:]
-    return Failure(
-        type=type(error).__name__,
-        text=text_of(error)[:4000],
-        frames=tuple((text_of(frame.filename), frame.lineno or 0, frame.name) for frame in frames),
-    )
 
 
 def _may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:

@@ -11,7 +11,7 @@ from tau.effects import Append, Found
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.ownership import await_free, load
-from tau.records import Admitted, Cancelled, CheckpointRecord, Claimed, Manifest, Progress, Record
+from tau.records import Admitted, CheckpointRecord, Claimed, Manifest, Progress, Record
 from tau.sealing import pack_blob, seal
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 
@@ -40,6 +40,7 @@ class Journal:
         self._base_weight = 0
         self._held: list[bytes] = []
         self._nodes = 0
+        self._newest = ""
         self._blobs: dict[bytes, bytes] = {}
         self._cells: list[Cell] = []
         self._commits = 0
@@ -85,8 +86,8 @@ class Journal:
         summary = self._summarise(self._progress)
         return Batch(self.run_id, self._position, self._token, tuple(self._held), tuple(self._blobs.items()), summary)
 
-    def settle(self, batch: Batch, result: int | Exception) -> None:
-        """Note that a batch is stored, or raise why it is not."""
+    def settle(self, batch: Batch, result: int | Exception) -> str:
+        """Note that a batch is stored, or raise why it is not; the node of the newest checkpoint in it, if any."""
         with self.lock:
             if isinstance(result, PositionConflict):
                 raise self._lost()
@@ -95,15 +96,16 @@ class Journal:
             self._position = result
             for cell in self._cells:  # what was only needed to write them
                 cell.change, cell.blobs = None, ()
+            newest = self._newest
             self._forget()
             self.claimed = batch.summary.owner is not None
+            return newest
 
-    def flush(self) -> None:
-        """Commit what is held back, in the caller's thread."""
+    def flush(self) -> str:
+        """Commit what is held back, in the caller's thread; the node of the newest checkpoint in it, if any."""
         with self.lock:
             batch = self.held()
-            if batch is not None:
-                self.settle(batch, self.store.committer.commit(batch))
+            return "" if batch is None else self.settle(batch, self.store.committer.commit(batch))
 
     def release(self) -> None:
         """End the lease of a run that this journal still owns."""
@@ -118,6 +120,7 @@ class Journal:
         full = False
         if isinstance(record, CheckpointRecord):
             self._nodes += 1
+            self._newest = record.node
             record.time = progress.updated  # what the nodes after it were told
             self._keep([values[key] for key in record.changed])
             full = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
@@ -141,6 +144,7 @@ class Journal:
         self._blobs.clear()
         self._cells.clear()
         self._nodes = 0
+        self._newest = ""
 
     def _keep(self, cells: Iterable[Cell]) -> None:
         for cell in cells:
@@ -174,22 +178,3 @@ class Journal:
             "dropped, and the run goes on elsewhere",
             run_id=self.run_id,
         )
-
-
-def cancel_run(store: Store, run_id: str, host: Host) -> bool:
-    """End a run for good; ``False`` where there is none. A finished or cancelled run stays as it is."""
-    while True:
-        journal = Journal(store, run_id, host, host.owner(0.0), interval=1)
-        found = journal.load(take=False)
-        if found.status == "deleted":
-            return False
-        if found.status in ("finished", "cancelled") or found.progress is None:
-            return True
-        found.progress.status = "cancelled"
-        record = Cancelled(reason="cancelled")
-        batch = journal.prepare(Append((record,), found.progress, found.values, flush=True, expected=found.position))
-        assert batch is not None
-        result = store.committer.commit(batch)
-        if not isinstance(result, PositionConflict):
-            journal.settle(batch, result)
-            return True

@@ -10,7 +10,7 @@ from tau.cells import Stored
 from tau.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
 
-PATH_LIMIT: Final = 1000
+PATH_LIMIT: Final = 250
 """How many of the newest visits a run's path keeps."""
 
 Scope = tuple[tuple[str, int, str], ...]

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from tau.cancelling import cancel_run
 from tau.config import CheckpointConfig, GraphConfig, checked_tags
 from tau.drivers import Driver, SyncDriver
 from tau.effects import Job
@@ -17,7 +18,7 @@ from tau.events import Event, Observer
 from tau.graph import Graph
 from tau.history import Checkpoint, ResumePlan, checkpoints, not_found, plan_resume
 from tau.host import Host
-from tau.journal import Journal, cancel_run
+from tau.journal import Journal
 from tau.observers import resolve_observer
 from tau.provenance import provenance
 from tau.state import State, cells_of, check_run_id

@@ -26,7 +26,7 @@ MAGIC: Final = b"tau"
 _HEADER = len(MAGIC) + 2
 _SEAL = 16
 _RAW, _ZSTD = 0, 1
-_WORTH_COMPRESSING = 1024
+_WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
 _SAMPLE = 1 << 16
 
 _encoder = msgspec.msgpack.Encoder()

@@ -290,7 +290,7 @@ def test_an_interval_saves_every_nth_node_and_whenever_the_run_ends(store: Store
     with pytest.raises(ExecutionError):
         steps.graph.execute({}, run_id="r")
     saves = [dict(event.data)["node"] for event in steps.recorder.events if event.type == "checkpoint.save"]
-    assert saves == ["c"]
+    assert saves == ["c", "e"]
     assert [entry.node for entry in steps.graph.history("r")] == list("abcde")
     steps.failing = set()
     assert steps.build().resume("r")["path"] == list("abcdefg")
@@ -299,13 +299,15 @@ def test_an_interval_saves_every_nth_node_and_whenever_the_run_ends(store: Store
 
 def test_a_checkpoint_called_inside_a_node_saves_what_the_interval_held_back(store: Store) -> None:
     seen = []
-    graph = StateGraph(config(store, interval=10))
+    told: list[Any] = []
+    graph = StateGraph(config(store, interval=10, observer=told.append))
     graph.add_node("a", lambda state: {"a": 1})
     graph.add_node("b", lambda state: (state.checkpoint(store), seen.append(len(graph.history("r"))))[0])
     graph.add_node("c", lambda state: None)
     graph.sequence("a", "b", "c")
     graph.execute({}, run_id="r")
     assert seen == [1]
+    assert [event.data["node"] for event in told if event.type == "checkpoint.save"] == ["a", "c"]
 
 
 def test_saving_another_runs_state_from_outside_is_refused_while_it_runs(store: Store) -> None:

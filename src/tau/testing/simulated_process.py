@@ -219,16 +219,16 @@ class SimulatedDriver(Driver):
     def handle(self, effect: Effect) -> Any:
         return self._handlers[type(effect)](effect)
 
-    def append(self, effect: Append) -> bool:
+    def append(self, effect: Append) -> str:
         process, journal = self._process, self._process.journal
         batch = journal.prepare(effect)
         if batch is None:
-            return False
+            return ""
         claimed = journal.claimed
-        journal.settle(batch, process.store.committer.commit(batch))
+        newest = journal.settle(batch, process.store.committer.commit(batch))
         if not claimed:
             process.renewal_due = process.world.time + process.world.lease / 4
-        return True
+        return newest
 
     def load(self, effect: Load) -> Found:
         process, history = self._process, self._process.world.history

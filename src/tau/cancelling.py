@@ -1,0 +1,28 @@
+"""Ending a run for good, from anywhere."""
+
+from __future__ import annotations
+
+from tau.effects import Append
+from tau.host import Host
+from tau.journal import Journal
+from tau.records import Cancelled
+from tau.stores.contract import PositionConflict, Store
+
+
+def cancel_run(store: Store, run_id: str, host: Host) -> bool:
+    """End a run for good; ``False`` where there is none. A finished or cancelled run stays as it is."""
+    while True:
+        journal = Journal(store, run_id, host, host.owner(0.0), interval=1)
+        found = journal.load(take=False)
+        if found.status == "deleted":
+            return False
+        if found.status in ("finished", "cancelled") or found.progress is None:
+            return True
+        found.progress.status = "cancelled"
+        record = Cancelled(reason="cancelled")
+        batch = journal.prepare(Append((record,), found.progress, found.values, flush=True, expected=found.position))
+        assert batch is not None
+        result = store.committer.commit(batch)
+        if not isinstance(result, PositionConflict):
+            journal.settle(batch, result)
+            return True
