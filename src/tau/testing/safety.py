@@ -263,7 +263,8 @@ def _stored(world: World, expected: Expected) -> Iterator[str]:
     if summary is None or not world.is_over:
         return
     last = history.entries[-1].record if history.entries else None
-    ending, status = (Failed, "failed") if expected.failure else (Finished, "finished")
+    ending: type[Failed | Finished | Cancelled] = Failed if expected.failure else Finished
+    status = "failed" if expected.failure else "finished"
     if history.cancelled:
         ending, status = Cancelled, "cancelled"
     if not isinstance(last, ending) or summary.status != status:

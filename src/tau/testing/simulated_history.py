@@ -82,7 +82,7 @@ class History:
         """The summary says of the newest record what the record says."""
         summary, lease = self.store.summary(self.run_id), self.store.lease(self.run_id)
         record = self.entries[-1].record if self.entries else None
-        status = STATUS.get(type(record), "running")
+        status = "running" if record is None else STATUS.get(type(record), "running")
         nonce = summary.owner.nonce if summary is not None and summary.owner is not None else ""
         held = lease.nonce if lease is not None else ""
         wanted = (self.position, status, *((self.owner, self.owner) if status == "running" else ("", "")))

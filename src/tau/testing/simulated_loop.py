@@ -17,7 +17,7 @@ def run_to_the_end(world: World, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return runner.run(coroutine)
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _Selector(selectors.DefaultSelector):
     """Lets simulated time pass instead of waiting."""
 
     world: World
