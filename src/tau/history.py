@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from tau.errors import CheckpointNotFoundError, RunFinishedError
+from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError
 from tau.fingerprint import GraphFingerprint
 from tau.fold import Fold
 from tau.opening import changes_since
 from tau.ownership import Loader, load
-from tau.records import CheckpointRecord
+from tau.records import Admitted, CheckpointRecord, Claimed
 from tau.state import State, view
 from tau.stores.contract import Store
 
@@ -80,7 +80,10 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
     fold = Fold(run_id, Loader(store, run_id))
     found = []
     for position, data in store.read(run_id):
+        passed_over = fold.damage
         record = fold.add(position, data)
+        if passed_over and not fold.damage and not isinstance(record, Claimed | Admitted):
+            raise CorruptCheckpointError(f"a part of the history is lost: {passed_over}", run_id=run_id)
         if isinstance(record, CheckpointRecord):
             found.append(
                 Checkpoint(
@@ -92,6 +95,8 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
                     timestamp=datetime.fromtimestamp(record.time, UTC),
                 )
             )
+    if fold.damage:
+        raise CorruptCheckpointError(f"the end of the history is lost: {fold.damage}", run_id=run_id)
     return found
 
 

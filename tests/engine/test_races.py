@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from engine_steps import Steps
 
-from tau import ExecutionError, RunOwnedError
+from tau import CorruptCheckpointError, ExecutionError, RunOwnedError
 from tau.host import Host
 from tau.journal import Journal
 from tau.stores.contract import Summary
@@ -87,3 +87,29 @@ def test_records_that_a_store_lost_are_damage_and_resume_says_so() -> None:
     summary = store.summary("r")
     assert isinstance(summary, Summary)
     assert summary.status == "finished"
+
+
+class Flipped(MemoryStore):
+    """One record reads with a bit flipped."""
+
+    position = 0
+
+    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
+        def damaged(position: int, data: bytes) -> bytes:
+            return data[:-1] + bytes([data[-1] ^ 1]) if position == self.position else data
+
+        return [(position, damaged(position, data)) for position, data in super().read(run_id, after)]
+
+
+def test_a_history_with_a_hole_is_an_error_until_the_run_went_on_from_before_it() -> None:
+    store = Flipped()
+    steps = Steps(store)
+    steps.failing = {"d"}
+    with pytest.raises(ExecutionError):
+        steps.graph.execute({}, run_id="r")
+    store.position = [entry.seq for entry in steps.graph.history("r")][1]
+    with pytest.raises(CorruptCheckpointError, match=f"the end of the history is lost: record {store.position} of run"):
+        steps.graph.history("r")
+    steps.failing = set()
+    assert steps.build().resume("r")["path"] == ["a", "b", "c", "d"]
+    assert [entry.node for entry in steps.graph.history("r")] == ["a", "b", "c", "d"]
