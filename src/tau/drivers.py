@@ -14,7 +14,7 @@ from tau.context import Context, Surroundings, surroundings
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.engine import Engine
 from tau.events import Event, Observer, text_of
-from tau.host import Host
+from tau.host import Host, Work
 from tau.journal import Journal
 from tau.observers.isolation import notify
 from tau.state import State
@@ -50,6 +50,7 @@ class Driver:
         self.wait = wait
         self.engine = Engine(job).run()
         self._ends = None if max_runtime is None else host.monotonic() + max_runtime
+        self._work: Work | None = None
         self._stoppable = stop is not None or max_runtime is not None
         self._now = host.now
         self.around = Surroundings(
@@ -64,15 +65,15 @@ class Driver:
     def begin(self) -> Token[Surroundings | None]:
         """From here on this process may own the run."""
         if self.journal is not None:
-            self.host.hold(self.journal.owner)
+            self._work = self.host.hold(self.journal.owner)
         return surroundings.set(self.around)
 
     def end(self, token: Token[Surroundings | None]) -> None:
         """It does no longer, however the run ended."""
+        self._work = None
         surroundings.reset(token)
         if self.journal is not None:
             renewal.renewer.forget(self.journal)
-            self.host.let_go(self.journal.owner)
 
     def stopping(self) -> str:
         """Why the run should stop, or nothing."""

@@ -6,14 +6,21 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from tau.stores.contract import Owner
 
-_at_work: set[str] = set()
 _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+
+
+class Work:
+    """Stands for the work of one owner. It ends with the last reference, so that an interrupt anywhere ends it, too."""
+
+
+_at_work: weakref.WeakValueDictionary[str, Work] = weakref.WeakValueDictionary()
 
 
 class Host:
@@ -50,13 +57,10 @@ class Host:
             job=next((os.environ[name] for name in _JOB_VARIABLES if os.environ.get(name)), ""),
         )
 
-    def hold(self, owner: Owner) -> None:
-        """From now on ``owner`` is at work in this process."""
-        _at_work.add(owner.nonce)
-
-    def let_go(self, owner: Owner) -> None:
-        """``owner`` is at work no more, whether or not it could say so to the store."""
-        _at_work.discard(owner.nonce)
+    def hold(self, owner: Owner) -> Work:
+        """``owner`` is at work in this process for as long as what is returned is referred to."""
+        work = _at_work[owner.nonce] = Work()
+        return work
 
     def is_dead(self, owner: Owner) -> bool:
         """Whether that owner is certainly gone: of this very boot, and its process, or its work in this one, ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -14,6 +15,8 @@ from tau.ownership import await_free, load
 from tau.records import Admitted, CheckpointRecord, Claimed, Manifest, Progress, Record
 from tau.sealing import pack_blob, seal
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
+
+_log = logging.getLogger("tau")
 
 MANIFEST_EVERY: Final = 64
 """A full manifest follows after so many records, once these outweigh the last one."""
@@ -60,6 +63,7 @@ class Journal:
             self.base, self._since_base = fold.base, fold.since_base
             self._weight = self._base_weight = fold.weight
             if found.rewind is not None:
+                _log.warning("run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged)
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
         return found
 

@@ -24,7 +24,7 @@ class Overtaken(MemoryStore):
             self.overtake = False
             host = Host()
             owner = host.owner(60.0)
-            host.hold(owner)
+            self.rival = host.hold(owner)
             rival = Journal(self, run_id, host, owner, interval=1)
             found = rival.load(take=False)
             assert found.progress is not None

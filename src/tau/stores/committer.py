@@ -47,11 +47,9 @@ class Committer:
 
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""
-        if not self._queue and self._lock.acquire(blocking=False):
-            try:
+        if not self._queue and not self._lock.locked():
+            with self._lock:
                 return self._alone(batch)
-            finally:
-                self._lock.release()
         ticket = _Ticket(batch, None)
         self._queue.append(ticket)
         with self._lock:

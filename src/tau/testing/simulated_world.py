@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct
 
 from tau.cancelling import cancel_run
-from tau.host import Host
+from tau.host import Host, Work
 from tau.stores.contract import Owner, Store
 from tau.testing.simulated_history import Execution, History
 from tau.testing.simulated_store import SimulatedStore
@@ -107,11 +107,8 @@ class SimulatedHost(Host):
     def is_dead(self, owner: Owner) -> bool:
         return owner.host == self.machine and self._world.processes[owner.pid - 1000].status in ("crashed", "ended")
 
-    def hold(self, owner: Owner) -> None:
-        pass
-
-    def let_go(self, owner: Owner) -> None:
-        pass
+    def hold(self, owner: Owner) -> Work:
+        return Work()
 
 
 class World:
