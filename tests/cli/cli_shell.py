@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -132,6 +132,14 @@ class Held:
             if "stopping when analyze is finished" in line:
                 return
         raise AssertionError("the command ended without a word about the signal")
+
+    def insist(self, number: int) -> None:
+        """Send the signal until the command ends: one that comes just before the node blocks is seen with the next."""
+        for _ in range(100):
+            self.process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.3)
+                return
 
     def let_go(self) -> None:
         """Let the node finish."""

@@ -52,7 +52,7 @@ def test_a_signal_stops_after_the_node_in_flight(shell: Shell, number: int, code
 def test_a_second_signal_breaks_the_node_off(shell: Shell, number: int, code: int) -> None:
     with shell.held("run", GRAPH, "--run-id", "r") as run:
         run.signal(number)
-        run.process.send_signal(number)
+        run.insist(number)
         ended, said = run.end()
     assert ended == code, said
     assert "analyze" in said
