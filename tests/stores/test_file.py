@@ -57,24 +57,104 @@ def test_all_files_are_private(tmp_path: Path) -> None:
 # What dead writers leave
 
 
-def test_what_a_dead_writer_left_is_cleaned(tmp_path: Path) -> None:
-    """By the first commit of another process; what may still be written is left alone."""
-    store = FileStore(tmp_path)
-    fill(store, 1)
+@pytest.fixture
+def dead() -> str:
+    """The name of a temporary file of a process that ended."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
     machine = names.temporary()[1:].partition("-")[0]
-    dead = directory(store) / f"+{machine}-{pid}-abc"
-    mine = directory(store) / names.temporary()
-    foreign = directory(store) / f"+0123abcd-{pid}-abc"
-    old = directory(store) / f"+0123abcd-{pid}-old"
-    for path in (dead, mine, foreign, old):
-        path.write_bytes(b"half")
-    os.utime(old, (1, 1))
+    return f"+{machine}-{pid}-abc"
+
+
+def test_what_a_dead_writer_left_is_cleaned(tmp_path: Path, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the first look of another process; what may still be written is left alone."""
+    store = FileStore(tmp_path)
+    fill(store, 1)
+    pid = dead.split("-")[1]
+    mine = names.temporary()
+    interrupted = names.temporary()
+    foreign = f"+0123abcd-{pid}-abc"
+    old = f"+0123abcd-{pid}-old"
+    monkeypatch.setattr(names, "writing", {mine})
+    for name in (dead, mine, interrupted, foreign, old):
+        (directory(store) / name).write_bytes(b"half")
+    os.utime(directory(store) / old, (1, 1))
+    assert FileStore(tmp_path).summary("r") is not None
+    assert {name for name in os.listdir(directory(store)) if name[0] == "+"} == {mine, foreign}
+
+
+def test_what_a_dead_writer_left_beside_the_runs_is_cleaned(tmp_path: Path, dead: str) -> None:
+    fill(FileStore(tmp_path), 1)
+    (tmp_path / dead).write_bytes(b"half")
+    assert FileStore(tmp_path).summary("other") is None
+    assert sorted(os.listdir(tmp_path)) == ["runs", "tau-store"]
+
+
+def test_what_a_dead_writer_left_of_a_large_blob_is_cleaned(tmp_path: Path, dead: str) -> None:
+    """By the first commit of another process."""
+    store = FileStore(tmp_path)
+    one(store, batch("r", 0, blobs=[(b"x", bytes(300_000))], owner=owner("a")))
+    (blobs,) = directory(store).glob("blobs-*")
+    (blobs / dead).write_bytes(b"half")
     assert one(FileStore(tmp_path), batch("r", 1)) == 2
-    assert [path.exists() for path in (dead, mine, foreign, old)] == [False, True, True, False]
+    assert [name[0] for name in os.listdir(blobs)] == ["b"]
+
+
+def test_a_temporary_file_that_could_not_be_removed_goes_when_the_run_ends(tmp_path: Path) -> None:
+    """The commit stands all the same."""
+    store = FileStore(tmp_path)
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "unlink", failing)
+        assert one(store, batch("r", 0, owner=owner("a"))) == 1
+    assert [name for name in os.listdir(directory(store)) if name[0] == "+"]
+    assert one(store, batch("r", 1)) == 2
+    assert not [name for name in os.listdir(directory(store)) if name[0] == "+"]
+
+
+def test_an_interrupt_while_a_temporary_file_is_removed_leaves_none(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    fill(store, 1)
+    real, count = os.unlink, itertools.count()
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        if next(count) == 0:
+            raise KeyboardInterrupt
+        real(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "unlink", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.commit([batch("r", 1)])
+    assert not [name for name in os.listdir(directory(store)) if name[0] == "+"]
+    assert not names.writing
+
+
+def test_an_open_directory_that_nobody_holds_any_more_is_closed(tmp_path: Path) -> None:
+    """Ctrl-C can come before the ``with`` that would close it."""
+    store = FileStore(tmp_path)
+    fill(store, 1)
+    held = RunDirectory(str(directory(store)))
+    number = held.descriptor
+    del held
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+def test_a_link_that_was_not_made_although_the_system_said_so_is_an_error(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    fill(store, 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", lambda *_, **__: None)
+        for refused in (one(store, batch("r", 1)), one(store, batch("new", 0))):
+            assert isinstance(refused, StoreUnavailableError)
+            assert "not there" in str(refused)
+    assert one(store, batch("r", 1)) == 2
 
 
 def test_a_commit_syncs_twice(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ class FileStore(Store):
                 _log.warning("could not merge the commits of run %r in %s: %s", run_id, self.location, error)
         if batch.summary.owner is None:
             self._known.pop(run_id, None)
+            run.clean()
         else:
             self._known[run_id] = after
         return after.position
@@ -212,7 +213,10 @@ class FileStore(Store):
     def _ready(self) -> None:
         """Create or recognise the store at first use; afterwards, make sure that it is still the same one."""
         if self._identity is None:
-            if not self._recognised():
+            if self._recognised():
+                with RunDirectory(self.root) as root:
+                    root.clean()
+            else:
                 self._create()
             found = os.stat(self._runs)
             self._identity = found.st_dev, found.st_ino

@@ -17,6 +17,9 @@ LONGEST = 150
 TEMPORARY = "+"
 STALE_SECONDS = 86_400.0
 
+writing: set[str] = set()
+"""The temporary files that threads of this process are writing now: its others are what an interrupt left."""
+
 
 def directory_of(run_id: str) -> str:
     """The directory of a run: no two run ids share one, and none leads out of the store."""
@@ -139,11 +142,11 @@ def temporary() -> str:
 
 
 def is_stale(name: str, modified: float) -> bool:
-    """Whether the maker of a temporary file is dead for sure, or the file so old that it must be."""
+    """Whether the maker of a temporary file is dead for sure, or gave it up, or the file so old that it must be."""
     machine, _, rest = name[1:].partition("-")
     pid = rest.partition("-")[0]
-    if machine == _machine() and pid.isdigit():
-        return not _alive(int(pid))
+    if machine == _machine() and pid.isdecimal():
+        return name not in writing if int(pid) == os.getpid() else not _alive(int(pid))
     return time.time() - modified > STALE_SECONDS
 
 

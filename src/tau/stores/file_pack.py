@@ -12,6 +12,7 @@ import msgspec
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.stores.contract import Summary
+from tau.stores.directories import Descriptor
 
 MAGIC = b"taupack"
 VERSION = b"1"
@@ -74,18 +75,15 @@ class Pack:
     def __init__(self, directory: int, name: str, where: str, run_id: str | None = None) -> None:
         self.name = name
         self.path = os.path.join(where, name)
-        self._descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            self.head = self._head(run_id)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+        self._open = Descriptor(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
+        self._descriptor = self._open.number
+        self.head = self._head(run_id)
 
     def __enter__(self) -> Pack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+        self._open.close()
 
     def _head(self, run_id: str | None) -> Head:
         start = os.pread(self._descriptor, FIRST_READ, 0)

@@ -14,10 +14,10 @@ from zlib import crc32
 
 import msgspec
 
-from tau.errors import CorruptCheckpointError
+from tau.errors import CorruptCheckpointError, StoreUnavailableError
 from tau.stores import file_names as names
 from tau.stores.contract import Batch, Summary, emptied
-from tau.stores.directories import sync
+from tau.stores.directories import Descriptor, sync
 from tau.stores.file_pack import Pack, build
 
 LARGE = 128 * 1024  # a blob of this size gets a file of its own, so that merging never copies it
@@ -25,6 +25,7 @@ MERGE_AFTER = 64  # commits
 MERGE_LIMIT = 8 * 1024 * 1024  # a cover that has grown to this many bytes is not copied again
 LOOKS = 200
 BLOB_MAGIC = b"taublob1"
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -54,24 +55,33 @@ class RunDirectory:
     def __init__(self, path: str, run_id: str | None = None) -> None:
         self.path = path
         self.run_id = run_id
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._open = Descriptor(path, DIRECTORY)
+        self.descriptor = self._open.number
 
     def __enter__(self) -> RunDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
+        self._open.close()
 
     # Reading
 
     def view(self) -> names.View:
         for _ in range(LOOKS):
             with suppress(names.GapError):
-                return names.view_of(os.listdir(self.descriptor))
+                return names.view_of(self._listing())
         try:
-            return names.view_of(os.listdir(self.descriptor))
+            return names.view_of(self._listing())
         except names.GapError as gap:
             raise self._missing(str(gap)) from gap
+
+    def _listing(self) -> list[str]:
+        """All names; those that writers who died left half written are removed on the way."""
+        listing = os.listdir(self.descriptor)
+        for name in listing:
+            if name[0] == names.TEMPORARY:
+                self._remove_stale(name)
+        return listing
 
     def open(self, name: str) -> Pack:
         try:
@@ -158,26 +168,34 @@ class RunDirectory:
 
     def publish(self, name: str, pieces: Sequence[bytes], *, replace: bool = False, durable: bool = True) -> bool:
         """Write a file whole under a name; ``False`` if the name is taken and ``replace`` is not asked for."""
-        temporary = names.temporary()
-        folder, _, _ = name.rpartition("/")
-        if folder:
-            temporary = f"{folder}/{temporary}"
-        descriptor = -1
+        folder, slash, _ = name.rpartition("/")
+        unique = names.temporary()
+        temporary = folder + slash + unique
         here = self.descriptor
+        names.writing.add(unique)
         try:
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(temporary, flags, 0o600, dir_fd=here)
-            write(descriptor, pieces)
-            if durable:
-                sync(descriptor)
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
+            with Descriptor(temporary, flags, dir_fd=here) as descriptor:
+                write(descriptor, pieces)
+                if durable:
+                    sync(descriptor)
             if replace:
                 os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
                 return True
             return self._link(temporary, name)
         finally:
-            if descriptor >= 0:
-                os.close(descriptor)
-            self.remove(temporary)
+            try:
+                self._discard(temporary)
+            except KeyboardInterrupt:
+                self._discard(temporary)
+                raise
+            finally:
+                names.writing.discard(unique)
+
+    def _discard(self, temporary: str) -> None:
+        # What was to be published stands or does not; a file left over changes nothing, and a later look removes it.
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=self.descriptor)
 
     def _link(self, temporary: str, name: str) -> bool:
         here = self.descriptor
@@ -209,7 +227,14 @@ class RunDirectory:
             return None
         listing = os.listdir(self.descriptor)
         # The name may have been free because its commit was merged away: then a cover of it is there.
-        if max(listing) != name and not self._stands(name, batch):
+        newest = max(listing, default="")
+        if newest < name:
+            raise StoreUnavailableError(
+                f"cannot commit to {self.path}: the system said that it made {name}, and it is not there; check the "
+                "disk and the system log",
+                location=self.path,
+            )
+        if newest != name and not self._stands(name, batch):
             self.remove(name)
             return None
         floor = seen.floor
@@ -241,12 +266,8 @@ class RunDirectory:
             os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             self.publish(name, [_blob_frame(digest, data), data], replace=True)
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(directory, flags, dir_fd=self.descriptor)
-        try:
+        with Descriptor(directory, DIRECTORY, dir_fd=self.descriptor) as descriptor:
             sync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def merge(self) -> None:
         """Put all commits but the newest into one cover, together with the covers below that are no larger."""
@@ -308,23 +329,30 @@ class RunDirectory:
 
     def _remove_directory(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(name, flags, dir_fd=self.descriptor)
-            try:
+            with Descriptor(name, DIRECTORY, dir_fd=self.descriptor) as descriptor:
                 for found in os.listdir(descriptor):
                     os.unlink(found, dir_fd=descriptor)
-            finally:
-                os.close(descriptor)
             os.rmdir(name, dir_fd=self.descriptor)
 
     def clean(self) -> None:
-        """Remove what writers that died left half written."""
-        for name in os.listdir(self.descriptor):
-            if name.startswith(names.TEMPORARY):
-                with suppress(FileNotFoundError):
-                    found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-                    if names.is_stale(name, found.st_mtime):
-                        self.remove(name)
+        """Remove what writers that died left half written, here and in the directories of blobs; never fails."""
+        with suppress(OSError):
+            for name in self._listing():
+                if name.startswith("blobs-"):
+                    self._clean_blobs(name)
+
+    def _clean_blobs(self, directory: str) -> None:
+        with Descriptor(directory, DIRECTORY, dir_fd=self.descriptor) as descriptor:
+            found = os.listdir(descriptor)
+        for name in found:
+            if name[0] == names.TEMPORARY:
+                self._remove_stale(f"{directory}/{name}")
+
+    def _remove_stale(self, name: str) -> None:
+        with suppress(OSError):  # also where this user may only read: what is left over harms nobody
+            found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+            if names.is_stale(name.rpartition("/")[2], found.st_mtime):
+                os.unlink(name, dir_fd=self.descriptor)
 
     def settle(self) -> None:
         """Make durable what an earlier attempt left in the directory, by a new file and a new descriptor."""
