@@ -36,9 +36,15 @@ class AsyncDriver(Driver):
         token = self.begin()
         try:
             effect: Effect = engine.send(None)
+            reply: Any
             while True:
                 try:
-                    reply = await self._handle(effect)
+                    if type(effect) is RunNode:  # the two that every step has go the short way
+                        reply = await self.run_node(effect)
+                    elif type(effect) is Append:
+                        reply = await self.append(effect)
+                    else:
+                        reply = await self._handle(effect)
                 except BaseException as error:
                     effect = engine.throw(error)
                 else:
@@ -51,11 +57,8 @@ class AsyncDriver(Driver):
             self.end(token)
 
     async def _handle(self, effect: Effect) -> Any:
+        reply: Any = None
         match effect:
-            case RunNode():
-                reply: Any = await self.run_node(effect)
-            case Append():
-                reply = await self.append(effect)
             case Emit():
                 reply = self.emit(effect)
             case Pause():

@@ -70,31 +70,19 @@ def digest(data: bytes | memoryview) -> bytes:
     return hashlib.sha256(data).digest()[:20]
 
 
-class Cell:
+class Cell(Struct, eq=False):
     """One stored value.
 
     ``whole`` says where its encoding lies, ``change`` how the record that sets it puts it, ``blobs`` what must be
     written for that; both are let go once written.
     """
 
-    __slots__ = ("_data", "_fetch", "atom", "blobs", "change", "whole")
-
-    def __init__(
-        self,
-        whole: Whole,
-        *,
-        data: bytes | None = None,
-        atom: Any = NO_ATOM,
-        fetch: Fetch | None = None,
-        change: Stored | None = None,
-        blobs: tuple[tuple[bytes, bytes], ...] = (),
-    ) -> None:
-        self.whole = whole
-        self.change = change
-        self.blobs = blobs
-        self._data = data
-        self.atom = atom
-        self._fetch = fetch
+    whole: Whole
+    encoded: bytes | None = None
+    atom: Any = NO_ATOM
+    change: Stored | None = None
+    blobs: tuple[tuple[bytes, bytes], ...] = ()
+    fetch: Fetch | None = None
 
     @property
     def size(self) -> int:
@@ -107,11 +95,11 @@ class Cell:
 
     def data(self) -> bytes:
         """The encoding, fetched where it was not yet."""
-        if self._data is None:
+        if self.encoded is None:
             if self.atom is not NO_ATOM and type(self.whole) is not Inline:
                 return encode(self.atom)
-            self._data = self._read()
-        return self._data
+            self.encoded = self._read()
+        return self.encoded
 
     def open(self) -> tuple[Any, bool]:
         """The value, and whether it can be shared (then it is ``atom`` from now on); else it is a fresh copy."""
@@ -120,21 +108,17 @@ class Cell:
         value = decode(self.data())
         if is_atom(value):
             self.atom = value
-            self._data = None
+            self.encoded = None
             return value, True
         return value, False
-
-    def holds(self, value: Any) -> bool:
-        """Whether that very object is known to be the value."""
-        return value is self.atom
 
     def _read(self) -> bytes:
         whole = self.whole
         if type(whole) is Inline:
             return whole.data
         assert type(whole) is Blobs
-        assert self._fetch is not None
-        found = self._fetch(whole.parts)
+        assert self.fetch is not None
+        found = self.fetch(whole.parts)
         for part in whole.parts:
             if part.digest not in found:
                 name = part.digest.hex()
@@ -159,21 +143,23 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
 
     Raises `UnserializableError`, or `LimitExceededError` for a value that is too deep or too large.
     """
-    if previous is not None and previous.holds(value):
+    if previous is not None and value is previous.atom:
         return None
     try:
         data = encode(value)
     except Refused as refused:
         raise _refusal(key, node, refused) from None
-    if previous is not None and previous.size == len(data) and previous.data() == data:
-        return None
-    atom = value if is_atom(value) else NO_ATOM
-    kept = data if atom is NO_ATOM else None
     if len(data) <= INLINE:
         inline = Inline(data)
-        return Cell(inline, data=kept, atom=atom, change=inline)
+        if previous is not None and previous.whole == inline:
+            return None
+        return Cell(inline, data, value if is_atom(value) else NO_ATOM, inline)
+    if previous is not None and previous.size == len(data) and previous.data() == data:
+        return None
     whole, change, blobs = _place(data, previous)
-    return Cell(whole, data=kept, atom=atom, change=change, blobs=blobs)
+    if is_atom(value):
+        return Cell(whole, None, value, change, blobs)
+    return Cell(whole, data, NO_ATOM, change, blobs)
 
 
 def apply(stored: Stored, previous: Cell | None, fetch: Fetch) -> Cell:
