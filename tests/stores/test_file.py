@@ -69,9 +69,9 @@ def dead() -> str:
 
 
 def test_what_a_dead_writer_left_is_cleaned(tmp_path: Path, dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the first look of another process; what may still be written is left alone."""
+    """By the first look at a run that nobody owns; what may still be written is left alone."""
     store = FileStore(tmp_path)
-    fill(store, 1)
+    one(store, batch("r", 0))
     pid = dead.split("-")[1]
     mine = names.temporary()
     interrupted = names.temporary()
@@ -83,6 +83,18 @@ def test_what_a_dead_writer_left_is_cleaned(tmp_path: Path, dead: str, monkeypat
     os.utime(directory(store) / old, (1, 1))
     assert FileStore(tmp_path).summary("r") is not None
     assert {name for name in os.listdir(directory(store)) if name[0] == "+"} == {mine, foreign}
+
+
+def test_what_a_dead_writer_left_in_its_run_is_cleaned_by_the_next_owner(tmp_path: Path, dead: str) -> None:
+    """Reading changes nothing while somebody may own the run."""
+    store = FileStore(tmp_path)
+    one(store, batch("r", 0, owner=owner("a")))
+    (directory(store) / dead).write_bytes(b"half")
+    heir = FileStore(tmp_path)
+    assert heir.summary("r") is not None
+    assert (directory(store) / dead).exists()
+    assert one(heir, batch("r", 1, owner=owner("b"))) == 2
+    assert not (directory(store) / dead).exists()
 
 
 def test_what_a_dead_writer_left_beside_the_runs_is_cleaned(tmp_path: Path, dead: str) -> None:

@@ -185,29 +185,46 @@ def test_a_link_whose_reply_was_lost_is_found_to_be_made(tmp_path: Path) -> None
     assert len(store.read("r")) == 2
 
 
-def test_a_large_blob_survives_a_deletion_that_comes_between(tmp_path: Path) -> None:
-    """The deletion takes the old directory of blobs away just before the link, or just after it."""
+def test_a_large_blob_survives_a_deletion_just_before_its_link(tmp_path: Path) -> None:
+    """The deletion takes the old directory of blobs away, and the commit comes after it in the log."""
     large = os.urandom(200_000)
-    for number, call in enumerate(["link", "listdir"]):
-        store = FileStore(tmp_path / str(number))
-        fill(store, 3)
-        writer = FileStore(store.root)
-        fill(writer, 1, start=3)
-        real = getattr(os, call)
+    store = FileStore(tmp_path)
+    fill(store, 3)
+    real = os.link
 
-        def deleting(*arguments: Any, call: str = call, real: Any = real, store: Any = store, **options: Any) -> Any:
-            setattr(os, call, real)
-            store.delete("r")
-            return real(*arguments, **options)
+    def deleting(*arguments: Any, **options: Any) -> None:
+        os.link = real
+        store.delete("r")
+        real(*arguments, **options)
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(os, call, deleting)
-            result = one(writer, batch("r", 4, blobs=[(b"large", large)], owner=owner()))
-        if isinstance(result, PositionConflict):
-            assert store.read("r") == []
-        else:
-            assert result == 5
-            assert store.blobs("r", [b"large"]) == {b"large": large}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", deleting)
+        assert one(FileStore(tmp_path), batch("r", 3, blobs=[(b"large", large)], owner=owner())) == 4
+    assert store.blobs("r", [b"large"]) == {b"large": large}
+
+
+@pytest.mark.parametrize("deletions", [1, 2])
+def test_a_commit_that_was_deleted_before_its_writer_looked_stood(tmp_path: Path, deletions: int) -> None:
+    """Of two that finish a run and delete it, the one whose commit it was is not told that it lost the run."""
+    store = FileStore(tmp_path)
+    fill(store, 3)
+    writer = FileStore(tmp_path)
+    fill(writer, 1, start=3)
+    real = os.link
+
+    def deleted(*arguments: Any, **options: Any) -> None:
+        os.link = real
+        real(*arguments, **options)
+        for _ in range(deletions):
+            store.delete("r", keep_summary=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", deleted)
+        assert one(writer, batch("r", 4, blobs=[(b"large", os.urandom(200_000))])) == 5
+    assert store.read("r") == []
+    assert not list(directory(store).glob("blobs-*"))
+    assert isinstance(one(writer, batch("r", 4)), PositionConflict)
+    assert one(writer, batch("r", 5)) == 6
 
 
 def test_a_large_blob_survives_a_second_deletion_while_its_commit_waits_to_link(tmp_path: Path) -> None:

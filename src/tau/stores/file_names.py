@@ -69,6 +69,7 @@ class View(NamedTuple):
     slots: tuple[str, ...]
     redundant: tuple[str, ...]
     blob_directories: tuple[str, ...]
+    temporary: tuple[str, ...]
 
     @property
     def covered(self) -> int:
@@ -110,6 +111,7 @@ def view_of(names: Sequence[str]) -> View:
         tuple(sorted(name for name in slots if name > end)),
         tuple(redundant),
         tuple(sorted((name for name in names if name.startswith("blobs-")), reverse=True)),
+        tuple(name for name in names if name[:1] == TEMPORARY),
     )
 
 

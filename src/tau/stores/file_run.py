@@ -37,12 +37,13 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Seen(NamedTuple):
-    """The state of a run: the newest summary, what is deleted, and how many commits wait to be merged."""
+    """The state of a run: the newest summary and token, what is deleted, and how many commits wait to be merged."""
 
     position: int
     floor: int
     slots: int
     summary: Summary | None
+    token: bytes = b""
 
 
 class Changed(Exception):
@@ -69,19 +70,11 @@ class RunDirectory:
     def view(self) -> names.View:
         for _ in range(LOOKS):
             with suppress(names.GapError):
-                return names.view_of(self._listing())
+                return names.view_of(os.listdir(self.descriptor))
         try:
-            return names.view_of(self._listing())
+            return names.view_of(os.listdir(self.descriptor))
         except names.GapError as gap:
             raise self._missing(str(gap)) from gap
-
-    def _listing(self) -> list[str]:
-        """All names; those that writers who died left half written are removed on the way."""
-        listing = os.listdir(self.descriptor)
-        for name in listing:
-            if name[0] == names.TEMPORARY:
-                self._remove_stale(name)
-        return listing
 
     def open(self, name: str) -> Pack:
         try:
@@ -95,7 +88,11 @@ class RunDirectory:
             if view.top is None:
                 return Seen(0, 0, 0, None)
             with suppress(Changed), self.open(view.top) as pack:
-                return Seen(pack.head.last, view.floor, len(view.slots), pack.head.summary)
+                summary = pack.head.summary
+                if summary.owner is None:  # perhaps nobody will ever commit here again, and clean up on the way
+                    for name in view.temporary:
+                        self._remove_stale(name)
+                return Seen(pack.head.last, view.floor, len(view.slots), summary, pack.head.token)
         raise self._missing("the newest pack")
 
     def records(self, after: int) -> list[tuple[int, bytes]]:
@@ -240,7 +237,7 @@ class RunDirectory:
         floor = seen.floor
         if large:
             floor = self.view().floor
-            if floor != seen.floor:  # the run was deleted meanwhile, and its directory of blobs is on the way out
+            if seen.floor < floor <= batch.expected:  # deleted meanwhile: its directory of blobs is on the way out
                 for digest, data in large:
                     self._keep(floor, digest, data)
         sync(self.descriptor)
@@ -253,6 +250,9 @@ class RunDirectory:
             if name in view.slots:
                 return True
             with suppress(Changed):
+                if view.floor > batch.expected:  # deleted: ours, or the one that had this position before us?
+                    with self.open(names.tombstone(view.floor)) as pack:
+                        return pack.head.token == batch.token
                 found = self._records(view, batch.expected)[: len(batch.records)]
                 return [record for _, record in found] == list(batch.records)
         raise self._missing(name)
@@ -315,7 +315,8 @@ class RunDirectory:
             return
         name = names.tombstone(seen.position)
         summary = emptied(seen.summary, keep_summary)
-        self.publish(name, build(summary.run_id, seen.position + 1, b"", summary, records=()), replace=True)
+        # With the token of the newest commit: its writer may not have looked yet whether it stands.
+        self.publish(name, build(summary.run_id, seen.position + 1, seen.token, summary, records=()), replace=True)
         sync(self.descriptor)
         listing = sorted(os.listdir(self.descriptor))
         for found in listing:
@@ -337,9 +338,11 @@ class RunDirectory:
     def clean(self) -> None:
         """Remove what writers that died left half written, here and in the directories of blobs; never fails."""
         with suppress(OSError):
-            for name in self._listing():
+            for name in os.listdir(self.descriptor):
                 if name.startswith("blobs-"):
                     self._clean_blobs(name)
+                elif name[0] == names.TEMPORARY:
+                    self._remove_stale(name)
 
     def _clean_blobs(self, directory: str) -> None:
         with Descriptor(directory, DIRECTORY, dir_fd=self.descriptor) as descriptor:
