@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from tau.errors import CorruptCheckpointError, StoreError, UnsupportedFormatError
@@ -85,3 +86,48 @@ def test_zeroed_blocks_are_noticed_or_harmless(tmp_path: Path, golden: tuple[byt
     data, right = golden
     for start in range(0, len(data), 512):
         check(tmp_path / "zero.db", data[:start] + bytes(512) + data[start + 512 :], right)
+
+
+def test_a_run_that_its_index_does_not_lead_to_is_damage_and_does_not_begin_anew(tmp_path: Path) -> None:
+    """Neither is it unknown, nor is its id free; other runs go on."""
+    path = tmp_path / "a.db"
+    store = SQLiteStore(path)
+    for run_id in ("climate-2024", "other"):
+        one(store, batch(run_id, 0))
+    store.close()
+    data = path.read_bytes()
+    leaf = 0x0A  # of an index, says the SQLite file format
+    (page,) = (at for at in range(4096, len(data), 4096) if data[at] == leaf and b"climate" in data[at : at + 4096])
+    path.write_bytes(
+        data[:page] + data[page : page + 4096].replace(b"climate-2024", b"climate-1024") + data[page + 4096 :]
+    )
+    for do in (lambda: store.summary("climate-2024"), lambda: store.delete("climate-2024")):
+        with pytest.raises(CorruptCheckpointError, match="reindex"):
+            do()
+    assert isinstance(one(store, batch("climate-2024", 0)), CorruptCheckpointError)
+    assert one(store, batch("other", 1)) == 2
+    assert one(store, batch("new", 0)) == 1
+    store.close()
+    with apsw.Connection(str(path)) as connection:
+        connection.execute("reindex runs")
+    connection.close()
+    assert one(store, batch("climate-2024", 1)) == 2
+    store.close()
+
+
+def test_a_journal_of_a_creation_that_failed_is_used_and_removed(tmp_path: Path) -> None:
+    """It is what the next one who opens the database needs, so whoever failed leaves it there."""
+    source, path = tmp_path / "source.db", tmp_path / "a.db"
+    connection = apsw.Connection(str(source))
+    connection.pragma("cache_size", 1)
+    connection.execute("begin; create table half(x)")
+    for _ in range(50):
+        connection.execute("insert into half values(zeroblob(5000))")
+    for end in ("", "-journal"):
+        path.with_name(path.name + end).write_bytes(source.with_name(source.name + end).read_bytes())
+    connection.close()
+    assert path.stat().st_size > 4096
+    store = SQLiteStore(path)
+    assert one(store, batch("r", 0)) == 1
+    assert not path.with_name("a.db-journal").exists()
+    store.close()

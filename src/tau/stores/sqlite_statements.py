@@ -33,6 +33,11 @@ create unique index blobs_by_digest on blobs(run, digest);
 """
 
 FIND = "select id, position, last from runs where run_id = ?"
+# The runs that the index of run ids does not lead to. All at once takes as long as looking for two of them by a scan.
+LOST = """
+select cast(r.run_id as blob) from runs r not indexed
+left join runs i indexed by sqlite_autoindex_runs_1 on i.run_id = r.run_id where i.id is not r.id
+"""
 ADD = """
 insert into runs(run_id, position, summary, graph, status, updated, counter, seconds, expires, boot)
 values(?, 0, x'', '', '', 0, 0, 0, 0, '')
