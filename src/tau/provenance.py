@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 from functools import cache
 
@@ -15,6 +14,8 @@ def provenance() -> dict[str, str]:
 
     Gathered once per process; what cannot be told is left out.
     """
+    import platform  # like subprocess below: only a run's admission needs it
+
     facts = {
         "host": os.uname().nodename,
         "pid": str(os.getpid()),
