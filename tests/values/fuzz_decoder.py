@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 
 from exactness import VALUES
-
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values import Refused, decode, encode
 

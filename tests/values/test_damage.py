@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from exactness import VALUES
 from msgspec import msgpack
 
+from exactness import VALUES
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values import decode, encode
 from tau.values.tags import COMPLEX, DECIMAL, FIXED_ZONE, MAP, NAMED_ZONE, PATTERN, REGISTERED, SET, TUPLE

@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from exactness import HASHABLE, VALUES, Point, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import msgpack
 
+from exactness import HASHABLE, VALUES, Point, same
 from tau.values import decode, encode, is_atom
 
 leaves = st.one_of(

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import pytest
-from exactness import same
 
+from exactness import same
 from tau.errors import ConfigError, CorruptCheckpointError, UnsupportedFormatError
 from tau.values import Refused, classes, decode, encode, register_type
 
