@@ -14,6 +14,7 @@ import apsw
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
 from tau.stores import mounts
+from tau.stores.boot import boot_id
 from tau.stores.checks import problem
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
 from tau.stores.failures import from_os
@@ -44,7 +45,7 @@ class SQLiteStore(Store):
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._file_system = file_system
-        self._boot = _boot_id()
+        self._boot = boot_id()
         self._writing = threading.RLock()
         self._reading = threading.RLock()
         self._writer: apsw.Connection | None = None
@@ -363,15 +364,6 @@ def _gap(rows: Sequence[Any], after: int) -> int | None:
 def _identity(path: str) -> tuple[int, int]:
     found = os.stat(path)
     return found.st_dev, found.st_ino
-
-
-def _boot_id() -> str:
-    """One boot of this machine; empty where the system has no name for it."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 # A child of fork inherits what SQLite knows about its files, but not the locks behind it: a database that is open in
