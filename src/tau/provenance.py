@@ -45,7 +45,7 @@ def _versions() -> dict[str, str]:
     """The versions of the packages that are loaded and say theirs, under ``package.<name>``."""
     found = {}
     for name, module in sorted(sys.modules.items()):
-        version = getattr(module, "__version__", None)
+        version = vars(module).get("__version__")  # not getattr, which may warn
         if "." not in name and isinstance(version, str) and name not in sys.stdlib_module_names:
             found[f"package.{name}"] = version
     return found
