@@ -52,7 +52,8 @@ class AsyncDriver(Driver):
         except StopIteration as end:
             if self._cancelled is not None:
                 raise self._cancelled from None
-            return end.value  # type: ignore[no-any-return]
+            final: State = end.value
+            return final
         finally:
             self.end(token)
 

@@ -163,7 +163,8 @@ class SyncDriver(Driver):
                 else:
                     effect = send(reply)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            final: State = end.value
+            return final
         finally:
             self.end(token)
             if self._loop is not None:
