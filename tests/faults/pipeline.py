@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from subjects import NODES, Place, Subject, settle_database
 
 import tau
 from tau import CheckpointConfig, Event, GraphConfig, State, StateGraph, open_store
+from tau.provenance import provenance
 from tau.stores.file_names import TEMPORARY
 
 ENGINE = Path(tau.__file__).parent
@@ -26,6 +28,7 @@ BEFORE |= {"code_digest", "fingerprint", "nodes", "graph_checks", "drawing", "ed
 RUN = "climate/2024: ü"
 
 
+@cache
 def is_engine(name: str) -> bool:
     path = Path(name)
     return ENGINE in path.parents and path.relative_to(ENGINE).parts[0].removesuffix(".py") not in BEFORE
@@ -63,6 +66,7 @@ class Pipeline(Subject):
 
     def warm(self, place: Place) -> None:
         self.graph(place).freeze()
+        provenance()
         State.from_bytes(State(values("warm", {}, 64)).to_bytes())["warm"]
 
     def enter(self, place: Place, node: str) -> None:
