@@ -1,10 +1,21 @@
-"""Drawing a graph: as Mermaid and as text."""
+"""Drawing a graph: as Mermaid, as text and in Graphviz's language, on request with where each node of a run stands."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from tau.nodes import Edge, Node
+
+_NO_MARKS: Mapping[str, str] = MappingProxyType({})
+
+# Dark text keeps a contrast of 7:1 or more on each of these; one that is not here is drawn as it would be unmarked.
+_COLOURS = {
+    "finished": ("#d5f0d8", "#1b5e20"),
+    "running": ("#cfe8fc", "#0d47a1"),
+    "next": ("#fff3c4", "#7a5c00"),
+    "failed": ("#fbd5d5", "#8b1a1a"),
+}
 
 _ESCAPES = str.maketrans(
     {ord(char): f"#{ord(char)};" for char in '#"`<>&;'} | dict.fromkeys(map(ord, "\r\n\t\x0b\x0c"), " ")
@@ -12,9 +23,16 @@ _ESCAPES = str.maketrans(
 
 
 def mermaid(
-    nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry: str | None, exits: Collection[str]
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    marks: Mapping[str, str] = _NO_MARKS,
 ) -> str:
-    """A Mermaid flowchart: the entry point rounded, exit points with double sides, predicates on the edges."""
+    """A Mermaid flowchart: the entry point rounded, exit points with double sides, predicates on the edges.
+
+    ``marks`` says of nodes how they stand in a run; those that are coloured get a class of that name.
+    """
     names = [*nodes, *(name for name in _mentioned(edges) if name not in nodes)]
     ids = {name: f"n{number}" for number, name in enumerate(names)}
     lines = ["flowchart TD"]
@@ -25,17 +43,54 @@ def mermaid(
         for edge in leaving:
             label = f'|"{_label(edge.name)}"|' if edge.name else ""
             lines.append(f"    {ids[edge.source]} -->{label} {ids[edge.target]}")
+    for mark, (fill, ink) in _COLOURS.items():
+        marked = [ids[name] for name in names if marks.get(name) == mark]
+        if marked:
+            lines.append(f"    classDef {mark} fill:{fill},stroke:{ink},color:#1a1a1a")
+            lines.append(f"    class {','.join(marked)} {mark}")
     return "\n".join(lines) + "\n"
 
 
+def dot(
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    marks: Mapping[str, str] = _NO_MARKS,
+) -> str:
+    """The graph in Graphviz's language: the entry point rounded, exit points with a double border."""
+    names = [*nodes, *(name for name in _mentioned(edges) if name not in nodes)]
+    ids = {name: f"n{number}" for number, name in enumerate(names)}
+    lines = [
+        "digraph {",
+        '    node [shape=box, style=filled, fillcolor=white, color="#444444", fontname="Helvetica,sans-serif"]',
+        '    edge [color="#444444", fontname="Helvetica,sans-serif", fontsize=11]',
+    ]
+    for name in names:
+        fill, ink = _COLOURS.get(marks.get(name, ""), ("white", "#444444"))
+        style = "filled,rounded" if name == entry else "filled"
+        look = f'style="{style}", fillcolor="{fill}", color="{ink}", peripheries={2 if name in exits else 1}'
+        lines.append(f"    {ids[name]} [label={_quoted(name)}, tooltip={_quoted(marks.get(name, name))}, {look}]")
+    for leaving in edges.values():
+        for edge in leaving:
+            label = f" [label={_quoted(edge.name)}]" if edge.name else ""
+            lines.append(f"    {ids[edge.source]} -> {ids[edge.target]}{label}")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
 def text(
-    nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry: str | None, exits: Collection[str]
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    marks: Mapping[str, str] = _NO_MARKS,
 ) -> str:
     """One line a node, in the order added, its edges below it in the order tried."""
     lines = []
     for name in [*nodes, *(name for name in _mentioned(edges) if name not in nodes)]:
-        marks = [mark for mark, holds in (("entry", name == entry), ("exit", name in exits)) if holds]
-        lines.append(_plain(name) + (f"  [{', '.join(marks)}]" if marks else ""))
+        roles = [role for role, holds in (("entry", name == entry), ("exit", name in exits)) if holds]
+        roles += [marks[name]] if name in marks else []
+        lines.append(_plain(name) + (f"  [{', '.join(roles)}]" if roles else ""))
         for edge in edges.get(name, ()):
             condition = f"  if {_plain(edge.name)}" if edge.name else ""
             lines.append(f"  -> {_plain(edge.target)}{condition}")
@@ -48,6 +103,12 @@ def _mentioned(edges: Mapping[str, Sequence[Edge]]) -> dict[str, None]:
 
 def _label(name: str) -> str:
     return name.translate(_ESCAPES)
+
+
+def _quoted(name: str) -> str:
+    """As a text of Graphviz's language, which reads backslashes and entities; what cannot be shown as an escape."""
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
+    return '"' + shown.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _plain(name: str) -> str:

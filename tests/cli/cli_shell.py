@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import tau
+from tau.cli import main
 
 PIPELINE = """
 import os
@@ -149,6 +150,30 @@ class Held:
         """The exit code, and the rest of what it said on stderr."""
         said = self.process.communicate(timeout=60)[1]
         return self.process.returncode, said
+
+
+class Here:
+    """The command in this process; modules that it imports are forgotten after each call."""
+
+    def __init__(self, capture: Any) -> None:
+        self.capture = capture
+
+    def __call__(self, *words: str, code: int = 0) -> Any:
+        """What was printed, as ``.out`` and ``.err``; the exit code must be ``code``."""
+        modules = set(sys.modules)
+        self.capture.readouterr()
+        try:
+            ended = main(words)
+        finally:
+            for name in set(sys.modules) - modules:
+                del sys.modules[name]
+        said = self.capture.readouterr()
+        assert ended == code, f"exit code {ended}\n{said.out}\n{said.err}"
+        return said
+
+    def json(self, *words: str, code: int = 0) -> Any:
+        """The one JSON document that the command prints."""
+        return json.loads(self(words[0], "--json", *words[1:], code=code).out)
 
 
 def command(*words: str) -> list[str]:

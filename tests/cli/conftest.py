@@ -7,9 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_shell import Shell
-
-from tau.cli import main
+from cli_shell import Here, Shell
 
 
 @pytest.fixture
@@ -23,23 +21,24 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def refused(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Call the command in this process, for input that it refuses with exit code 2; gives what it says on stderr."""
+def here(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Call the command in this process, which takes milliseconds: ``here("runs", code=0)``."""
     monkeypatch.chdir(shell.folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delenv("TAU_STORE", raising=False)
-    modules = set(sys.modules)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return Here(capsys)
+
+
+@pytest.fixture
+def refused(here: Here) -> Callable[..., str]:
+    """Call the command in this process, for input that it refuses with exit code 2; gives what it says on stderr."""
 
     def call(*words: str) -> str:
-        try:
-            assert main(words) == 2
-        finally:
-            for name in set(sys.modules) - modules:
-                del sys.modules[name]
-        said = capsys.readouterr()
-        assert said.out == ""
-        assert "Traceback" not in said.err
-        return said.err
+        done = here(*words, code=2)
+        assert done.out == ""
+        assert "Traceback" not in done.err
+        return done.err
 
     return call

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
-from cli_shell import Shell
+from cli_shell import Here, Shell
 from rich.console import Console
 
 from tau.cli import places, screen
@@ -219,6 +219,12 @@ def test_sizes_are_readable(count: int, shown: str) -> None:
 
 def test_the_version_is_that_of_the_distribution(shell: Shell) -> None:
     assert re.fullmatch(r"tau \S+\n", shell.run("--version").stdout)
+
+
+@pytest.mark.parametrize("name", group.commands)
+def test_every_command_has_an_example_in_its_help(here: Here, name: str) -> None:
+    said = here(name, "--help").out
+    assert re.search(rf"^  Examples?:\n    tau {name} ", said, re.MULTILINE), said
 
 
 def test_every_command_and_option_is_on_the_page_and_in_a_test() -> None:

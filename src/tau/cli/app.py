@@ -10,13 +10,16 @@ import click
 
 from tau.cli import screen
 from tau.cli.cancel import cancel
+from tau.cli.delete import delete
+from tau.cli.graph import graph
+from tau.cli.history import history
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output
 from tau.cli.resume import resume
 from tau.cli.run import run
 from tau.cli.runs import runs
 from tau.cli.show import show
 
-COMMANDS = (run, resume, runs, show, cancel)
+COMMANDS = (run, resume, runs, show, history, graph, cancel, delete)
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 

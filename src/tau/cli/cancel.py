@@ -22,6 +22,10 @@ def cancel(session: Session, *, run_id: str, store: str | None) -> int:
     """End the run RUN_ID for good, also one that runs now: it cannot be resumed any more.
 
     What it had stored stays, to be looked at. A finished run is left as it is: exit code 4.
+
+    \b
+    Example:
+      tau cancel climate-2024
     """
     place, _ = find(reading(store, read_project(), session), check_run_id(run_id), session)
     cancel_run(place, run_id, Host())

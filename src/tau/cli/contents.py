@@ -10,6 +10,7 @@ from msgspec import Struct
 from tau.cells import Cell
 from tau.cli import screen
 from tau.errors import CorruptCheckpointError, TauError, UnsupportedFormatError
+from tau.records import Failure
 from tau.state import redacted
 
 REDACTED = "[redacted]"
@@ -63,6 +64,14 @@ def documents(keys: list[Key], with_values: bool) -> list[dict[str, Any]]:
             entry.update({"value": value} if is_json(value) else {"repr": safe_repr(value)})
         found.append(entry)
     return found
+
+
+def failure(found: Failure | None) -> dict[str, Any]:
+    """A stored error, for JSON."""
+    if found is None:
+        return {}
+    frames = [{"file": file, "line": number, "function": name} for file, number, name in found.frames]
+    return {"type": found.type, "message": found.text, "frames": frames}
 
 
 def type_name(value: Any) -> str:

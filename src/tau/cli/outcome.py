@@ -55,7 +55,8 @@ EXIT_CODES = {
     Exit.FAILED: "the run failed at a node; resume it once the cause is gone",
     Exit.USAGE: "the command, the graph or the input cannot be used as given",
     Exit.NOT_FOUND: "no such run, or its checkpoints were deleted after it finished",
-    Exit.REFUSED: "refused: id in use, owned by a live process, graph changed, cancelled, waiting, killed too often",
+    Exit.REFUSED: "refused: id in use, owned by a live process, graph changed, cancelled, waiting, killed too often, "
+    "not confirmed",
     Exit.STORE: "the store cannot be used, or what it holds is damaged or of another version",
     Exit.INTERNAL: "an error that tau did not expect",
     Exit.INTERRUPTED: "the run was stopped (SIGTERM, SIGUSR1, --max-runtime); resume it with the same run id",

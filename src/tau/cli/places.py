@@ -40,9 +40,13 @@ def reading(option: str | None, project: Project, session: Session) -> Store | N
     """The store to look into; ``None`` where nothing was ever stored there, since looking must not create it."""
     store = open_store(option if option is not None else default_url(project))
     session.store = store.location
-    if store.location.startswith(("sqlite:", "file:")) and not os.path.exists(parse(store.location).path):
-        return None
-    return store
+    return store if is_there(store) else None
+
+
+def is_there(store: Store) -> bool:
+    """Whether anything was ever stored there; as far as that can be told without creating it."""
+    on_disk = store.location.startswith(("sqlite:", "file:"))
+    return not on_disk or os.path.exists(parse(store.location).path)
 
 
 def find(store: Store | None, run_id: str, session: Session) -> tuple[Store, Summary]:

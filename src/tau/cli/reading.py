@@ -1,8 +1,8 @@
-"""A run as its log tells it: what `tau show` shows."""
+"""A run as its log tells it: what `tau show` and `tau history` show."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -11,7 +11,7 @@ from tau.errors import CorruptCheckpointError
 from tau.fold import Fold
 from tau.host import Host
 from tau.ownership import Loader, is_ownerless
-from tau.records import Admitted, CheckpointRecord, Claimed, Failed, Failure, Interrupted
+from tau.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted
 from tau.stores import Store, Summary
 
 
@@ -27,13 +27,14 @@ class Visit(Struct, frozen=True):
 
 class Account(Struct):
     """What the log of one run says. ``claims`` counts the processes that owned it, ``failed`` the node of the failure
-    it ended with, ``damage`` what could not be read; ``complete`` is false where the beginning was not."""
+    it ended with, ``damage`` what could not be read; ``records`` are the sound ones with their positions."""
 
     summary: Summary
     status: str
     pending: str | None = None
     claims: int = 0
     visits: list[Visit] = []
+    records: list[tuple[int, AnyRecord]] = []
     values: dict[str, Cell] = {}
     provenance: dict[str, str] = {}
     failed: str = ""
@@ -42,27 +43,33 @@ class Account(Struct):
     damage: str = ""
 
 
-def read_run(store: Store, summary: Summary) -> Account:
-    """Read the whole log of a run. Raises `CorruptCheckpointError` where nothing of it is sound."""
-    dead = summary.status == "running" and is_ownerless(store, summary, Host())
-    account = Account(summary, "dead" if dead else summary.status)
+def read_run(store: Store, summary: Summary, until: int | None = None) -> Account:
+    """Read the log of a run, to its end or to the position ``until``. Raises `CorruptCheckpointError` where nothing of
+    it is sound."""
+    account = Account(summary, status_of(store, summary))
     if summary.base == 0:
         return account
     try:
-        _read(store, account, store.read(summary.run_id))
+        _read(store, account, 0, until)
     except CorruptCheckpointError as error:
         if summary.base == 1:
             raise
         account = Account(summary, account.status, damage=str(error))
-        _read(store, account, store.read(summary.run_id, summary.base - 1))
+        _read(store, account, summary.base - 1, until)
     return account
 
 
-def _read(store: Store, account: Account, records: Sequence[tuple[int, bytes]]) -> None:
+def status_of(store: Store, summary: Summary) -> str:
+    """The status as people see it: ``dead`` for a run that runs on paper only."""
+    dead = summary.status == "running" and is_ownerless(store, summary, Host())
+    return "dead" if dead else summary.status
+
+
+def _read(store: Store, account: Account, after: int, until: int | None) -> None:
     run_id = account.summary.run_id
     fold = Fold(run_id, Loader(store, run_id))
-    for position, data in records:
-        record = fold.add(position, data)
+    for position, record in _sound(store, fold, after, until):
+        account.records.append((position, record))
         if isinstance(record, Admitted):
             account.provenance = account.provenance or record.provenance
         elif isinstance(record, CheckpointRecord):
@@ -78,3 +85,12 @@ def _read(store: Store, account: Account, records: Sequence[tuple[int, bytes]]) 
     account.damage = account.damage or fold.damage
     if fold.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = fold.progress.next
+
+
+def _sound(store: Store, fold: Fold, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:
+    for position, data in store.read(fold.run_id, after):
+        if until is not None and position > until:
+            return
+        record = fold.add(position, data)
+        if record is not None:
+            yield position, record

@@ -10,6 +10,7 @@ from tau.cli import options
 from tau.cli.attempt import attempt, resume_command, stdout_to_stderr
 from tau.cli.outcome import Session, reporting
 from tau.cli.places import find, furnish, reading
+from tau.cli.plan import show_plan
 from tau.cli.targets import FORMS, Project, load_graph, read_project
 from tau.errors import ConfigError
 from tau.state import check_run_id
@@ -26,6 +27,7 @@ from tau.state import check_run_id
     help="What to do when the graph has changed: refuse, keep what is stored, or also drop the items of the node in "
     "flight.",
 )
+@click.option("--plan", "planning", is_flag=True, help="Only say what would be skipped, run and refused, and why.")
 @options.store
 @options.wait
 @options.max_runtime
@@ -39,6 +41,7 @@ def resume(
     run_id: str,
     target: str | None,
     on_change: str,
+    planning: bool,
     store: str | None,
     wait: float,
     max_runtime: float | None,
@@ -48,7 +51,13 @@ def resume(
     """Go on with the run RUN_ID: after a failure, a stop or a kill.
 
     TARGET names the graph as for `tau run`. Without it, the name of the graph that made the run must be one of
-    [tool.tau.graphs] in pyproject.toml.
+    [tool.tau.graphs] in pyproject.toml. With --plan nothing is run or changed, also where somebody owns the run; the
+    exit code is 4 where a resume would be refused.
+
+    \b
+    Examples:
+      tau resume climate-2024 page.py:graph --plan
+      tau resume climate-2024 page.py:graph
     """
     session.run_id = check_run_id(run_id)
     project = read_project()
@@ -58,6 +67,8 @@ def resume(
     with stdout_to_stderr(session.as_json):
         graph = load_graph(target, project)
     furnish(graph, store, project, session)
+    if planning:
+        return show_plan(session, graph, run_id, on_change)
     act = partial(graph.resume, run_id, on_change=on_change, wait=wait)
     return attempt(session, graph, act, quiet=quiet, values=values, max_runtime=max_runtime)
 

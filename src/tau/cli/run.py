@@ -54,6 +54,11 @@ def run(
     """Run the graph TARGET: FILE.py:GRAPH, package.module:GRAPH, or a name from [tool.tau.graphs].
 
     GRAPH is a StateGraph, or a function without parameters that returns one.
+
+    \b
+    Examples:
+      tau run page.py:graph --set years=3 --run-id climate-2024
+      tau run climate --input climate.json --max-runtime 3600
     """
     given = State(inputs.gather(file, settings), run_id=run_id)
     project = read_project()

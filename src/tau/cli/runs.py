@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -10,8 +11,10 @@ from tau.cli import options, screen
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import reading
 from tau.cli.targets import read_project
+from tau.cli.watching import follow, watch
 from tau.stores import Summary
 
+HEADS = ("run", "graph", "status", "node", "visits", "updated", "tags")
 STATUSES = ["running", "waiting", "interrupted", "failed", "finished", "cancelled", "dead"]
 
 
@@ -20,22 +23,53 @@ STATUSES = ["running", "waiting", "interrupted", "failed", "finished", "cancelle
 @click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status; dead: its owner is gone.")
 @click.option("--tag", metavar="TAG", help="Only runs with this tag.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many, the newest.")
+@click.option("--watch", "watching", is_flag=True, help="Go on showing them until Ctrl-C; exit code 130.")
+@click.option(
+    "--every",
+    type=options.seconds,
+    default=2.0,
+    metavar="SECONDS",
+    help="With --watch: how often to look; 2 by default.",
+)
 @options.store
 @options.as_json
 @reporting
 def runs(
-    session: Session, *, graph: str | None, status: str | None, tag: str | None, limit: int | None, store: str | None
+    session: Session,
+    *,
+    graph: str | None,
+    status: str | None,
+    tag: str | None,
+    limit: int | None,
+    watching: bool,
+    every: float,
+    store: str | None,
 ) -> int:
-    """List the runs of a store, the most recently updated first."""
-    place = reading(store, read_project(), session)
-    found = [] if place is None else place.runs(graph=graph, status=status, tag=tag, limit=limit)
+    """List the runs of a store, the most recently updated first.
+
+    \b
+    Examples:
+      tau runs --status failed --tag monthly
+      tau runs --graph climate --watch
+    """
+    project = read_project()
+
+    def look() -> Sequence[Summary]:
+        place = reading(store, project, session)
+        return [] if place is None else place.runs(graph=graph, status=status, tag=tag, limit=limit)
+
+    if watching and session.as_json:
+        return follow(look, lambda row: screen.document(document(row), indent=None), every)
+    if watching:
+        return watch(look, HEADS, _row, every)
+    found = look()
     if session.as_json:
         screen.document([document(row) for row in found])
     elif found:
-        heads = ("run", "graph", "status", "node", "visits", "updated", "tags")
-        screen.table(heads, (_row(row) for row in found))
+        screen.table(HEADS, (_row(row) for row in found))
     else:
-        complain(f"no such runs in {session.store}" + (": nothing was ever stored there" if place is None else ""))
+        nothing = reading(store, project, session) is None
+        complain(f"no such runs in {session.store}" + (": nothing was ever stored there" if nothing else ""))
     return Exit.DONE
 
 

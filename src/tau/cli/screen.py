@@ -31,9 +31,12 @@ STATUS_STYLES = {
 }
 
 
-def clean(text: Any) -> str:
-    """``text`` on one line: control characters, bidirectional marks and the like as escapes, as in ``\\x1b``."""
-    return "".join(repr(char)[1:-1] if _steers(char) else char for char in str(text))
+def clean(value: Any) -> str:
+    """``value`` as one line: control characters, bidirectional marks and the like as escapes, as in ``\\x1b``."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(repr(char)[1:-1] if _steers(char) else char for char in text)
 
 
 def _steers(char: str) -> bool:
@@ -48,6 +51,11 @@ class _Plain(Console):
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # rich would end the process, with an exit code that says something else
+
+
+def console() -> Console:
+    """Stdout, for what is drawn on a terminal."""
+    return _Plain(sys.stdout)
 
 
 def line(*parts: str | tuple[str, str], error: bool = False) -> None:
@@ -78,22 +86,38 @@ def fields(rows: Mapping[str, Any]) -> None:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Rows on stdout: columns on a terminal, values separated by tabs elsewhere."""
-    console = _Plain(sys.stdout)
-    if not console.is_terminal:
-        for row in (heads, *rows):
-            sys.stdout.write("\t".join(map(clean, row)) + "\n")
-        return
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for head in heads:
-        grid.add_column(head, overflow="fold")
+    shown = console()
+    if shown.is_terminal:
+        shown.print(grid(heads, rows))
+    else:
+        lines((heads, *rows))
+
+
+def lines(rows: Iterable[Sequence[str]]) -> None:
+    """Rows on stdout, their values separated by tabs."""
     for row in rows:
-        grid.add_row(*(Text(clean(cell), STATUS_STYLES.get(cell, "")) for cell in row))
-    console.print(grid)
+        sys.stdout.write("\t".join(map(clean, row)) + "\n")
 
 
-def document(value: Any) -> None:
-    """One JSON document on stdout, in ASCII."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Rows as columns for a terminal."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in heads:
+        made.add_column(head, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(clean(cell), STATUS_STYLES.get(cell, "")) for cell in row))
+    return made
+
+
+def drawing(text: str) -> None:
+    """A text of several lines on stdout, each of them cleaned."""
+    for one in text.removesuffix("\n").split("\n"):
+        line(one)
+
+
+def document(value: Any, *, indent: int | None = 2) -> None:
+    """One JSON document on stdout, in ASCII; on one line without an indent."""
+    sys.stdout.write(json.dumps(value, indent=indent, allow_nan=False) + "\n")
 
 
 def tick(good: bool) -> str:

@@ -29,6 +29,11 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     """Show the run RUN_ID: where it stands, the way it took, what its state holds, and why it failed.
 
     Of the state only names, types and sizes are shown, unless --values asks for more.
+
+    \b
+    Examples:
+      tau show climate-2024
+      tau show climate-2024 --values --json
     """
     place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
     account = read_run(place, summary)
@@ -118,13 +123,8 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
             for one in account.visits
         ],
         "keys": contents.documents(keys, values),
-        "failure": None if failure is None else _failure(account.failed, failure),
+        "failure": None if failure is None else {"node": account.failed, **contents.failure(failure)},
         "stopped_by": account.reason or None,
         "provenance": account.provenance,
         "damage": account.damage or None,
     }
-
-
-def _failure(node: str, failure: Failure) -> dict[str, Any]:
-    frames = [{"file": file, "line": number, "function": name} for file, number, name in failure.frames]
-    return {"node": node, "type": failure.type, "message": failure.text, "frames": frames}

@@ -1,0 +1,89 @@
+"""`tau delete`."""
+
+from __future__ import annotations
+
+import click
+
+from tau.cli import options, screen
+from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.places import find, reading
+from tau.cli.reading import status_of
+from tau.cli.targets import read_project
+from tau.effects import Append
+from tau.errors import RunOwnedError
+from tau.host import Host
+from tau.journal import Journal
+from tau.ownership import await_free
+from tau.records import Cancelled, Progress
+from tau.state import check_run_id
+from tau.stores import Store, Summary
+from tau.stores.contract import PositionConflict
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep-summary", is_flag=True, help="Keep the line that `tau runs` shows of it.")
+@options.store
+@options.as_json
+@reporting
+def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, store: str | None) -> int:
+    """Delete the run RUN_ID with all that is stored of it: checkpoints, values, errors.
+
+    Asks first, unless --yes. A run that somebody works on is refused: exit code 4; `tau cancel` ends it.
+
+    \b
+    Examples:
+      tau delete climate-2024
+      tau delete climate-2024 --yes --keep-summary
+    """
+    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    await_free(place, run_id, Host(), 0.0)
+    if not yes and not _confirmed(session, status_of(place, summary), summary):
+        complain("nothing was deleted")
+        return Exit.REFUSED
+    delete_run(place, summary, keep_summary, Host())
+    if session.as_json:
+        screen.document({"run_id": run_id, "status": "deleted", "summary_kept": keep_summary, "store": session.store})
+    else:
+        screen.fields({"run": run_id, "status": "deleted"})
+    return Exit.DONE
+
+
+def _confirmed(session: Session, status: str, summary: Summary) -> bool:
+    made = f" of graph {summary.graph}" if summary.graph else ""
+    visits = f"{summary.iterations} visit{'' if summary.iterations == 1 else 's'}"
+    question = screen.clean(f"Delete run {summary.run_id}{made} ({status}, {visits}) in {session.store}?")
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        screen.line(error=True)
+        complain("there was no answer; --yes deletes without asking")
+        return False
+
+
+def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -> None:
+    """Delete a run that nobody owns. Raises `RunOwnedError`.
+
+    One that could still be resumed is ended first, at the very position at which nobody owned it: whoever takes it at
+    the same moment either has it, and it stays, or finds it gone.
+    """
+    run_id = summary.run_id
+    position = await_free(store, run_id, host, 0.0)
+    if summary.status not in ("finished", "cancelled"):
+        journal = Journal(store, run_id, host, host.owner(0.0), interval=1)
+        journal.base = summary.base
+        progress = Progress(
+            graph=summary.graph, tags=summary.tags, created=summary.created, iteration=summary.iterations,
+            node=summary.node, status="cancelled",
+        )  # fmt: skip
+        append = Append((Cancelled(reason="deleted"),), progress, {}, flush=True, expected=position)
+        batch = journal.prepare(append)
+        assert batch is not None
+        result = store.committer.commit(batch)
+        if isinstance(result, PositionConflict):
+            raise RunOwnedError(
+                f"run {run_id!r} was taken or changed at this moment; nothing was deleted", run_id=run_id
+            )
+        journal.settle(batch, result)
+    store.delete(run_id, keep_summary)

@@ -1,0 +1,110 @@
+"""`tau graph`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tau import drawing
+from tau.cli import options, screen
+from tau.cli.attempt import stdout_to_stderr
+from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.places import find, furnish, is_there
+from tau.cli.reading import Account, read_run
+from tau.cli.targets import load_graph, read_project
+from tau.errors import ConfigError
+from tau.run import StateGraph
+from tau.state import check_run_id
+
+FORMATS: dict[str, Callable[..., str]] = {"text": drawing.text, "mermaid": drawing.mermaid, "svg": drawing.dot}
+
+
+@click.command()
+@click.argument("target")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    help="text (default), mermaid for a page in Markdown, svg where Graphviz is installed.",
+)
+@click.option("--run", "run_id", metavar="RUN_ID", help="Mark where each node stands in that run.")
+@options.store
+@options.as_json
+@reporting
+def graph(session: Session, *, target: str, form: str | None, run_id: str | None, store: str | None) -> int:
+    """Draw the graph TARGET, named as for `tau run`; nothing of it is run.
+
+    With --run the nodes are marked: finished, running, failed, or next.
+
+    \b
+    Examples:
+      tau graph page.py:graph
+      tau graph page.py:graph --format mermaid --run climate-2024
+      tau graph page.py:graph --format svg > graph.svg
+    """
+    project = read_project()
+    with stdout_to_stderr(True):
+        loaded = load_graph(target, project)
+    loaded.validate()
+    for warning in loaded.warnings:
+        complain(warning)
+    marks: dict[str, str] = {}
+    if run_id is not None:
+        furnish(loaded, store, project, session)
+        place = loaded.store if is_there(loaded.store) else None
+        marks = marks_of(read_run(*find(place, check_run_id(run_id), session)))
+    form = form or ("" if session.as_json else "text")
+    drawn = FORMATS[form](loaded.nodes, loaded.edges, loaded.entry_point, loaded.exit_points, marks) if form else ""
+    drawn = _svg(drawn) if form == "svg" else drawn
+    if session.as_json:
+        screen.document({**_document(loaded, marks), "run_id": run_id, **({"drawing": drawn} if form else {})})
+    else:
+        screen.drawing(drawn)
+    return Exit.DONE
+
+
+def marks_of(account: Account) -> dict[str, str]:
+    """How each node stands in a run; those that were not reached are not in it."""
+    marks = {visit.node: "finished" for visit in account.visits}
+    if account.pending is not None:
+        marks[account.pending] = {"failed": "failed", "running": "running"}.get(account.status, "next")
+    if account.failed:
+        marks[account.failed] = "failed"
+    return marks
+
+
+def _svg(source: str) -> str:
+    """What Graphviz makes of its language. Raises `ConfigError` where it is not installed, or refuses."""
+    program = shutil.which("dot")
+    if program is None:
+        raise ConfigError("--format svg needs Graphviz, whose program dot is not on PATH; install it, or use mermaid")
+    done = subprocess.run([program, "-Tsvg"], input=source.encode(), capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise ConfigError(f"dot ended with exit code {done.returncode}: {said}; use --format mermaid instead")
+    return done.stdout.decode()
+
+
+def _document(graph: StateGraph, marks: dict[str, str]) -> dict[str, Any]:
+    edges = [
+        {
+            "source": edge.source,
+            "target": edge.target,
+            "name": edge.name or None,
+            "predicate": edge.predicate is not None,
+        }
+        for leaving in graph.edges.values()
+        for edge in leaving
+    ]
+    return {
+        "graph": graph.name,
+        "entry": graph.entry_point,
+        "exits": list(graph.exit_points),
+        "nodes": [{"name": name, "mark": marks.get(name)} for name in graph.nodes],
+        "edges": edges,
+        "warnings": list(graph.warnings),
+    }

@@ -1,0 +1,189 @@
+"""`tau history`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import click
+
+from tau.cli import contents, options, screen
+from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.places import find, reading
+from tau.cli.reading import Account, read_run
+from tau.cli.targets import read_project
+from tau.errors import ConfigError
+from tau.records import (
+    Admitted,
+    Answer,
+    AnyRecord,
+    Cancelled,
+    CheckpointRecord,
+    Claimed,
+    Failed,
+    Finished,
+    Interrupted,
+    Item,
+    Pause,
+    Planned,
+)
+from tau.state import check_run_id
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="Show the state as it was after that entry.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many entries, the newest.")
+@options.store
+@options.values
+@options.as_json
+@reporting
+def history(
+    session: Session, *, run_id: str, at: int | None, limit: int | None, store: str | None, values: bool
+) -> int:
+    """Tell the history of the run RUN_ID: every entry of its log, oldest first.
+
+    Who took it and when, what each node changed and which came next, why it failed or stopped. With --at the state of
+    then: names, types and sizes of its keys, and with --values what they held.
+
+    \b
+    Examples:
+      tau history climate-2024
+      tau history climate-2024 --at 4 --values
+    """
+    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    account = read_run(place, summary, at)
+    if account.damage:
+        complain(f"{account.damage}; shown is what is sound")
+    if summary.base == 0:
+        complain("its checkpoints were deleted when it finished (preserve=False)")
+    if at is not None:
+        return _show_state(session, account, at, values)
+    shown = account.records[-limit:] if limit is not None else account.records
+    if session.as_json:
+        entries = [_document(position, record) for position, record in shown]
+        head = {"run_id": run_id, "graph": summary.graph, "status": account.status, "store": session.store}
+        screen.document({**head, "entries": entries, "damage": account.damage or None})
+        return Exit.DONE
+    screen.table(("seq", "time", "what", "node", "detail"), _rows(shown))
+    return Exit.DONE
+
+
+def _show_state(session: Session, account: Account, at: int, values: bool) -> int:
+    """The state as of the entry ``at``."""
+    if not account.records or account.records[-1][0] != at:
+        positions = [position for position, _ in account.records]
+        have = f"the entries before it are {positions[0]} to {positions[-1]}" if positions else "it has no entries"
+        raise ConfigError(f"run {session.run_id!r} has no sound entry {at}; {have}: see tau history without --at")
+    record = account.records[-1][1]
+    keys = list(contents.keys_of(account.values))
+    node = account.visits[-1].node if account.visits else None
+    if session.as_json:
+        found = {"run_id": session.run_id, "seq": at, "kind": kind_of(record), "time": screen.stamp(record.time)}
+        screen.document({**found, "checkpoint_node": node, "keys": contents.documents(keys, values)})
+        return Exit.DONE
+    when = {"run": session.run_id, "entry": f"{at} ({kind_of(record)})", "time": screen.moment(record.time)}
+    screen.fields({**when, "after": node or "the input"})
+    contents.show_keys(keys, values)
+    return Exit.DONE
+
+
+def kind_of(record: AnyRecord) -> str:
+    """The kind of a record, by its name in the log."""
+    return str(type(record).__struct_config__.tag)
+
+
+def _rows(records: Iterable[tuple[int, AnyRecord]]) -> Iterator[list[str]]:
+    """The entries as rows; items that follow each other in one node share a row."""
+    for (kind, node), group in groupby(records, key=lambda entry: _group(*entry)):
+        entries = list(group)
+        position, record = entries[-1]
+        numbers = str(position) if len(entries) == 1 else f"{entries[0][0]}-{position}"
+        seconds = sum(one.seconds for _, one in entries if isinstance(one, Item))
+        detail = _detail(record) if len(entries) == 1 else f"{len(entries)} finished, {screen.duration(seconds)}"
+        yield [numbers, screen.moment(record.time), kind.partition(" ")[0], node, detail]
+
+
+def _group(position: int, record: AnyRecord) -> tuple[str, str]:
+    kind = kind_of(record)
+    return (kind if isinstance(record, Item) else f"{kind} {position}"), node_of(record)
+
+
+def node_of(record: AnyRecord) -> str:
+    """The node that a record is about; empty where it is about none."""
+    node = getattr(record, "node", "")
+    return str(node) if node else record.scope[0][0] if record.scope else ""
+
+
+def _detail(record: AnyRecord) -> str:
+    """A record in a few words."""
+    match record:
+        case Admitted():
+            return _admission(record)
+        case Claimed():
+            return _claim(record)
+        case CheckpointRecord():
+            return _checkpoint(record)
+        case Failed(failure=failure) if failure is not None:
+            return f"{failure.type}: {failure.text}"
+    return str(getattr(record, "reason", getattr(record, "name", "")))
+
+
+def _admission(record: Admitted) -> str:
+    manifest = record.manifest
+    named = f"graph {manifest.progress.graph}, {_names('input', manifest.values)}" if manifest is not None else ""
+    return named if record.provenance else f"saved by hand: {named}"
+
+
+def _claim(record: Claimed) -> str:
+    how = [f"by {record.owner}"] if record.owner is not None else []
+    how += [f"goes on after entry {record.rewind}"] if record.rewind is not None else []
+    how += [f"on_change={record.on_change}"] if record.on_change != "error" else []
+    return "; ".join([*how, *record.changes])
+
+
+def _checkpoint(record: CheckpointRecord) -> str:
+    counts = [f"visit {record.visit}"] if record.visit > 1 else []
+    counts += [f"attempt {record.attempt}"] if record.attempt > 1 else []
+    changes = [_names("set", record.changed)] + ([_names("removed", record.removed)] if record.removed else [])
+    after = f"next {record.next}" if record.next is not None else "the end"
+    return ", ".join([*counts, screen.duration(record.seconds), *changes, after])
+
+
+def _names(what: str, names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - 8} more" if len(listed) > 8 else ""
+    return f"{what} {', '.join(listed[:8]) or 'nothing'}{more}"
+
+
+def _document(position: int, record: AnyRecord) -> dict[str, Any]:
+    """An entry for JSON."""
+    found: dict[str, Any] = {"seq": position, "kind": kind_of(record), "time": screen.stamp(record.time)}
+    if node_of(record):
+        found["node"] = node_of(record)
+    match record:
+        case Admitted():
+            found["keys"] = sorted(record.manifest.values) if record.manifest is not None else []
+            found["provenance"] = record.provenance
+        case Claimed():
+            owner = str(record.owner) if record.owner is not None else None
+            found |= {"owner": owner, "on_change": record.on_change, "changes": list(record.changes)}
+            found["rewind"] = record.rewind
+        case CheckpointRecord():
+            found |= {"visit": record.visit, "attempt": record.attempt, "iteration": record.iteration}
+            found |= {"duration_seconds": record.seconds, "next": record.next}
+            found |= {"changed": list(record.changed), "removed": list(record.removed)}
+        case Failed(failure=failure):
+            found |= {"attempt": record.attempt, "failure": contents.failure(failure)}
+        case Interrupted() | Cancelled():
+            found["reason"] = record.reason
+        case Item():
+            found |= {"name": record.name, "key": record.key, "duration_seconds": record.seconds}
+        case Planned():
+            found |= {"name": record.name, "items": len(record.keys)}
+        case Pause() | Answer():
+            found["name"] = record.name
+        case Finished():
+            pass
+    return found
