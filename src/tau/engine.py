@@ -89,16 +89,18 @@ class Engine:
             yield from self._emit("checkpoint.load", node=progress.node, status="finished")
             yield from self._changed(opened.changes)
         else:
-            yield from self._resumed(opened.found, opened.changes)
+            yield from self._resumed(opened.found, opened)
 
-    def _resumed(self, found: Found, changes: tuple[str, ...]) -> Steps:
+    def _resumed(self, found: Found, opened: Opened) -> Steps:
         progress = self.progress
         damage = {"damaged": found.damaged} if found.damaged else {}
         yield from self._emit("checkpoint.load", node=progress.node, **damage)
         if progress.next is None:
             yield from self._decide()
         yield from self._emit("checkpoint.resume", checkpoint_node=progress.node, resume_node=progress.next)
-        yield from self._changed(changes)
+        yield from self._changed(opened.changes)
+        if opened.moved:
+            yield from self._emit("provenance.changed", changes=opened.moved)
         yield from self._started(resumed=True, start_node=progress.next)
 
     def _changed(self, changes: tuple[str, ...]) -> Steps:

@@ -75,6 +75,7 @@ class Fold:
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
             if isinstance(record, Admitted):
                 self.progress.status = "admitted"
+                self.progress.provenance = self.progress.provenance or record.provenance
         else:
             _apply(record, self.progress, self.values, self.fetch)
         self.applied = position
@@ -96,6 +97,7 @@ def _apply(record: AnyRecord, progress: Progress, values: dict[str, Cell], fetch
         progress.crashes = progress.crashes + 1 if crashed else 0
         if record.fingerprint is not None:
             progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
+        progress.provenance = record.provenance or progress.provenance
         if record.on_change == "redo":
             progress.items = 0
     elif isinstance(record, Item | CheckpointRecord):

@@ -21,17 +21,19 @@ from tau.errors import (
     RunWaitingError,
 )
 from tau.fingerprint import Comparison, GraphFingerprint, compare
+from tau.provenance import differences
 from tau.records import Admitted, Claimed, Manifest, Progress
 
 
 class Opened(Struct):
     """A run that may go on, or is finished; ``found`` says how one that existed was found, ``changes`` how the graph
-    differs from the one that made it."""
+    differs from the one that made it, ``moved`` how the surroundings do."""
 
     progress: Progress
     values: dict[str, Any]
     found: Found | None = None
     changes: tuple[str, ...] = ()
+    moved: dict[str, list[str]] = {}
 
 
 def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
@@ -51,8 +53,13 @@ def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
             continue
         progress = _judge(job, found)
         changes = _compare(job, progress)
-        if found.status == "finished" or (yield from _claim(job, found, progress, changes)):
+        if found.status == "finished":
             return Opened(progress, found.values, found, changes)
+        moved = differences(progress.provenance, job.provenance)
+        provenance = job.provenance if moved or not progress.provenance else {}
+        claim = Claimed(on_change=job.on_change, changes=changes, rewind=found.rewind, provenance=provenance)
+        if (yield from _claim(job, found, progress, claim)):
+            return Opened(progress, found.values, found, changes, moved)
 
 
 def _admit(job: Job, progress: Progress, expected: int) -> Generator[Effect, Any, bool]:
@@ -67,6 +74,7 @@ def _admit(job: Job, progress: Progress, expected: int) -> Generator[Effect, Any
         yield Append((admitted, Claimed()), progress, job.values, flush=True, expected=expected)
     except LeaseLostError:
         return False
+    progress.provenance = job.provenance  # later manifests repeat it, this one lies beside it
     return True
 
 
@@ -121,7 +129,7 @@ def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
     return (*comparison.blocking, *comparison.notes)
 
 
-def _claim(job: Job, found: Found, progress: Progress, changes: tuple[str, ...]) -> Generator[Effect, Any, bool]:
+def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
     """Take the run over; ``False`` when somebody was faster."""
     current = job.graph.fingerprint()
     progress.crashes = progress.crashes + 1 if found.status == "running" else 0
@@ -132,13 +140,9 @@ def _claim(job: Job, found: Found, progress: Progress, changes: tuple[str, ...])
             limit=job.max_crashes,
             run_id=job.run_id,
         )
-    claim = Claimed(
-        fingerprint=current if progress.fingerprint != current else None,
-        on_change=job.on_change,
-        changes=changes,
-        rewind=found.rewind,
-    )
+    claim.fingerprint = current if progress.fingerprint != current else None
     progress.fingerprint, progress.graph, progress.status = current, job.graph.name, "running"
+    progress.provenance = claim.provenance or progress.provenance
     try:
         yield Append((claim,), progress, found.values, flush=True, expected=found.position)
     except LeaseLostError:

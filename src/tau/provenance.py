@@ -1,9 +1,10 @@
-"""Where a run comes from: code revision, versions, host. Recorded at admission, for people."""
+"""Where a run comes from: code revision, versions, host. Recorded at admission and where it changed, for people."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import cache
 
 
@@ -30,6 +31,18 @@ def provenance() -> dict[str, str]:
         facts["git_revision"] = revision
         facts["git_dirty"] = "yes" if _git("status", "--porcelain", "--untracked-files=no") else "no"
     return facts
+
+
+_OF_ONE_PROCESS = ("pid", "program")
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, list[str]]:
+    """What both tell and tell otherwise, as ``{fact: [before, now]}``; what belongs to one process is no difference."""
+    return {
+        fact: [old, now[fact]]
+        for fact, old in before.items()
+        if now.get(fact, old) != old and fact not in _OF_ONE_PROCESS
+    }
 
 
 def _tau_version() -> str:

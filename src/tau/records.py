@@ -36,6 +36,7 @@ class Progress(Struct):
     crashes: int = 0
     items: int = 0
     keep: bool = True
+    provenance: dict[str, str] = field(default_factory=dict)
 
 
 class Manifest(Struct, array_like=True):
@@ -70,14 +71,15 @@ class Admitted(Record, tag="admitted"):
 
 
 class Claimed(Record, tag="claimed"):
-    """An owner takes the run. ``fingerprint`` is given where it differs from the one before; ``rewind`` where it goes
-    on after that position because something later was damaged."""
+    """An owner takes the run. ``fingerprint`` and ``provenance`` are given where they differ from those before;
+    ``rewind`` where it goes on after that position because something later was damaged."""
 
     owner: Owner | None = None
     fingerprint: GraphFingerprint | None = None
     on_change: str = "error"
     changes: tuple[str, ...] = ()
     rewind: int | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
 
 
 class CheckpointRecord(Record, tag="checkpoint"):

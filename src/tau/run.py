@@ -219,8 +219,7 @@ class StateGraph(Graph):
         identity = check_run_id(run_id) if run_id is not None else given.run_id
         job = self._job(identity)
         values = cells_of(given) if job.stored else given
-        facts = provenance() if job.stored else {}
-        return replace(job, values=values, if_exists=if_exists, tags=checked_tags(tags), provenance=facts)
+        return replace(job, values=values, if_exists=if_exists, tags=checked_tags(tags))
 
     def _resumption(self, run_id: str, on_change: str) -> Job:
         if on_change not in ("error", "continue", "redo"):
@@ -236,6 +235,7 @@ class StateGraph(Graph):
             run_id=run_id,
             now=self.host.now(),
             stored=self._store is not None,
+            provenance=provenance() if self._store is not None else {},
             preserve=checkpoint.preserve,
             max_iterations=self.config.max_iterations,
             max_crashes=checkpoint.max_crashes,

@@ -40,13 +40,17 @@ GRAPH = GraphFingerprint(
     "g", {"a": NodeFingerprint(CODE, "1", {"m": CODE})}, (EdgeFingerprint("a", "b", "e", CODE),), "a", ("b",), "3.11"
 )
 STORED = {"x": Inline(b"\x01"), "y": Blobs(b"", 0, (Part(b"d" * 20, 3),)), "z": Grown(b"\x92", 1, Part(b"e" * 20, 3))}
-PROGRESS = Progress(graph="g", fingerprint=GRAPH, visits={"a": 2}, path=["a"], taken={("a", "b")}, keep=False)
+PROGRESS = Progress(
+    graph="g", fingerprint=GRAPH, visits={"a": 2}, path=["a"], taken={("a", "b")}, keep=False, provenance={"host": "h"}
+)
 MANIFEST = Manifest(PROGRESS, {"x": STORED["x"], "y": STORED["y"]})
 COMMON: dict[str, Any] = {"position": 7, "token": b"t", "time": 1.5, "scope": (("a", 1, "n"),)}
 
 RECORDS = [
     Admitted(**COMMON, manifest=MANIFEST, provenance={"host": "h"}),
-    Claimed(**COMMON, owner=OWNER, fingerprint=GRAPH, on_change="redo", changes=("c",), rewind=3),
+    Claimed(
+        **COMMON, owner=OWNER, fingerprint=GRAPH, on_change="redo", changes=("c",), rewind=3, provenance={"host": "i"}
+    ),
     CheckpointRecord(**COMMON, node="a", visit=2, next="b", changed=STORED, removed=("w",), manifest=MANIFEST),
     Planned(**COMMON, name="p", keys=("1",), body={"k": 1}),
     Item(**COMMON, name="p", key="1", value=STORED["y"], seconds=0.5, body={"k": 1}),

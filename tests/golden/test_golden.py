@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import tarfile
 from collections.abc import Iterator
@@ -111,6 +112,15 @@ def test_a_run_that_did_not_end_goes_on_to_its_result(golden: Golden, run_id: st
     assert [event.data["node"] for event in recorder.events if event.type == "node.start"] == [*AFTER][4 - left :]
     assert "graph.changed" not in recorder.types()
     assert same(dict(golden.store.load(run_id)), AFTER["report"])
+
+
+def test_going_on_elsewhere_is_an_event_and_stands_in_the_log(golden: Golden) -> None:
+    recorder = Recorder()
+    pipeline(golden.store, recorder).resume("failed")
+    (told,) = (event.data["changes"] for event in recorder.events if event.type == "provenance.changed")
+    assert told == {"host": ["golden", os.uname().nodename]}
+    claims = [record for record in golden.records("failed") if isinstance(record, Claimed)]
+    assert [one.provenance.get("host") for one in claims] == [None, os.uname().nodename]
 
 
 def test_why_a_run_failed_is_kept(golden: Golden) -> None:

@@ -10,7 +10,16 @@ from typing import Any
 from tau.cli import screen
 from tau.cli.outcome import Session, complain
 from tau.effects import StopNow
-from tau.events import CHECKPOINT_LOAD, CHECKPOINT_RESUME, GRAPH_CHANGED, GRAPH_START, NODE_COMPLETE, NODE_START, Event
+from tau.events import (
+    CHECKPOINT_LOAD,
+    CHECKPOINT_RESUME,
+    GRAPH_CHANGED,
+    GRAPH_START,
+    NODE_COMPLETE,
+    NODE_START,
+    PROVENANCE_CHANGED,
+    Event,
+)
 from tau.stopping import Stop
 
 
@@ -25,6 +34,7 @@ class Progress:
             CHECKPOINT_LOAD: _loaded,
             CHECKPOINT_RESUME: _resumed,
             GRAPH_CHANGED: _changed,
+            PROVENANCE_CHANGED: _moved,
             NODE_COMPLETE: _node,
         }
 
@@ -53,6 +63,11 @@ def _resumed(data: dict[str, Any]) -> None:
 def _changed(data: dict[str, Any]) -> None:
     for change in data["changes"]:
         complain(f"the graph has changed: {change}")
+
+
+def _moved(data: dict[str, Any]) -> None:
+    found = (f"{name.removeprefix('package.')} {old} -> {new}" for name, (old, new) in data["changes"].items())
+    complain(f"not what the run was last worked on with: {', '.join(found)}")
 
 
 def _node(data: dict[str, Any]) -> None:
