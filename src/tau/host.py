@@ -54,7 +54,7 @@ class Host:
             started=_own_start(os.getpid()),
             lease=lease,
             since=self.now(),
-            job=next((os.environ[name] for name in _JOB_VARIABLES if os.environ.get(name)), ""),
+            job=_job(),
         )
 
     def hold(self, owner: Owner) -> Work:
@@ -70,6 +70,18 @@ class Host:
             return True
         started = _start_time(owner.pid)
         return started is None or owner.started not in (0, started)
+
+
+def _job() -> str:
+    """The job of the batch system that this process belongs to, as its users call it; empty outside of one."""
+    tell = os.environ.get
+    job = next(filter(None, map(tell, _JOB_VARIABLES)), "")
+    task, restarts = tell("SLURM_ARRAY_TASK_ID"), tell("SLURM_RESTART_COUNT", "0")
+    if not tell("SLURM_JOB_ID"):
+        return job
+    if task:
+        job = f"{tell('SLURM_ARRAY_JOB_ID', job)}_{task}"
+    return job if restarts == "0" else f"{job} (restart {restarts})"
 
 
 @cache

@@ -16,7 +16,7 @@ from running import TAU, run, run_page
 
 LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", "mermaid", "html"}
 # Programs that a reader has or installs, and that the tests must not start.
-PROGRAMS = {"git", "cd", "pip", "uv", "python"}
+PROGRAMS = {"git", "cd", "pip", "uv", "python", "sbatch", "squeue"}
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 OWN = [page for page in PAGES if not page.is_relative_to(ROOT / "examples")]
 
