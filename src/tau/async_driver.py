@@ -12,17 +12,10 @@ from typing import Any, TypeVar
 from tau.calls import call_in_thread
 from tau.drivers import Driver, Result
 from tau.effects import Append, Drop, Effect, Emit, Load, Outcome, Pause, Release, RunNode, StopNow
-from tau.node_loop import with_timeout
+from tau.node_loop import Answer, with_timeout
 from tau.state import State
 
 T = TypeVar("T")
-
-
-class _Answer(asyncio.Future[Result]):
-    """The result of a commit under way, which cannot be called back: a cancellation is raised once it is there."""
-
-    def cancel(self, msg: Any = None) -> bool:
-        return False
 
 
 class AsyncDriver(Driver):
@@ -80,7 +73,7 @@ class AsyncDriver(Driver):
         batch = journal.prepare(effect)
         if batch is None:
             return ""
-        answer = _Answer()
+        answer: Answer[Result] = Answer()
         journal.store.committer.submit(batch, answer)
         try:
             await answer
@@ -99,6 +92,7 @@ class AsyncDriver(Driver):
         began = self._now()
         node = effect.node
         self.around.effect = effect
+        result, failure = None, None
         try:
             if self._cancelled is not None:
                 error, self._cancelled = self._cancelled, None
@@ -111,10 +105,12 @@ class AsyncDriver(Driver):
             elif node.timeout is None:
                 result = await asyncio.to_thread(self.call, effect)
             else:
-                result = await asyncio.to_thread(call_in_thread, node, lambda: self.call(effect))
+                result = await asyncio.to_thread(call_in_thread, effect, lambda: self.call(effect))
         except BaseException as error:
-            return self.outcome(began, error=error)
-        return self.outcome(began, result)
+            failure = error
+        if self.around.items is not None:
+            await self._uninterrupted(self.around.items.close_async())
+        return self.outcome(began, result, failure)
 
     async def _uninterrupted(self, awaitable: Any) -> Any:
         """Await to the end; a cancellation meanwhile is kept for the next node, or the end of the run."""

@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from tau.errors import NodeTimeoutError
 from tau.graph import Node
 
+if TYPE_CHECKING:
+    from tau.effects import RunNode
 
-def call_in_thread(node: Node, call: Callable[[], Any]) -> Any:
+left_behind: ContextVar[RunNode | None] = ContextVar("tau_left_behind", default=None)
+"""The visit that a thread is of, which may be left to itself while the run goes on."""
+
+
+def call_in_thread(effect: RunNode, call: Callable[[], Any]) -> Any:
     """Call in a thread that is left to itself after the timeout; what it returns then goes nowhere."""
+    node = effect.node
     done = threading.Event()
     box: list[Any] = [None, None]
 
     def work() -> None:
+        left_behind.set(effect)
         try:
             box[0] = call()
         except BaseException as error:

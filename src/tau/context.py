@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
+from tau.calls import left_behind
 from tau.effects import RunNode
 from tau.errors import TauError
+
+if TYPE_CHECKING:
+    from tau.items import Items
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Surroundings:
-    """What all visits of one run share."""
+    """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what is finished in it,
+    both ``None`` where there is nothing."""
 
-    __slots__ = ("deadline", "effect", "flush", "resources", "run_id", "should_stop", "store")
+    __slots__ = ("deadline", "effect", "items", "make_items", "resources", "run_id", "should_stop", "store")
 
     def __init__(
         self,
@@ -29,15 +38,40 @@ class Surroundings:
         should_stop: Callable[[], str],
         deadline: float | None,
         store: Any,
-        flush: Callable[[], None] | None,
+        make_items: Callable[[RunNode | None], Items],
     ) -> None:
         self.run_id = run_id
         self.resources = MappingProxyType(dict(resources)) if resources else _EMPTY
         self.should_stop = should_stop
         self.deadline = deadline
         self.store = store
-        self.flush = flush
+        self.make_items = make_items
         self.effect: RunNode | None = None
+        self.items: Items | None = None
+
+    def items_of(self, effect: RunNode | None) -> Items:
+        """The items of that attempt. Raises `TauError` where it has ended."""
+        items = self.items
+        if items is None or items.effect is not effect:
+            with _making:
+                if self.effect is effect and (self.items is None or self.items.effect is not effect):
+                    self.items = self.make_items(effect)
+                items = self.items
+        # Who ends an attempt first says so and then looks for items: either it closes these, or this sees that it did.
+        if items is None or self.effect is not effect or items.effect is not effect:
+            raise too_late(effect.node.name if effect is not None else "")
+        return items
+
+    def flush(self) -> None:
+        """Commit what an interval held back."""
+        self.items_of(left_behind.get() or self.effect).flush()
+
+    def leave(self) -> None:
+        """The attempt has ended. Waits for a commit that is under way in it."""
+        self.effect = None
+        items, self.items = self.items, None
+        if items is not None:
+            items.close()
 
 
 class Context:
@@ -48,10 +82,11 @@ class Context:
     at which ``max_runtime`` ends, ``None`` without one.
     """
 
-    __slots__ = ("_surroundings", "attempt", "node", "visit")
+    __slots__ = ("_effect", "_surroundings", "attempt", "node", "visit")
 
     def __init__(self, surroundings: Surroundings, effect: RunNode) -> None:
         self._surroundings = surroundings
+        self._effect = effect
         self.node: str = effect.node.name
         self.visit: int = effect.visit
         self.attempt: int = effect.attempt
@@ -86,6 +121,27 @@ class Context:
     def resources(self) -> Mapping[str, Any]:
         return self._surroundings.resources
 
+    @overload
+    def step(
+        self, name: str, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """What ``function(*args, **kwargs)`` returns, found once for this visit and stored before this returns.
+
+        Where the step finished before, in an attempt that failed or a process that died, its stored result is
+        returned and the function is not called. Every caller gets a copy of its own, the first one too; without a
+        store the function is just called. A ``name`` is for one step of a visit (`ConfigError` for a second one); a
+        step that raised may be tried again. Give work in a loop numbered names. What the function does to its
+        arguments in place is not stored: return it.
+
+        With an async function: ``await ctx.step(...)``. May be called from any thread or task of the node while it
+        runs; afterwards, as after a timeout, it raises `TauError`. A result that cannot be stored raises
+        `UnserializableError`, a run that was taken over `LeaseLostError`.
+        """
+        return self._surroundings.items_of(self._effect).step(name, function, args, kwargs)
+
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"
 
@@ -96,6 +152,17 @@ surroundings: ContextVar[Surroundings | None] = ContextVar("tau_surroundings", d
 def current() -> Context:
     """The context of the node that is running here. Raises `TauError` outside of one."""
     around = surroundings.get()
-    if around is None or around.effect is None:
+    effect: RunNode | None = None if around is None else left_behind.get() or around.effect
+    if around is None or effect is None:
         raise TauError("tau.current() is for code that a node runs; no node is running here")
-    return Context(around, around.effect)
+    return Context(around, effect)
+
+
+def too_late(node: str) -> TauError:
+    return TauError(
+        f"node {node!r} is not running any more (it returned, timed out or was stopped), so what a thread or task of "
+        "it still does cannot be saved; let the node wait for all that it starts"
+    )
+
+
+_making = threading.Lock()

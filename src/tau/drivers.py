@@ -15,6 +15,7 @@ from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, P
 from tau.engine import Engine
 from tau.events import Event, Observer, text_of
 from tau.host import Host, Work
+from tau.items import Items
 from tau.journal import Journal
 from tau.observers.isolation import notify
 from tau.state import State
@@ -59,7 +60,7 @@ class Driver:
             should_stop=self.stopping,
             deadline=None if max_runtime is None else host.now() + max_runtime,
             store=journal.store if journal is not None else None,
-            flush=self.flush if journal is not None else None,
+            make_items=self.items,
         )
 
     def begin(self) -> Token[Surroundings | None]:
@@ -88,12 +89,9 @@ class Driver:
         time = datetime.fromtimestamp(self.host.now(), UTC)
         notify(self.observer, Event(effect.type, self.job.graph.name, time, effect.data))
 
-    def flush(self) -> None:
-        """Save what an interval held back: `State.checkpoint` inside a node."""
-        assert self.journal is not None
-        newest = self.journal.flush()
-        if newest and self.observer is not None:
-            self.emit(Emit("checkpoint.save", {"node": newest, "run_id": self.job.run_id}))
+    def items(self, effect: RunNode | None) -> Items:
+        """What finishes inside that visit."""
+        return Items(self.job.run_id, effect, self.journal, self.emit if self.job.observed else None, self._now)
 
     def settle(self, batch: Batch, result: Result) -> str:
         journal = self.journal
@@ -131,6 +129,9 @@ class Driver:
         return node.function(effect.state)
 
     def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
+        self.around.effect = None
+        if self.around.items is not None:
+            self.around.leave()
         return Outcome(result, error, began, max(0.0, self._now() - began), self.stopping() if self._stoppable else "")
 
 
@@ -191,7 +192,7 @@ class SyncDriver(Driver):
             if node.is_async:
                 result = self._run_async(effect)
             elif node.timeout is not None:
-                result = call_in_thread(node, lambda: self.call(effect))
+                result = call_in_thread(effect, lambda: self.call(effect))
             else:
                 result = self.call(effect)
         except BaseException as error:

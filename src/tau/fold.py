@@ -19,6 +19,7 @@ from tau.records import (
     Pause,
     Progress,
     Record,
+    Scope,
     advance,
 )
 from tau.sealing import damaged, unseal
@@ -36,8 +37,8 @@ class Fold:
     """What a log adds up to, record by record from a manifest on.
 
     Records after a damaged one are passed over until a manifest, or a claim that goes on from ``applied``, the last
-    sound position; while they are, ``damage`` says what is wrong. ``since_base`` and ``weight`` count records and bytes
-    after ``base``.
+    sound position; while they are, ``damage`` says what is wrong. ``items`` are those of the node in flight, by scope
+    and key. ``since_base`` and ``weight`` count records and bytes after ``base``.
     """
 
     def __init__(self, run_id: str, fetch: Fetch) -> None:
@@ -45,6 +46,7 @@ class Fold:
         self.fetch = fetch
         self.progress: Progress | None = None
         self.values: dict[str, Cell] = {}
+        self.items: dict[tuple[Scope, str], Cell] = {}
         self.position = self.applied = self.base = self.since_base = self.weight = 0
         self.damage = ""
 
@@ -73,33 +75,38 @@ class Fold:
             self.damage = ""
             self.progress = manifest.progress
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
+            self.items = {}
             if isinstance(record, Admitted):
                 self.progress.status = "admitted"
                 self.progress.provenance = self.progress.provenance or record.provenance
         else:
-            _apply(record, self.progress, self.values, self.fetch)
+            self._apply(record, self.progress)
         self.applied = position
         self.since_base, self.weight = self.since_base + 1, self.weight + len(data)
         if manifest is not None:
             self.base, self.since_base, self.weight = position, 0, 0
         return None if inner else record
 
-
-def _apply(record: AnyRecord, progress: Progress, values: dict[str, Cell], fetch: Fetch) -> None:
-    if isinstance(record, CheckpointRecord) and not record.scope:
-        values.update({key: apply(stored, values.get(key), fetch) for key, stored in record.changed.items()})
-        for key in record.removed:
-            values.pop(key, None)
-        advance(progress, record.node, record.visit, record.next)
-        progress.updated = record.time
-    elif isinstance(record, Claimed):
-        crashed = progress.status == "running" and record.rewind is None
-        progress.crashes = progress.crashes + 1 if crashed else 0
-        if record.fingerprint is not None:
-            progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
-        progress.provenance = record.provenance or progress.provenance
-        if record.on_change == "redo":
-            progress.items = 0
-    elif isinstance(record, Item | CheckpointRecord):
-        progress.items += 1
-    progress.status = _STATUS.get(type(record), "running")
+    def _apply(self, record: AnyRecord, progress: Progress) -> None:
+        values, fetch = self.values, self.fetch
+        if isinstance(record, CheckpointRecord) and not record.scope:
+            values.update({key: apply(stored, values.get(key), fetch) for key, stored in record.changed.items()})
+            for key in record.removed:
+                values.pop(key, None)
+            advance(progress, record.node, record.visit, record.next)
+            progress.updated = record.time
+            self.items = {}
+        elif isinstance(record, Claimed):
+            crashed = progress.status == "running" and record.rewind is None
+            progress.crashes = progress.crashes + 1 if crashed else 0
+            if record.fingerprint is not None:
+                progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
+            progress.provenance = record.provenance or progress.provenance
+            if record.on_change == "redo":
+                progress.items = 0
+                self.items = {}
+        elif isinstance(record, Item | CheckpointRecord):
+            progress.items += 1
+            if isinstance(record, Item) and record.value is not None:
+                self.items[record.scope, record.key] = apply(record.value, None, fetch)
+        progress.status = _STATUS.get(type(record), "running")

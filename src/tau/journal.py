@@ -12,7 +12,7 @@ from tau.effects import Append, Found
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.ownership import await_free, load
-from tau.records import Admitted, CheckpointRecord, Claimed, Manifest, Progress, Record
+from tau.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
 from tau.sealing import pack_blob, seal
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 
@@ -49,7 +49,8 @@ class Journal:
         self._commits = 0
         self._token = b""
         self._time = 0.0
-        self._progress: Progress | None = None
+        self.progress: Progress | None = None
+        self.items: dict[tuple[Scope, str], Cell] = {}
         self.lock = threading.RLock()
 
     def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> Found:
@@ -62,6 +63,7 @@ class Journal:
         if fold is not None:
             self.base, self._since_base = fold.base, fold.since_base
             self._weight = self._base_weight = fold.weight
+            self.items = fold.items
             if found.rewind is not None:
                 _log.warning("run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged)
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
@@ -78,16 +80,16 @@ class Journal:
                 self._token = b"%b-%d" % (self._nonce, self._commits)
             for record in append.records:
                 self._add(record, append.progress, append.values)
-            self._progress = append.progress
+            self.progress = append.progress
             if not append.flush and self._nodes < self.interval:
                 return None
             return self.held()
 
     def held(self) -> Batch | None:
         """Everything held back as one batch; ``None`` where there is nothing."""
-        if not self._held or self._progress is None:
+        if not self._held or self.progress is None:
             return None
-        summary = self._summarise(self._progress)
+        summary = self._summarise(self.progress)
         return Batch(self.run_id, self._position, self._token, tuple(self._held), tuple(self._blobs.items()), summary)
 
     def settle(self, batch: Batch, result: int | Exception) -> str:
@@ -105,12 +107,6 @@ class Journal:
             self.claimed = batch.summary.owner is not None
             return newest
 
-    def flush(self) -> str:
-        """Commit what is held back, in the caller's thread; the node of the newest checkpoint in it, if any."""
-        with self.lock:
-            batch = self.held()
-            return "" if batch is None else self.settle(batch, self.store.committer.commit(batch))
-
     def release(self) -> None:
         """End the lease of a run that this journal still owns."""
         if self.claimed:
@@ -125,6 +121,7 @@ class Journal:
         if isinstance(record, CheckpointRecord):
             self._nodes += 1
             self._newest = record.node
+            self.items.clear()
             record.time = progress.updated  # what the nodes after it were told
             self._keep([values[key] for key in record.changed])
             full = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
@@ -135,6 +132,10 @@ class Journal:
             full = True
         elif isinstance(record, Claimed):
             record.owner = self.owner
+            if record.on_change == "redo":
+                self.items.clear()
+        elif isinstance(record, Item):
+            self._keep(values.values())
         sealed = seal(self.run_id, record)
         self._held.append(sealed)
         self._since_base += 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tau.calls import timed_out
@@ -48,3 +49,23 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if scope.expired():
             raise timed_out(node) from None
         raise
+
+
+class Answer(asyncio.Future[T]):
+    """The result of a commit under way, which cannot be called back: a cancellation is raised once it is there."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        return False
+
+
+async def done(future: Future[Any]) -> None:
+    """Wait until something has become of ``future``; a cancellation is raised then."""
+    loop = asyncio.get_running_loop()
+    answer: Answer[None] = Answer(loop=loop)
+
+    def tell(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits there any more
+            loop.call_soon_threadsafe(answer.set_result, None)
+
+    future.add_done_callback(tell)
+    await answer

@@ -21,7 +21,7 @@ LAYERS = (
     ("effects", "context", "fold"),
     ("opening", "ownership"),
     ("engine",),
-    ("journal", "drivers", "async_driver", "renewer", "stopping", "history", "cancelling"),
+    ("journal", "inner_commits", "items", "drivers", "async_driver", "renewer", "stopping", "history", "cancelling"),
     ("stores", "observers"),
     ("run",),
     ("testing", "cli"),

@@ -6,9 +6,9 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from msgspec.structs import replace
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     import asyncio
 
 Result = int | Exception
+Answer = Union["asyncio.Future[Result]", Callable[[Result], None]]
 
 
 class _Ticket:
     __slots__ = ("answer", "batch", "result")
 
-    def __init__(self, batch: Batch, answer: asyncio.Future[Result] | None) -> None:
+    def __init__(self, batch: Batch, answer: Answer | None) -> None:
         self.batch = batch
         self.answer = answer
         self.result: Result | None = None
@@ -41,6 +42,7 @@ class Committer:
         self.stale = False
         _committers.add(self)
         self._queue: deque[_Ticket] = deque()
+        self._answered: deque[_Ticket] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,8 +60,11 @@ class Committer:
         assert ticket.result is not None
         return ticket.result
 
-    def submit(self, batch: Batch, answer: asyncio.Future[Result]) -> None:
-        """Commit in a thread of the committer's own; ``answer`` is given the result, in its own loop."""
+    def submit(self, batch: Batch, answer: Answer) -> None:
+        """Commit in a thread of the committer's own.
+
+        ``answer`` is given the result: a future in its own loop, a function in the committer's thread.
+        """
         if self._thread is None:
             self._start()
         self._queue.append(_Ticket(batch, answer))
@@ -79,6 +84,11 @@ class Committer:
             with self._lock:
                 while self._queue:
                     self._flush()
+            while self._answered:  # without the lock: they may commit something in turn
+                ticket = self._answered.popleft()
+                assert ticket.result is not None
+                assert callable(ticket.answer)
+                ticket.answer(ticket.result)
 
     def _flush(self) -> None:
         tickets: list[_Ticket] = []
@@ -98,7 +108,10 @@ class Committer:
         answered: dict[asyncio.AbstractEventLoop, list[_Ticket]] = {}
         for ticket, result in zip(tickets, results, strict=True):
             ticket.result = self._confirm(ticket.batch, result) if isinstance(result, Exception) else result
-            if ticket.answer is not None:
+            if callable(ticket.answer):
+                self._answered.append(ticket)
+                self._wake.set()
+            elif ticket.answer is not None:
                 answered.setdefault(ticket.answer.get_loop(), []).append(ticket)
         for loop, group in answered.items():
             with suppress(RuntimeError):  # a loop that was closed meanwhile: nobody waits there any more
@@ -143,8 +156,9 @@ os.register_at_fork(after_in_child=_after_fork)
 
 def _answer(tickets: list[_Ticket]) -> None:
     for ticket in tickets:
-        if ticket.answer is not None and not ticket.answer.done() and ticket.result is not None:
-            ticket.answer.set_result(ticket.result)
+        answer = ticket.answer
+        if answer is not None and not callable(answer) and not answer.done() and ticket.result is not None:
+            answer.set_result(ticket.result)
 
 
 def _broken_off(error: BaseException) -> StoreError:

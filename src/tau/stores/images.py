@@ -64,9 +64,8 @@ def to_state(image: Image) -> State:
             "start a new run",
             run_id=run_id,
         )
-    needed = {
-        part.digest for cell in fold.values.values() if isinstance(cell.whole, Blobs) for part in cell.whole.parts
-    }
+    cells = (*fold.values.values(), *fold.items.values())
+    needed = {part.digest for cell in cells if isinstance(cell.whole, Blobs) for part in cell.whole.parts}
     kept = {name: data for name, data in image.blobs.items() if name in needed}
     state = view(dict(fold.values), run_id, fold.progress.node, fold.progress.updated or fold.progress.created)
     state._image = Image(image.summary, image.records, kept)

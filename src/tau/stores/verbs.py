@@ -22,7 +22,7 @@ SAVED_BY_HAND = "saved by hand"
 def save(store: Store, state: State) -> None:
     """See `Store.save`."""
     around = surroundings.get()
-    if around is not None and around.run_id == state.run_id and around.store is store and around.flush is not None:
+    if around is not None and around.run_id == state.run_id and around.store is store:
         around.flush()
         return
     host = Host()
@@ -51,6 +51,7 @@ def saving(journal: Journal, state: State, found: Found) -> Batch:
     progress = found.progress or Progress(graph="", created=state.timestamp.timestamp())
     if progress.node != node:
         progress.next = None
+    progress.items = 0
     progress.node, progress.updated, progress.status = node, state.timestamp.timestamp(), "interrupted"
     admitted = Admitted(manifest=Manifest(progress, {key: cell.whole for key, cell in values.items()}))
     records = (admitted, Interrupted(node=progress.next or "", reason=SAVED_BY_HAND))

@@ -1,0 +1,238 @@
+"""Items: finished pieces of work inside a node, each on disk before the node goes on.
+
+An item belongs to one visit of one node and has a name in it. Attempts share it, so that what finished before a crash
+or a failure is not done again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from tau.cells import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
+from tau.config import checked_name
+from tau.context import too_late
+from tau.effects import Emit, RunNode
+from tau.errors import ConfigError, LimitExceededError, UnserializableError
+from tau.inner_commits import InnerCommits, Ticket
+from tau.journal import Journal
+from tau.nodes import is_async
+from tau.ownership import Loader
+from tau.records import Item, Scope
+from tau.state import Visit
+from tau.values import Refused, encode, is_atom
+
+
+class Items:
+    """The items of one attempt at a visit; made when the node first asks for one. Thread-safe.
+
+    Without a ``journal`` nothing is stored; ``emit`` is ``None`` where nobody observes.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        effect: RunNode | None,
+        journal: Journal | None,
+        emit: Callable[[Emit], None] | None,
+        now: Callable[[], float],
+    ) -> None:
+        self.run_id = run_id
+        self.effect = effect
+        self.node = effect.node.name if effect is not None else ""
+        self.visit = effect.visit if effect is not None else 0
+        self.journal = journal
+        self.now = now
+        self._emit = emit
+        self._commits = InnerCommits(journal, self.node) if journal is not None else None
+        self._names: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def step(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """See `Context.step`."""
+        checked_name("the name of a step", name)
+        if not callable(function):
+            raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
+        step = _Step(self, name)
+        if is_async(function):
+            return self._awaited(step, function, args, kwargs)
+        with step:
+            if not step.resumed:
+                step.take(_no_awaitable(step, function(*args, **kwargs)))
+            if step.ticket is not None and self._commits is not None:
+                self.saved(self._commits.commit(step.ticket))
+            return step.result()
+
+    async def _awaited(
+        self, step: _Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        with step:
+            if not step.resumed:
+                step.take(await function(*args, **kwargs))
+            if step.ticket is not None and self._commits is not None:
+                self.saved(await self._commits.commit_async(step.ticket))
+            return step.result()
+
+    def flush(self) -> None:
+        """Commit what an interval held back."""
+        if self._commits is not None:
+            self.saved(self._commits.commit(Ticket()))
+
+    def close(self) -> None:
+        """The attempt has ended: what it left behind saves nothing more. Waits for a commit that is under way."""
+        self._closed = True
+        if self._commits is not None:
+            self._commits.close()
+
+    async def close_async(self) -> None:
+        """`close` for an event loop."""
+        self._closed = True
+        if self._commits is not None:
+            await self._commits.close_async()
+
+    def enter(self, name: str) -> None:
+        """A name is for one item of a visit."""
+        with self._lock:
+            if self._closed:
+                raise too_late(self.node)
+            if name in self._names:
+                raise ConfigError(
+                    f"node {self.node!r} calls two steps {name!r} in one visit, which resume could not tell apart; "
+                    f"give each a name of its own, such as f'{name} {{number}}'"
+                )
+            self._names.add(name)
+
+    def leave(self, name: str) -> None:
+        """What failed may be tried again under its name."""
+        self._names.discard(name)
+
+    def find(self, name: str, key: str = "") -> Cell | None:
+        """The result of that item where it is finished, perhaps by an earlier attempt."""
+        return self.journal.items.get((self.scope(name), key)) if self.journal is not None else None
+
+    def scope(self, name: str) -> Scope:
+        return ((self.node, self.visit, name),)
+
+    def open(self, cell: Cell) -> Any:
+        """A copy of an item's value. Damage is kept, as the node may catch the error and go on without it."""
+        try:
+            value, _ = cell.open()
+        except Exception as error:
+            if self.effect is not None:
+                state = self.effect.state
+                state._visit = state._visit or Visit()
+                state._visit.damage = error
+            raise
+        if type(cell.whole) is Blobs and cell.change is None and self.journal is not None:
+            cell.encoded, cell.fetch = None, Loader(self.journal.store, self.run_id)
+        return value
+
+    def tell(self, type_: str, **data: Any) -> None:
+        if self._emit is not None and not self._closed:
+            attempt = self.effect.attempt if self.effect is not None else 0
+            where = {"node": self.node, "visit": self.visit, "attempt": attempt}
+            self._emit(Emit(type_, {**where, **data, "run_id": self.run_id}))
+
+    def saved(self, newest: str) -> None:
+        """Tell that checkpoints which were held back are on disk, up to that node's."""
+        if newest and self._emit is not None:
+            self._emit(Emit("checkpoint.save", {"node": newest, "run_id": self.run_id}))
+
+
+class _Step:
+    """One call of a step: what there is of it, and what is told about it."""
+
+    def __init__(self, items: Items, name: str) -> None:
+        self.items = items
+        self.name = name
+        self.resumed = False
+        self.cell: Cell | None = None
+        self.ticket: Ticket | None = None
+        self.began = 0.0
+        self.seconds = 0.0
+        self.value: Any = None
+
+    def __enter__(self) -> _Step:
+        items = self.items
+        items.enter(self.name)
+        self.cell = items.find(self.name)
+        self.resumed = self.cell is not None
+        if self.cell is not None and self.cell.change is not None:  # its commit failed, and is tried again
+            self.ticket = Ticket()
+        self.began = items.now()
+        items.tell("step.start", step=self.name, resumed=self.resumed)
+        return self
+
+    def take(self, value: Any) -> None:
+        """The function has returned."""
+        items = self.items
+        self.seconds = max(0.0, items.now() - self.began)
+        if items.journal is None:
+            self.value = value
+            return
+        self.cell = cell = _cell_of(items.node, self.name, value)
+        record = Item(scope=items.scope(self.name), name=self.name, value=cell.change, seconds=self.seconds)
+        self.ticket = Ticket(record, cell)
+
+    def result(self) -> Any:
+        """What the caller is given: what a resume would give."""
+        return self.value if self.cell is None else self.items.open(self.cell)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        told: dict[str, Any] = {"step": self.name, "resumed": self.resumed, "error": error is not None}
+        if error is not None:
+            self.items.leave(self.name)
+            self.seconds = max(0.0, self.items.now() - self.began)
+            told["error_type"] = type(error).__name__
+        self.items.tell("step.complete", **told, duration_seconds=self.seconds)
+
+
+def _no_awaitable(step: _Step, value: Any) -> Any:
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise _unserializable(
+            step.items.node, step.name, "", type(value).__name__,
+            "give the async function itself, as in await ctx.step(name, fetch, url)",
+        )  # fmt: skip
+    return value
+
+
+def _cell_of(node: str, name: str, value: Any) -> Cell:
+    """The cell of a step's result. Raises `UnserializableError`, or `LimitExceededError` for what is too large."""
+    try:
+        data = encode(value)
+    except Refused as refused:
+        raise _refusal(node, name, refused) from None
+    atom = value if is_atom(value) else NO_ATOM
+    if len(data) <= INLINE:
+        inline = Inline(data)
+        return Cell(inline, data, atom, inline)
+    part = Part(digest(data), len(data))
+    alone = Blobs(b"", 0, (part,))
+    return Cell(alone, data, atom, alone, ((part.digest, data),))
+
+
+def _refusal(node: str, name: str, refused: Refused) -> Exception:
+    if refused.limit is not None:
+        return LimitExceededError(
+            f"step {name!r} of node {node!r} returned value{refused.path}, a {refused.type_name}, which cannot be "
+            f"stored: {refused.reason}",
+            limit=refused.limit,
+        )
+    return _unserializable(node, name, refused.path, refused.type_name, refused.reason)
+
+
+def _unserializable(node: str, name: str, path: str, type_name: str, reason: str) -> UnserializableError:
+    path = f"step({name!r}){path}"
+    return UnserializableError(
+        f"node {node!r} got from {path} a {type_name}, which cannot be stored: {reason}",
+        key=name,
+        node=node,
+        path=path,
+        type_name=type_name,
+    )
