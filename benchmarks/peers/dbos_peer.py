@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -106,7 +107,9 @@ def written(work: Work, folder: Path, step: Callable[..., Any]) -> Callable[...,
     else:
         lines = "\n".join(f'    step(state, "{name}")' for name in work.nodes)
     path = folder / f"workflow_{'_'.join(work.nodes)}.py"
-    path.write_text(SOURCE.format(names=", ".join(work.nodes), lines=lines), "utf-8")
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(SOURCE.format(names=", ".join(work.nodes), lines=lines), "utf-8")
+    temporary.replace(path)  # another process may read it at this moment
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,0 +1,131 @@
+"""Follow a page as a reader would: save its files, give its commands in order, compare what they show.
+
+- A block is saved under the name that the paragraph before it ends with, in backticks and with a colon.
+- A `sh` block is given to bash. It must exit with 0, or with N where the paragraph before it says "exit code N". One
+  that installs something is left to the reader: where tests run, all is installed.
+- `python` blocks without a name, up to the next command, share their names, as in one interpreter.
+- A `text` block after one of these is what it shows, but for times, places and process ids; `...` stands for anything.
+
+``~/tau`` is the checkout, as the pages call it; the home directory holds nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from house_source import ROOT
+from pages import Block, blocks
+from running import TAU
+
+import tau
+
+DIFFERS = [
+    (r"^\S*bash: .*|^Killed.*", ""),
+    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|\+00:00)?", "WHEN"),
+    (r"\b\d[\d,.]* ?(ns|us|µs|ms|s|min|h)\b", "TIME"),
+    (r"\bpid \d+ on [\w.-]+", "pid N on HOST"),
+    (r"\b(sqlite|file):/*\S*/", r"\1:PLACE/"),
+    (r"^(python|host|git|platform) .*", r"\1 IT"),
+    (r"\s+", " "),
+]
+INSTALLS = re.compile(r"\b(pip|venv|uv)\b")
+FILE = re.compile(r"`([\w./-]+\.\w+)`[^`]*:$")
+SEEN = "\x02 what was printed before\n"
+
+
+class Reader:
+    """Somebody with an empty directory, an environment with tau, and a checkout."""
+
+    def __init__(self, folder: Path) -> None:
+        home = folder / "home"
+        self.place = home / "work"
+        self.place.mkdir(parents=True)
+        (home / "tau").symlink_to(ROOT)
+        path = os.pathsep.join([str(programs(folder)), os.environ["PATH"]])
+        source = str(Path(tau.__path__[0]).parent)
+        self.env = {**os.environ, "HOME": str(home), "NO_COLOR": "1", "PATH": path, "PYTHONPATH": source}
+
+    def gives(self, commands: str, code: int) -> str:
+        """What a block of commands shows."""
+        return self._runs(["bash", "-c", commands], commands, code)
+
+    def types(self, texts: list[str]) -> list[str]:
+        """What blocks of Python print, one after the other in one interpreter."""
+        whole = f"\nprint({SEEN!r}, end='', flush=True)\n".join(texts)
+        return self._runs([sys.executable, "-c", whole], whole, 0).split(SEEN)
+
+    def _runs(self, command: list[str], text: str, code: int) -> str:
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        done = subprocess.run(command, cwd=self.place, env=self.env, text=True, timeout=300, check=False, **both)
+        found = done.returncode if done.returncode >= 0 else 128 - done.returncode  # as a shell counts
+        assert found == code, f"exits with {found}:\n{text}\n{done.stdout}"
+        return done.stdout
+
+
+def programs(folder: Path) -> Path:
+    """A directory with `tau` and `python`, as an environment has them."""
+    place = folder / "bin"
+    place.mkdir()
+    for name, text in (("tau", f"#!{sys.executable}\n{TAU}\n"), ("python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')):
+        (place / name).write_text(text, "utf-8")
+        (place / name).chmod(0o755)
+    return place
+
+
+def follow(page: Path, folder: Path) -> None:
+    """Everything on the page, from top to bottom."""
+    reader = Reader(folder)
+    steps = [(block, said_before(page, block)) for block in blocks(page)]
+    typed: list[str] = []
+    shown: str | None = None
+    for number, (block, before) in enumerate(steps):
+        if block.language == "text":
+            if shown is not None:
+                compare(block, shown)
+            shown = None
+        elif named := FILE.search(before):
+            (reader.place / named[1]).write_text(block.text, "utf-8")
+            shown = None
+        elif block.language == "python":
+            typed = typed or reader.types(together(steps[number:]))
+            shown = typed.pop(0)
+        elif block.language == "sh" and not INSTALLS.search(block.text):
+            code = re.search(r"exit code (\d+)", before)
+            shown = reader.gives(block.text, int(code[1]) if code else 0)
+
+
+def said_before(page: Path, block: Block) -> str:
+    """The paragraph before a block, as one line."""
+    lines = page.read_text("utf-8").splitlines()[: block.line - 2]
+    return " ".join("\n".join(lines).strip().rpartition("\n\n")[2].split())
+
+
+def together(steps: list[tuple[Block, str]]) -> list[str]:
+    """The Python blocks from here to the next command or file."""
+    found: list[str] = []
+    for block, before in steps:
+        if block.language == "sh" or FILE.search(before):
+            break
+        found += [block.text] if block.language == "python" else []
+    return found
+
+
+def compare(block: Block, shown: str) -> None:
+    expected = normal(block.text)
+    pattern = r"[\s\S]*".join(re.escape(part) for part in expected.split("..."))
+    assert re.fullmatch(pattern, normal(shown)), f"line {block.line} shows\n{block.text}\nand it is\n{shown}"
+
+
+def normal(text: str) -> str:
+    """The lines, with what differs from machine to machine replaced."""
+    lines = []
+    for line in text.splitlines():
+        alike = line
+        for pattern, replacement in DIFFERS:
+            alike = re.sub(pattern, replacement, alike)
+        lines.append(alike.strip())
+    return "\n".join(line for line in lines if line)
