@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
+import array_values
 from tau.values import register_type
 
 
@@ -201,6 +202,7 @@ SCALARS: list[Any] = [
     Rights(0),
     Mask.ONE | Mask.FOUR,
     Mask(64),
+    *array_values.SCALARS,
 ]
 
 HASHABLE: list[Any] = [
@@ -258,7 +260,7 @@ UNHASHABLE: list[Any] = [
     [{"id": i, "pair": (i, [i])} if i % 50 == 7 else {"id": i} for i in range(300)],
 ]
 
-VALUES = HASHABLE + UNHASHABLE + [Decimal("sNaN7")]
+VALUES = HASHABLE + UNHASHABLE + [Decimal("sNaN7")] + array_values.ARRAYS
 
 
 def same(one: Any, two: Any) -> bool:
@@ -303,6 +305,7 @@ def same_float(one: float, two: float) -> bool:
 
 
 CHECKS: dict[type, Any] = {
+    **array_values.CHECKS,
     float: same_float,
     complex: lambda one, two: same_float(one.real, two.real) and same_float(one.imag, two.imag),
     list: same_list,

@@ -14,6 +14,8 @@ from enum import Enum, IntEnum
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
+import array_values
+
 
 class Text(str):
     __slots__ = ()
@@ -86,4 +88,5 @@ REFUSED: list[tuple[Any, str]] = [
     (own_counter(), "note"),
     (types.MappingProxyType({}), "register_type"),
     (decimal.Context(), "register_type"),
+    *array_values.REFUSED,
 ]

@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
-from tau.values import Refused, decode, encode, is_atom
+from tau.values import Refused, decode, encode, is_atom, is_view_of
 
 INLINE: Final = 512
 """Encodings of up to this many bytes lie inside the record itself."""
@@ -112,6 +112,10 @@ class Cell(Struct, eq=False):
             return value, True
         return value, False
 
+    def is_shown_by(self, value: Any) -> bool:
+        """Whether the value is an unchangeable view of the encoding that lies here."""
+        return self.encoded is not None and is_view_of(value, self.encoded)
+
     def _read(self) -> bytes:
         whole = self.whole
         if type(whole) is Inline:
@@ -143,7 +147,7 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
 
     Raises `UnserializableError`, or `LimitExceededError` for a value that is too deep or too large.
     """
-    if previous is not None and value is previous.atom:
+    if previous is not None and (value is previous.atom or previous.is_shown_by(value)):
         return None
     try:
         data = encode(value)

@@ -34,6 +34,7 @@ DRIVERS = {
     "backports": ("sealing",),
     "compression": ("sealing",),
     "apsw": ("stores.sqlite",),
+    "numpy": ("values.numpy_", "values.npy"),
     "click": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),

@@ -35,6 +35,7 @@ def test_plain_data_loads_no_family() -> None:
         ("pathlib.Path('a')", "paths"),
         ("collections.deque([1])", "collections_"),
         ("datetime.date(2024, 1, 1)", "times"),
+        ("numpy.float64(1.5)", "numpy_"),
     ],
 )
 def test_a_family_is_loaded_at_first_sight_and_at_first_read(value: str, family: str) -> None:
@@ -56,3 +57,26 @@ def test_an_atom_is_known_before_any_of_its_family_was_stored() -> None:
     assert (
         run("import ipaddress; from tau.values import is_atom; print(is_atom(ipaddress.ip_address('::1')))") == "True"
     )
+
+
+WITHOUT = """
+import sys
+from tau import UnsupportedFormatError
+from tau.values import decode
+sys.modules["{package}"] = None
+try:
+    decode(bytes.fromhex("{data}"))
+except UnsupportedFormatError as error:
+    print(error.found, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "package", "remedy"), [("numpy.arange(3)", "numpy", "pip install 'tau-orchestrate[science]'")]
+)
+def test_a_package_that_is_missing_is_named_with_the_remedy(value: str, package: str, remedy: str) -> None:
+    module = value.partition(".")[0]
+    data = run(f"import {module}; from tau.values import encode; print(encode([{value}]).hex())")
+    said = run(WITHOUT.format(package=package, data=data))
+    assert said.startswith(f"{package} a stored value is of the package {package}, which cannot be imported here")
+    assert remedy in said

@@ -24,6 +24,10 @@ class Kind(Struct, frozen=True, kw_only=True):
     raise ``tau.values.refusal.refuse(value, reason)``. ``unpack`` is its inverse; it must check what it is given, may
     raise anything for a bad body, and must not import, open or run anything. ``atom`` marks immutable values that may
     be shared. ``trail`` turns the steps of a path inside the body into steps inside the value.
+
+    With ``shows``, values are views: ``unpack`` is given a memoryview of the raw body as it lies in the encoding, and
+    its value may show those bytes but never change them; ``shows(one, two)`` tells whether two values show the same
+    bytes in the same way.
     """
 
     tag: int
@@ -33,6 +37,7 @@ class Kind(Struct, frozen=True, kw_only=True):
     raw: bool = False
     atom: bool = False
     trail: Callable[[Any, list[Step]], list[Step]] | None = None
+    shows: Callable[[Any, Any], bool] | None = None
 
 
 def _classes() -> Sequence[Kind]:
@@ -77,6 +82,22 @@ def _network() -> Sequence[Kind]:
     return KINDS
 
 
+def _numpy() -> Sequence[Kind]:
+    from tau.values.numpy_ import KINDS
+
+    return KINDS
+
+
+# Where the package that a value belongs to comes from.
+_EXTRAS: Mapping[str, str] = {"numpy": "science"}
+
+
+def how_to_install(package: str) -> str:
+    """What to do where a package is missing."""
+    extra = _EXTRAS.get(package)
+    return f"pip install 'tau-orchestrate[{extra}]'" if extra else f"install {package}"
+
+
 Family = Callable[[], Sequence[Kind]]
 
 # By the first part of the module name of the value's own type.
@@ -93,9 +114,10 @@ _FAMILY_OF_MODULE: Mapping[str, Family] = {
     "uuid": _numbers,
     "pathlib": _paths,
     "ipaddress": _network,
+    "numpy": _numpy,
 }
 
-# By tag. 48 to 95 are kept for arrays and tables.
+# By tag. Up to 95 arrays and tables.
 _FAMILY_OF_TAG: Mapping[int, Family] = {
     **dict.fromkeys(range(1, 17), _builtin),
     **dict.fromkeys(range(17, 23), _collections),
@@ -104,6 +126,7 @@ _FAMILY_OF_TAG: Mapping[int, Family] = {
     **dict.fromkeys(range(33, 35), _paths),
     **dict.fromkeys(range(35, 37), _network),
     40: _classes,
+    **dict.fromkeys(range(48, 54), _numpy),
 }
 
 BY_TYPE: dict[type, Kind] = {}
@@ -169,8 +192,10 @@ def _load(family: Family) -> None:
     try:
         kinds = family()
     except ImportError as error:
+        name = error.name or family.__name__.lstrip("_")
         raise UnsupportedFormatError(
-            f"a stored value needs a package that is not installed here: {error}", found=error.name
+            f"a stored value is of the package {name}, which cannot be imported here ({error}); {how_to_install(name)}",
+            found=name,
         ) from error
     for kind in kinds:
         add(kind)

@@ -10,7 +10,7 @@ from msgspec.msgpack import Decoder
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values.deep import with_fresh_stack
-from tau.values.kinds import BY_TAG, kind_of_tag
+from tau.values.kinds import BY_TAG, BY_TYPE, kind_of_tag
 from tau.values.scan import MAX_DEPTH
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
 
@@ -36,6 +36,20 @@ def decode(data: bytes) -> Any:
         raise _corrupt(f"{type(error).__name__}: {error}") from error
 
 
+def is_view_of(value: Any, data: bytes) -> bool:
+    """Whether a value shows these very bytes, as `decode` made it, so that it cannot differ from what they hold."""
+    kind = BY_TYPE.get(type(value))
+    if kind is None or kind.shows is None or _tag(data) != kind.tag:
+        return False
+    return kind.shows(value, decode(data))
+
+
+def _tag(data: bytes) -> int | None:
+    """The tag of an encoding that is a single extension, with the header that long ones have."""
+    place = {0xC7: 2, 0xC8: 3, 0xC9: 5}.get(data[0])
+    return None if place is None or place >= len(data) else data[place]
+
+
 def _corrupt(what: str) -> CorruptCheckpointError:
     return CorruptCheckpointError(
         f"a stored value does not decode: {what}. Its bytes are damaged, or were not written by tau", what=what
@@ -52,7 +66,9 @@ def _extension(depth: int, tag: int, payload: memoryview) -> Any:
     if structure is not None:
         return structure(_decoder(depth + 1)(payload))
     kind = BY_TAG.get(tag) or kind_of_tag(tag)
-    return kind.unpack(bytes(payload) if kind.raw else _decoder(depth + 1)(payload))
+    if kind.raw:
+        return kind.unpack(payload if kind.shows is not None else bytes(payload))
+    return kind.unpack(_decoder(depth + 1)(payload))
 
 
 def _map(flat: Any) -> dict[Any, Any]:

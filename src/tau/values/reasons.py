@@ -6,7 +6,9 @@ import io
 import types
 from typing import Any
 
+from tau.values import tags
 from tau.values.classes import was_redefined
+from tau.values.kinds import kind_of
 
 _BUILTINS = (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 
@@ -26,12 +28,24 @@ _REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
     ),
 )
 
+_REASONS_OF_MODULES = {
+    "numpy.random.": (
+        "a random generator is not stored; store its state, value.bit_generator.state of a Generator, or better a seed "
+        "for every node"
+    ),
+    "torch.": "tensors are not stored; store value.numpy(force=True)",
+}
+"""By the beginning of the name of the module that the class comes from."""
+
 
 def why_unknown(value: Any) -> str:
     """Why there is no kind for this value, and what to do about it."""
     cls = type(value)
     for bases, reason in _REASONS:
         if issubclass(cls, bases):
+            return reason
+    for module, reason in _REASONS_OF_MODULES.items():
+        if f"{cls.__module__}.".startswith(module):
             return reason
     if was_redefined(cls):
         return "its class was registered and then defined again; make the value anew from the present class"
@@ -45,7 +59,8 @@ def _what(cls: type) -> str:
         return "its enum is not registered"
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return "its named tuple is not registered"
-    for base in _BUILTINS:
-        if issubclass(cls, base):
+    for base in cls.__mro__[1:]:
+        kind = kind_of(base)
+        if base in _BUILTINS or (kind is not None and kind.tag != tags.REGISTERED):
             return f"a subclass of {base.__name__} would come back as a {base.__name__}"
     return "its class is not one that is stored as it is"
