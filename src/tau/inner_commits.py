@@ -108,7 +108,7 @@ class InnerCommits:
     def _lead(self, leader: int) -> bool:
         if self._leader or not self._waiting:
             return False
-        self._leader, self._batch = leader, None
+        self._leader = leader
         self._under_way, self._waiting = self._waiting, []
         return True
 
@@ -130,18 +130,26 @@ class InnerCommits:
         return 0 if batch is None else self._journal.store.committer.commit(batch)
 
     def _submit(self) -> None:
+        result: Result = 0
         try:
             batch = self._prepare()
+            if batch is not None:
+                self._journal.store.committer.submit(batch, lambda result: self._end(result, batch))
+                return
         except Exception as error:
-            self._end(error)
-            return
-        if batch is None:
-            self._end(0)
-        else:
-            self._journal.store.committer.submit(batch, self._end)
+            result = error
+        except BaseException:
+            self._end(_broken_off())
+            raise
+        self._end(result)
 
-    def _end(self, result: Result) -> None:
-        """Tell the tickets of a commit what became of it, and let the next ones be committed."""
+    def _end(self, result: Result, batch: Batch | None = None) -> None:
+        """Tell the tickets of a commit what became of it, and let the next ones be committed.
+
+        ``batch`` is given where the answer may come late, after an interrupt that ended it already.
+        """
+        if batch is not None and batch is not self._batch:
+            return
         newest, error = "", result if isinstance(result, Exception) else None
         if self._batch is not None:
             try:
@@ -150,7 +158,7 @@ class InnerCommits:
                 error = raised
         with self._lock:
             told, self._under_way = self._under_way, []
-            self._leader = 0
+            self._leader, self._batch = 0, None
             more = self._lead(_COMMITTER)
             self._idle.notify_all()
         for ticket in told:

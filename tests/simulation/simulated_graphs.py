@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from tau import CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph
@@ -43,4 +44,46 @@ def four_nodes() -> StateGraph:
     graph.add_edge("check", "report")
     graph.set_entry_point("ingest")
     graph.set_exit_point("report")
+    return graph
+
+
+def measure(state: State, ctx: Context) -> dict[str, Any]:
+    """Two steps, of which the second fails at the first attempt; a long result and a short one."""
+    rows = ctx.step("rows", lambda: [(ctx.visit, "x" * 700)])
+    state["rows"].extend(rows)
+
+    def fragile() -> int:
+        if ctx.attempt == 1:
+            raise ValueError("not yet")
+        return len(rows)
+
+    return {"laps": state["laps"] + ctx.step("fragile", fragile)}
+
+
+async def fetch(state: State, ctx: Context) -> dict[str, Any]:
+    """Steps beside one another, and one that is called in the loop's own thread."""
+
+    async def one(number: int) -> int:
+        await asyncio.sleep(0.01 * number)
+        return number * number
+
+    found = await asyncio.gather(*(ctx.step(f"fetch {number}", one, number) for number in (1, 0, 2)))
+    return {"found": [*found, ctx.step("sum", sum, found)]}
+
+
+def nodes_of_steps() -> StateGraph:
+    """begin -> measure -> fetch -> measure ... -> end."""
+    graph = StateGraph(
+        GraphConfig("steps", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"rows": [], "laps": 0})
+    graph.add_node("measure", measure, retry=Retry(attempts=3, delay=0.2))
+    graph.add_node("fetch", fetch)
+    graph.add_node("end", lambda state: {"report": repr(state["rows"]) + repr(state["found"])})
+    graph.add_edge("begin", "measure")
+    graph.add_edge("measure", "fetch")
+    graph.add_edge("fetch", "measure", has_more, name="more")
+    graph.add_edge("fetch", "end")
+    graph.set_entry_point("begin")
+    graph.set_exit_point("end")
     return graph

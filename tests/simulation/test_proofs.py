@@ -6,7 +6,7 @@ The quick part takes every first fault, and samples of the pairs and seeds; the 
 from __future__ import annotations
 
 import pytest
-from simulated_graphs import four_nodes
+from simulated_graphs import four_nodes, nodes_of_steps
 
 from tau.testing import explore, simulate
 
@@ -36,6 +36,17 @@ def test_a_sample_of_second_owners_that_fail_too(interval: int, preserve: bool) 
     assert explore(four_nodes, WANTED, depth=2, stride=397, **how) > 150
 
 
+@each_configuration
+def test_every_fault_at_every_point_of_nodes_with_steps(interval: int, preserve: bool) -> None:
+    """Also at each commit inside a node: a finished step is never called again."""
+    assert explore(nodes_of_steps, {"wanted": 1}, interval=interval, preserve=preserve) > 400
+
+
+def test_seeds_with_steps() -> None:
+    for seed in range(200):
+        simulate(nodes_of_steps, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
+
+
 @pytest.mark.parametrize("first", range(0, 1000, 250))
 def test_a_thousand_seeds(first: int) -> None:
     run_seeds(first, 250)
@@ -50,6 +61,13 @@ def run_seeds(first: int, number: int) -> None:
 @each_configuration
 def test_every_second_crash_at_every_point_of_every_recovery(interval: int, preserve: bool) -> None:
     assert explore(four_nodes, WANTED, depth=2, kinds=DEATHS, interval=interval, preserve=preserve) > 5_000
+
+
+@pytest.mark.deep
+@each_configuration
+def test_every_second_crash_of_nodes_with_steps(interval: int, preserve: bool) -> None:
+    how = {"kinds": DEATHS, "interval": interval, "preserve": preserve}
+    assert explore(nodes_of_steps, {"wanted": 1}, depth=2, stride=3, **how) > 1_000
 
 
 @pytest.mark.deep

@@ -22,7 +22,7 @@ from tau.errors import (
 from tau.events import TERMINAL_TYPES
 from tau.fold import Fold
 from tau.ownership import Loader
-from tau.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished
+from tau.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Item
 from tau.state import State
 from tau.testing.simulated_process import Process
 from tau.testing.simulated_world import INTERRUPTS, STORE_FAULTS, World
@@ -72,6 +72,7 @@ def violations(world: World, expected: Expected, interval: int) -> list[str]:
         _log(world),
         _path(world, expected),
         _repeats(world, interval),
+        _steps(world),
         _attempts(world),
         _events(world),
         _outcomes(world, expected),
@@ -153,6 +154,20 @@ def _repeats(world: World, interval: int) -> Iterator[str]:
                 yield f"process {process} {what} {sorted(visits)}, more than the interval of {interval}"
 
 
+def _steps(world: World) -> Iterator[str]:
+    """A finished step is finished, too: its function is not called again, and its item is there once."""
+    stored: dict[Any, int] = {}
+    for entry in world.history.entries:
+        if isinstance(entry.record, Item):
+            if entry.record.scope in stored:
+                yield f"position {entry.position}: the item {entry.record.scope} is stored a second time"
+            stored.setdefault(entry.record.scope, entry.turn)
+    for call in world.step_calls:
+        scope = ((call.node, call.visit, call.step),)
+        if call.current and stored.get(scope, call.turn) < call.turn:
+            yield f"process {call.process} called the step {scope} again, which was finished and stored"
+
+
 def _attempts(world: World) -> Iterator[str]:
     """The first attempt of a visit counts the owners that died in it."""
     crashes = _crashes(world)
@@ -180,7 +195,7 @@ def _crashes(world: World) -> dict[int, int]:
             crashes = crashes + 1 if running else 0
             found[entry.process] = crashes
             running = True
-        else:
+        elif not isinstance(entry.record, Item):
             running = isinstance(entry.record, CheckpointRecord)
             crashes = 0
     return found

@@ -42,6 +42,17 @@ class Execution(Struct):
     failed: bool = False
 
 
+class StepCall(Struct):
+    """The function of a step was called; ``current`` as in `Execution`."""
+
+    process: int
+    node: str
+    visit: int
+    step: str
+    turn: int
+    current: bool
+
+
 class History:
     """Watches a store from behind: what was applied is read back after each commit, what was acknowledged is noted."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import selectors
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +15,16 @@ if TYPE_CHECKING:
 
 def run_to_the_end(world: World, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """The result of a coroutine; what it sleeps passes in the world."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run(world, coroutine)
+    # Another process stands still inside of its own loop, and a thread has one loop at a time.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(contextvars.copy_context().run, _run, world, coroutine).result()
+
+
+def _run(world: World, coroutine: Coroutine[Any, Any, Any]) -> Any:
     with asyncio.Runner(loop_factory=lambda: _Loop(world)) as runner:
         return runner.run(coroutine)
 

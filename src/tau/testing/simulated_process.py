@@ -15,7 +15,7 @@ from tau.node_loop import with_timeout
 from tau.observers.recorder import Recorder
 from tau.state import State
 from tau.stopping import Stop
-from tau.testing.simulated_history import Execution
+from tau.testing.simulated_history import Execution, StepCall
 from tau.testing.simulated_loop import run_to_the_end
 from tau.testing.simulated_store import SimulatedStore
 from tau.testing.simulated_world import NODE_SECONDS, PAUSES, STORE_FAULTS, TICK, Crashed, Moment, SimulatedHost, World
@@ -237,6 +237,15 @@ class SimulatedDriver(Driver):
         if effect.take and owner == history.owner and not process.found_free and process.world.is_owned(process):
             history.problems.append(f"process {process.number} was let to take the run from an owner who is alive")
         return found
+
+    def emit(self, effect: Emit) -> Any:
+        data, process = effect.data, self._process
+        if effect.type == "step.start" and not data["resumed"]:
+            world = process.world
+            current = world.history.owner == process.nonce
+            call = StepCall(process.number, data["node"], data["visit"], data["step"], world.turns, current)
+            world.step_calls.append(call)
+        return super().emit(effect)
 
     def release(self) -> None:
         self._process.journal.release()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from tau.errors import StoreUnavailableError
+from tau.stores.committer import Answer, Committer
 from tau.stores.contract import Batch, Lease, Query, Store, Summary
 
 if TYPE_CHECKING:
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _FAILING_AFTER = {"blind": 1, "outage": 4}
+
+
+class _AtOnce(Committer):
+    """Commits in the caller's thread, as nothing happens beside a simulation."""
+
+    def submit(self, batch: Batch, answer: Answer) -> None:
+        result = self.commit(batch)
+        if callable(answer):
+            answer(result)
+        else:
+            answer.set_result(result)
 
 
 class SimulatedStore(Store):
@@ -31,6 +43,12 @@ class SimulatedStore(Store):
         self._process = process
         self.watched = watched
         self._failing = 0
+
+    @property
+    def committer(self) -> Committer:
+        if self._committer is None:
+            self._committer = _AtOnce(self)
+        return self._committer
 
     def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
         return self._call("store.commit", lambda: [self._commit(batch) for batch in batches])

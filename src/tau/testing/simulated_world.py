@@ -16,7 +16,7 @@ from msgspec import Struct
 from tau.cancelling import cancel_run
 from tau.host import Host, Work
 from tau.stores.contract import Owner, Store
-from tau.testing.simulated_history import Execution, History
+from tau.testing.simulated_history import Execution, History, StepCall
 from tau.testing.simulated_store import SimulatedStore
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ class World:
         self.history = History(self.store, run_id)
         self.processes: list[Process] = []
         self.executions: list[Execution] = []
+        self.step_calls: list[StepCall] = []
         self._inside: list[Process] = []
         self.faults: Faults = lambda moment: None
         self.begin: Callable[[], Process | None] = lambda: None

@@ -23,7 +23,7 @@ from tau.state import State, cells_of
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 from tau.testing.safety import Expected, observed, violations
-from tau.testing.simulated_history import Execution
+from tau.testing.simulated_history import Execution, StepCall
 from tau.testing.simulated_process import Process
 from tau.testing.simulated_world import CALL_FAULTS, EFFECT_FAULTS, EPOCH, Fault, Faults, Moment, World
 
@@ -48,12 +48,14 @@ class SimulationResult(Struct, frozen=True):
 
     ``state`` is the final state, ``None`` where nobody got one. For each process, ``errors`` says what it raised and
     ``points`` the names of the points it reached. ``executions`` lists every call of a node by (process, node, visit,
-    attempt), ``log`` every record that got into the store; ``seconds`` is the simulated time.
+    attempt), ``steps`` every call of a step's function, ``log`` every record that got into the store; ``seconds`` is
+    the simulated time.
     """
 
     state: State | None
     errors: list[BaseException | None]
     executions: list[Execution]
+    steps: list[StepCall]
     log: list[Record]
     points: list[list[str]]
     seconds: float
@@ -252,6 +254,7 @@ def _judged(
         state=states[0] if states else None,
         errors=[process.error for process in world.processes],
         executions=world.executions,
+        steps=world.step_calls,
         log=world.history.records,
         points=[process.trace for process in world.processes],
         seconds=world.time,
