@@ -1,7 +1,7 @@
 """Reading and checking the two records, and putting them on a common calendar.
 
 Every fault of a file is a `DataError` that names the file, the line and what to do. Nothing here guesses: a week
-without a value stays empty until `analysis.fill_months` fills missing months by a stated method, and lists them.
+without a value stays empty until `carbon.fit_curve` fills it by a stated method.
 """
 
 from __future__ import annotations
@@ -33,9 +33,6 @@ WEEK = timedelta(days=7)
 
 FIRST_FULL_YEAR = 1959
 """1958 starts in March and has values for 25 of its 40 weeks: too thin for an annual mean or a seasonal cycle."""
-
-WEEKS_FOR_A_MONTH = 2
-"""A month with fewer weekly values than this counts as missing and is filled."""
 
 SOURCES: dict[str, dict[str, str]] = {
     "co2": {
@@ -185,22 +182,6 @@ def describe(kind: str, table: Table, first: Any, last: Any, missing: int) -> di
         "last": str(last),
         **SOURCES[kind],
     }
-
-
-def monthly_means(weeks: Sequence[tuple[date, float | None]]) -> list[tuple[int, int, float | None]]:
-    """(year, month, ppm) for every month from the first to the last week; None below `WEEKS_FOR_A_MONTH` weekly values.
-
-    A week counts to the month of its date.
-    """
-    found: dict[tuple[int, int], list[float]] = {}
-    for day, value in weeks:
-        values = found.setdefault((day.year, day.month), [])
-        if value is not None:
-            values.append(value)
-    return [
-        (year, month, math.fsum(values) / len(values) if len(values) >= WEEKS_FOR_A_MONTH else None)
-        for (year, month), values in found.items()
-    ]
 
 
 def longest_gap(weeks: Sequence[tuple[date, float | None]]) -> tuple[int, date]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from references import COUNTERPARTS
+from slopes import Array
 
 RESIDUAL_BLOCKS = "95 % percentile limits, moving-block bootstrap of the residuals (Kunsch 1989)"
 YEAR_BLOCKS = "95 % percentile limits, moving-block bootstrap of whole years (Kunsch 1989)"
 
 
 def estimate(name: str, quantity: str, period: str, unit: str, method: str, **found: Any) -> dict[str, Any]:
-    """One computed figure; `found` holds `value`, and where they exist `lower upper limits_method n note`."""
+    """One computed figure; `found` holds `value source`, and where they exist `lower upper limits_method n note`."""
     row = {"id": name, "quantity": quantity, "period": period, "unit": unit, "method": method, **found}
     row["counterpart"] = COUNTERPARTS.get(name)
     return row
@@ -21,3 +23,9 @@ def estimate(name: str, quantity: str, period: str, unit: str, method: str, **fo
 def scaled(found: Mapping[str, Any], factor: float) -> dict[str, Any]:
     """The same estimate in another unit: value and limits times `factor`."""
     return {key: value * factor if key in ("value", "lower", "upper") else value for key, value in found.items()}
+
+
+def between(series: Sequence[Sequence[Any]], first: int, last: int) -> tuple[Array, Array]:
+    """The first two columns of the rows from the year `first` to `last`."""
+    rows = [row for row in series if first <= row[0] <= last]
+    return np.array([row[0] for row in rows], dtype=np.float64), np.array([row[1] for row in rows], dtype=np.float64)

@@ -13,9 +13,12 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from carbon import ORIGIN, decimal_years
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
+from triangle import SHORTEST, periods
 
 INK, MUTED, GRID = "#1f2933", "#66727f", "#e3e8ee"
 WARM, COOL, GREEN = "#b23a2e", "#2b6ca3", "#3d7f5c"
@@ -26,6 +29,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.titlesize": 11.0,
     "font.family": ["DejaVu Sans"],
     "font.size": 10.0,
     "grid.color": GRID,
@@ -40,14 +44,14 @@ MONTHS = ["J", "F", "M", "A", "M", "J", "J", "A", "S", "O", "N", "D"]
 Results = Mapping[str, Any]
 
 
-def draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float] = (6.6, 3.9)) -> str:
-    """One figure as an `<svg>` element; `name` makes its ids unique within a page."""
+def draw(name: str, paint: Callable[..., None], size: tuple[float, float] = (6.6, 3.9), panels: int = 1) -> str:
+    """One figure of one or more panels as an `<svg>` element; `name` makes its ids unique within a page."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update({**STYLE, "svg.hashsalt": name})
         figure = Figure(figsize=size, layout="constrained")
         canvas = FigureCanvasSVG(figure)
-        paint(figure.subplots())
+        paint(*np.atleast_1d(figure.subplots(1, panels)))
         buffer = io.BytesIO()
         metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
         canvas.print_svg(buffer, metadata=metadata)
@@ -85,48 +89,111 @@ def temperature(axes: Axes, annual: Sequence[Sequence[Any]], results: Results) -
     axes.legend(loc="upper left")
 
 
-def running(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Trends of every 30-year window against its middle."""
-    middle = np.array([(row["first"] + row["last"]) / 2 for row in rows])
-    value, lower, upper = (np.array([row[key] for row in rows]) for key in ("value", "lower", "upper"))
-    axes.fill_between(middle, lower, upper, color=COOL, alpha=0.2, linewidth=0, label="95 % block-bootstrap limits")
-    axes.plot(middle, value, color=COOL, linewidth=1.6, label="Theil-Sen trend of 30 years")
+def triangle(trend_axes: Axes, width_axes: Axes, pieces: Sequence[Mapping[str, Any]], every: int) -> None:
+    """Trend of every period, pale where its limits include zero, and the half width of the limits."""
+    rows = periods(pieces)
+    first, last = pieces[0]["first"], max(row[1] for row in rows)
+    count = (last - first) // every + 1
+    trend, half = np.full((count, count), np.nan), np.full((count, count), np.nan)
+    for begin, end, value, width in rows:
+        place = (count - 1 - (last - end) // every, (begin - first) // every)
+        trend[place], half[place] = value, width
+    unsure = np.where(np.abs(trend) <= half, 1.0, np.nan)
+    extent = (first - every / 2, first + (count - 0.5) * every, last - (count - 0.5) * every, last + every / 2)
+    shown = {"origin": "lower", "extent": extent, "interpolation": "none", "aspect": "equal"}
+    norm = TwoSlopeNorm(0.0, -0.2, 0.3)
+    colours = trend_axes.imshow(trend, cmap="RdBu_r", norm=norm, **shown)
+    trend_axes.imshow(unsure, cmap=ListedColormap(["#ffffff"]), alpha=0.6, **shown)
+    widths = width_axes.imshow(half, cmap="viridis_r", vmin=0.0, vmax=0.3, **shown)
+    for axes, image, label in (
+        (trend_axes, colours, "trend (K per decade)"),
+        (width_axes, widths, "half width of 95 % limits (K per decade)"),
+    ):
+        axes.set(xlabel="first year", ylabel="last year")
+        axes.grid(visible=False)
+        axes.figure.colorbar(image, ax=axes, label=label, location="bottom", extend="both", shrink=0.85)
+
+
+def slices(axes: Axes, pieces: Sequence[Mapping[str, Any]]) -> None:
+    """The edge of the triangle: trends to the newest year, against the first, with limits."""
+    newest = max(piece["last"][-1] for piece in pieces)
+    rows = [row for row in periods(pieces) if row[1] == newest]
+    first, _, trend, half = _columns(rows)
+    axes.fill_between(first, trend - half, trend + half, color=COOL, alpha=0.25, linewidth=0, label="95 % limits")
+    axes.plot(first, trend, color=COOL, linewidth=1.6, label=f"Theil-Sen trend to {newest}")
     axes.axhline(0.0, color=MUTED, linewidth=0.8)
-    axes.set(xlabel="middle of the 30 years", ylabel="trend (K per decade)", xlim=(middle[0], middle[-1]))
+    axes.set(xlabel=f"first year (at least {SHORTEST} before {newest})", ylabel="trend (K per decade)")
+    axes.set_xlim(first[0], first[-1])
     axes.legend(loc="upper left")
 
 
-def carbon(axes: Axes, months: Sequence[Sequence[Any]]) -> None:
-    """Monthly means, the trend through them, and the months that were filled."""
-    when, value, trend, known = (np.array([row[i] for row in months]) for i in (2, 3, 4, 5))
-    axes.plot(when, value, color=GREEN, linewidth=0.9, label="monthly mean")
-    axes.plot(when, trend, color=INK, linewidth=1.2, label="centred 12-month mean")
-    axes.plot(when[~known], value[~known], "o", color=WARM, markersize=4, label="filled month")
+def methods(left: Axes, right: Axes, trends: Sequence[Mapping[str, Any]]) -> None:
+    """The slopes of two periods with limits by every method."""
+    chosen = [trend for trend in trends if trend["period"] in ("1979-2020", "1850-2021")]
+    for axes, trend in zip((left, right), chosen, strict=True):
+        limits = trend["limits"]
+        places = np.arange(len(limits))[::-1]
+        for place, row in zip(places, limits, strict=True):
+            colour = WARM if row["fit"] == "Theil-Sen" else COOL
+            axes.plot([row["lower"], row["upper"]], [place, place], color=colour, linewidth=2.0)
+            axes.plot(row["value"], place, "o", color=colour, markersize=5)
+        axes.set(title=trend["period"], xlabel="slope and 95 % limits (K per decade)", ylim=(-0.6, len(limits) - 0.4))
+        axes.set_yticks(places, [""] * len(limits))
+    names = [f"{row['fit']}\n{row['limits'].split(' (')[0]}" for row in chosen[0]["limits"]]
+    left.set_yticks(np.arange(len(names))[::-1], names)
+
+
+def blocks(left: Axes, right: Axes, effects: Sequence[Mapping[str, Any]]) -> None:
+    """Half width of the bootstrap limits against block length, and the length that the rule takes."""
+    for axes, effect in zip((left, right), effects, strict=True):
+        length, bare, stretched = _columns(effect["rows"])
+        axes.plot(length, stretched, "o-", color=COOL, markersize=4, label="stretched, as used")
+        axes.plot(length, bare, "o--", color=MUTED, markersize=4, label="bare resamples")
+        axes.axvline(effect["rule"], color=WARM, linewidth=1.2, label=f"the rule: {effect['rule']} years")
+        axes.set(title=effect["period"], xlabel="block length (years)", ylabel="half width (K per decade)")
+        axes.set_ylim(0.0, 1.45 * max(stretched.max(), bare.max()))
+        axes.legend(loc="upper right")
+
+
+def carbon(axes: Axes, weeks: Sequence[Sequence[Any]]) -> None:
+    """Weekly values, the trend of the fitted curve, and the weeks that were filled from the curve."""
+    when = ORIGIN.year + decimal_years([row[0] for row in weeks])
+    value, trend, known = (np.array([row[i] for row in weeks]) for i in (1, 3, 4))
+    axes.plot(when, np.where(known, value, np.nan), color=GREEN, linewidth=0.8, label="weekly mean")
+    axes.plot(when, trend, color=INK, linewidth=1.2, label="trend of the fitted curve")
+    axes.plot(when[~known], value[~known], "o", color=WARM, markersize=3, label="empty week, filled from the curve")
     axes.set(xlabel="year", ylabel="CO₂ at Mauna Loa (ppm)", xlim=(when[0], when[-1]))
     axes.legend(loc="upper left")
 
 
 def growth(axes: Axes, results: Results) -> None:
-    """Year-to-year growth and its mean over each whole decade."""
+    """Year-to-year growth, the slope of the trend curve, and the mean over each whole decade."""
     years, values = _columns(results["annual_growth"])
-    axes.bar(years, values, color=GREEN, alpha=0.45, width=0.8, label="annual mean minus the year before")
+    axes.bar(years, values, color=GREEN, alpha=0.4, width=0.8, label="annual mean minus the year before")
+    when, rate = _columns(results["growth_rates"])
+    axes.plot(when, rate, color=GREEN, linewidth=1.0, label="slope of the trend curve")
     label = "mean of the decade"
     for first in (1960, 1970, 1980, 1990):
         level = _found(results, f"co2-growth-{first}s")["value"]
         axes.plot([first - 0.5, first + 9.5], [level, level], color=INK, linewidth=1.8, label=label)
         label = "_"
-    axes.set(xlabel="year", ylabel="growth (ppm per year)", xlim=(years[0] - 1, years[-1] + 1))
+    axes.set(xlabel="year", ylabel="growth (ppm per year)", xlim=(years[0] - 1, years[-1] + 1), ylim=(0, 4.4))
     axes.legend(loc="upper left")
 
 
-def season(axes: Axes, cycle: Sequence[Sequence[Any]]) -> None:
-    """The mean seasonal cycle at the middle of each month."""
-    month, value, lower, upper = _columns(cycle)
-    axes.fill_between(month, lower, upper, color=GREEN, alpha=0.3, linewidth=0, label="95 % limits, blocks of years")
-    axes.plot(month, value, "o-", color=GREEN, markersize=4, linewidth=1.4, label="mean cycle, middle of the month")
-    axes.axhline(0.0, color=MUTED, linewidth=0.8)
-    axes.set(xlabel="month", ylabel="CO₂ less its trend (ppm)", xticks=month, xticklabels=MONTHS)
-    axes.legend(loc="upper right")
+def season(left: Axes, right: Axes, results: Results) -> None:
+    """The mean seasonal cycle at the middle of each month, and how large it was year by year."""
+    month, value, lower, upper = _columns(results["seasonal_cycle"])
+    left.fill_between(month, lower, upper, color=GREEN, alpha=0.3, linewidth=0, label="95 % limits, blocks of years")
+    left.plot(month, value, "o-", color=GREEN, markersize=4, linewidth=1.4, label="mean cycle")
+    left.axhline(0.0, color=MUTED, linewidth=0.8)
+    left.set(xlabel="month (its middle)", ylabel="CO₂ less its trend (ppm)", ylim=(-4.2, 5.4))
+    left.set_xticks(month, MONTHS)
+    left.legend(loc="upper right")
+    years, sizes = _columns(results["seasonal_sizes"])
+    right.plot(years, sizes, "o", color=GREEN, markersize=4)
+    right.axhline(1.0, color=MUTED, linewidth=0.8)
+    right.set(xlabel="year", ylabel="size of the cycle (mean cycle = 1)")
 
 
 def together(axes: Axes, aligned: Sequence[Sequence[Any]], results: Results) -> None:
@@ -136,32 +203,47 @@ def together(axes: Axes, aligned: Sequence[Sequence[Any]], results: Results) -> 
     axes.scatter(np.log2(ppm), kelvin, c=years, cmap="viridis", s=26)
     ends = np.log2(np.array([ppm.min(), ppm.max()]))
     slope = _found(results, "association")
-    label = f"{slope['value']:.2f} K per doubling ({slope['lower']:.2f} to {slope['upper']:.2f})"
+    label = f"{slope['value']:.2f} K per doubling ({slope['lower']:.2f} to {slope['upper']:.2f}, 95 %)"
     axes.plot(ends, line["intercept"] + line["slope"] * ends, color=INK, linewidth=1.4, label=label)
     ticks = np.arange(320, 371, 10)
-    axes.set(xlabel="CO₂ (ppm, spaced by log₂)", ylabel="anomaly from 1961-1990 (K)", xticks=np.log2(ticks))
-    axes.set_xticklabels([str(tick) for tick in ticks])
+    axes.set(xlabel="CO₂ (ppm, spaced by log₂)", ylabel="anomaly from 1961-1990 (K)", ylim=(-0.3, 0.75))
+    axes.set_xticks(np.log2(ticks), [str(tick) for tick in ticks])
     axes.legend(loc="upper left")
     for index in (0, 11, 21, 31, len(years) - 1):
         place = (np.log2(ppm[index]), kelvin[index])
         axes.annotate(f"{years[index]:.0f}", place, xytext=(5, -10), textcoords="offset points", fontsize=8, color=INK)
 
 
-def all_figures(state: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(title, caption, svg) of every figure, in the order of the page."""
+def all_figures(state: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(name, title, caption, svg) of every figure."""
     results, prepared, annual = state["results"], state["prepared"], state["temperature_annual"]
-    filled = len(prepared["gaps"]["filled_months"])
+    pieces, every = results["triangle"]["pieces"], results["parameters"]["every"]
+    wide = (9.6, 4.6)
     return [
-        ("Global mean temperature", "Shading: the data set's own 2.5 and 97.5 % limits. Lines: trends of two periods.",
+        ("temperature", "Global mean temperature",
+         "Shading: the data set's own 2.5 and 97.5 % limits. Lines: trends of two periods.",
          draw("temperature", lambda axes: temperature(axes, annual, results))),
-        ("Trends of thirty years", "One trend for each window of 30 years; shading: 95 % limits of each alone.",
-         draw("running", lambda axes: running(axes, results["running_trends"]))),
-        ("Carbon dioxide at Mauna Loa", f"Red points: the {filled} months that were filled, not measured.",
-         draw("carbon", lambda axes: carbon(axes, prepared["months"]))),
-        ("Growth of carbon dioxide", "Differences of successive annual means; lines: means of whole decades.",
+        ("triangle", "Every period at once",
+         "Each point is a period, from its first year (across) to its last (up). Pale: the 95 % limits include zero. "
+         "Long periods lie in the upper left corner, the shortest along the diagonal.",
+         draw("triangle", lambda *axes: triangle(*axes, pieces, every), (9.6, 5.5), 2)),
+        ("slices", "Trends up to the newest year",
+         "The upper edge of the triangle. Shading: 95 % limits of each period alone.",
+         draw("slices", lambda axes: slices(axes, pieces))),
+        ("methods", "One slope, several kinds of limits", "Red: Theil-Sen. Blue: least squares.",
+         draw("methods", lambda *axes: methods(*axes, results["trends"]), wide, 2)),
+        ("blocks", "Limits and block length",
+         "Half width of the 95 % bootstrap limits of the Theil-Sen slope. Blocks near a quarter of the period leave "
+         "few to choose from, and the limits shrink.",
+         draw("blocks", lambda *axes: blocks(*axes, results["block_effect"]), wide, 2)),
+        ("carbon", "Carbon dioxide at Mauna Loa",
+         f"Red points: the {prepared['gaps']['filled_weeks']} weeks that were filled, not measured.",
+         draw("carbon", lambda axes: carbon(axes, prepared["curve"]["weeks"]))),
+        ("growth", "Growth of carbon dioxide", "Bars: differences of successive annual means.",
          draw("growth", lambda axes: growth(axes, results))),
-        ("Seasonal cycle", "Four harmonics fitted to weekly values about their trend.",
-         draw("season", lambda axes: season(axes, results["seasonal_cycle"]))),
-        ("Temperature and carbon dioxide together", "Each point is a year. An association, not a climate sensitivity.",
+        ("season", "Seasonal cycle", "Four harmonics fitted to what observed weeks are above the trend.",
+         draw("season", lambda *axes: season(*axes, results), (9.6, 4.0), 2)),
+        ("together", "Each year once",
+         "From 1959 (dark) to 2001 (light). An association, not a climate sensitivity.",
          draw("together", lambda axes: together(axes, prepared["aligned"], results))),
     ]  # fmt: skip

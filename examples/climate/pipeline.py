@@ -1,7 +1,8 @@
 """Ingest -> preprocess -> analyze -> report, on two real climate records, as a tau graph.
 
-The nodes are plain functions of the state. Inputs, all with defaults: `data_dir`, `out_dir`, `seed`, `resamples`.
-Results depend on the data files, the seed and the number of resamples alone: no clock, no environment, no run id.
+The nodes are functions of the state. Inputs, all with defaults: `data_dir`, `out_dir`, `seed`, `resamples`,
+`triangle_resamples`, `series`, `every`. Results depend on the data files and these numbers alone: no clock, no
+environment, no run id.
 """
 
 from __future__ import annotations
@@ -11,25 +12,44 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import analysis
+import association
 import bootstrap
+import carbon
+import coverage
 import data
+import distributions
 import estimates
 import figures
+import growth
+import kendall
+import measurement
 import references
 import report as reporting
 import seasonal
+import slopes
+import tables
+import trends
+import triangle
 
-from tau import CheckpointConfig, GraphConfig, StateGraph
+from tau import CheckpointConfig, Context, GraphConfig, StateGraph
 
 HERE = Path(__file__).resolve().parent
 RUN_ID = "climate"
 SEED = 1958
-RESAMPLES = 2000
-FEWEST_RESAMPLES = 100
+QUICK = analysis.Effort(resamples=2000, triangle_resamples=40, series=60)
+FULL = analysis.Effort(resamples=10_000, triangle_resamples=1000, series=1000)
+LEAST = analysis.Effort(resamples=100, triangle_resamples=20, series=20)
+EFFORT = {
+    "resamples": "bootstrap resamples of each estimate",
+    "triangle_resamples": "bootstrap resamples of each period of the trend triangle",
+    "series": "simulated series for the coverage of the limits",
+    "every": "years between the triangle's first years, and its last years; 1 is the whole triangle",
+}
 
 log = logging.getLogger("climate")
 """Progress, one message for each finished piece of work, with the stage as `stage` in `extra`."""
@@ -63,27 +83,44 @@ def ingest(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preprocess(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the records on one calendar: months, annual means, shared years."""
-    prepared = analysis.prepare(state["co2_weekly"], state["temperature_annual"])
+    """Fit the CO2 curve, fill the gaps from it, and put both records on one calendar."""
+    prepared = carbon.prepare(state["co2_weekly"], state["temperature_annual"])
     gaps = prepared["gaps"]
-    say("preprocess", f"{len(gaps['filled_months'])} missing months filled, {gaps['years_used']} annual means")
+    say("preprocess", f"{gaps['dropped_weeks']} weeks of 1958 dropped, {gaps['filled_weeks']} empty weeks filled")
+    say("preprocess", f"{gaps['years_used']} annual means of CO2 from {gaps['first_year_used']} on")
     return {"prepared": prepared}
 
 
-def analyze(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Trends, growth, seasonal cycle and association, with bootstrap limits: the stage that takes time."""
-    seed = whole_number(state, "seed", SEED, 0)
-    resamples = whole_number(state, "resamples", RESAMPLES, FEWEST_RESAMPLES)
-    plan = bootstrap.Resampling(seed, resamples)
-    say("analyze", f"{resamples} resamples for each estimate, seed {seed}")
-    results = analysis.analyze_all(
-        state["co2_weekly"],
-        state["prepared"],
-        state["temperature_annual"],
-        plan,
-        lambda message: say("analyze", message),
-    )
-    return {"results": {**results, "parameters": {"seed": seed, "resamples": resamples, "level": plan.level}}}
+def effort_of(state: Mapping[str, Any]) -> analysis.Effort:
+    """How much the state's inputs ask for. ValueError with the remedy if one of them makes no sense."""
+    asked = {name: whole_number(state, name, getattr(QUICK, name), getattr(LEAST, name)) for name in EFFORT}
+    return analysis.Effort(**asked)
+
+
+def analyze(state: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Trends, growth, seasonal cycle, association, coverage and the trend triangle: the stage that takes time.
+
+    Every item is a step: it is on disk when it is done, and a kill costs the one in flight.
+    """
+    seed, effort = whole_number(state, "seed", SEED, 0), effort_of(state)
+    items = analysis.items(state, seed, effort)
+    say("analyze", f"{len(items)} items; resamples: {effort.resamples}, in the triangle {effort.triangle_resamples}")
+    computed: list[str] = []
+    found = {}
+    for item in items:
+        found[item.name] = context.step(item.name, compute, item, computed)
+        if item.name in computed[-1:] and (not item.of_triangle or item.of_kind % 10 == 0 or item.number == len(items)):
+            say("analyze", f"{item.name}: item {item.number} of {len(items)}")
+    return {"results": {**analysis.assemble(state, found, effort), "parameters": {"seed": seed, **asdict(effort)}}}
+
+
+def compute(item: analysis.Item, computed: list[str]) -> Any:
+    """What the item is; `computed` collects the names of the items that this process did not find in the store."""
+    if not computed and item.number > 1:
+        pieces = item.of_kind - 1 if item.of_triangle else 0
+        say("analyze", f"{item.number - 1} items kept from the execution before, {pieces} of them of the triangle")
+    computed.append(item.name)
+    return item.function(*item.arguments)
 
 
 def report(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,11 +138,12 @@ def build(store: object = "sqlite:///climate.db", observer: Any = None) -> State
     """The pipeline on a store (a URL or an object): a checkpoint after every stage, kept after the run."""
     kept = CheckpointConfig(store=store, interval=1, preserve=True)
     graph = StateGraph(GraphConfig("climate", observer=observer, checkpoint=kept))
-    statistics = (analysis, bootstrap, estimates, references, seasonal)
+    statistics = (bootstrap, distributions, estimates, kendall, measurement, slopes)
+    parts = (analysis, association, carbon, coverage, growth, references, seasonal, trends, triangle)
     graph.add_node("ingest", ingest, depends_on=(data,))
-    graph.add_node("preprocess", preprocess, depends_on=(analysis, data))
-    graph.add_node("analyze", analyze, depends_on=statistics)
-    graph.add_node("report", report, depends_on=(reporting, figures, references))
+    graph.add_node("preprocess", preprocess, depends_on=(carbon, data, slopes))
+    graph.add_node("analyze", analyze, depends_on=(*parts, *statistics))
+    graph.add_node("report", report, depends_on=(reporting, tables, figures, references))
     graph.sequence("ingest", "preprocess", "analyze", "report")
     return graph
 
@@ -145,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--run-id", default=RUN_ID)
     parser.add_argument("--out", default="out", help="folder for the report (start only)")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--resamples", type=int, default=RESAMPLES)
+    for name, meaning in EFFORT.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(QUICK, name), help=meaning)
     parser.add_argument("--events", type=Path, help="append events to this file, one JSON object a line")
     given = parser.parse_args(arguments)
     log_to(given.events)
@@ -153,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.verb == "resume":
         pipeline.resume(given.run_id)
     else:
-        inputs = {"out_dir": given.out, "seed": given.seed, "resamples": given.resamples}
+        inputs = {"out_dir": given.out, "seed": given.seed, **{name: getattr(given, name) for name in EFFORT}}
         pipeline.execute(inputs, run_id=given.run_id)
 
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 COUNTERPARTS: dict[str, dict[str, str]] = {
     "temperature-trend-1951-2012": {
-        "text": "0.12 (0.08 to 0.14, 90 %) °C per decade, mean of three earlier data sets",
-        "source": "IPCC 2013, AR5 WGI, Summary for Policymakers B.1",
+        "text": "0.12 (0.08 to 0.14, 90 %) °C per decade, from earlier data sets than this one",
+        "source": "IPCC 2013, AR5 WGI, Summary for Policymakers, section B.1",
     },
     "warming": {
-        "text": "1.09 (0.95 to 1.20, very likely) °C, mean of four data sets",
-        "source": "IPCC 2021, AR6 WGI, Summary for Policymakers A.1.2",
+        "text": "1.09 (0.95 to 1.20, very likely) °C, assessed from several data sets",
+        "source": "IPCC 2021, AR6 WGI, Summary for Policymakers, A.1.2",
     },
-    "co2-growth-ends": {
-        "text": "1.4 ppm per year, 1960-2005, direct measurements",
-        "source": "IPCC 2007, AR4 WGI, section 2.3.1",
-    },
-    "co2-growth-1960s": {"text": "about 0.8 ppm per year", "source": "NOAA Research news, June 2020 (Tans)"},
-    "co2-growth-1980s": {"text": "about 1.6 ppm per year", "source": "NOAA Research news, June 2020 (Tans)"},
-    "co2-growth-1990s": {"text": "about 1.5 ppm per year", "source": "NOAA Research news, June 2020 (Tans)"},
-    "seasonal-growth": {
-        "text": "0.7 % per year (standard error 0.09), 1958-1982",
+    "co2-growth-1960s": {"text": "about 0.8 ppm per year", "source": "NOAA, June 2020 (Tans)"},
+    "co2-growth-1980s": {"text": "about 1.6 ppm per year", "source": "NOAA, June 2020 (Tans)"},
+    "co2-growth-1990s": {"text": "about 1.5 ppm per year", "source": "NOAA, June 2020 (Tans)"},
+    "seasonal-growth-1982": {
+        "text": "about 0.7 % per year (standard error 0.09), 1958-1982",
         "source": "Bacastow, Keeling & Whorf 1985",
     },
 }
@@ -29,17 +25,30 @@ WORKS: tuple[str, ...] = (
     "concentration at Mauna Loa, Hawaii, 1959-1982. J. Geophys. Res., 90(D6), 10529-10540.",
     "Carlstein, E., 1986: The use of subseries values for estimating the variance of a general statistic from a "
     "stationary sequence. Ann. Stat., 14, 1171-1179.",
-    "IPCC, 2007: Climate Change 2007: The Physical Science Basis. Working Group I, Fourth Assessment Report.",
+    "Durbin, J. and G.S. Watson, 1950: Testing for serial correlation in least squares regression: I. Biometrika, 37, "
+    "409-428.",
+    "Hamed, K.H. and A.R. Rao, 1998: A modified Mann-Kendall trend test for autocorrelated data. J. Hydrol., 204, "
+    "182-196.",
     "IPCC, 2013: Climate Change 2013: The Physical Science Basis. Working Group I, Fifth Assessment Report.",
     "IPCC, 2021: Climate Change 2021: The Physical Science Basis. Working Group I, Sixth Assessment Report.",
     "Keeling, C.D. and T.P. Whorf, 2004: Atmospheric CO2 concentrations derived from flask air samples at sites "
     "in the SIO network. CDIAC, Oak Ridge National Laboratory.",
+    "Kendall, M.G., 1975: Rank Correlation Methods. 4th edition, Griffin, London.",
     "Kunsch, H.R., 1989: The jackknife and the bootstrap for general stationary observations. Ann. Stat., 17, "
     "1217-1241.",
+    "Mann, H.B., 1945: Nonparametric tests against trend. Econometrica, 13, 245-259.",
     "Morice, C.P., J.J. Kennedy, N.A. Rayner et al., 2021: An updated assessment of near-surface temperature "
     "change from 1850: the HadCRUT5 data set. J. Geophys. Res. Atmos., 126, e2019JD032361.",
+    "Newey, W.K. and K.D. West, 1987: A simple, positive semi-definite, heteroskedasticity and autocorrelation "
+    "consistent covariance matrix. Econometrica, 55, 703-708.",
+    "Newey, W.K. and K.D. West, 1994: Automatic lag selection in covariance matrix estimation. Rev. Econ. Stud., 61, "
+    "631-653.",
+    "Santer, B.D. et al., 2008: Consistency of modelled and observed temperature trends in the tropical troposphere. "
+    "Int. J. Climatol., 28, 1703-1722.",
     "Sen, P.K., 1968: Estimates of the regression coefficient based on Kendall's tau. J. Am. Stat. Assoc., 63, "
     "1379-1389.",
     "Theil, H., 1950: A rank-invariant method of linear and polynomial regression analysis. Proc. Koninklijke "
     "Nederlandse Akademie van Wetenschappen A, 53, 386-392, 521-525, 1397-1412.",
+    "Thoning, K.W., P.P. Tans and W.D. Komhyr, 1989: Atmospheric carbon dioxide at Mauna Loa Observatory: 2. Analysis "
+    "of the NOAA GMCC data, 1974-1985. J. Geophys. Res., 94(D6), 8549-8565.",
 )

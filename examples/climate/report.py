@@ -10,33 +10,34 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
+import tables
 from figures import all_figures
 from references import WORKS
+from tables import decimals_for, interval, number, text, value_cell
 
 TITLE = "Temperature and carbon dioxide: two long records"
 HIGHLIGHTS = ("temperature-trend-1979-2020", "warming", "co2-growth-ends", "seasonal-amplitude")
 HERE = Path(__file__).resolve().parent
 DIGITS = 6
-MONTH_NAMES = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
-)
 
+EFFORT_TEXT = (
+    "This report was computed with {resamples} resamples for each estimate, {triangle_resamples} for each period of "
+    "the trend triangle and {series} simulated series for the coverage of the limits, from seed {seed}. {full}"
+)
+LESS = "The whole, scripts/demo --full, takes 10000, 1000 and 1000."
 LIMITS_TEXT = (
-    "Limits are 95 % percentile limits of {resamples} moving-block resamples (Kunsch 1989) from seed {seed}. "
-    "Block length: Carlstein's (1986) rule for an AR(1) series with the residuals' lag-1 autocorrelation freed of "
-    "its bias, at least n^(1/3) and at most a quarter of the series; the table shows it as b. The resampled "
-    "residuals are stretched for what short blocks lose (correlation beyond a block, degrees of freedom, "
-    "Student's t). In simulated AR(1) series of 42 and 172 years such limits held the true trend in 87 to 96 % of "
-    "cases: read the nominal 95 % with that in mind. The limits of the size of the seasonal cycle resample whole "
-    "years and are not stretched; from ten years they are on the narrow side. They tell how much year-to-year "
-    "variation moves an estimate; the measurement uncertainty of the data sets is not in them."
+    "Block-bootstrap limits are 95 % percentile limits of moving-block resamples (Kunsch 1989). Block length: "
+    "Carlstein's (1986) rule for an AR(1) series, (√6 r / (1 − r²))^(2/3) n^(1/3), with the residuals' lag-1 "
+    "autocorrelation r freed of its bias, at least n^(1/3) and at most n/4; the table shows it as b. The resampled "
+    "residuals are stretched for what short blocks lose (correlation beyond a block, degrees of freedom, Student's t). "
+    "These limits tell how far year-to-year variation moves an estimate. The coverage table says how far each kind can "
+    "be trusted."
 )
 
 
@@ -53,80 +54,57 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def lines(value: Any, depth: int = 0) -> str:
+    """JSON with a line for each row: what holds no mapping or list of its own stays on one line."""
+    parts = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if not any(isinstance(part, (dict, list)) for part in parts):
+        return json.dumps(value, ensure_ascii=False)
+    indent = "\n" + " " * (depth + 1)
+    if isinstance(value, dict):
+        inner = [f"{json.dumps(key, ensure_ascii=False)}: {lines(part, depth + 1)}" for key, part in value.items()]
+        return "{" + indent + ("," + indent).join(inner) + "\n" + " " * depth + "}"
+    return "[" + indent + ("," + indent).join(lines(part, depth + 1) for part in value) + "\n" + " " * depth + "]"
+
+
 def as_json(state: Mapping[str, Any]) -> bytes:
-    """`report.json`: parameters, sources, preparation, estimates and the series behind the figures."""
+    """`report.json`: parameters, sources, preparation, estimates, tables and the series behind the figures."""
     results, prepared = state["results"], state["prepared"]
+    curve = prepared["curve"]
     content = {
         "title": TITLE,
-        "format": 1,
+        "format": 2,
         "parameters": results["parameters"],
-        "limits": LIMITS_TEXT.format(**results["parameters"]),
+        "effort": effort_text(results),
+        "limits": LIMITS_TEXT,
         "sources": state["sources"],
-        "preparation": prepared["gaps"],
+        "preparation": {**prepared["gaps"], "co2_fit": {key: curve[key] for key in ("polynomial", "scatter_ppm", "n")}},
         "estimates": results["estimates"],
+        "temperature_trends": results["trends"],
+        "warming_data_errors": results["warming_errors"],
+        "block_length_effect": results["block_effect"],
+        "coverage": results["coverage"],
+        "association_limits": results["association_limits"],
+        "triangle": results["triangle"],
         "series": {
             "temperature_annual": state["temperature_annual"],
             "co2_annual": prepared["annual"],
             "co2_annual_growth": results["annual_growth"],
-            "running_trends": results["running_trends"],
+            "co2_growth_rate": results["growth_rates"],
             "seasonal_cycle": results["seasonal_cycle"],
+            "seasonal_size": results["seasonal_sizes"],
+            "co2_weeks": [[day.isoformat(), *rest] for day, *rest in curve["weeks"]],
         },
         "works": list(WORKS),
     }
-    return (json.dumps(rounded(content), indent=1, ensure_ascii=False) + "\n").encode()
+    return (lines(rounded(content)) + "\n").encode()
 
 
-def text(raw: str) -> str:
-    """Plain text as HTML, with the subscript that CO2 has in print."""
-    return escape(raw).replace("CO2", "CO₂")
-
-
-def number(value: float, decimals: int) -> str:
-    """A number for reading: fixed decimals and a true minus sign."""
-    return f"{value:.{decimals}f}".replace("-", "−")
-
-
-def decimals_for(value: float) -> int:
-    """Decimals that show three significant digits."""
-    return max(0, 2 - math.floor(math.log10(abs(value)))) if value else 2
-
-
-def value_cell(row: Mapping[str, Any]) -> tuple[str, str]:
-    """(value, limits) as text; the limits are empty where there are none."""
-    decimals = decimals_for(row["value"])
-    if "lower" not in row:
-        return number(row["value"], decimals), ""
-    return number(row["value"], decimals), f"{number(row['lower'], decimals)} to {number(row['upper'], decimals)}"
-
-
-def detail(row: Mapping[str, Any]) -> str:
-    """The small print of an estimate: months of the extremes, how many values, which blocks."""
-    parts = [row["method"]]
-    if "month_of_maximum" in row:
-        high, low = MONTH_NAMES[row["month_of_maximum"] - 1], MONTH_NAMES[row["month_of_minimum"] - 1]
-        parts.append(f"maximum in {high}, minimum in {low}")
-    size = f"n = {row['n']}" + (f", b = {row['block_length']}" if "block_length" in row else "")
-    return "; ".join([*parts, size])
-
-
-def table_rows(estimates: Sequence[Mapping[str, Any]], notes: list[str]) -> str:
-    """The rows of the table; notes are collected, each once, and referred to by number."""
-    rows = []
-    for row in estimates:
-        value, interval = value_cell(row)
-        mark = ""
-        if row.get("note"):
-            if row["note"] not in notes:
-                notes.append(row["note"])
-            mark = f"<sup>{notes.index(row['note']) + 1}</sup>"
-        other = row["counterpart"]
-        published = f"{escape(other['text'])}<small>{escape(other['source'])}</small>" if other else "–"
-        rows.append(
-            f"<tr><th scope=row>{text(row['quantity'])}{mark}<small>{text(detail(row))}</small></th>"
-            f"<td>{escape(row['period'])}</td><td class=n>{value}<small>{escape(row['unit'])}</small></td>"
-            f"<td class=n>{interval or '–'}</td><td>{published}</td></tr>"
-        )
-    return "\n".join(rows)
+def effort_text(results: Mapping[str, Any]) -> str:
+    """How much was computed, and whether the whole would be more."""
+    given = results["parameters"]
+    full = "" if given["triangle_resamples"] >= 1000 else LESS
+    thinned = "" if given["every"] == 1 else f" The triangle holds every {given['every']}th first and last year only."
+    return EFFORT_TEXT.format(**given, full=full).strip() + thinned
 
 
 def tiles(estimates: Iterable[Mapping[str, Any]]) -> str:
@@ -134,11 +112,10 @@ def tiles(estimates: Iterable[Mapping[str, Any]]) -> str:
     by_name = {row["id"]: row for row in estimates}
     found = []
     for row in (by_name[name] for name in HIGHLIGHTS):
-        value, interval = value_cell(row)
-        below = f"{interval} (95 %)" if interval else "no limits from annual data"
+        value, limits = value_cell(row)
         found.append(
-            f"<div><b>{value}</b> {escape(row['unit'])}<p>{text(row['quantity'])}, {escape(row['period'])}</p>"
-            f"<small>{below}</small></div>"
+            f"<div><b>{value}</b> {text(row['unit'])}<p>{text(row['quantity'])}, {text(row['period'])}</p>"
+            f"<small>{limits}, {text(row['limits_method'])}</small></div>"
         )
     return "\n".join(found)
 
@@ -146,33 +123,86 @@ def tiles(estimates: Iterable[Mapping[str, Any]]) -> str:
 def source_items(sources: Iterable[Mapping[str, Any]]) -> str:
     """What each data set is, where it ends, its terms and the digest of the very file."""
     return "\n".join(
-        f"<li><b>{text(one['title'])}</b>, {escape(one['unit'])}. {one['rows']} rows, {one['missing']} empty, "
-        f"from {escape(one['first'])} to {escape(one['last'])}.<br>{text(one['citation'])}<br>"
-        f"Licence: {escape(one['licence'])}. {escape(one['attribution'])}<br>"
+        f"<li><b>{text(one['title'])}</b>, {text(one['unit'])}. {one['rows']} rows, {one['missing']} empty, "
+        f"from {text(one['first'])} to {text(one['last'])}, where the file ends.<br>{text(one['citation'])}<br>"
+        f"Licence: {text(one['licence'])}. {escape(one['attribution'])}<br>"
         f"<code>{escape(one['file'])}</code>, SHA-256 <code>{one['sha256']}</code></li>"
         for one in sources
     )
 
 
+def triangle_text(triangle: Mapping[str, Any]) -> str:
+    """The triangle in words."""
+    found = triangle["summary"]
+    largest, smallest = found["largest"], found["smallest"]
+    named = [
+        f"{number(one['trend'], 2)} ± {number(one['half_width'], 2)} K per decade in {one['first']}-{one['last']}"
+        for one in (largest, smallest)
+    ]
+    return (
+        f"Of {found['periods']:,} periods with first and last year at least {found['shortest']} years apart, "
+        f"{100 * found['above_zero']:.0f} % have limits wholly above zero and {100 * found['below_zero']:.0f} % wholly "
+        f"below; of the {found['long_periods']:,} periods of 50 years or more "
+        f"{100 * found['long_above_zero']:.0f} % lie above. Of the {found['to_newest']} periods that end in "
+        f"{found['newest']}, {found['to_newest_above_zero']} lie above. The largest trend is {named[0]}, the smallest "
+        f"{named[1]}; both are chosen for being extreme, which their limits do not know. Periods overlap, so the "
+        "percentages describe this record and are not a test. Limits are the trend ± 1.96 bootstrap standard errors; "
+        f"{found['resamples']} resamples know a half width to about ± {100 * found['spread_known_to']:.0f} %."
+    )
+
+
+def association_text(results: Mapping[str, Any]) -> str:
+    """The caveat of the association, with its two numbers."""
+    rows = {row["id"]: row for row in results["estimates"]}
+    watson, changes = rows["association-durbin-watson"], rows["association-changes"]
+    return (
+        f"{rows['association']['note']} The Durbin-Watson statistic of the line is {number(watson['value'], 2)}; the "
+        f"correlation of the first differences, free of the common rise, {number(changes['value'], 2)} "
+        f"({interval(changes['lower'], changes['upper'], 2)}, 95 %, Fisher's transformation)."
+    )
+
+
 def as_html(state: Mapping[str, Any]) -> bytes:
     """`report.html`: one page that needs no other file."""
-    results, gaps = state["results"], state["prepared"]["gaps"]
+    results, gaps, curve = state["results"], state["prepared"]["gaps"], state["prepared"]["curve"]
     notes: list[str] = []
-    rows = table_rows(results["estimates"], notes)
-    pictures = "\n".join(
-        f"<figure role=group><h3>{text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption></figure>"
-        for title, caption, svg in all_figures(state)
+    estimates = tables.estimates_table(results["estimates"], notes)
+    pictures = {
+        name: f"<figure role=group><h3>{text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption></figure>"
+        for name, title, caption, svg in all_figures(state)
+    }
+    by_period = "\n".join(
+        f"<h3>{trend['period']}</h3>{tables.limits_table(trend['limits'], 'K per decade', 3)}"
+        f"<p class=notes>Least-squares residuals: lag-1 autocorrelation {number(trend['lag1'], 2)}, Durbin-Watson "
+        f"{number(trend['durbin_watson'], 2)}.</p>"
+        for trend in results["trends"]
     )
+    cases = results["coverage"]
     page = Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
+        {f"figure_{name}": picture for name, picture in pictures.items()},
         title=escape(TITLE),
         tiles=tiles(results["estimates"]),
-        figures=pictures,
-        rows=rows,
+        effort=text(effort_text(results)),
+        estimates=estimates,
         notes="\n".join(f"<li>{text(note)}</li>" for note in notes),
-        limits=text(LIMITS_TEXT.format(**results["parameters"])),
+        by_period=by_period,
+        kendall=tables.kendall_table([trend for trend in results["trends"] if trend["period"] != "1951-2012"]),
+        errors=tables.errors_table(results["trends"]),
+        coverage=tables.coverage_table(cases),
+        coverage_series=f"{cases[0]['series']:,}",
+        coverage_error=f"{100 * cases[0]['error']:.1f}",
+        triangle=text(triangle_text(results["triangle"])),
+        association=text(association_text(results)),
+        association_limits=tables.limits_table(
+            results["association_limits"], "K per doubling", decimals_for(results["association_line"]["slope"])
+        ),
+        limits=text(LIMITS_TEXT),
         empty_weeks=gaps["empty_weeks"],
+        filled_weeks=gaps["filled_weeks"],
+        dropped_weeks=gaps["dropped_weeks"],
         longest_gap=f"{gaps['longest_gap_weeks']} weeks from {gaps['longest_gap_start']}",
-        filled=escape(", ".join(gaps["filled_months"])),
+        fitted_weeks=f"{curve['n']:,}",
+        scatter=number(curve["scatter_ppm"], 2),
         first_year=gaps["first_year_used"],
         sources=source_items(state["sources"]),
         works="\n".join(f"<li>{text(work)}</li>" for work in WORKS),

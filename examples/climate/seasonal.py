@@ -1,4 +1,4 @@
-"""The seasonal cycle of CO2 from the weekly record: four harmonics about the slow trend, with limits from whole years.
+"""The seasonal cycle of CO2: four harmonics of what observed weeks are above the trend, with limits from whole years.
 
 Source of the growth measure: Bacastow, Keeling & Whorf 1985, who likewise let one mean cycle swell or shrink
 year by year.
@@ -6,37 +6,34 @@ year by year.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
 import numpy as np
-from bootstrap import Array, Resampling, block_length, moving_blocks, ols_slope, slope_with_limits
+from bootstrap import Resampling, block_length, moving_blocks, percentiles, slope_with_limits
+from carbon import HARMONICS, harmonics
 from estimates import RESIDUAL_BLOCKS, YEAR_BLOCKS, estimate, scaled
+from slopes import Array, ols_slope
 
-HARMONICS = 4
 DAYS = 365
 MIDDLE_OF_MONTH = [(date(2001, month, 15) - date(2001, 1, 1)).days / DAYS for month in range(1, 13)]
 SPAN_YEARS = 10
-GROWTH_UNTIL = 1982
+GROWTH_UNTIL = (1982, 2001)
+"""Last years of the periods whose growth is shown: that of the published figure, and the whole record."""
+
+CurveWeeks = Sequence[tuple[Any, ...]]
 
 
-def harmonics(phase: Array) -> Array:
-    """The harmonic terms at phases of the year (0 to 1), shape (len(phase), 2 * HARMONICS)."""
-    angles = 2.0 * np.pi * phase[:, None] * np.arange(1, HARMONICS + 1)
-    return np.concatenate([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def deviations(
-    weeks: Sequence[tuple[date, float | None]], months: Sequence[tuple[Any, ...]], first_year: int
-) -> tuple[Array, Array, Array]:
-    """(year, phase of the year, ppm above the trend) of every weekly value from `first_year` to the last month."""
-    when = np.array([row[2] for row in months])
-    trend = np.array([row[4] for row in months])
-    rows = [(day.year, (day - date(day.year, 1, 1)).days / 365.25, value) for day, value in weeks if value is not None]
+def deviations(curve_weeks: CurveWeeks) -> tuple[Array, Array, Array]:
+    """(year, phase of the year, ppm above the trend) of every observed week."""
+    rows = [
+        (day.year, (day - date(day.year, 1, 1)).days / 365.25, value - trend)
+        for day, value, _, trend, observed in curve_weeks
+        if observed
+    ]
     years, phases, values = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
-    kept = (years >= first_year) & (years + phases <= when[-1])
-    return years[kept], phases[kept], (values - np.interp(years + phases, when, trend))[kept]
+    return years, phases, values
 
 
 def yearly_sums(years: Array, phases: Array, values: Array) -> tuple[Array, Array, Array]:
@@ -58,18 +55,19 @@ def curves(left: Array, right: Array, phase: Array) -> Array:
     return np.einsum("km,pm->kp", coefficients[:, 1:], harmonics(phase))
 
 
-def _amplitude(name: str, names: Array, left: Array, right: Array, plan: Resampling) -> dict[str, Any]:
+def _amplitude(name: str, sums: tuple[Array, Array, Array], plan: Resampling) -> dict[str, Any]:
+    names, left, right = sums
+    period = f"{names[0]:.0f}-{names[-1]:.0f}"
     phase = np.arange(DAYS) / DAYS
     mean = curves(left.sum(axis=0)[None], right.sum(axis=0)[None], phase)[0]
     length = max(2, block_length(right[:, 1]))
-    picks = moving_blocks(len(names), length, plan.resamples, plan.stream(name))
-    drawn = np.ptp(curves(left[picks].sum(axis=1), right[picks].sum(axis=1), phase), axis=1)
-    lower, upper = plan.limits(drawn)
+    picks = moving_blocks(len(names), length, plan.resamples, plan.stream(f"seasonal {period}"))
+    lower, upper = percentiles(np.ptp(curves(left[picks].sum(axis=1), right[picks].sum(axis=1), phase), axis=1))
     return estimate(
-        name, "Seasonal cycle of CO2, peak to peak", f"{names[0]:.0f}-{names[-1]:.0f}", "ppm",
-        f"{HARMONICS} harmonics fitted to weekly deviations from a centred 12-month mean", value=float(np.ptp(mean)),
-        lower=lower, upper=upper, limits_method=YEAR_BLOCKS, n=len(names), block_length=length,
-        month_of_maximum=_month(int(mean.argmax())), month_of_minimum=_month(int(mean.argmin())),
+        name, "Seasonal cycle of CO2, peak to peak", period, "ppm",
+        f"{HARMONICS} harmonics fitted to what observed weeks are above the trend", source="co2",
+        value=float(np.ptp(mean)), lower=lower, upper=upper, limits_method=YEAR_BLOCKS, n=len(names),
+        block_length=length, month_of_maximum=_month(int(mean.argmax())), month_of_minimum=_month(int(mean.argmin())),
     )  # fmt: skip
 
 
@@ -77,21 +75,12 @@ def _month(day: int) -> int:
     return date.fromordinal(date(2001, 1, 1).toordinal() + day).month
 
 
-def _growth(years: Array, phases: Array, values: Array, plan: Resampling) -> dict[str, Any]:
-    """Each year's size relative to the mean cycle by regression, then the slope of the sizes, in percent per year."""
-    chosen = years <= GROWTH_UNTIL
-    years, phases, values = years[chosen], phases[chosen], values[chosen]
+def yearly_sizes(years: Array, phases: Array, values: Array) -> tuple[Array, Array]:
+    """(years, each year's size relative to the mean cycle, by regression)."""
     names, left, right = yearly_sums(years, phases, values)
     coefficients = np.linalg.solve(left.sum(axis=0), right.sum(axis=0))
     cycle = np.einsum("m,pm->p", coefficients[1:], harmonics(phases))
-    sizes = np.array([_gain(cycle[years == year], values[years == year]) for year in names])
-    name = "seasonal-growth"
-    found = slope_with_limits(names, sizes, name, plan, ols_slope)
-    return estimate(
-        name, "Growth of the seasonal cycle", f"{names[0]:.0f}-{GROWTH_UNTIL}", "% per year",
-        "Least-squares slope of each year's size relative to the mean cycle", limits_method=RESIDUAL_BLOCKS,
-        **scaled(found, 100.0 / float(sizes.mean())),
-    )  # fmt: skip
+    return names, np.array([_gain(cycle[years == year], values[years == year]) for year in names])
 
 
 def _gain(cycle: Array, values: Array) -> float:
@@ -99,25 +88,38 @@ def _gain(cycle: Array, values: Array) -> float:
     return float(np.sum(centred * values) / np.sum(centred * centred))
 
 
-def seasonal_cycle(
-    weeks: Sequence[tuple[date, float | None]], prepared: Mapping[str, Any], plan: Resampling
-) -> dict[str, Any]:
+def _growth(observed: tuple[Array, Array, Array], until: int, plan: Resampling) -> dict[str, Any]:
+    chosen = observed[0] <= until
+    names, sizes = yearly_sizes(*(column[chosen] for column in observed))
+    period = f"{names[0]:.0f}-{until}"
+    found = slope_with_limits(names, sizes, plan.resamples, plan.stream(f"seasonal growth {period}"), ols_slope)
+    return estimate(
+        f"seasonal-growth-{until}", "Growth of the seasonal cycle", period, "% per year",
+        "Least-squares slope of each year's size relative to the mean cycle", source="co2",
+        limits_method=RESIDUAL_BLOCKS, **scaled(found, 100.0 / float(sizes.mean())),
+    )  # fmt: skip
+
+
+def seasonal_cycle(curve_weeks: CurveWeeks, seed: int, resamples: int) -> dict[str, Any]:
     """The mean cycle, its size and its growth.
 
-    `estimates`: size over the record and its first and last ten years, and growth; `cycle`: (month, ppm, lower, upper).
+    `estimates`: size over the record and its first and last ten years, and growth; `cycle`: (month, ppm, lower, upper);
+    `sizes`: (year, size relative to the mean cycle).
     """
-    years, phases, values = deviations(weeks, prepared["months"], prepared["gaps"]["first_year_used"])
-    names, left, right = yearly_sums(years, phases, values)
+    plan = Resampling(seed, resamples)
+    observed = deviations(curve_weeks)
+    names, left, right = yearly_sums(*observed)
     spans = (
         ("seasonal-amplitude", slice(None)),
         ("seasonal-early", slice(None, SPAN_YEARS)),
         ("seasonal-late", slice(-SPAN_YEARS, None)),
     )
-    rows = [_amplitude(name, names[part], left[part], right[part], plan) for name, part in spans]
-    rows.append(_growth(years, phases, values, plan))
+    rows = [_amplitude(name, (names[part], left[part], right[part]), plan) for name, part in spans]
+    rows += [_growth(observed, until, plan) for until in GROWTH_UNTIL]
     middle = np.array(MIDDLE_OF_MONTH)
     mean = curves(left.sum(axis=0)[None], right.sum(axis=0)[None], middle)[0]
-    picks = moving_blocks(len(names), rows[0]["block_length"], plan.resamples, plan.stream("seasonal-shape"))
+    picks = moving_blocks(len(names), rows[0]["block_length"], resamples, plan.stream("seasonal shape"))
     drawn = curves(left[picks].sum(axis=1), right[picks].sum(axis=1), middle)
-    cycle = [(m + 1, float(mean[m]), *plan.limits(drawn[:, m])) for m in range(12)]
-    return {"estimates": rows, "cycle": cycle}
+    cycle = [(month + 1, float(mean[month]), *percentiles(drawn[:, month])) for month in range(12)]
+    sizes = [(int(year), float(size)) for year, size in zip(*yearly_sizes(*observed), strict=True)]
+    return {"estimates": rows, "cycle": cycle, "sizes": sizes}

@@ -28,14 +28,6 @@ def test_the_files_hold_what_their_sources_say(climate_data: Path) -> None:
     assert (years[0][0], years[-1][0], len(years)) == (1850, 2022, 173)
 
 
-def test_a_month_with_one_value_is_missing(climate_data: Path) -> None:
-    months = {(y, m): v for y, m, v in data.monthly_means(data.read_co2(climate_data)[1])}
-    assert [month for month in months if months[month] is None] == [
-        *[(1958, 3), (1958, 6), (1958, 9), (1958, 10)],
-        *[(1964, 2), (1964, 3), (1964, 4), (1964, 5), (1984, 4)],
-    ]
-
-
 CO2_FAULTS = {
     "missing column": (b"date,ppm\n19580329,316.1\n", 1, "column 'co2' is missing"),
     "columns swapped": (b"co2,date\n316.1,19580329\n", 1, "another order"),

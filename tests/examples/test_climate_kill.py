@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLIMATE = ROOT / "examples" / "climate"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 REPORTS = ("report.json", "report.html")
+SMALL = (*("--resamples", "200", "--triangle-resamples", "20"), *("--series", "20", "--every", "4"))
 
 
 def worker(verb: str, folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -47,20 +48,26 @@ def events_of(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    process = worker("start", folder, "--resamples", "600", "--out", "elsewhere")
+    process = worker("start", folder, *SMALL, "--out", "elsewhere")
     process.communicate(timeout=120)
     assert process.returncode == 0
     return {name: (folder / "elsewhere" / name).read_bytes() for name in REPORTS}
 
 
 def test_killed_in_the_analysis_it_resumes_to_the_same_report(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    kill_when(worker("start", tmp_path, "--resamples", "600", "--out", "here"), '"30-year trends: 20 ')
+    kill_when(worker("start", tmp_path, *SMALL, "--out", "here"), '"triangle from 1886: ')
     assert not (tmp_path / "here").exists()
     with closing(open_store(f"sqlite:///{tmp_path}/runs.db")) as store:
         assert [(row.run_id, row.status, row.node) for row in store.runs()] == [("climate", "dead", "preprocess")]
     second = worker("resume", tmp_path)
-    second.communicate(timeout=120)
+    said, _ = second.communicate(timeout=120)
     assert second.returncode == 0
+    kept = re.search(r"(\d+) items kept from the execution before, (\d+) of them of the triangle", said)
+    assert kept, "nothing of the analysis was kept"
+    assert int(kept[2]) >= 10, "the pieces up to that of 1886 were on disk"
+    assert int(kept[1]) == int(kept[2]) + 12, (
+        "three trends, two of blocks, growth, cycle, association, four of coverage"
+    )
     assert {name: (tmp_path / "here" / name).read_bytes() for name in REPORTS} == undisturbed
     events = events_of(tmp_path)
     starts = Counter(event["data"]["node"] for event in events if event["type"] == "node.start")
@@ -69,7 +76,7 @@ def test_killed_in_the_analysis_it_resumes_to_the_same_report(tmp_path: Path, un
 
 
 def test_killed_in_every_stage_it_still_writes_the_same_report(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    kill_when(worker("start", tmp_path, "--resamples", "600", "--out", "here"), '"stage": "ingest"')
+    kill_when(worker("start", tmp_path, *SMALL, "--out", "here"), '"stage": "ingest"')
     kill_when(worker("resume", tmp_path), '"stage": "preprocess"')
     kill_when(worker("resume", tmp_path), '"stage": "analyze"')
     kill_when(worker("resume", tmp_path), r'node\.start.*"node":"report"')
@@ -89,13 +96,14 @@ def demo(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_the_demo_tells_what_happened_and_leaves_the_proof(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "events.jsonl").write_text("left behind by an earlier demo\n")
-    done = demo("--resamples", "600", cwd=tmp_path)
+    done = demo(*SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     for words in (
         "EXECUTION KILLED",
         "Resuming pipeline from RunID: climate",
         "Run climate: finished",
         "identical bytes",
+        "pieces of the trend triangle were kept",
     ):
         assert words in done.stdout
     out = tmp_path / "out"

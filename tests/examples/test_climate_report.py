@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import report
+import tables
 
 NAMES = ("report.json", "report.html")
 
@@ -35,6 +36,7 @@ def test_matplotlib_settings_of_the_user_change_nothing(finished: dict[str, Any]
 
 def test_nothing_of_the_machine_is_in_the_report(finished: dict[str, Any]) -> None:
     text = "".join(content.decode() for content in files(finished).values())
+    text = re.sub(r"base64,[\w+/=\s]+", "", text)
     for secret in (str(finished["out_dir"]), str(Path.home()) + "/", platform.node(), f"/{getpass.getuser()}/"):
         assert secret not in text
     assert not re.search(r"(?<![\d-])20(2[3-9]|[3-9]\d)-\d\d-\d\d", text), "a date of today"
@@ -43,9 +45,15 @@ def test_nothing_of_the_machine_is_in_the_report(finished: dict[str, Any]) -> No
 
 def test_json_has_value_limits_method_and_counterpart(finished: dict[str, Any]) -> None:
     content = json.loads(files(finished)["report.json"])
-    assert content["parameters"] == {"seed": 1958, "resamples": 200, "level": 0.95}
-    assert all({"value", "unit", "period", "method", "counterpart"} <= set(row) for row in content["estimates"])
-    assert "200 moving-block resamples" in content["limits"]
+    assert content["parameters"] == {
+        "seed": 1958, "resamples": 200, "triangle_resamples": 20, "series": 20, "every": 8
+    }  # fmt: skip
+    needed = {"value", "unit", "period", "method", "source", "counterpart"}
+    assert all(needed <= set(row) for row in content["estimates"])
+    assert all("limits_method" in row for row in content["estimates"] if "lower" in row)
+    assert "200 resamples for each estimate, 20 for each period" in content["effort"]
+    assert "every 8th first and last year only" in content["effort"]
+    assert content["triangle"]["summary"]["periods"] == sum(len(p["last"]) for p in content["triangle"]["pieces"])
     assert [one["sha256"] for one in content["sources"]] == [one["sha256"] for one in finished["sources"]]
 
 
@@ -70,10 +78,20 @@ class Page(HTMLParser):
 def test_the_page_needs_no_other_file(finished: dict[str, Any]) -> None:
     page = Page()
     page.feed(files(finished)["report.html"].decode())
-    assert page.svgs == 6
-    assert all(link.startswith("#") for link in page.links)
+    assert page.svgs == 9
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
     assert len(page.ids) == len(set(page.ids)), "ids of two figures collide"
-    assert page.refs | {link[1:] for link in page.links} <= set(page.ids)
+    assert page.refs | {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+
+def test_what_an_estimate_is_stands_beside_it(finished: dict[str, Any]) -> None:
+    text = files(finished)["report.html"].decode()
+    for row in finished["results"]["estimates"]:
+        assert tables.text(row["unit"]) in text
+        assert tables.text(row["method"]) in text
+        assert row["counterpart"] is None or tables.text(row["counterpart"]["source"]) in text
+    for words in ("not a climate sensitivity", "Durbin-Watson", "20 simulated series", "carried through", "± 16 %"):
+        assert words in text
 
 
 def test_licence_and_attribution_are_on_the_page(finished: dict[str, Any]) -> None:
@@ -86,7 +104,7 @@ def test_licence_and_attribution_are_on_the_page(finished: dict[str, Any]) -> No
 def test_text_from_the_state_is_escaped(finished: dict[str, Any]) -> None:
     row = {**finished["results"]["estimates"][0], "quantity": "<script>", "note": "a & b"}
     notes: list[str] = []
-    assert "<script>" not in report.table_rows([row], notes)
+    assert "<script>" not in tables.estimates_table([row], notes)
     assert notes == ["a & b"]
 
 
@@ -113,4 +131,4 @@ def test_a_report_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path, mo
     [(0.19538, "0.195"), (0.05889, "0.0589"), (1.1158, "1.12"), (-6.424, "−6.42"), (26.0, "26.0"), (0.0, "0.00")],
 )
 def test_numbers_are_shown_with_three_digits(value: float, shown: str) -> None:
-    assert report.number(value, report.decimals_for(value)) == shown
+    assert tables.number(value, tables.decimals_for(value)) == shown
