@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from tau.calls import call_in_thread
-from tau.drivers import Driver, Result
+from tau.drivers import Driver
 from tau.effects import Append, Drop, Effect, Emit, Load, Outcome, Pause, Release, RunNode, StopNow
-from tau.node_loop import Answer, with_timeout
+from tau.node_loop import with_timeout
 from tau.state import State
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class AsyncDriver(Driver):
     async def drive(self) -> State:
         """Run to the end."""
         engine = self.engine
+        self._loop = asyncio.get_running_loop()
         token = self.begin()
         try:
             effect: Effect = engine.send(None)
@@ -73,13 +74,15 @@ class AsyncDriver(Driver):
         batch = journal.prepare(effect)
         if batch is None:
             return ""
-        answer: Answer[Result] = Answer()
-        journal.store.committer.submit(batch, answer)
-        try:
-            await answer
-        except asyncio.CancelledError as error:
-            self._cancelled = error
-        return self.settle(batch, answer.result())
+        answer = self._loop.create_future()
+        ticket = journal.store.committer.submit(batch, answer)
+        while ticket.result is None:
+            try:
+                await answer
+            except asyncio.CancelledError as error:  # a commit under way is not called back: that is raised after it
+                self._cancelled = error
+                answer = ticket.answer = self._loop.create_future()
+        return self.settle(batch, ticket.result)
 
     async def pause(self, effect: Pause) -> str:
         left = effect.retry.wait(effect.attempt, self.host.random())

@@ -31,20 +31,20 @@ class NO_ATOM:
     """Stands for "not a shared scalar"; a class, so that copies of a cell keep it."""
 
 
-class Part(Struct, frozen=True, array_like=True):
+class Part(Struct, frozen=True, array_like=True, gc=False):
     """A blob: the digest that names it and the number of bytes it holds."""
 
     digest: bytes
     size: int
 
 
-class Inline(Struct, frozen=True, array_like=True, tag=0):
+class Inline(Struct, frozen=True, array_like=True, gc=False, tag=0):
     """The encoding itself."""
 
     data: bytes
 
 
-class Blobs(Struct, frozen=True, array_like=True, tag=1):
+class Blobs(Struct, frozen=True, array_like=True, gc=False, tag=1):
     """The encoding is ``head`` and then the joined parts without their first ``skip`` bytes."""
 
     head: bytes
@@ -52,7 +52,7 @@ class Blobs(Struct, frozen=True, array_like=True, tag=1):
     parts: tuple[Part, ...]
 
 
-class Grown(Struct, frozen=True, array_like=True, tag=2):
+class Grown(Struct, frozen=True, array_like=True, gc=False, tag=2):
     """The encoding is ``head``, the key's previous encoding without its first ``skip`` bytes, and ``tail``."""
 
     head: bytes
@@ -70,7 +70,7 @@ def digest(data: bytes | memoryview) -> bytes:
     return hashlib.sha256(data).digest()[:20]
 
 
-class Cell(Struct, eq=False):
+class Cell(Struct, eq=False, gc=False):
     """One stored value.
 
     ``whole`` says where its encoding lies, ``change`` how the record that sets it puts it, ``blobs`` what must be

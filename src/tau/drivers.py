@@ -73,6 +73,7 @@ class Driver:
         """It does no longer, however the run ended."""
         self._work = None
         surroundings.reset(token)
+        del self.around  # it knows this driver: without the cycle a run is freed as soon as nobody needs it
         if self.journal is not None:
             renewal.renewer.forget(self.journal)
 
@@ -122,17 +123,21 @@ class Driver:
     def call(self, effect: RunNode) -> Any:
         """Call the node's function; an async one gives its coroutine."""
         node = effect.node
-        if node.context_name is not None:
-            return node.function(effect.state, **{node.context_name: Context(self.around, effect)})
-        if node.wants_context:
-            return node.function(effect.state, Context(self.around, effect))
-        return node.function(effect.state)
+        if not node.wants_context:
+            return node.function(effect.state)
+        context = Context(self.around, effect)
+        if node.context_name is None:
+            return node.function(effect.state, context)
+        return node.function(effect.state, **{node.context_name: context})
 
     def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
-        self.around.effect = None
-        if self.around.items is not None:
-            self.around.leave()
-        return Outcome(result, error, began, max(0.0, self._now() - began), self.stopping() if self._stoppable else "")
+        around = self.around
+        around.effect = None
+        if around.items is not None:
+            around.leave()
+        seconds = self._now() - began
+        stop = self.stopping() if self._stoppable else ""
+        return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop)
 
 
 class SyncDriver(Driver):
@@ -151,9 +156,17 @@ class SyncDriver(Driver):
             Drop: self.drop,
             Release: lambda _: self.release(),
         }
-        engine, reply = self.engine, None
-        send = engine.send
         token = self.begin()
+        try:
+            return self._interpret(handlers)
+        finally:  # around a call: an interrupt between two effects, where a loop begins again, must not pass it by
+            self.end(token)
+            if self._loop is not None:
+                self._loop.close()
+
+    def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]]) -> State:
+        engine = self.engine
+        send = engine.send
         try:
             effect: Effect = send(None)
             while True:
@@ -166,10 +179,6 @@ class SyncDriver(Driver):
         except StopIteration as end:
             final: State = end.value
             return final
-        finally:
-            self.end(token)
-            if self._loop is not None:
-                self._loop.close()
 
     def append(self, effect: Append) -> str:
         journal = self.journal

@@ -204,7 +204,7 @@ class Engine:
                     for key in self.removed:
                         del values[key]
                     self.values = values
-            elif isinstance(result, State):
+            elif type(result) is not dict and isinstance(result, State):
                 self.values = raw(result)
             elif result:
                 self.values = {**self.values, **result}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from tau.cells import Cell
@@ -116,26 +116,28 @@ class Journal:
     def _add(self, record: Record, progress: Progress, values: Mapping[str, Cell]) -> None:
         record.position = self._position + len(self._held) + 1
         record.token = self._token
-        record.time = self._time = self.host.now()
         full = False
         if isinstance(record, CheckpointRecord):
+            record.time = progress.updated  # what the nodes after it were told
             self._nodes += 1
             self._newest = record.node
             self.items.clear()
-            record.time = progress.updated  # what the nodes after it were told
-            self._keep([values[key] for key in record.changed])
+            for key in record.changed:
+                self._keep(values[key])
             full = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
             if full:
                 record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
-        elif isinstance(record, Admitted):
-            self._keep(values.values())
-            full = True
-        elif isinstance(record, Claimed):
-            record.owner = self.owner
-            if record.on_change == "redo":
-                self.items.clear()
-        elif isinstance(record, Item):
-            self._keep(values.values())
+        else:
+            record.time = self.host.now()
+            if isinstance(record, Admitted | Item):
+                for cell in values.values():
+                    self._keep(cell)
+                full = isinstance(record, Admitted)
+            elif isinstance(record, Claimed):
+                record.owner = self.owner
+                if record.on_change == "redo":
+                    self.items.clear()
+        self._time = record.time
         sealed = seal(self.run_id, record)
         self._held.append(sealed)
         self._since_base += 1
@@ -146,16 +148,16 @@ class Journal:
     def _forget(self) -> None:
         """Hold nothing back any more: it is stored, or was refused."""
         self._held.clear()
-        self._blobs.clear()
-        self._cells.clear()
+        if self._cells:
+            self._blobs.clear()
+            self._cells.clear()
         self._nodes = 0
         self._newest = ""
 
-    def _keep(self, cells: Iterable[Cell]) -> None:
-        for cell in cells:
-            self._cells.append(cell)
-            for name, data in cell.blobs:
-                self._blobs[name] = pack_blob(data)
+    def _keep(self, cell: Cell) -> None:
+        self._cells.append(cell)
+        for name, data in cell.blobs:
+            self._blobs[name] = pack_blob(data)
 
     def _summarise(self, progress: Progress) -> Summary:
         running = progress.status == "running"

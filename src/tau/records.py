@@ -16,7 +16,7 @@ PATH_LIMIT: Final = 250
 Scope = tuple[tuple[str, int, str], ...]
 
 
-class Progress(Struct):
+class Progress(Struct, gc=False):
     """How far a run is: everything that resume needs but the values."""
 
     graph: str
@@ -39,7 +39,7 @@ class Progress(Struct):
     provenance: dict[str, str] = field(default_factory=dict)
 
 
-class Manifest(Struct, array_like=True):
+class Manifest(Struct, array_like=True, gc=False):
     """Everything at once: the progress and where each value lies. Resume needs no record before it."""
 
     progress: Progress
@@ -54,7 +54,7 @@ class Failure(Struct, frozen=True):
     frames: tuple[tuple[str, int, str], ...] = ()
 
 
-class Record(Struct, array_like=True):
+class Record(Struct, array_like=True, gc=False):
     """What all records begin with; the journal fills these in."""
 
     position: int = 0

@@ -10,6 +10,7 @@ import time
 from tau.journal import Journal
 
 _log = logging.getLogger("tau")
+_IDLE = 5.0  # seconds without a run after which the thread ends
 
 
 class Renewer:
@@ -20,17 +21,20 @@ class Renewer:
 
     def __init__(self) -> None:
         self._due: dict[Journal, float] = {}
+        self._looks_at = 0.0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def watch(self, journal: Journal) -> None:
         """Renew this journal's lease from now on."""
         with self._changed:
-            self._due[journal] = time.monotonic() + journal.owner.lease / 4
+            due = self._due[journal] = time.monotonic() + journal.owner.lease / 4
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="tau-lease", daemon=True)
                 self._thread.start()
-            elif len(self._due) == 1:
+            elif (
+                due < self._looks_at
+            ):  # woken only where it would come too late: that costs the run a switch of threads
                 self._changed.notify()
 
     def forget(self, journal: Journal) -> None:
@@ -41,7 +45,7 @@ class Renewer:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                if not self._due and not self._changed.wait(5.0) and not self._due:
+                if not self._due and not self._wait(_IDLE) and not self._due:
                     self._thread = None
                     return
                 now = time.monotonic()
@@ -49,9 +53,13 @@ class Renewer:
                 for journal in ready:
                     self._due[journal] = now + journal.owner.lease / 4
                 if not ready and self._due:
-                    self._changed.wait(min(self._due.values()) - now)
+                    self._wait(min(self._due.values()) - now)
             for journal in ready:
                 self._renew(journal)
+
+    def _wait(self, seconds: float) -> bool:
+        self._looks_at = time.monotonic() + seconds
+        return self._changed.wait(seconds)
 
     def _renew(self, journal: Journal) -> None:
         try:

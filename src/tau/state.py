@@ -217,6 +217,8 @@ def collect(
     removed: list[str] = []
     if result is None:
         was_set: Mapping[str, Any] = {}
+    elif type(result) is dict:  # the usual one first: asking an abstract class is slow
+        was_set = result
     elif isinstance(result, State):
         data = result._data
         was_set = {key: result[key] for key, value in data.items() if cells.get(key) is not value}
@@ -225,7 +227,10 @@ def collect(
         was_set = result
     changed = {}
     for key, value in was_set.items():
-        cell = _set(key, value, cells.get(key), node)
+        previous = cells.get(key)
+        if previous is None:
+            check_key(key, node)
+        cell = make(key, value, previous, node)
         if cell is not None:
             changed[key] = cell
     if visit is not None:
@@ -241,12 +246,6 @@ def changed_in_place(state: State) -> bool:
     """Whether a value that was read is no longer what the state holds. Raises as `collect`."""
     opened = state._visit.opened.items() if state._visit is not None else ()
     return any(make(key, value, cell, None) is not None for cell, (key, value) in opened)
-
-
-def _set(key: str, value: Any, previous: Cell | None, node: str) -> Cell | None:
-    if previous is None:
-        check_key(key, node)
-    return make(key, value, previous, node)
 
 
 def check_key(key: Any, node: str | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Union
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.errors import StoreError
@@ -19,16 +20,15 @@ if TYPE_CHECKING:
     import asyncio
 
 Result = int | Exception
-Answer = Union["asyncio.Future[Result]", Callable[[Result], None]]
+Listener = Union["asyncio.Future[None]", Callable[[Result], None]]
 
 
-class _Ticket:
-    __slots__ = ("answer", "batch", "result")
+class Ticket(Struct, eq=False):
+    """A batch that waits to be committed. ``answer`` is done once ``result`` is there, where a loop waits for it."""
 
-    def __init__(self, batch: Batch, answer: Answer | None) -> None:
-        self.batch = batch
-        self.answer = answer
-        self.result: Result | None = None
+    batch: Batch
+    answer: Listener | None = None
+    result: Result | None = None
 
 
 class Committer:
@@ -41,8 +41,8 @@ class Committer:
         self.store = store
         self.stale = False
         _committers.add(self)
-        self._queue: deque[_Ticket] = deque()
-        self._answered: deque[_Ticket] = deque()
+        self._queue: deque[Ticket] = deque()
+        self._answered: deque[Ticket] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -52,7 +52,7 @@ class Committer:
         if not self._queue and not self._lock.locked():
             with self._lock:
                 return self._alone(batch)
-        ticket = _Ticket(batch, None)
+        ticket = Ticket(batch)
         self._queue.append(ticket)
         with self._lock:
             if ticket.result is None:
@@ -60,16 +60,19 @@ class Committer:
         assert ticket.result is not None
         return ticket.result
 
-    def submit(self, batch: Batch, answer: Answer) -> None:
+    def submit(self, batch: Batch, answer: Listener) -> Ticket:
         """Commit in a thread of the committer's own.
 
-        ``answer`` is given the result: a future in its own loop, a function in the committer's thread.
+        ``answer`` is told when the ticket has its result: a future in its own loop, a function, which is given the
+        result, in the committer's thread.
         """
         if self._thread is None:
             self._start()
-        self._queue.append(_Ticket(batch, answer))
+        ticket = Ticket(batch, answer)
+        self._queue.append(ticket)
         if not self._wake.is_set():
             self._wake.set()
+        return ticket
 
     def _start(self) -> None:
         with self._lock:
@@ -91,7 +94,7 @@ class Committer:
                 ticket.answer(ticket.result)
 
     def _flush(self) -> None:
-        tickets: list[_Ticket] = []
+        tickets: list[Ticket] = []
         results: Sequence[Result]
         while self._queue:
             tickets.append(self._queue.popleft())
@@ -104,8 +107,8 @@ class Committer:
             raise
         self._settle(tickets, results)
 
-    def _settle(self, tickets: list[_Ticket], results: Sequence[Result]) -> None:
-        answered: dict[asyncio.AbstractEventLoop, list[_Ticket]] = {}
+    def _settle(self, tickets: list[Ticket], results: Sequence[Result]) -> None:
+        answered: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
         for ticket, result in zip(tickets, results, strict=True):
             ticket.result = self._confirm(ticket.batch, result) if isinstance(result, Exception) else result
             if callable(ticket.answer):
@@ -139,7 +142,7 @@ class Committer:
             result = self.store.commit([batch])[0]
         except Exception as raised:
             result = raised
-        return self._confirm(batch, result) if isinstance(result, Exception) else result
+        return result if isinstance(result, int) else self._confirm(batch, result)
 
 
 _committers: weakref.WeakSet[Committer] = weakref.WeakSet()
@@ -154,11 +157,11 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _answer(tickets: list[_Ticket]) -> None:
+def _answer(tickets: list[Ticket]) -> None:
     for ticket in tickets:
         answer = ticket.answer
-        if answer is not None and not callable(answer) and not answer.done() and ticket.result is not None:
-            answer.set_result(ticket.result)
+        if answer is not None and not callable(answer) and not answer.done():
+            answer.set_result(None)
 
 
 def _broken_off(error: BaseException) -> StoreError:

@@ -23,7 +23,7 @@ FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", 
 """The statuses under which nobody owns a run."""
 
 
-class Owner(Struct, frozen=True, kw_only=True):
+class Owner(Struct, frozen=True, kw_only=True, gc=False):
     """Who owns a run: a process, told apart from every other by ``nonce``.
 
     ``boot`` names one boot of one machine and its pid namespace; ``started`` is the start time of the process in the
@@ -44,7 +44,7 @@ class Owner(Struct, frozen=True, kw_only=True):
         return f"pid {self.pid} on {self.host}{job}"
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class Summary(Struct, frozen=True, kw_only=True, gc=False):
     """One run at a glance, replaced as a whole by every commit.
 
     ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when nothing is left
@@ -72,7 +72,7 @@ class Summary(Struct, frozen=True, kw_only=True):
         return datetime.fromtimestamp(self.created, UTC)
 
 
-class Batch(Struct, frozen=True):
+class Batch(Struct, frozen=True, gc=False):
     """What one commit appends to one run.
 
     The records get the positions ``expected + 1 ... expected + len(records)``. ``blobs`` are (digest, data) pairs; one

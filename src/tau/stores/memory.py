@@ -47,7 +47,7 @@ class MemoryStore(Store):
 
     def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
         with self._lock:
-            return [self._append(batch) for batch in batches]
+            return list(map(self._append, batches))
 
     def _append(self, batch: Batch) -> int | Exception:
         wrong = problem(batch)

@@ -14,12 +14,12 @@ import apsw
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
 from tau.stores import mounts
+from tau.stores import sqlite_statements as sql
 from tau.stores.boot import boot_id
 from tau.stores.checks import problem
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
 from tau.stores.failures import from_os
 from tau.stores.sqlite_connection import connect, create_file, failure
-from tau.stores.sqlite_statements import ADD, APPEND, DROP_LOG, FIND, KEEP, LEASE, LOST, MOVE, READ, RENEW, SELECT
 from tau.stores.summaries import matches, pack, unpack
 
 T = TypeVar("T")
@@ -68,33 +68,43 @@ class SQLiteStore(Store):
             return [result for batch in batches for result in self.commit([batch])]
 
     def _apply(self, connection: apsw.Connection, batches: Sequence[Batch]) -> list[int | Exception]:
-        execute = connection.execute
         now = self._clock()
         results: list[int | Exception] = []
         for batch in batches:
             wrong = problem(batch)
             if wrong is not None:
                 results.append(wrong)
-                continue
-            row = execute(FIND, (batch.run_id,)).fetchone()
-            run, position, last = row or self._missed(connection, batch.run_id)
-            if type(position) is not int:
-                raise self._damaged(batch.run_id, "its position is no number")
-            if position != batch.expected:
-                results.append(PositionConflict(batch.run_id, batch.expected, position))
-                continue
-            if not run:
-                execute(ADD, (batch.run_id,))
-                run = connection.last_insert_rowid()
-            for digest, data in batch.blobs:
-                execute(KEEP, (run, digest, data))
-            for record in batch.records:
-                position += 1
-                execute(APPEND, (run, position, last, record))
-                last = connection.last_insert_rowid()
-            self._move(connection, run, last, batch.summary, now)
-            results.append(position)
+            elif len(batch.records) == 1 and not batch.blobs and self._append_next(connection, batch):
+                self._move(connection, connection.last_insert_rowid(), batch.summary, now)
+                results.append(batch.summary.position)
+            else:
+                results.append(self._append(connection, batch, now))
         return results
+
+    def _append_next(self, connection: apsw.Connection, batch: Batch) -> bool:
+        """What most commits are, in one statement; ``False``, and no change, where the run is not as expected."""
+        connection.execute(sql.APPEND_NEXT, (batch.run_id, batch.expected, batch.records[0]))
+        return connection.changes() == 1
+
+    def _append(self, connection: apsw.Connection, batch: Batch, now: float) -> int | Exception:
+        execute = connection.execute
+        row = execute(sql.FIND, (batch.run_id,)).fetchone()
+        run, position, last = row or self._missed(connection, batch.run_id)
+        if type(position) is not int:
+            raise self._damaged(batch.run_id, "its position is no number")
+        if position != batch.expected:
+            return PositionConflict(batch.run_id, batch.expected, position)
+        if not run:
+            execute(sql.ADD, (batch.run_id,))
+            run = connection.last_insert_rowid()
+        for digest, data in batch.blobs:
+            execute(sql.KEEP, (run, digest, data))
+        for record in batch.records:
+            position += 1
+            execute(sql.APPEND, (run, position, last, record))
+            last = connection.last_insert_rowid()
+        self._move(connection, last, batch.summary, now)
+        return int(position)
 
     def _missed(self, connection: apsw.Connection, run_id: str) -> tuple[int, int, None]:
         """A run that is not there; raises if it is, and only the index of run ids is damaged: it must not begin anew.
@@ -103,7 +113,7 @@ class SQLiteStore(Store):
         while the store is open is not noticed here.
         """
         if self._lost is None:
-            self._lost = frozenset(found for (found,) in connection.execute(LOST))
+            self._lost = frozenset(found for (found,) in connection.execute(sql.LOST))
         if run_id.encode("utf-8", "surrogatepass") not in self._lost:
             return 0, 0, None
         raise CorruptCheckpointError(
@@ -113,14 +123,14 @@ class SQLiteStore(Store):
             what="index sqlite_autoindex_runs_1",
         )
 
-    def _move(self, connection: apsw.Connection, run: int, last: int | None, summary: Summary, now: float) -> None:
+    def _move(self, connection: apsw.Connection, last: int | None, summary: Summary, now: float) -> None:
         owner = summary.owner
         nonce, seconds = (None, 0.0) if owner is None else (owner.nonce, owner.lease)
         connection.execute(
-            MOVE,
+            sql.MOVE,
             (
                 summary.position, last, pack(summary), summary.graph, summary.status, summary.updated,
-                nonce, seconds, now + seconds, self._boot, run,
+                nonce, seconds, now + seconds, self._boot, summary.run_id,
             ),
         )  # fmt: skip
 
@@ -134,28 +144,27 @@ class SQLiteStore(Store):
             self._missed(connection, run_id)
         else:
             run, data = row
-            connection.execute(DROP_LOG, (run,))
+            connection.execute(sql.DROP_LOG, (run,))
             connection.execute("delete from blobs where run = ?", (run,))
-            self._move(connection, run, None, emptied(unpack(data, self.location, run_id), keep_summary), 0.0)
+            self._move(connection, None, emptied(unpack(data, self.location, run_id), keep_summary), 0.0)
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         def work(connection: apsw.Connection) -> bool:
-            connection.execute(RENEW, (seconds, self._clock() + seconds, self._boot, run_id, nonce))
+            connection.execute(sql.RENEW, (seconds, self._clock() + seconds, self._boot, run_id, nonce))
             return connection.changes() > 0
 
         with self._writing:
             return self._transaction("renew a lease in", work)
 
     def release(self, run_id: str, nonce: str) -> None:
-        statement = "update runs set nonce = null where run_id = ? and nonce = ?"
         with self._writing:
-            self._transaction("release a lease in", lambda connection: connection.execute(statement, (run_id, nonce)))
+            self._transaction("release a lease in", lambda connection: connection.execute(sql.RELEASE, (run_id, nonce)))
 
     # Reading
 
     def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
         with self._for_reading() as connection:
-            rows = connection.execute(READ, (run_id, after)).fetchall()
+            rows = connection.execute(sql.READ, (run_id, after)).fetchall()
         broken = _gap(rows, after)
         if broken is not None:
             raise self._damaged(run_id, f"records are missing at or below position {broken}", broken, "log")
@@ -173,11 +182,10 @@ class SQLiteStore(Store):
         return summary
 
     def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
-        statement = "select data from blobs where run = (select id from runs where run_id = ?) and digest = ?"
         found: dict[bytes, bytes] = {}
         with self._for_reading() as connection:
             for digest in digests:
-                row = connection.execute(statement, (run_id, digest)).fetchone()
+                row = connection.execute(sql.BLOB, (run_id, digest)).fetchone()
                 if row is not None:
                     if type(row[0]) is not bytes:
                         raise self._damaged(run_id, "a blob is of another type", what="blob")
@@ -187,7 +195,7 @@ class SQLiteStore(Store):
     def select(self, query: Query) -> list[Summary]:
         found: list[Summary] = []
         with self._for_reading() as connection:
-            for (data,) in connection.execute(SELECT, (query.graph, query.status)):
+            for (data,) in connection.execute(sql.SELECT, (query.graph, query.status)):
                 if query.limit is not None and len(found) >= query.limit:
                     break
                 summary = unpack(data, self.location)
@@ -197,7 +205,7 @@ class SQLiteStore(Store):
 
     def lease(self, run_id: str) -> Lease | None:
         with self._for_reading() as connection:
-            row = connection.execute(LEASE, (run_id,)).fetchone()
+            row = connection.execute(sql.LEASE, (run_id,)).fetchone()
         if row is None or row[0] is None:
             return None
         nonce, counter, seconds, expires, boot = row

@@ -43,10 +43,15 @@ insert into runs(run_id, position, summary, graph, status, updated, counter, sec
 values(?, 0, x'', '', '', 0, 0, 0, 0, '')
 """
 APPEND = "insert into log(run, position, previous, record) values(?, ?, ?, ?)"
+# The same for the one record of a run that is where it is expected; it changes nothing where the run is elsewhere.
+APPEND_NEXT = """
+insert into log(run, position, previous, record)
+select id, position + 1, last, ?3 from runs where run_id = ?1 and position = ?2 and typeof(position) = 'integer'
+"""
 KEEP = "insert or ignore into blobs(run, digest, data) values(?, ?, ?)"
 MOVE = """
 update runs set position = ?, last = ?, summary = ?, graph = ?, status = ?, updated = ?,
-    nonce = ?, counter = counter + 1, seconds = ?, expires = ?, boot = ? where id = ?
+    nonce = ?, counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ?
 """
 # Each log row names the one before it, so that one index less is written in every commit.
 READ = """
@@ -74,3 +79,5 @@ LEASE = "select nonce, counter, seconds, expires, boot from runs where run_id = 
 RENEW = """
 update runs set counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ? and nonce = ?
 """
+RELEASE = "update runs set nonce = null where run_id = ? and nonce = ?"
+BLOB = "select data from blobs where run = (select id from runs where run_id = ?) and digest = ?"
