@@ -22,7 +22,7 @@ from tau.journal import Journal
 from tau.observers import resolve_observer
 from tau.provenance import provenance
 from tau.state import State, cells_of, check_run_id
-from tau.stopping import Stop
+from tau.stopping import Stop, checked_options
 from tau.stores.contract import Store
 from tau.stores.resolve import resolve_store
 
@@ -99,7 +99,7 @@ class StateGraph(Graph):
         raises `ExecutionError`, a stop `RunInterruptedError`; everything finished is saved by then.
         """
         job = self._admission(state, run_id, if_exists, tags)
-        options = _options(wait, resources, stop, max_runtime)
+        options = checked_options(wait, resources, stop, max_runtime)
         return self._driver(SyncDriver, job, observer, **options).drive()
 
     def resume(
@@ -120,7 +120,7 @@ class StateGraph(Graph):
         "redo" also drops the items of the node in flight.
         """
         job = self._resumption(run_id, on_change)
-        options = _options(wait, resources, stop, max_runtime)
+        options = checked_options(wait, resources, stop, max_runtime)
         return self._driver(SyncDriver, job, observer, **options).drive()
 
     async def aexecute(
@@ -138,7 +138,7 @@ class StateGraph(Graph):
     ) -> State:
         """`execute` in an event loop; sync nodes run in the loop's thread pool."""
         job = self._admission(state, run_id, if_exists, tags)
-        options = _options(wait, resources, stop, max_runtime)
+        options = checked_options(wait, resources, stop, max_runtime)
         from tau.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
         return await self._driver(AsyncDriver, job, observer, **options).drive()
@@ -156,7 +156,7 @@ class StateGraph(Graph):
     ) -> State:
         """`resume` in an event loop."""
         job = self._resumption(run_id, on_change)
-        options = _options(wait, resources, stop, max_runtime)
+        options = checked_options(wait, resources, stop, max_runtime)
         from tau.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
         return await self._driver(AsyncDriver, job, observer, **options).drive()
@@ -252,15 +252,3 @@ class StateGraph(Graph):
             owner = self.host.owner(checkpoint.lease)
             journal = Journal(self._store, job.run_id, self.host, owner, checkpoint.interval)
         return kind(job, self.host, journal=journal, observer=resolve_observer(told), **options)
-
-
-def _options(
-    wait: float, resources: Mapping[str, Any] | None, stop: Stop | None, max_runtime: float | None
-) -> dict[str, Any]:
-    for name, seconds in (("wait", wait), ("max_runtime", max_runtime)):
-        if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
-            raise ConfigError(f"{name} is a number of seconds from 0, not {seconds!r}")
-    for name, given, kind in (("stop", stop, Stop), ("resources", resources, Mapping)):
-        if given is not None and not isinstance(given, kind):
-            raise ConfigError(f"{name} must be a {kind.__name__}, found {type(given).__name__}")
-    return {"wait": wait, "resources": resources, "stop": stop, "max_runtime": max_runtime}

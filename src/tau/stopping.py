@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from tau.effects import StopNow
+from tau.errors import ConfigError
 
 
 class Stop:
@@ -59,3 +60,16 @@ def stop_on(*signals: int) -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def checked_options(
+    wait: float, resources: Mapping[str, Any] | None, stop: Stop | None, max_runtime: float | None
+) -> dict[str, Any]:
+    """What a driver is given of the arguments of ``execute`` and ``resume``. Raises `ConfigError`."""
+    for name, seconds in (("wait", wait), ("max_runtime", max_runtime)):
+        if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
+            raise ConfigError(f"{name} is a number of seconds from 0, not {seconds!r}")
+    for name, given, kind in (("stop", stop, Stop), ("resources", resources, Mapping)):
+        if given is not None and not isinstance(given, kind):
+            raise ConfigError(f"{name} must be a {kind.__name__}, found {type(given).__name__}")
+    return {"wait": wait, "resources": resources, "stop": stop, "max_runtime": max_runtime}

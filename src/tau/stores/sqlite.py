@@ -19,7 +19,7 @@ from tau.stores.boot import boot_id
 from tau.stores.checks import problem
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
 from tau.stores.failures import from_os
-from tau.stores.sqlite_connection import connect, create_file, failure
+from tau.stores.sqlite_connection import connect, create_file, failure, identity
 from tau.stores.summaries import matches, pack, unpack
 
 T = TypeVar("T")
@@ -316,7 +316,7 @@ class SQLiteStore(Store):
             self._check_identity()
         connection = connect(self.path, self.location, self._busy_timeout)
         if self._identity is None:
-            self._identity = _identity(self.path)
+            self._identity = identity(self.path)
         if self._sync_failed:
             # Frames that never reached the disk may lie before the next ones: write all of them again, elsewhere.
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -325,7 +325,7 @@ class SQLiteStore(Store):
 
     def _check_identity(self) -> None:
         try:
-            found: tuple[int, int] | None = _identity(self.path)
+            found: tuple[int, int] | None = identity(self.path)
         except FileNotFoundError:
             found = None
         if found != self._identity:
@@ -347,7 +347,7 @@ class SQLiteStore(Store):
     def _drop(self, connection: apsw.Connection, damaged: bool) -> None:
         self._sync_failed = self._sync_failed or damaged
         try:
-            replaced = _identity(self.path) != self._identity
+            replaced = identity(self.path) != self._identity
         except OSError:
             replaced = True
         if damaged or replaced:
@@ -367,11 +367,6 @@ def _gap(rows: Sequence[Any], after: int) -> int | None:
     if rows and rows[-1][1] is not None and rows[-1][0] > after + 1:
         return int(rows[-1][0])
     return None
-
-
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
 
 
 # A child of fork inherits what SQLite knows about its files, but not the locks behind it: a database that is open in

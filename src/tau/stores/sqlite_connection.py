@@ -85,6 +85,12 @@ def create_file(path: str) -> None:
     sync_directory(os.path.dirname(path))
 
 
+def identity(path: str) -> tuple[int, int]:
+    """What tells the file at ``path`` from another of that name."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
 def connect(path: str, location: str, busy_timeout: float) -> apsw.Connection:
     """A connection with everything set and read back, to a database whose format is known."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
