@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tau.stores import registry
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
@@ -64,3 +66,8 @@ def no_process_left() -> Iterator[None]:
     yield
     left = {pid: command for pid, command in running_children().items() if pid not in before}
     assert not left, f"the test left processes running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def no_store_stays_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
