@@ -39,6 +39,7 @@ STYLE = {
     "xtick.color": MUTED,
     "ytick.color": MUTED,
 }
+TWO_PANELS = ("triangle", "methods", "blocks", "season")
 MONTHS = ["J", "F", "M", "A", "M", "J", "J", "A", "S", "O", "N", "D"]
 
 Results = Mapping[str, Any]
@@ -206,7 +207,7 @@ def together(axes: Axes, aligned: Sequence[Sequence[Any]], results: Results) -> 
     label = f"{slope['value']:.2f} K per doubling ({slope['lower']:.2f} to {slope['upper']:.2f}, 95 %)"
     axes.plot(ends, line["intercept"] + line["slope"] * ends, color=INK, linewidth=1.4, label=label)
     ticks = np.arange(320, 371, 10)
-    axes.set(xlabel="CO₂ (ppm, spaced by log₂)", ylabel="anomaly from 1961-1990 (K)", ylim=(-0.3, 0.75))
+    axes.set(xlabel="CO₂ (ppm, spaced by log₂)", ylabel="anomaly from 1961-1990 (K)", ylim=(-0.4, 0.75))
     axes.set_xticks(np.log2(ticks), [str(tick) for tick in ticks])
     axes.legend(loc="upper left")
     for index in (0, 11, 21, 31, len(years) - 1):

@@ -17,7 +17,7 @@ from string import Template
 from typing import Any
 
 import tables
-from figures import all_figures
+from figures import TWO_PANELS, all_figures
 from references import WORKS
 from tables import decimals_for, interval, number, text, value_cell
 
@@ -36,8 +36,9 @@ LIMITS_TEXT = (
     "Carlstein's (1986) rule for an AR(1) series, (√6 r / (1 − r²))^(2/3) n^(1/3), with the residuals' lag-1 "
     "autocorrelation r freed of its bias, at least n^(1/3) and at most n/4; the table shows it as b. The resampled "
     "residuals are stretched for what short blocks lose (correlation beyond a block, degrees of freedom, Student's t). "
-    "These limits tell how far year-to-year variation moves an estimate. The coverage table says how far each kind can "
-    "be trusted."
+    "Those of the size of the seasonal cycle resample whole years and are not stretched; from ten years they are on "
+    "the narrow side. All these limits tell how far year-to-year variation moves an estimate. The coverage table says "
+    "how far each kind can be trusted."
 )
 
 
@@ -162,15 +163,19 @@ def association_text(results: Mapping[str, Any]) -> str:
     )
 
 
+def figure(name: str, title: str, caption: str, svg: str) -> str:
+    """A figure with its title and caption; one of two panels may be scrolled on a narrow screen."""
+    kind = " class=wide" if name in TWO_PANELS else ""
+    inner = f"<h3>{text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption>"
+    return f"<figure role=group{kind}>{inner}</figure>"
+
+
 def as_html(state: Mapping[str, Any]) -> bytes:
     """`report.html`: one page that needs no other file."""
     results, gaps, curve = state["results"], state["prepared"]["gaps"], state["prepared"]["curve"]
     notes: list[str] = []
     estimates = tables.estimates_table(results["estimates"], notes)
-    pictures = {
-        name: f"<figure role=group><h3>{text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption></figure>"
-        for name, title, caption, svg in all_figures(state)
-    }
+    pictures = {name: figure(name, *rest) for name, *rest in all_figures(state)}
     by_period = "\n".join(
         f"<h3>{trend['period']}</h3>{tables.limits_table(trend['limits'], 'K per decade', 3)}"
         f"<p class=notes>Least-squares residuals: lag-1 autocorrelation {number(trend['lag1'], 2)}, Durbin-Watson "
