@@ -61,9 +61,13 @@ class Fold:
                 raise
             self.damage = self.damage or str(error)
             return None
-        inner = isinstance(record, CheckpointRecord) and bool(record.scope)
-        manifest = record.manifest if isinstance(record, Admitted | CheckpointRecord) and not inner else None
-        if isinstance(record, Claimed) and record.rewind is not None:
+        inner, manifest = False, None
+        if isinstance(record, CheckpointRecord):
+            inner = bool(record.scope)
+            manifest = None if inner else record.manifest
+        elif isinstance(record, Admitted):
+            manifest = record.manifest
+        elif isinstance(record, Claimed) and record.rewind is not None:
             # What follows builds on that position: on any other it would be mixed with what was passed over.
             elsewhere = f"record {position} goes on from position {record.rewind}, not from {self.applied}"
             self.damage = "" if record.rewind == self.applied else self.damage or elsewhere
@@ -90,7 +94,8 @@ class Fold:
     def _apply(self, record: AnyRecord, progress: Progress) -> None:
         values, fetch = self.values, self.fetch
         if isinstance(record, CheckpointRecord) and not record.scope:
-            values.update({key: apply(stored, values.get(key), fetch) for key, stored in record.changed.items()})
+            for key, stored in record.changed.items():
+                values[key] = apply(stored, values.get(key), fetch)
             for key in record.removed:
                 values.pop(key, None)
             advance(progress, record.node, record.visit, record.next)
@@ -105,8 +110,10 @@ class Fold:
             if record.on_change == "redo":
                 progress.items = 0
                 self.items = {}
-        elif isinstance(record, Item | CheckpointRecord):
+        elif isinstance(record, CheckpointRecord):
             progress.items += 1
-            if isinstance(record, Item) and record.value is not None:
+        elif isinstance(record, Item):
+            progress.items += 1
+            if record.value is not None:
                 self.items[record.scope, record.key] = apply(record.value, None, fetch)
         progress.status = _STATUS.get(type(record), "running")

@@ -18,7 +18,7 @@ from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 
 _log = logging.getLogger("tau")
 
-MANIFEST_EVERY: Final = 64
+MANIFEST_EVERY: Final = 32
 """A full manifest follows after so many records, once these outweigh the last one."""
 
 

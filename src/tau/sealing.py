@@ -60,7 +60,7 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
             supported=FORMAT,
         )
     try:
-        return _decoder.decode(_expand(kind, body, limit=1 << 31))
+        return _decoder.decode(body if kind == _RAW else _expand(kind, body, limit=1 << 31))
     except (msgspec.MsgspecError, ValueError, zstd.ZstdError) as error:
         raise UnsupportedFormatError(
             f"record {position} of run {run_id!r} is sound but of a kind that this version of tau does not know "
