@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.peers.peer import Peer, Work
 from dbos import DBOS, SetWorkflowID
 
-PATIENCE = 15.0
+PATIENCE = 8.0
 SOURCE = '''
 def workflow(state):
     """Runs {names}."""
