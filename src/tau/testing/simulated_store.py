@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from tau.errors import StoreUnavailableError
-from tau.stores.committer import Answer, Committer
+from tau.stores.committer import Committer, Listener, Ticket
 from tau.stores.contract import Batch, Lease, Query, Store, Summary
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ _FAILING_AFTER = {"blind": 1, "outage": 4}
 class _AtOnce(Committer):
     """Commits in the caller's thread, as nothing happens beside a simulation."""
 
-    def submit(self, batch: Batch, answer: Answer) -> None:
+    def submit(self, batch: Batch, answer: Listener) -> Ticket:
         result = self.commit(batch)
         if callable(answer):
             answer(result)
         else:
-            answer.set_result(result)
+            answer.set_result(None)
+        return Ticket(batch, answer, result)
 
 
 class SimulatedStore(Store):
