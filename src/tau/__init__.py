@@ -46,12 +46,14 @@ from tau.state import State
 from tau.stopping import Stop, stop_on
 from tau.stores import open_store, register_store
 from tau.values import register_type
+from tau.values.artifacts import Artifact
 
 if TYPE_CHECKING:
     from tau import observers, testing
 
 __all__ = [
     "AgentError",
+    "Artifact",
     "ArtifactError",
     "ChainError",
     "CheckpointConfig",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -31,7 +32,8 @@ class CheckpointConfig:
     ``store``: a registered name, a store URL, or a store object. ``interval``: save at least after every N-th finished
     node; 0 switches checkpointing off. ``preserve``: keep the checkpoints of a finished run. ``lease``: seconds after
     which an owner that gives no sign of life may be superseded. ``max_crashes``: how many times in a row a run may die
-    without finishing a node before it is refused. Raises `ConfigError`.
+    without finishing a node before it is refused. ``artifacts``: the directory for `Context.artifact`, by default
+    beside a store that is a file or a directory. Raises `ConfigError`.
     """
 
     store: object = "memory"
@@ -39,6 +41,7 @@ class CheckpointConfig:
     preserve: bool = False
     lease: float = 60.0
     max_crashes: int = 10
+    artifacts: str | None = None
 
     def __post_init__(self) -> None:
         if self.store is None or isinstance(self.store, (bool, int, float, bytes)) or self.store == "":
@@ -47,6 +50,7 @@ class CheckpointConfig:
         _put(self, "preserve", _boolean("checkpoint.preserve", self.preserve))
         _put(self, "lease", _number("checkpoint.lease", self.lease, 0.0, _YEAR, above=True))
         _put(self, "max_crashes", _integer("checkpoint.max_crashes", self.max_crashes, 1))
+        _put(self, "artifacts", _directory("checkpoint.artifacts", self.artifacts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,13 @@ def _boolean(path: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise _refused(path, value, "true or false (a bool)")
     return value
+
+
+def _directory(path: str, value: Any) -> str | None:
+    found = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if found is not None and (not isinstance(found, str) or not found or "\0" in found):
+        raise _refused(path, value, "the path of a directory, or null for none")
+    return found
 
 
 def _integer(path: str, value: Any, least: int) -> int:

@@ -6,8 +6,10 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
@@ -66,12 +68,15 @@ class Surroundings:
         """Commit what an interval held back."""
         self.items_of(left_behind.get() or self.effect).flush()
 
-    def leave(self) -> None:
-        """The attempt has ended. Waits for a commit that is under way in it."""
+    def leave(self, result: Any) -> Any:
+        """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a
+        commit that is under way in it."""
         self.effect = None
         items, self.items = self.items, None
-        if items is not None:
-            items.close()
+        if items is None:
+            return result
+        items.close()
+        return items.with_artifacts(result)
 
 
 class Context:
@@ -141,6 +146,20 @@ class Context:
         `UnserializableError`, a run that was taken over `LeaseLostError`.
         """
         return self._surroundings.items_of(self._effect).step(name, function, args, kwargs)
+
+    def artifact(self, name: str, *, directory: bool = False) -> AbstractContextManager[Path]:
+        """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.
+
+        Write to ``path``, a temporary name, and close it within the block. After the block the file is on the disk
+        under its own name, and when the node has returned, the state holds a `tau.Artifact` under that name, unless
+        the node returned a value for it. With ``directory`` the path is one of an empty directory to be filled. What
+        the block raises removes the file. A ``name`` is for one artifact of a visit.
+
+        Files lie beside a store that is a file or directory, or in ``CheckpointConfig(artifacts=...)``; otherwise
+        this is a `ConfigError`. A block that left nothing, a link or a device is an `ArtifactError`; a full or
+        unusable disk is a `StoreError`.
+        """
+        return self._surroundings.items_of(self._effect).artifact(name, directory)
 
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"

@@ -7,9 +7,9 @@ from contextvars import Token
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tau import artifacts
 from tau import renewer as renewal
 from tau.calls import call_in_thread
-from tau.cells import Cell
 from tau.context import Context, Surroundings, surroundings
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.engine import Engine
@@ -92,7 +92,7 @@ class Driver:
 
     def items(self, effect: RunNode | None) -> Items:
         """What finishes inside that visit."""
-        return Items(self.job.run_id, effect, self.journal, self.emit if self.job.observed else None, self._now)
+        return Items(self.job, effect, self.journal, self.emit if self.job.observed else None, self._now)
 
     def settle(self, batch: Batch, result: Result) -> str:
         journal = self.journal
@@ -105,15 +105,14 @@ class Driver:
 
     def load(self, effect: Load) -> Found:
         assert self.journal is not None
-        return self.journal.load(effect.take, self.wait, self.stop.event if self.stop is not None else None)
+        found = self.journal.load(effect.take, self.wait, self.stop.event if self.stop is not None else None)
+        if found.status not in ("finished", "cancelled"):
+            artifacts.check_all(found.values.values())
+        return found
 
     def drop(self, effect: Drop) -> None:
-        """Delete the run's records; what the state still needs of them is fetched before."""
         assert self.journal is not None
-        for value in effect.values.values():
-            if isinstance(value, Cell):
-                value.data()
-        self.journal.store.delete(self.job.run_id, keep_summary=True)
+        artifacts.drop(self.journal.store, self.job.run_id, self.job.artifacts, effect.values.values())
 
     def release(self) -> Any:
         if self.journal is not None:
@@ -134,7 +133,7 @@ class Driver:
         around = self.around
         around.effect = None
         if around.items is not None:
-            around.leave()
+            result = around.leave(result if error is None else error)
         seconds = self._now() - began
         stop = self.stopping() if self._stoppable else ""
         return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop)

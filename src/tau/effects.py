@@ -27,6 +27,7 @@ class Job(Struct, kw_only=True):
     tags: tuple[str, ...] = ()
     provenance: dict[str, str] = {}
     stored: bool = False
+    artifacts: str | None = None
     preserve: bool = False
     max_iterations: int = 1000
     max_crashes: int = 10

@@ -26,7 +26,7 @@
     │   ├── StoreFullError
     │   └── StoreUnavailableError (ConnectionError)
     ├── ChainError, ParallelError, TaskError, ConditionalError (RuntimeError)
-    ├── ArtifactError (RuntimeError)
+    ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
     └── AgentError (RuntimeError)
 
@@ -217,7 +217,11 @@ class ConditionalError(TauError, RuntimeError):
 
 
 class ArtifactError(TauError, RuntimeError):
-    """A file that belongs to the state is missing or altered."""
+    """A file that belongs to the state is missing or altered, or was not left as a node should; ``node`` made it."""
+
+    path: str = ""
+    node: str = ""
+    run_id: str = ""
 
 
 class HubError(TauError, RuntimeError):

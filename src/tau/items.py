@@ -7,23 +7,30 @@ or a failure is not done again.
 from __future__ import annotations
 
 import inspect
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
+from tau.artifacts import Maker, checked_file_name
 from tau.cells import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
 from tau.config import checked_name
 from tau.context import too_late
-from tau.effects import Emit, RunNode
+from tau.effects import Emit, Job, RunNode
 from tau.errors import ConfigError, LimitExceededError, UnserializableError
 from tau.inner_commits import InnerCommits, Ticket
 from tau.journal import Journal
 from tau.nodes import is_async
 from tau.ownership import Loader
 from tau.records import Item, Scope
-from tau.state import Visit
+from tau.state import State, Visit
 from tau.values import Refused, encode, is_atom
+from tau.values.artifacts import Artifact
+
+_ARTIFACT: Final = "artifact"
 
 
 class Items:
@@ -34,19 +41,22 @@ class Items:
 
     def __init__(
         self,
-        run_id: str,
+        job: Job,
         effect: RunNode | None,
         journal: Journal | None,
         emit: Callable[[Emit], None] | None,
         now: Callable[[], float],
     ) -> None:
-        self.run_id = run_id
+        self.run_id = job.run_id
         self.effect = effect
         self.node = effect.node.name if effect is not None else ""
         self.visit = effect.visit if effect is not None else 0
         self.journal = journal
         self.now = now
         self._emit = emit
+        self._place = job.artifacts
+        self._made: list[Artifact] = []
+        self._any_resumed = False
         self._commits = InnerCommits(journal, self.node) if journal is not None else None
         self._names: set[str] = set()
         self._lock = threading.Lock()
@@ -77,6 +87,57 @@ class Items:
                 self.saved(await self._commits.commit_async(step.ticket))
             return step.result()
 
+    @contextmanager
+    def artifact(self, name: str, directory: bool) -> Iterator[Path]:
+        """See `Context.artifact`."""
+        checked_file_name(name)
+        if self._place is None:
+            raise ConfigError(
+                f"there is no place for the artifact {name!r}: give the graph a store on disk, as in "
+                "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
+            )
+        self.enter(f"artifact {name}", name)
+        made: list[Artifact] = []
+        replaced = self.find(name, _ARTIFACT)
+        maker = self._maker(self._place)
+        try:
+            with maker.writing(name, directory, made, self._artifact_cells()) as path:
+                yield path
+                if self._closed:
+                    raise too_late(self.node)
+            if self._commits is not None:
+                cell = _cell_of(self.node, name, made[0])
+                record = Item(scope=self.scope(name), name=name, key=_ARTIFACT, value=cell.change)
+                self.saved(self._commits.commit(Ticket(record, cell)))
+        except BaseException:
+            self.leave(f"artifact {name}")
+            raise
+        self._made += made
+        if replaced is not None:
+            maker.discard(replaced.open()[0])
+
+    def _maker(self, place: str) -> Maker:
+        position = self.journal.position if self.journal is not None else 0
+        return Maker(os.path.abspath(place), self.run_id, self.node, self.visit, position)
+
+    def _artifact_cells(self) -> list[bytes]:
+        items = [*self.journal.items.items()] if self.journal is not None else []
+        return [cell.data() for (_, key), cell in items if key == _ARTIFACT]
+
+    def with_artifacts(self, result: Any) -> Any:
+        """What a node returned, with the artifacts it made, or that the steps it was spared had made."""
+        made = {}
+        if self._any_resumed and self.journal is not None:
+            for (scope, key), cell in [*self.journal.items.items()]:
+                if key == _ARTIFACT and scope[0][:2] == (self.node, self.visit):
+                    made[scope[0][2]] = cell.open()[0]
+        made.update((artifact.name, artifact) for artifact in self._made)
+        if not made or not (result is None or isinstance(result, Mapping)):
+            return result
+        if isinstance(result, State):
+            return result.merge(made)
+        return {**made, **(result or {})}
+
     def flush(self) -> None:
         """Commit what an interval held back."""
         if self._commits is not None:
@@ -94,21 +155,22 @@ class Items:
         if self._commits is not None:
             await self._commits.close_async()
 
-    def enter(self, name: str) -> None:
-        """A name is for one item of a visit."""
+    def enter(self, key: str, name: str) -> None:
+        """A name is for one item of a visit; the ``key`` is its kind and name."""
         with self._lock:
             if self._closed:
                 raise too_late(self.node)
-            if name in self._names:
+            if key in self._names:
+                kind = key.partition(" ")[0]
                 raise ConfigError(
-                    f"node {self.node!r} calls two steps {name!r} in one visit, which resume could not tell apart; "
-                    f"give each a name of its own, such as f'{name} {{number}}'"
+                    f"node {self.node!r} makes two {kind}s {name!r} in one visit, which resume could not tell apart; "
+                    "give each a name of its own, such as one with a number"
                 )
-            self._names.add(name)
+            self._names.add(key)
 
-    def leave(self, name: str) -> None:
+    def leave(self, key: str) -> None:
         """What failed may be tried again under its name."""
-        self._names.discard(name)
+        self._names.discard(key)
 
     def find(self, name: str, key: str = "") -> Cell | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""
@@ -158,9 +220,10 @@ class _Step:
 
     def __enter__(self) -> _Step:
         items = self.items
-        items.enter(self.name)
+        items.enter(f"step {self.name}", self.name)
         self.cell = items.find(self.name)
-        self.resumed = self.cell is not None
+        if self.cell is not None:
+            self.resumed = items._any_resumed = True
         if self.cell is not None and self.cell.change is not None:  # its commit failed, and is tried again
             self.ticket = Ticket()
         self.began = items.now()
@@ -185,7 +248,7 @@ class _Step:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         told: dict[str, Any] = {"step": self.name, "resumed": self.resumed, "error": error is not None}
         if error is not None:
-            self.items.leave(self.name)
+            self.items.leave(f"step {self.name}")
             self.seconds = max(0.0, self.items.now() - self.began)
             told["error_type"] = type(error).__name__
         self.items.tell("step.complete", **told, duration_seconds=self.seconds)

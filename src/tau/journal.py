@@ -37,7 +37,7 @@ class Journal:
         self._nonce = owner.nonce.encode()
         self.claimed = False
         self.base = 0
-        self._position = 0
+        self.position = 0
         self._since_base = 0
         self._weight = 0
         self._base_weight = 0
@@ -73,7 +73,7 @@ class Journal:
         """The batch to commit now, or ``None`` where the interval holds the records back."""
         with self.lock:
             if append.expected is not None:
-                self._position = append.expected
+                self.position = append.expected
                 self._forget()
             if not self._held:
                 self._commits += 1
@@ -90,7 +90,7 @@ class Journal:
         if not self._held or self.progress is None:
             return None
         summary = self._summarise(self.progress)
-        return Batch(self.run_id, self._position, self._token, tuple(self._held), tuple(self._blobs.items()), summary)
+        return Batch(self.run_id, self.position, self._token, tuple(self._held), tuple(self._blobs.items()), summary)
 
     def settle(self, batch: Batch, result: int | Exception) -> str:
         """Note that a batch is stored, or raise why it is not; the node of the newest checkpoint in it, if any."""
@@ -99,7 +99,7 @@ class Journal:
                 raise self._lost()
             if isinstance(result, Exception):
                 raise result
-            self._position = result
+            self.position = result
             for cell in self._cells:  # what was only needed to write them
                 cell.change, cell.blobs = None, ()
             newest = self._newest
@@ -114,7 +114,7 @@ class Journal:
             self.store.release(self.run_id, self.owner.nonce)
 
     def _add(self, record: Record, progress: Progress, values: Mapping[str, Cell]) -> None:
-        record.position = self._position + len(self._held) + 1
+        record.position = self.position + len(self._held) + 1
         record.token = self._token
         full = False
         if isinstance(record, CheckpointRecord):
@@ -165,7 +165,7 @@ class Journal:
             run_id=self.run_id,
             graph=progress.graph,
             status=progress.status,
-            position=self._position + len(self._held),
+            position=self.position + len(self._held),
             base=self.base,
             node=progress.node,
             iterations=progress.iteration,

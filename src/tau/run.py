@@ -235,6 +235,7 @@ class StateGraph(Graph):
             run_id=run_id,
             now=self.host.now(),
             stored=self._store is not None,
+            artifacts=checkpoint.artifacts or (self._store.artifacts if self._store is not None else None),
             provenance=provenance() if self._store is not None else {},
             preserve=checkpoint.preserve,
             max_iterations=self.config.max_iterations,

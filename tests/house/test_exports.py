@@ -9,7 +9,7 @@ import pytest
 import tau
 import tau.errors
 
-CORE = {"State", "StateGraph", "Context", "GraphConfig", "CheckpointConfig", "Retry", "Stop"}
+CORE = {"State", "StateGraph", "Context", "GraphConfig", "CheckpointConfig", "Retry", "Stop", "Artifact"}
 PREDICATES = {"always", "key_exists", "key_equals", "not_", "and_", "or_"}
 FUNCTIONS = {"stop_on", "current", "open_store", "register_store", "register_observer", "register_type", "Event"}
 MODULES = {"observers", "testing"}

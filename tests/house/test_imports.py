@@ -14,7 +14,16 @@ from house_source import MODULES, imports
 LAYERS = (
     ("errors",),
     ("values",),
-    ("cells", "events", "observers.isolation", "stores.contract"),
+    (
+        "cells",
+        "events",
+        "observers.isolation",
+        "stores.contract",
+        "stores.directories",
+        "stores.failures",
+        "stores.file_names",
+    ),
+    ("artifacts",),
     ("state", "host", "provenance"),
     ("predicates", "config", "code_digest", "fingerprint"),
     ("records", "graph", "graph_checks", "nodes", "drawing", "calls", "node_loop", "sealing", "choosing", "failures"),
@@ -52,6 +61,7 @@ KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("noop", "slog", "
 AGAINST_THE_ORDER = {
     ("tau.stores.contract", "tau.stores.committer"): "a store makes the committer that its runs share",
     ("tau.stores.contract", "tau.stores.verbs"): "every store has the seed's verbs, which stand on the journal",
+    ("tau.values.artifacts", "tau.artifacts"): "Artifact.check reads files, which no other value does",
     ("tau.state", "tau.stores.images"): "State.to_bytes writes what a four-method store keeps",
 }
 

@@ -138,6 +138,9 @@ class Store(ABC):
     location: str = ""
     """Where this store is, as a URL without a password."""
 
+    artifacts: str | None = None
+    """The directory for the files of its runs, where it has a place for such; `delete` removes those of the run."""
+
     _committer: Committer | None = None
 
     @property

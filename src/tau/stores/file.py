@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
+from tau.artifacts import remove
 from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import file_names as names
 from tau.stores.checks import problem
@@ -34,6 +35,7 @@ class FileStore(Store):
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.path.realpath(os.fspath(root))
         self.location = f"file://{self.root}"
+        self.artifacts = os.path.join(self.root, "artifacts")
         self._runs = os.path.join(self.root, "runs")
         self._identity: tuple[int, int] | None = None
         # What this process knows of the runs it commits to. A wrong guess is harmless: the link decides.
@@ -104,6 +106,8 @@ class FileStore(Store):
         self._known.pop(run_id, None)
         with self._failures("delete from"), suppress(FileNotFoundError), self._run(run_id) as run:
             run.delete(keep_summary)
+        if not keep_summary:
+            remove(self.artifacts, run_id)
 
     # Reading
 

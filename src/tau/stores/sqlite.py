@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import apsw
 
+from tau.artifacts import remove
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
 from tau.stores import mounts
 from tau.stores import sqlite_statements as sql
@@ -42,6 +43,7 @@ class SQLiteStore(Store):
     ) -> None:
         self.path = os.path.realpath(os.fspath(path))
         self.location = f"sqlite:///{self.path}"
+        self.artifacts = f"{self.path}-artifacts"
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._file_system = file_system
@@ -137,6 +139,8 @@ class SQLiteStore(Store):
     def delete(self, run_id: str, keep_summary: bool = False) -> None:
         with self._writing:
             self._transaction("delete from", lambda connection: self._delete(connection, run_id, keep_summary))
+        if not keep_summary:
+            remove(self.artifacts, run_id)
 
     def _delete(self, connection: apsw.Connection, run_id: str, keep_summary: bool) -> None:
         row = connection.execute("select id, summary from runs where run_id = ?", (run_id,)).fetchone()

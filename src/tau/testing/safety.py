@@ -159,12 +159,13 @@ def _steps(world: World) -> Iterator[str]:
     stored: dict[Any, int] = {}
     for entry in world.history.entries:
         if isinstance(entry.record, Item):
-            if entry.record.scope in stored:
-                yield f"position {entry.position}: the item {entry.record.scope} is stored a second time"
-            stored.setdefault(entry.record.scope, entry.turn)
+            item = (entry.record.scope, entry.record.key)
+            if item in stored:
+                yield f"position {entry.position}: the item {item} is stored a second time"
+            stored.setdefault(item, entry.turn)
     for call in world.step_calls:
         scope = ((call.node, call.visit, call.step),)
-        if call.current and stored.get(scope, call.turn) < call.turn:
+        if call.current and stored.get((scope, ""), call.turn) < call.turn:
             yield f"process {call.process} called the step {scope} again, which was finished and stored"
 
 

@@ -98,6 +98,12 @@ def how_to_install(package: str) -> str:
     return f"pip install 'tau-orchestrate[{extra}]'" if extra else f"install {package}"
 
 
+def _artifacts() -> Sequence[Kind]:
+    from tau.values.artifacts import KINDS
+
+    return KINDS
+
+
 Family = Callable[[], Sequence[Kind]]
 
 # By the first part of the module name of the value's own type.
@@ -114,6 +120,7 @@ _FAMILY_OF_MODULE: Mapping[str, Family] = {
     "uuid": _numbers,
     "pathlib": _paths,
     "ipaddress": _network,
+    "tau": _artifacts,
     "numpy": _numpy,
 }
 
@@ -126,6 +133,7 @@ _FAMILY_OF_TAG: Mapping[int, Family] = {
     **dict.fromkeys(range(33, 35), _paths),
     **dict.fromkeys(range(35, 37), _network),
     40: _classes,
+    41: _artifacts,
     **dict.fromkeys(range(48, 54), _numpy),
 }
 

@@ -1,0 +1,59 @@
+"""`Artifact`: a reference to a file or directory that belongs to the state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from tau.values import tags
+from tau.values.kinds import Kind
+
+
+class Artifact(Struct, frozen=True, kw_only=True):
+    """A file, or a directory of files, that a node made with ``ctx.artifact(name)``; it can be opened like a path.
+
+    ``size_bytes`` is that of all its files together and ``digest`` a SHA-256 of what they hold, in hexadecimal digits.
+    ``node``, ``visit`` and ``run_id`` say who made it. ``modified`` is the time of the newest change to a file, in
+    nanoseconds: where it and the size are as before, nobody looks further.
+    """
+
+    name: str
+    path: Path
+    size_bytes: int
+    digest: str
+    directory: bool
+    modified: int
+    run_id: str
+    node: str
+    visit: int
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def check(self) -> None:
+        """Read it all and compare. Raises `ArtifactError` for one that is missing or altered."""
+        from tau.artifacts import check
+
+        check(self, thorough=True)
+
+
+_FIELDS = ("name", "path", "size_bytes", "digest", "directory", "modified", "run_id", "node", "visit")
+_TYPES = (str, str, int, bytes, bool, int, str, str, int)
+
+
+def _pack(value: Artifact) -> list[Any]:
+    body = [getattr(value, name) for name in _FIELDS]
+    body[1], body[3] = str(value.path), bytes.fromhex(value.digest)
+    return body
+
+
+def _unpack(body: Any) -> Artifact:
+    if type(body) is not list or tuple(map(type, body)) != _TYPES:
+        raise ValueError("an artifact needs its name, path, size, digest, kind, time, and who made it")
+    fields = dict(zip(_FIELDS, body, strict=True))
+    return Artifact(**{**fields, "path": Path(body[1]), "digest": body[3].hex()})
+
+
+KINDS = (Kind(tag=tags.ARTIFACT, types=(Artifact,), pack=_pack, unpack=_unpack, atom=True),)

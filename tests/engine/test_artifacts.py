@@ -1,0 +1,382 @@
+"""`Context.artifact`: files that belong to the state."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_steps import config
+
+from tau import (
+    Artifact,
+    ArtifactError,
+    CheckpointConfig,
+    ConfigError,
+    Context,
+    ExecutionError,
+    GraphConfig,
+    Retry,
+    State,
+    StateGraph,
+    StoreFullError,
+    StoreUnavailableError,
+    open_store,
+)
+from tau.stores.contract import Store
+from tau.stores.memory import MemoryStore
+from tau.values import decode, encode
+
+
+@pytest.fixture(params=["sqlite", "file", "configured"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A store and where its artifacts lie."""
+    store: Store = MemoryStore()
+    options: dict[str, Any] = {}
+    if request.param == "sqlite":
+        store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    elif request.param == "file":
+        store = open_store(f"file://{tmp_path}/runs")
+    else:
+        options["artifacts"] = str(tmp_path / "files")
+    yield store, options
+    store.close()
+
+
+def graph_of(place: Any, *nodes: Any, **options: Any) -> StateGraph:
+    store, where = place
+    retry = options.pop("retry", None)
+    graph = StateGraph(config(store, **where, **options))
+    names = [f"n{i}" for i in range(len(nodes))]
+    for name, node in zip(names, nodes, strict=True):
+        graph.add_node(name, node, version="1", retry=retry)
+    graph.sequence(*names)
+    return graph
+
+
+def write(text: str = "clean", name: str = "clean.nc") -> Any:
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        with ctx.artifact(name) as path:
+            path.write_text(text)
+        return {"rows": 1}
+
+    return node
+
+
+def files(tmp_path: Path) -> list[str]:
+    """The names of all files where artifacts lie."""
+    roots = [tmp_path / name for name in ("runs.db-artifacts", "runs/artifacts", "files")]
+    return sorted(path.name for root in roots for path in root.rglob("*") if not path.is_dir())
+
+
+def test_a_file_is_in_the_state_when_its_node_has_finished(place: Any, tmp_path: Path) -> None:
+    final = graph_of(place, write(), lambda state: {"text": Path(state["clean.nc"]).read_text()}).execute(
+        {}, run_id="a/../ü"
+    )
+    artifact = final["clean.nc"]
+    assert isinstance(artifact, Artifact)
+    assert (final["text"], final["rows"]) == ("clean", 1)
+    assert artifact.path.name == "clean.nc"
+    assert tmp_path in artifact.path.parents
+    assert (artifact.size_bytes, artifact.node, artifact.visit, artifact.run_id) == (5, "n0", 1, "a/../ü")
+    assert stat.S_IMODE(os.stat(artifact).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(artifact.path.parent).st_mode) == 0o700
+    assert files(tmp_path) == ["clean.nc"]
+    artifact.check()
+    assert graph_of(place, write(), lambda state: None).plan("a/../ü").status == "finished"
+
+
+def test_nothing_is_under_its_name_before_the_block_has_ended(place: Any, tmp_path: Path) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("clean.nc") as path:
+            path.write_text("half")
+            assert path.suffix == ".nc"
+            assert "clean.nc" not in files(tmp_path)
+        assert files(tmp_path) == ["clean.nc"]
+
+    graph_of(place, node).execute({}, run_id="r")
+
+
+def test_what_the_block_raises_removes_the_file(place: Any, tmp_path: Path) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with pytest.raises(FileNotFoundError), ctx.artifact("clean.nc") as path:
+            (path.write_text("half"), path.with_name("missing").read_text())
+        assert files(tmp_path) == []
+        with ctx.artifact("clean.nc") as path:
+            path.write_text("whole")
+
+    final = graph_of(place, node).execute({}, run_id="r")
+    assert Path(final["clean.nc"]).read_text() == "whole"
+    assert files(tmp_path) == ["clean.nc"]
+
+
+def test_a_directory_is_an_artifact_too(place: Any) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("cube.zarr", directory=True) as path:
+            (path / "x" / "0").mkdir(parents=True)
+            (path / "x" / "0" / "chunk").write_bytes(b"1234")
+            (path / "meta").write_bytes(b"{}")
+
+    cube = graph_of(place, node).execute({}, run_id="r")["cube.zarr"]
+    assert (cube.directory, cube.size_bytes) == (True, 6)
+    cube.check()
+    (cube.path / "x" / "0" / "chunk").write_bytes(b"1235")
+    with pytest.raises(ArtifactError, match="is not what it was"):
+        cube.check()
+
+
+def test_each_visit_has_its_own_and_the_state_names_the_newest(place: Any, tmp_path: Path) -> None:
+    graph = StateGraph(config(place[0], **place[1]))
+
+    def lap(state: State, ctx: Context) -> dict[str, int]:
+        with ctx.artifact("n.txt") as path:
+            path.write_text(str(ctx.visit))
+        return {"n": ctx.visit}
+
+    graph.add_node("lap", lap)
+    graph.add_node("end", lambda state: None)
+    graph.add_edge("lap", "lap", lambda state: state["n"] < 3)
+    graph.add_edge("lap", "end")
+    graph.set_entry_point("lap")
+    graph.set_exit_point("end")
+    graph.execute({}, run_id="r")
+    texts = [Path(point.state["n.txt"]).read_text() for point in graph.history("r")]
+    assert texts == ["1", "2", "3", "3"]
+
+
+def broken(state: State) -> None:
+    raise OSError("later")
+
+
+def stopped(place: Any) -> Artifact:
+    with pytest.raises(ExecutionError) as caught:
+        graph_of(place, write(), broken).execute({}, run_id="r")
+    artifact = caught.value.state["clean.nc"]
+    assert isinstance(artifact, Artifact)
+    return artifact
+
+
+def go_on(place: Any) -> State:
+    return graph_of(place, write(), lambda state: {"text": Path(state["clean.nc"]).read_text()}).resume("r")
+
+
+def test_a_sound_file_lets_a_resume_go_on(place: Any) -> None:
+    artifact = stopped(place)
+    os.utime(artifact, ns=(1, 1))  # as after a copy: then its content decides
+    assert go_on(place)["text"] == "clean"
+
+
+@pytest.mark.parametrize("harm", ["missing", "altered", "link", "directory"])
+def test_a_missing_or_altered_file_stops_a_resume_and_names_who_made_it(place: Any, harm: str) -> None:
+    path = stopped(place).path
+    path.unlink()
+    if harm == "altered":
+        path.write_text("Clean")
+    elif harm == "link":
+        path.symlink_to("/etc/hostname")
+    elif harm == "directory":
+        path.mkdir()
+    with pytest.raises(
+        ArtifactError, match=r"clean\.nc.*Node 'n0' \(visit 1\) of run 'r' made it; bring it back"
+    ) as caught:
+        go_on(place)
+    assert (caught.value.node, caught.value.run_id, caught.value.path) == ("n0", "r", str(path))
+    if harm == "directory":
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+    path.write_text("clean")
+    assert go_on(place)["text"] == "clean"
+
+
+def test_what_the_node_returned_under_the_name_counts(place: Any) -> None:
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        with ctx.artifact("a") as path:
+            path.write_text("x")
+        return {"a": "mine"}
+
+    assert graph_of(place, node).execute({}, run_id="r")["a"] == "mine"
+
+
+def test_a_node_that_returns_a_state_has_its_artifacts_in_it(place: Any) -> None:
+    def node(state: State, ctx: Context) -> State:
+        with ctx.artifact("a") as path:
+            path.write_text("x")
+        return state.set("b", 1)
+
+    assert set(graph_of(place, node).execute({}, run_id="r")) == {"a", "b"}
+
+
+def test_a_later_attempt_replaces_and_nothing_of_the_earlier_one_stays(place: Any, tmp_path: Path) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a") as path:
+            path.write_text(str(ctx.attempt))
+        if ctx.attempt < 3:
+            raise OSError
+
+    final = graph_of(place, node, retry=Retry(attempts=3, delay=0.0)).execute({}, run_id="r")
+    assert Path(final["a"]).read_text() == "3"
+    assert files(tmp_path) == ["a"]
+
+
+def test_the_artifact_of_a_step_that_is_not_called_again_is_in_the_state(place: Any) -> None:
+    calls: list[int] = []
+
+    def node(state: State, ctx: Context) -> None:
+        def make() -> None:
+            calls.append(1)
+            with ctx.artifact("a") as path:
+                path.write_text("x")
+
+        ctx.step("make", make)
+        with ctx.artifact("b") as path:
+            path.write_text("y")
+        if not failed:
+            failed.append(1)
+            raise OSError
+
+    failed: list[int] = []
+    with pytest.raises(ExecutionError):
+        graph_of(place, node).execute({}, run_id="r")
+    final = graph_of(place, node).resume("r")
+    assert [Path(final[name]).read_text() for name in "ab"] == ["x", "y"]
+    assert calls == [1]
+
+
+def test_two_of_one_name_are_refused(place: Any) -> None:
+    def node(state: State, ctx: Context) -> None:
+        for _ in range(2):
+            with ctx.artifact("a") as path:
+                path.write_text("x")
+
+    with pytest.raises(ExecutionError, match="two artifacts 'a' in one visit"):
+        graph_of(place, node).execute({}, run_id="r")
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "a\0b", "a\nb", "\ud800", "x" * 151, 7, None]
+)
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(ExecutionError) as caught:
+        graph_of((MemoryStore(), {"artifacts": str(tmp_path)}), write(name=name)).execute({}, run_id="r")
+    assert isinstance(caught.value.__cause__, ConfigError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "link", "pipe", "directory", "link inside"])
+def test_a_block_that_leaves_no_file_is_an_error(place: Any, tmp_path: Path, left: str) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a", directory=left == "link inside") as path:
+            if left == "link":
+                path.symlink_to("/etc/hostname")
+            elif left == "link inside":
+                (path / "x").symlink_to("/etc/hostname")
+            elif left == "pipe":
+                os.mkfifo(path)
+            elif left == "directory":
+                path.mkdir()
+
+    with pytest.raises(ExecutionError, match="left no sound artifact 'a'") as caught:
+        graph_of(place, node).execute({}, run_id="r")
+    assert isinstance(caught.value.__cause__, ArtifactError)
+    assert files(tmp_path) == []
+
+
+def test_without_a_place_it_says_how_to_get_one() -> None:
+    with pytest.raises(ExecutionError, match="no place for the artifact"):
+        graph_of((MemoryStore(), {}), write()).execute({}, run_id="r")
+
+
+def test_without_checkpointing_a_configured_place_is_enough(tmp_path: Path) -> None:
+    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=CheckpointConfig(artifacts=str(tmp_path))))
+    graph.add_node("a", write())
+    graph.sequence("a")
+    assert Path(graph.execute({})["clean.nc"]).read_text() == "clean"
+
+
+def test_a_place_that_is_no_directory_is_a_typed_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ExecutionError) as caught:
+        graph_of((MemoryStore(), {"artifacts": str(tmp_path / "file" / "x")}), write()).execute({}, run_id="r")
+    assert isinstance(caught.value.__cause__, StoreUnavailableError)
+
+
+def test_a_full_disk_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tau.artifacts.sync", full)
+    with pytest.raises(ExecutionError) as caught:
+        graph_of((MemoryStore(), {"artifacts": str(tmp_path)}), write()).execute({}, run_id="r")
+    assert isinstance(caught.value.__cause__, StoreFullError)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_what_a_dead_attempt_left_is_removed_and_what_an_heir_made_is_not(place: Any, tmp_path: Path) -> None:
+    planted: list[Path] = []
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a") as path:
+            path.write_text("x")
+        if not planted:
+            for position in (1, 999):
+                planted.append(path.parent.parent / f"{position:016d}-{'a' * 12}")
+                planted[-1].mkdir()
+                (planted[-1] / "+dead.a").write_text("half")
+            raise OSError
+
+    with pytest.raises(ExecutionError):
+        graph_of(place, node).execute({}, run_id="r")
+    graph_of(place, node).resume("r")
+    assert [path.exists() for path in planted] == [False, True]
+    assert files(tmp_path) == ["+dead.a", "a"]
+
+
+def test_a_netcdf_file_is_written_and_read_as_xarray_does_it(place: Any) -> None:
+    import numpy
+    import xarray
+
+    def clean(state: State, ctx: Context) -> None:
+        with ctx.artifact("clean.nc") as path:
+            data = xarray.Dataset({"co2": ("time", numpy.arange(1000.0))}, coords={"time": numpy.arange(1000)})
+            data.to_netcdf(path, engine="netcdf4")
+
+    def analyze(state: State) -> dict[str, float]:
+        with xarray.open_dataset(state["clean.nc"], engine="netcdf4") as data:
+            return {"mean": float(data["co2"].mean())}
+
+    assert graph_of(place, clean, analyze).execute({}, run_id="r")["mean"] == 499.5
+
+
+# Deleting.
+
+
+def test_artifacts_go_with_their_run(place: Any, tmp_path: Path) -> None:
+    store, options = place
+    graph_of(place, write()).execute({}, run_id="r")
+    graph_of(place, write()).execute({}, run_id="other")
+    store.delete("r")
+    left = files(tmp_path)
+    assert left == (["clean.nc"] * 2 if options else ["clean.nc"]), "at a configured place they are kept"
+
+
+def test_of_a_run_that_is_not_preserved_those_of_the_final_state_stay(place: Any, tmp_path: Path) -> None:
+    final = graph_of(
+        place,
+        write("1", "kept.txt"),
+        write("2", "dropped.txt"),
+        lambda state: state.drop("dropped.txt"),
+        preserve=False,
+    ).execute({}, run_id="r")
+    assert Path(final["kept.txt"]).read_text() == "1"
+    assert files(tmp_path) == ["kept.txt"]
+
+
+def test_a_reference_comes_back_exactly_and_is_immutable(place: Any) -> None:
+    artifact = stopped(place)
+    assert decode(encode(artifact)) == artifact
+    assert decode(encode([artifact])) == [artifact]
+    with pytest.raises(AttributeError):
+        artifact.name = "x"  # type: ignore[misc]
