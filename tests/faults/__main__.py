@@ -1,6 +1,7 @@
 """Strike a run with one fault at every point.
 
-SUBJECT: sqlite, file (the engine on that store), or a toy, on which the harness proves itself.
+SUBJECT: sqlite, file (the engine on that store), the same with -steps (nodes that work in steps and leave files) or
+-netcdf (NetCDF files of --megabytes), or a toy, on which the harness proves itself.
 FAULT: before, after, torn: killed around or inside a libc call that changes the store; eio-once, enospc-forever, ...
 (also eacces, emfile): such calls fail; lie: one says that it succeeded; short: one writes only half; line-kill: killed
 at an executed line; interrupt: Ctrl-C wherever Python looks for it; await-cancel; memory: an allocation fails; flip,
@@ -35,7 +36,7 @@ Report = Iterator[Finding | dict[str, Any]]
 OWNERS = ("race", "zombie", "zombie-calls")
 NEED_LIBRARY = (*injection.CALLS, "zombie-calls")
 MEMORY_POINTS = 200_000
-DEFAULTS = {"interval": 1, "nodes": 4, "count": 8, "rounds": 4}
+DEFAULTS = {"interval": 1, "nodes": 4, "count": 8, "rounds": 4, "megabytes": 1}
 
 
 def arguments() -> argparse.Namespace:
@@ -54,6 +55,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--delete", action="store_true", help="preserve=False")
     parser.add_argument("--count", type=int, default=DEFAULTS["count"], help="processes of a race")
     parser.add_argument("--rounds", type=int, default=DEFAULTS["rounds"], help="of a race, or of zombies")
+    parser.add_argument("--megabytes", type=int, default=DEFAULTS["megabytes"], help="of a NetCDF file")
     parser.add_argument("--list", action="store_true", help="only list the points")
     return parser.parse_args()
 
@@ -74,8 +76,15 @@ def subject_of(given: argparse.Namespace) -> Subject:
         return TOYS[given.subject]()
     import pipeline
 
-    kind = pipeline.AsyncPipeline if given.fault == "await-cancel" else pipeline.Pipeline
-    subject = kind(given.subject, given.nodes, given.interval, not given.delete)
+    store, _, inner = given.subject.partition("-")
+    kind: type[pipeline.Pipeline] = pipeline.AsyncPipeline if given.fault == "await-cancel" else pipeline.Pipeline
+    if inner:
+        import inner_pipelines
+
+        kind = {"steps": inner_pipelines.StepPipeline, "netcdf": inner_pipelines.NetcdfPipeline}[inner]
+    subject = kind(store, given.nodes, given.interval, not given.delete)
+    if inner == "netcdf":
+        subject.file_bytes = given.megabytes << 20
     if given.fault in damage.KINDS:
         subject.blob_bytes, subject.listening = 1024, True
     return subject

@@ -14,6 +14,16 @@ def test_a_kill_at_an_executed_line_loses_nothing(clean, store, options):
 
 
 @stores
+@pytest.mark.parametrize("options", [(), ("--interval", 3, "--delete")], ids=["every node", "interval 3, deleted"])
+def test_a_kill_inside_a_node_repeats_at_most_the_step_in_flight(clean, store, options):
+    clean(f"{store}-steps", "line-kill", "--nodes", 2, "--stride", 101, *options)
+
+
+def test_a_kill_while_a_netcdf_file_is_published_leaves_no_half_file_under_its_name(clean):
+    clean("sqlite-netcdf", "line-kill", "--nodes", 1, "--stride", 37)
+
+
+@stores
 def test_a_second_kill_during_recovery_loses_nothing(clean, store):
     clean(store, "line-kill", "--nodes", 2, "--stride", 1499, "--offset", 731, "--twice", "--second-stride", 211)
 

@@ -29,6 +29,25 @@ def test_a_kill_at_any_executed_line_loses_nothing(clean, store, interval, optio
 
 @stores
 @pytest.mark.parametrize("mode", ["before", "after", "torn"])
+@pytest.mark.parametrize("options", [(), ("--interval", 3, "--delete")], ids=["every node", "interval 3, deleted"])
+def test_a_kill_around_any_system_call_repeats_at_most_the_step_in_flight(clean, store, mode, options):
+    """T1 inside of nodes, which also leave files: a step that returned is never called again."""
+    clean(f"{store}-steps", mode, "--nodes", 3, *options)
+
+
+@stores
+def test_a_kill_at_any_executed_line_repeats_at_most_the_step_in_flight(clean, store):
+    """T2 inside of nodes."""
+    clean(f"{store}-steps", "line-kill", "--nodes", 2)
+
+
+@pytest.mark.parametrize("mode", ["before", "after", "torn"])
+def test_a_kill_while_a_netcdf_file_is_written_leaves_no_half_file_under_its_name(clean, mode):
+    clean("sqlite-netcdf", mode, "--nodes", 1, "--megabytes", 50)
+
+
+@stores
+@pytest.mark.parametrize("mode", ["before", "after", "torn"])
 def test_a_second_kill_at_any_system_call_of_any_recovery_loses_nothing(clean, store, mode):
     """T3, for every pair of points of a run of three nodes."""
     clean(store, mode, "--nodes", 3, "--twice")
