@@ -15,6 +15,7 @@ from pathlib import Path
 
 import large
 import resumes
+import science
 import steps
 from measure import Figure
 
@@ -28,6 +29,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "tuple": large.tuples,
     "resume": resumes.resume,
     "many": resumes.many,
+    "science": science.science,
     "start": resumes.start,
     "install": resumes.install,
 }

@@ -19,6 +19,7 @@ from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
 import array_values
+import table_values
 from tau.values import register_type
 
 
@@ -203,6 +204,7 @@ SCALARS: list[Any] = [
     Mask.ONE | Mask.FOUR,
     Mask(64),
     *array_values.SCALARS,
+    *table_values.SCALARS,
 ]
 
 HASHABLE: list[Any] = [
@@ -260,7 +262,7 @@ UNHASHABLE: list[Any] = [
     [{"id": i, "pair": (i, [i])} if i % 50 == 7 else {"id": i} for i in range(300)],
 ]
 
-VALUES = HASHABLE + UNHASHABLE + [Decimal("sNaN7")] + array_values.ARRAYS
+VALUES = HASHABLE + UNHASHABLE + [Decimal("sNaN7")] + array_values.ARRAYS + table_values.TABLES
 
 
 def same(one: Any, two: Any) -> bool:
@@ -306,6 +308,7 @@ def same_float(one: float, two: float) -> bool:
 
 CHECKS: dict[type, Any] = {
     **array_values.CHECKS,
+    **table_values.CHECKS,
     float: same_float,
     complex: lambda one, two: same_float(one.real, two.real) and same_float(one.imag, two.imag),
     list: same_list,

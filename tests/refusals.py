@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import array_values
+import table_values
 
 
 class Text(str):
@@ -89,4 +90,5 @@ REFUSED: list[tuple[Any, str]] = [
     (types.MappingProxyType({}), "register_type"),
     (decimal.Context(), "register_type"),
     *array_values.REFUSED,
+    *table_values.REFUSED,
 ]

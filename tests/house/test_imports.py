@@ -43,7 +43,11 @@ DRIVERS = {
     "backports": ("sealing",),
     "compression": ("sealing",),
     "apsw": ("stores.sqlite",),
-    "numpy": ("values.numpy_", "values.npy"),
+    "numpy": ("values.numpy_", "values.npy", "values.columns", "values.pandas_", "values.xarray_"),
+    "pandas": ("values.columns", "values.pandas_", "values.xarray_"),
+    "pyarrow": ("values.arrow_", "values.columns", "values.pandas_", "values.polars_"),
+    "polars": ("values.polars_",),
+    "xarray": ("values.xarray_",),
     "click": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),
@@ -131,7 +135,20 @@ def test_one_kind_does_not_know_another(package: str) -> None:
 
 def test_import_tau_brings_no_driver_along() -> None:
     """Each is imported where it is first used."""
-    heavy = ("numpy", "pandas", "click", "rich", "apsw", "pytest", "hypothesis", "matplotlib", "sqlite3")
+    heavy = (
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "polars",
+        "xarray",
+        "click",
+        "rich",
+        "apsw",
+        "pytest",
+        "hypothesis",
+        "matplotlib",
+        "sqlite3",
+    )
     program = f"import sys, tau; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -93,7 +93,7 @@ def test_nested_extensions_are_bounded() -> None:
 
 
 def test_what_a_newer_version_wrote_is_unsupported() -> None:
-    for data in (extension(127, b""), extension(60, [1]), extension(NAMED_ZONE, b"Nowhere/City")):
+    for data in (extension(127, b""), extension(90, [1]), extension(NAMED_ZONE, b"Nowhere/City")):
         with pytest.raises(UnsupportedFormatError):
             decode(data)
     with pytest.raises(UnsupportedFormatError, match=r"os\.system"):

@@ -72,11 +72,29 @@ except UnsupportedFormatError as error:
 
 
 @pytest.mark.parametrize(
-    ("value", "package", "remedy"), [("numpy.arange(3)", "numpy", "pip install 'tau-orchestrate[science]'")]
+    ("value", "package", "remedy"),
+    [
+        ("numpy.arange(3)", "numpy", "pip install 'tau-orchestrate[science]'"),
+        ("pandas.Timestamp('2020')", "pandas", "pip install 'tau-orchestrate[science]'"),
+        ("pandas.DataFrame({'a': [1]})", "pyarrow", "pip install 'tau-orchestrate[science]'"),
+        ("polars.Series([1])", "polars", "pip install 'tau-orchestrate[polars]'"),
+        ("xarray.Dataset()", "xarray", "pip install 'tau-orchestrate[xarray]'"),
+    ],
 )
 def test_a_package_that_is_missing_is_named_with_the_remedy(value: str, package: str, remedy: str) -> None:
     module = value.partition(".")[0]
     data = run(f"import {module}; from tau.values import encode; print(encode([{value}]).hex())")
     said = run(WITHOUT.format(package=package, data=data))
-    assert said.startswith(f"{package} a stored value is of the package {package}, which cannot be imported here")
+    assert said.startswith(f"{package} a stored value cannot be read: the package {package} cannot be imported here")
     assert remedy in said
+
+
+def test_a_table_that_needs_a_missing_package_is_refused_when_it_is_set() -> None:
+    said = run(
+        "import sys, pandas; sys.modules['pyarrow'] = None\n"
+        "from tau.values import Refused, encode\n"
+        "try:\n    encode([pandas.DataFrame({'a': [1]})])\n"
+        "except Refused as error:\n    print(error)\n"
+    )
+    assert "the package pyarrow cannot be imported here" in said
+    assert "tau-orchestrate[science]" in said

@@ -17,7 +17,8 @@ from tau.values import tags
 from tau.values.kinds import ATOMS, BY_TYPE, Kind, add, kind_of
 from tau.values.refusal import Refused, Step, refuse
 from tau.values.scan import PLAIN
-from tau.values.shapes import Shape, shape_of
+from tau.values.shape import Shape
+from tau.values.shapes import shape_of
 
 T = TypeVar("T")
 Upgrade = Callable[[int, Any], Any]
@@ -74,15 +75,16 @@ def register_type(
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Let instances of exactly this class be stored; returns the class, so it also serves as a decorator.
 
-    Dataclasses, enums and named tuples need nothing more: their fields (members) are stored, and read back without
-    running ``__init__`` or ``__post_init__``. For any other class, ``encode`` turns an instance into storable values
-    and ``decode`` turns those into an equal instance.
+    Dataclasses, enums, named tuples, attrs classes, msgspec Structs and pydantic models need nothing more: their fields
+    (members) are stored, and read back without running ``__init__``, ``__post_init__``, validators or converters. For
+    any other class, ``encode`` turns an instance into storable values and ``decode`` turns those into an equal
+    instance.
 
     ``name`` is what is stored, by default ``cls.__qualname__``: keep it when the class is renamed or moved. Raise
     ``version`` when the fields change, and give ``upgrade(old_version, fields)``, which returns the fields of the
-    present version: a dict of field names for dataclasses and named tuples, ``{"name": ...}`` for an enum member,
-    ``{"value": ...}`` for a flag, else what ``encode`` gave. Reading an unknown name or a newer version is
-    `UnsupportedFormatError`.
+    present version: a dict of field names (for a pydantic model one of its ``fields``, ``set``, ``extra`` and
+    ``private``), ``{"name": ...}`` for an enum member, ``{"value": ...}`` for a flag, else what ``encode`` gave.
+    Reading an unknown name or a newer version is `UnsupportedFormatError`.
 
     Raises `ConfigError` for a class that cannot be stored this way, and for a name that another class holds. The same
     definition run again (same module and qualified name, as in a notebook cell) replaces the earlier one.

@@ -88,14 +88,46 @@ def _numpy() -> Sequence[Kind]:
     return KINDS
 
 
+def _pandas() -> Sequence[Kind]:
+    from tau.values.pandas_ import KINDS
+
+    return KINDS
+
+
+def _arrow() -> Sequence[Kind]:
+    from tau.values.arrow_ import KINDS
+
+    return KINDS
+
+
+def _polars() -> Sequence[Kind]:
+    from tau.values.polars_ import KINDS
+
+    return KINDS
+
+
+def _xarray() -> Sequence[Kind]:
+    from tau.values.xarray_ import KINDS
+
+    return KINDS
+
+
 # Where the package that a value belongs to comes from.
-_EXTRAS: Mapping[str, str] = {"numpy": "science"}
+_EXTRAS: Mapping[str, str] = {
+    "numpy": "science",
+    "pandas": "science",
+    "pyarrow": "science",
+    "polars": "polars",
+    "xarray": "xarray",
+}
 
 
-def how_to_install(package: str) -> str:
-    """What to do where a package is missing."""
+def missing(error: ImportError) -> tuple[str, str]:
+    """The package that could not be imported, and what to do."""
+    package = (error.name or "a package").partition(".")[0]
     extra = _EXTRAS.get(package)
-    return f"pip install 'tau-orchestrate[{extra}]'" if extra else f"install {package}"
+    remedy = f"pip install 'tau-orchestrate[{extra}]'" if extra else f"install {package}"
+    return package, f"the package {package} cannot be imported here ({error}); {remedy}"
 
 
 def _artifacts() -> Sequence[Kind]:
@@ -122,6 +154,10 @@ _FAMILY_OF_MODULE: Mapping[str, Family] = {
     "ipaddress": _network,
     "tau": _artifacts,
     "numpy": _numpy,
+    "pandas": _pandas,
+    "polars": _polars,
+    "pyarrow": _arrow,
+    "xarray": _xarray,
 }
 
 # By tag. Up to 95 arrays and tables.
@@ -135,6 +171,10 @@ _FAMILY_OF_TAG: Mapping[int, Family] = {
     40: _classes,
     41: _artifacts,
     **dict.fromkeys(range(48, 54), _numpy),
+    **dict.fromkeys(range(56, 66), _pandas),
+    **dict.fromkeys(range(72, 78), _arrow),
+    **dict.fromkeys(range(80, 82), _polars),
+    **dict.fromkeys(range(84, 87), _xarray),
 }
 
 BY_TYPE: dict[type, Kind] = {}
@@ -197,14 +237,6 @@ def add(kind: Kind) -> None:
 
 
 def _load(family: Family) -> None:
-    try:
-        kinds = family()
-    except ImportError as error:
-        name = error.name or family.__name__.lstrip("_")
-        raise UnsupportedFormatError(
-            f"a stored value is of the package {name}, which cannot be imported here ({error}); {how_to_install(name)}",
-            found=name,
-        ) from error
-    for kind in kinds:
+    for kind in family():
         add(kind)
     _LOADED.add(family)

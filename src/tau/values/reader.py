@@ -10,7 +10,7 @@ from msgspec.msgpack import Decoder
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values.deep import with_fresh_stack
-from tau.values.kinds import BY_TAG, BY_TYPE, kind_of_tag
+from tau.values.kinds import BY_TAG, BY_TYPE, kind_of_tag, missing
 from tau.values.scan import MAX_DEPTH
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
 
@@ -28,6 +28,9 @@ def decode(data: bytes) -> Any:
             return with_fresh_stack(_decode, data)
     except (CorruptCheckpointError, UnsupportedFormatError):
         raise
+    except ImportError as error:
+        package, what = missing(error)
+        raise UnsupportedFormatError(f"a stored value cannot be read: {what}", found=package) from error
     except RecursionError as error:
         raise _corrupt("it is nested too deeply") from error
     except MemoryError as error:

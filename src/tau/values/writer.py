@@ -13,7 +13,7 @@ from msgspec import Raw
 from msgspec.msgpack import Encoder, Ext
 
 from tau.values.deep import with_fresh_stack
-from tau.values.kinds import Kind, kind_of
+from tau.values.kinds import Kind, kind_of, missing
 from tau.values.reasons import why_unknown
 from tau.values.refusal import Refused, Step, refuse
 from tau.values.scan import FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
@@ -54,6 +54,8 @@ def _encode(value: Any) -> bytes:
     except (OverflowError, ValueError):
         # An integer beyond 64 bits or a lone surrogate, somewhere inside.
         return _Writer(strict=True).bytes_of(value, 0)
+    except ImportError as error:
+        raise refuse(value, missing(error)[1]) from error
     except MemoryError:
         reason = "its encoding does not fit into the memory of this machine; keep it in a file"
         raise refuse(value, reason, MAX_BYTES) from None

@@ -1,0 +1,62 @@
+"""Polars: data frames and series as Arrow IPC streams, where that leads back to the same dtypes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+
+from tau.values import arrow_bytes, tags
+from tau.values.kinds import Kind
+from tau.values.refusal import refuse
+
+
+def _pack(owner: Any, frame: pl.DataFrame) -> bytes:
+    try:
+        table = frame.to_arrow()
+        same = _frame(table).schema == frame.schema
+    except (pa.ArrowException, pl.exceptions.PolarsError, ValueError, TypeError):
+        same = False
+    if not same:
+        raise refuse(owner, "a dtype of it does not pass through Arrow unchanged; cast it, or store value.to_dicts()")
+    return arrow_bytes.write_batches(table.schema, table.combine_chunks().to_batches())
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    try:
+        made = pl.from_arrow(table)
+    except pl.exceptions.PanicException as error:  # not an Exception
+        raise ValueError(f"Polars does not take it: {error}") from error
+    if not isinstance(made, pl.DataFrame):
+        raise ValueError("no table")
+    made.columns = table.column_names  # an empty name was replaced
+    return made
+
+
+def _unpack_frame(data: bytes) -> pl.DataFrame:
+    schema, batches = arrow_bytes.read_batches(data)
+    return _frame(pa.Table.from_batches(batches, schema))
+
+
+def _unpack_series(data: bytes) -> pl.Series:
+    (series,) = _unpack_frame(data).get_columns()
+    return series
+
+
+KINDS = (
+    Kind(
+        tag=tags.POLARS_FRAME,
+        types=(pl.DataFrame,),
+        pack=lambda value: _pack(value, value),
+        unpack=_unpack_frame,
+        raw=True,
+    ),
+    Kind(
+        tag=tags.POLARS_SERIES,
+        types=(pl.Series,),
+        pack=lambda value: _pack(value, value.to_frame()),
+        unpack=_unpack_series,
+        raw=True,
+    ),
+)
