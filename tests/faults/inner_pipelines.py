@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import RUN, Pipeline, noise
 from subjects import NODES, Place
 
-from tau import Artifact, CheckpointConfig, Context, GraphConfig, State, StateGraph
+from tau import Artifact, ArtifactError, CheckpointConfig, Context, GraphConfig, State, StateGraph
 from tau.stores.file_names import TEMPORARY
 
 STEPS = ("a", "b")
@@ -72,7 +72,10 @@ class StepPipeline(Pipeline):
 
     def content(self, artifact: Artifact) -> str:
         artifact.check()
-        return self.read(artifact.path)
+        try:
+            return self.read(artifact.path)
+        except OSError as error:  # the fault struck this subject's own reading
+            raise ArtifactError(f"the artifact cannot be read by who wants to show it: {error}") from error
 
     def artifacts(self, place: Place) -> Path:
         return place.store / ("runs.db-artifacts" if self.kind == "sqlite" else "runs/artifacts")

@@ -41,6 +41,13 @@ def test_a_kill_at_any_executed_line_repeats_at_most_the_step_in_flight(clean, s
     clean(f"{store}-steps", "line-kill", "--nodes", 2)
 
 
+@stores
+@pytest.mark.parametrize("error", ["eio-once", "enospc-once", "enospc-forever", "eacces-once", "emfile-once"])
+def test_an_error_of_any_system_call_inside_a_node_is_typed_and_loses_nothing(clean, store, error):
+    """T4 inside of nodes."""
+    clean(f"{store}-steps", error, "--nodes", 1)
+
+
 @pytest.mark.parametrize("mode", ["before", "after", "torn"])
 def test_a_kill_while_a_netcdf_file_is_written_leaves_no_half_file_under_its_name(clean, mode):
     clean("sqlite-netcdf", mode, "--nodes", 1, "--megabytes", 50)
