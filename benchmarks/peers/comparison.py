@@ -113,17 +113,31 @@ class Comparison:
         """The peers one after the other, so many times; a table of medians, and of ratios turn by turn."""
         found: dict[str, list[dict[str, Any]]] = {worker.name: [] for worker in self.of(part)}
         spent = dict.fromkeys(found, 0.0)
+        syncs = []
         for _ in range(rounds):
             for worker in self.of(part):
                 if spent[worker.name] > ENOUGH or (found[worker.name] and "ok" not in found[worker.name][-1]):
                     continue
+                syncs.append(self.lone_sync())
                 began = time.monotonic()
                 found[worker.name].append(self.once(worker, task, **arguments))
                 spent[worker.name] += time.monotonic() - began
         table(title, found)
+        print(f"  a lone fsync before each: {statistics.median(syncs):.2f} ms ({min(syncs):.2f} to {max(syncs):.2f})")
+
+    def lone_sync(self) -> float:
+        """Milliseconds, the median of 10: how busy the disk is with other things."""
+        times = []
+        with (self.root / "lone").open("wb", buffering=0) as file:
+            for _ in range(10):
+                file.write(os.urandom(4096))
+                began = time.perf_counter()
+                os.fsync(file.fileno())
+                times.append((time.perf_counter() - began) * 1000)
+        return statistics.median(times)
 
     def step(self) -> None:
-        count, rounds = (50, 3) if self.quick else (200, 5)
+        count, rounds = (50, 3) if self.quick else (100, 9)
         title = f"A durable step: 1 kB of state, one key read and set; {count} steps, {rounds} turns"
         self.turns("step", title, rounds, "step", count=count)
 
