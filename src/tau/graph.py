@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from itertools import pairwise
-from types import MappingProxyType, MethodType
+from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from tau import drawing, graph_checks
@@ -15,6 +14,7 @@ from tau.errors import GraphError
 from tau.fingerprint import EdgeFingerprint, GraphFingerprint, of_code
 from tau.nodes import Edge, Node, make_node
 from tau.predicates import Condition, checked_condition, predicate_name
+from tau.redefining import both_lambdas, same, same_code, same_condition, same_home, same_source
 
 __all__ = ["Edge", "Graph", "Node"]
 
@@ -71,7 +71,8 @@ class Graph:
             version=version,
             depends_on=depends_on,
         )
-        with self._changing():
+        with self._lock:
+            self._check_changeable(f"node {name} is new")
             if name in self._nodes:
                 raise GraphError(f"node {name} already exists; give the second one another name")
             self._nodes[name] = node
@@ -96,7 +97,7 @@ class Graph:
         """As a decorator, bare or with the options of `add_node`: add the function as a node and return it unchanged.
 
         The name is the function's own unless given. Defined again (a notebook's cell run again), the function replaces
-        its former self, until the graph is frozen.
+        its former self; once the graph has run, only if nothing about the node changed.
         """
         if function is None:
             return lambda decorated: self._define(decorated, name, options)
@@ -104,14 +105,19 @@ class Graph:
 
     def _define(self, function: _F, name: str | None, options: dict[str, Any]) -> _F:
         node = make_node(_own_name(function) if name is None else name, function, **options)
-        with self._changing():
+        with self._lock:
             old = self._nodes.get(node.name)
-            if old is not None and not _same_home(old.function, function):
+            if old is not None and not same_home(old.function, function):
                 raise GraphError(
                     f"node {node.name} already exists, from another function; give one of them another name"
                 )
-            self._nodes[node.name] = node
+            self._redefine(node, old)
         return function
+
+    def _redefine(self, node: Node, old: Node | None) -> None:
+        if old is None or not _alike(node, old):
+            self._check_changeable(f"node {node.name} {'is new' if old is None else 'is not what it was'}")
+        self._nodes[node.name] = node
 
     def add_edge(
         self, source: Any, target: Any, predicate: Condition | None = None, *, name: str | None = None
@@ -119,35 +125,48 @@ class Graph:
         """Add a way from one node to another, taken when ``predicate`` holds for the state, or always without one.
 
         Nodes are given by name or as the functions added. Of the edges of one node the first that holds, in the order
-        added, is taken. ``name`` shows in events and drawings; the predicate's own name if not given.
+        added, is taken. ``name`` shows in events and drawings; the predicate's own name if not given. Added again with
+        the same ends and name (a notebook's cell run again), a condition replaces its former self: a function of that
+        name, a lambda where ``name`` is given, an equal predicate of this library.
         """
         ends = (self._name_of(source, "from node"), self._name_of(target, "to node"))
         if predicate is not None:
             checked_condition(f"edge {ends[0]} -> {ends[1]}", predicate)
         label = predicate_name(predicate) if name is None else checked_name("edge name", name, GraphError)
-        with self._changing():
-            self._connect(*ends, predicate, label)
+        with self._lock:
+            again = self._again(*ends, predicate, label, named=name is not None)
+            if again is None or not same_code(again.predicate, predicate) or again.name != label:
+                self._check_changeable(f"the edge {ends[0]} -> {ends[1]} is {'new' if again is None else 'another'}")
+            self._connect(*ends, predicate, label, again)
 
     def sequence(self, *nodes: Any) -> None:
         """Chain nodes, the first becoming the entry point and the last an exit point.
 
-        Each is the name of a node or a function; a function that is no node yet is added under its own name. Nothing
-        is changed when a `GraphError` is raised.
+        Each is the name of a node or a function; a function that is no node yet is added under its own name. What is
+        there already, as when a notebook's cell is run again, stays. Nothing is changed when a `GraphError` is raised.
         """
-        with self._changing():
+        with self._lock:
             names, added = self._chain(nodes)
             if self.entry_point not in (None, names[0]):
+                self._check_changeable(f"the entry point is {self.entry_point}, the sequence begins at {names[0]}")
                 raise GraphError(f"entry point already set to {self.entry_point}, the sequence begins at {names[0]}")
-            self._nodes.update(added)
-            for source, target in pairwise(names):
+            for node in added.values():
+                self._redefine(node, self._nodes.get(node.name))
+            new = [pair for pair in pairwise(names) if self._again(*pair, None, "") is None]
+            if new or self.entry_point is None or names[-1] not in self._exits:
+                self._check_changeable(f"the sequence {' -> '.join(names)} is new")
+            for source, target in new:
                 self._connect(source, target, None, "")
             self.entry_point = names[0]
             self._exits[names[-1]] = None
 
     def set_entry_point(self, node: Any) -> None:
-        """Say where a run begins; once per graph."""
+        """Say where a run begins; a graph has one entry point."""
         name = self._name_of(node, "entry point")
-        with self._changing():
+        with self._lock:
+            if self.entry_point == name:
+                return
+            self._check_changeable(f"the entry point is {self.entry_point}, not {name}")
             if self.entry_point is not None:
                 raise GraphError(f"entry point already set to {self.entry_point}; a graph has one")
             self.entry_point = name
@@ -155,8 +174,10 @@ class Graph:
     def set_exit_point(self, node: Any) -> None:
         """Say where a run may end; as often as needed. A run ends at the first exit point that it visits."""
         name = self._name_of(node, "exit point")
-        with self._changing():
-            self._exits[name] = None
+        with self._lock:
+            if name not in self._exits:
+                self._check_changeable(f"exit point {name} is new")
+                self._exits[name] = None
 
     def validate(self) -> None:
         """Check the graph as a whole. Raises `GraphError` with every problem found in ``.problems``."""
@@ -200,27 +221,56 @@ class Graph:
         """A drawing as plain text, one line for each node and edge, ending with a newline."""
         return drawing.text(self._nodes, self._edges, self.entry_point, self.exit_points)
 
+    def _repr_html_(self) -> str:
+        from tau.picture import svg
+
+        return svg(self._nodes, self._edges, self.entry_point, self.exit_points)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/vnd.mermaid": self.to_mermaid()}
+
     def __repr__(self) -> str:
         edges = sum(map(len, self._edges.values()))
         return f"{type(self).__name__}({self.name!r}, {len(self._nodes)} nodes, {edges} edges)"
 
-    def _changing(self) -> AbstractContextManager[bool]:
+    def _check_changeable(self, what: str) -> None:
         if self._frozen:
-            raise GraphError(f"graph {self.name} has been run and cannot be changed any more; build a new graph")
-        return self._lock
+            raise GraphError(
+                f"graph {self.name} has been run and cannot be changed any more: {what}; build the graph anew, from "
+                "StateGraph(...) on, and its runs go on from the store"
+            )
 
-    def _connect(self, source: str, target: str, predicate: Condition | None, name: str) -> None:
+    def _again(
+        self, source: str, target: str, predicate: Condition | None, label: str, *, named: bool = False
+    ) -> Edge | None:
+        """The edge that is meant where a notebook's cell is run again."""
+        for edge in self._edges.get(source, ()):
+            if edge.target != target:
+                continue
+            if predicate is None or edge.predicate is None:
+                found = predicate is edge.predicate and label == edge.name
+            else:
+                found = same_condition(predicate, edge.predicate) or same_source(predicate, edge.predicate)
+                found = label == edge.name and (found or (named and both_lambdas(predicate, edge.predicate)))
+            if found:
+                return edge
+        return None
+
+    def _connect(
+        self, source: str, target: str, predicate: Condition | None, name: str, again: Edge | None = None
+    ) -> None:
         before = self._edges.get(source, ())
-        self._edges[source] = (*before, Edge(source, target, predicate, name, len(before)))
+        edge = Edge(source, target, predicate, name, len(before) if again is None else again.index)
+        self._edges[source] = (*before[: edge.index], edge, *before[edge.index + 1 :])
 
     def _chain(self, nodes: Sequence[Any]) -> tuple[list[str], dict[str, Node]]:
         names: list[str] = []
         added: dict[str, Node] = {}
         for item in nodes:
-            name = self._name_of(item, "sequence")
+            name = self._name_of(item, "sequence", again=True)
             if name in names:
                 raise GraphError(f"sequence: node {name} appears twice; add the edge back with add_edge")
-            if callable(item) and name not in self._nodes:
+            if callable(item) and (name not in self._nodes or not same(self._nodes[name].function, item)):
                 added[name] = make_node(name, item)
             elif name not in self._nodes:
                 raise GraphError(f"sequence: node {name} does not exist; add it first or pass the function")
@@ -229,16 +279,16 @@ class Graph:
             raise GraphError("sequence: needs at least one node")
         return names, added
 
-    def _name_of(self, node: Any, what: str) -> str:
+    def _name_of(self, node: Any, what: str, *, again: bool = False) -> str:
         if isinstance(node, str) or not callable(node):
             return checked_name(what, node, GraphError)
-        known = [name for name, one in self._nodes.items() if _same(one.function, node)]
+        known = [name for name, one in self._nodes.items() if same(one.function, node)]
         if len(known) > 1:
             raise GraphError(f"{what}: {_own_name(node)} is the function of nodes {', '.join(known)}; use a name")
         if known:
             return known[0]
         name = _own_name(node)
-        if name in self._nodes:
+        if name in self._nodes and not (again and same_home(self._nodes[name].function, node)):
             raise GraphError(
                 f"{what}: node {name} exists with another function; use its name, or another name for this one"
             )
@@ -254,21 +304,10 @@ def _own_name(function: Any) -> str:
     return name
 
 
-def _same(function: Any, other: Any) -> bool:
-    # Each look-up of a method makes a new object; other callables may compare in ways of their own.
-    return function is other or (
-        isinstance(function, MethodType) and isinstance(other, MethodType) and function == other
-    )
-
-
-def _same_home(function: Any, other: Any) -> bool:
-    """Whether both were defined under one name in one place, as when a notebook's cell is run again."""
-    name = getattr(function, "__qualname__", "")
-    here = (getattr(function, "__module__", None), name)
-    return (
-        bool(name)
-        and "<lambda>" not in name
-        and here == (getattr(other, "__module__", None), getattr(other, "__qualname__", ""))
+def _alike(node: Node, other: Node) -> bool:
+    """Whether a node that is defined again is what it was."""
+    return same_code(node.function, other.function) and all(
+        getattr(node, name) == getattr(other, name) for name in ("fingerprint", "retry", "timeout", "idempotent")
     )
 
 

@@ -27,6 +27,20 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     state: State
     timestamp: datetime
 
+    def _repr_html_(self) -> str:
+        return self.state._repr_html_()
+
+
+class History(list[Checkpoint]):
+    """A list of checkpoints that notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        from tau.showing import table
+
+        rows = [(one.seq, one.node, one.visit, one.next or "", f"{one.timestamp:%Y-%m-%d %H:%M:%S}") for one in self]
+        title = f"History of run {self[0].state.run_id}" if self else "No checkpoints"
+        return table(title, ("position", "node", "visit", "then", "finished (UTC)"), rows, {})
+
 
 class ResumePlan(Struct, frozen=True, kw_only=True):
     """What ``resume`` would do: skip the ``finished`` nodes, go on at ``pending``, or refuse because of ``blocking``.
@@ -44,6 +58,16 @@ class ResumePlan(Struct, frozen=True, kw_only=True):
     @property
     def can_resume(self) -> bool:
         return not self.blocking and self.status != "cancelled"
+
+    def _repr_html_(self) -> str:
+        from tau.showing import table
+
+        rows = [("finished, skipped", node) for node in self.finished]
+        rows += [("runs next", self.pending)] if self.pending and not self.blocking else []
+        rows += [("stands in the way", text) for text in self.blocking]
+        rows += [("changed", text) for text in self.notes]
+        answer = "can be resumed" if self.can_resume else "cannot be resumed"
+        return table(f"Run {self.run_id} {answer}", ("", ""), rows, {"status": self.status})
 
 
 def plan_resume(store: Store, run_id: str, current: GraphFingerprint) -> ResumePlan:
@@ -78,7 +102,7 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
             finished_at=summary.updated_at,
         )
     fold = Fold(run_id, Loader(store, run_id))
-    found = []
+    found = History()
     for position, data in store.read(run_id):
         passed_over = fold.damage
         record = fold.add(position, data)

@@ -165,6 +165,19 @@ class State(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"State(run_id={self._run_id!r}, checkpoint_node={self._node!r}, keys=[{_names(self._data)}])"
 
+    def _repr_html_(self) -> str:
+        """For notebooks: names, types and sizes, short values; showing a state reads and changes nothing in it."""
+        from tau.showing import table, value
+
+        opened = self._visit.opened if self._visit is not None else {}
+        rows = []
+        for key, stored in self._data.items():
+            is_cell = type(stored) is Cell
+            found = opened[stored][1] if is_cell and stored in opened else stored
+            rows.append((key, *value(found, stored.size if is_cell else None, bool(_SECRET.search(key)))))
+        facts = {"after": self._node, "time": f"{self.timestamp:%Y-%m-%d %H:%M:%S} UTC"}
+        return table(f"State of run {self._run_id}", ("key", "type", "stored", "value"), rows, facts)
+
     def _open(self, key: str, cell: Cell) -> Any:
         if self._visit is None:
             self._visit = Visit()

@@ -120,8 +120,73 @@ def test_a_function_defined_again_replaces_its_former_self_until_the_first_run()
     assert graph.nodes["work"].function is second
     graph.sequence("work")
     graph.freeze()
-    with pytest.raises(GraphError, match="cannot be changed"):
+    assert graph.nodes["work"].function is second
+    with pytest.raises(
+        GraphError, match="cannot be changed any more: node work is not what it was; build the graph anew"
+    ):
         define(graph, 3)
+
+
+def is_wet(state: Any) -> bool:
+    return True
+
+
+def build(graph: Graph, rate: float = 1.0) -> None:
+    """What a notebook's cell does, each time it is run."""
+
+    @graph.node(timeout=5.0)
+    def clean(state: Any) -> dict[str, float]:
+        return {"rate": 2.0}
+
+    def fit(state: Any) -> None:
+        """Redefined without a decorator."""
+
+    graph.sequence(ingest, clean, fit, report)
+    graph.add_edge(clean, "fit", key_equals("a", 1), name="one")
+    graph.add_edge(clean, "fit", is_wet)
+    graph.add_edge(clean, "fit", lambda state: state["hot"], name="hot")
+    graph.set_entry_point(ingest)
+    graph.set_exit_point(report)
+
+
+def test_a_cell_that_is_run_again_changes_nothing_before_and_after_the_first_run() -> None:
+    graph = Graph("g")
+    build(graph)
+    text, fingerprint = graph.to_text(), graph.fingerprint()
+    build(graph)
+    assert (graph.to_text(), graph.fingerprint()) == (text, fingerprint)
+    graph.freeze()
+    build(graph)
+    assert (graph.to_text(), graph.fingerprint()) == (text, fingerprint)
+
+
+def test_a_condition_that_is_edited_and_run_again_replaces_the_one_of_before() -> None:
+    graph = graph_of("a b")
+    graph.add_edge("a", "b", lambda state: state["hot"], name="hot")
+    colder = lambda state: state["cold"]  # noqa: E731
+    graph.add_edge("a", "b", colder, name="hot")
+    assert [edge.predicate for edge in graph.edges["a"]] == [colder]
+    graph.set_entry_point("a")
+    graph.set_exit_point("b")
+    graph.freeze()
+    with pytest.raises(GraphError, match="the edge a -> b is another; build the graph anew"):
+        graph.add_edge("a", "b", lambda state: state["warm"], name="hot")
+
+
+def test_conditions_that_differ_by_closure_or_argument_stay_beside_each_other() -> None:
+    graph = graph_of("a b")
+
+    def has(key: str) -> Any:
+        def holds(state: Any) -> bool:
+            return key in state
+
+        return holds
+
+    for key in "xy":
+        graph.add_edge("a", "b", has(key))
+        graph.add_edge("a", "b", key_exists(key), name="same")
+        graph.add_edge("a", "b", lambda state, key=key: state[key])
+    assert len(graph.edges["a"]) == 6
 
 
 def test_another_function_does_not_replace_a_node_of_the_same_name() -> None:

@@ -71,6 +71,24 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     def created_at(self) -> datetime:
         return datetime.fromtimestamp(self.created, UTC)
 
+    def _repr_html_(self) -> str:
+        return Rows([self])._repr_html_()
+
+
+class Rows(list[Summary]):
+    """A list of runs that notebooks show as a table."""
+
+    def _repr_html_(self) -> str:
+        from tau.showing import table
+
+        heads = ("run", "graph", "status", "node", "visits", "updated (UTC)", "tags", "owner")
+        rows = [
+            (row.run_id, row.graph, row.status, row.node or "", row.iterations, f"{row.updated_at:%Y-%m-%d %H:%M:%S}",
+             ", ".join(row.tags), row.owner or "")
+            for row in self
+        ]  # fmt: skip
+        return table(f"{len(self)} run{'s' * (len(self) != 1)}", heads, rows, {})
+
 
 class Batch(Struct, frozen=True, gc=False):
     """What one commit appends to one run.

@@ -14,7 +14,7 @@ from tau.journal import Journal
 from tau.ownership import is_ownerless, load
 from tau.records import Admitted, Interrupted, Manifest, Progress
 from tau.state import State, cells_of, check_run_id, view
-from tau.stores.contract import Batch, Query, Store, Summary
+from tau.stores.contract import Batch, Query, Rows, Store, Summary
 
 SAVED_BY_HAND = "saved by hand"
 
@@ -86,4 +86,4 @@ def runs(store: Store, query: Query) -> Sequence[Summary]:
     ]
     if derived:
         shown = [row for row in shown if row.status == status]
-    return shown[: query.limit] if query.limit is not None else shown
+    return Rows(shown[: query.limit] if query.limit is not None else shown)

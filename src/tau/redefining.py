@@ -1,0 +1,70 @@
+"""Whether a function or condition is one that a graph has already: a notebook's cells are run again and again."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+from tau.fingerprint import of_code
+from tau.predicates import Predicate
+
+_SCALARS = (type(None), bool, int, float, str)
+
+
+def same(function: Any, other: Any) -> bool:
+    """Whether both are one object; each look-up of a method makes a new one, and other callables may compare in ways of
+    their own."""
+    return function is other or (
+        isinstance(function, MethodType) and isinstance(other, MethodType) and function == other
+    )
+
+
+def same_home(function: Any, other: Any) -> bool:
+    """Whether both were defined under one name in one place, as when a notebook's cell is run again."""
+    name = getattr(function, "__qualname__", "")
+    here = (getattr(function, "__module__", None), name)
+    return (
+        bool(name)
+        and "<lambda>" not in name
+        and here == (getattr(other, "__module__", None), getattr(other, "__qualname__", ""))
+    )
+
+
+def same_code(function: Any, other: Any) -> bool:
+    """Whether both do the same: equal code over the same closure."""
+    if same(function, other) or same_condition(function, other):
+        return True
+    again = same_home(function, other) or both_lambdas(function, other)
+    return again and _closure(function) == _closure(other) and of_code(function) == of_code(other)
+
+
+def same_condition(condition: Any, other: Any) -> bool:
+    """Whether both are the same question: one object, or predicates of this library with equal arguments."""
+    meaning = _meaning(condition)
+    return condition is other or (meaning is not None and meaning == _meaning(other))
+
+
+def same_source(condition: Any, other: Any) -> bool:
+    """Whether both are functions of one name at the top of a module: made in a function they may differ by closure."""
+    return same_home(condition, other) and "<locals>" not in condition.__qualname__
+
+
+def both_lambdas(condition: Any, other: Any) -> bool:
+    return getattr(condition, "__name__", "") == getattr(other, "__name__", None) == "<lambda>"
+
+
+def _closure(function: Any) -> tuple[int, ...]:
+    return tuple(id(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ())
+
+
+def _meaning(condition: Any) -> tuple[Any, ...] | None:
+    """What a predicate asks, in scalars with their types; ``None`` where it holds anything else."""
+    if not isinstance(condition, Predicate):
+        return None
+    found: list[Any] = []
+    for part in condition.describe():
+        meaning = (type(part), part) if type(part) in _SCALARS else _meaning(part)
+        if meaning is None:
+            return None
+        found.append(meaning)
+    return tuple(found)
