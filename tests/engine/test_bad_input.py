@@ -278,7 +278,7 @@ def test_every_refusal_is_one_of_ours(store: Store) -> None:
         lambda: graph.resume("unknown"),
         lambda: graph.resume("r", on_change="maybe"),
         lambda: graph.add_node("late", lambda state: None),
-        lambda: graph.add_edge("a", "b"),
+        lambda: graph.add_edge("a", "c"),
         lambda: StateGraph("").execute({}),
         lambda: StateGraph("g").execute({}),
         lambda: StateGraph("g", store={}),
