@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 
+from tau.version import __version__
+
 
 @cache
 def provenance() -> dict[str, str]:
@@ -15,22 +17,17 @@ def provenance() -> dict[str, str]:
 
     Gathered once per process; what cannot be told is left out.
     """
-    import platform  # like subprocess below: only a run's admission needs it
-
-    facts = {
-        "host": os.uname().nodename,
+    system = os.uname()
+    return {
+        "host": system.nodename,
         "pid": str(os.getpid()),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+        "python": sys.version.split()[0],
+        "platform": f"{system.sysname}-{system.release}-{system.machine}",
         "program": os.path.basename(sys.argv[0]) if sys.argv else "",
+        "tau": __version__,
+        **_versions(),
+        **_revision(),
     }
-    facts["tau"] = _tau_version()
-    facts.update(_versions())
-    revision = _git("rev-parse", "HEAD")
-    if revision:
-        facts["git_revision"] = revision
-        facts["git_dirty"] = "yes" if _git("status", "--porcelain", "--untracked-files=no") else "no"
-    return facts
 
 
 _OF_ONE_PROCESS = ("pid", "program")
@@ -45,15 +42,6 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, 
     }
 
 
-def _tau_version() -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version("tau-orchestrate")
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _versions() -> dict[str, str]:
     """The versions of the packages that are loaded and say theirs, under ``package.<name>``."""
     found = {}
@@ -64,11 +52,16 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git(*arguments: str) -> str:
-    import subprocess
+def _revision() -> dict[str, str]:
+    import subprocess  # only who begins a run, or is told how it goes on, needs it
 
+    command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=2, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=2, check=False)
     except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return {}
+    lines = done.stdout.decode("utf-8", "replace").splitlines() if done.returncode == 0 else []
+    found = [line.rpartition(" ")[2] for line in lines if line.startswith("# branch.oid ")]
+    if not found or found == ["(initial)"]:
+        return {}
+    return {"git_revision": found[0], "git_dirty": "no" if all(line.startswith("#") for line in lines) else "yes"}

@@ -236,7 +236,6 @@ class StateGraph(Graph):
             now=self.host.now(),
             stored=self._store is not None,
             artifacts=checkpoint.artifacts or (self._store.artifacts if self._store is not None else None),
-            provenance=provenance() if self._store is not None else {},
             preserve=checkpoint.preserve,
             max_iterations=self.config.max_iterations,
             max_crashes=checkpoint.max_crashes,
@@ -249,6 +248,8 @@ class StateGraph(Graph):
         job.observed = bool(told)
         journal = None
         if self._store is not None:
+            if job.observed or not job.resuming:  # it takes some milliseconds, and is for whoever listens
+                job.provenance = provenance()
             checkpoint = self.config.checkpoint
             owner = self.host.owner(checkpoint.lease)
             journal = Journal(self._store, job.run_id, self.host, owner, checkpoint.interval)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -18,21 +17,15 @@ from tau.cli.resume import resume
 from tau.cli.run import run
 from tau.cli.runs import runs
 from tau.cli.show import show
+from tau.version import __version__
 
 COMMANDS = (run, resume, runs, show, history, graph, cancel, delete)
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
-def _version() -> str:
-    try:
-        return version("tau-orchestrate")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"
-
-
 @click.group(epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(_version(), prog_name="tau", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="tau", message="%(prog)s %(version)s")
 def tau() -> None:
     """Run state graphs whose finished stages survive every kill, and look at their runs."""
 
