@@ -1,4 +1,4 @@
-"""The seed's verbs above the store contract: `save`, `load`, `runs`."""
+"""The origin's verbs above the store contract: `save`, `load`, `runs`."""
 
 from __future__ import annotations
 
