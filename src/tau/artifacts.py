@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tau.cells import Cell
+from tau.cells import Cell, Inline
 from tau.errors import ArtifactError, ConfigError, StoreError
 from tau.stores.contract import Store
 from tau.stores.directories import Descriptor, make_directories, sync, sync_directory
@@ -207,9 +207,9 @@ def check_all(cells: Iterable[Any]) -> None:
 
 
 def _is_artifact(cell: Cell) -> bool:
-    if cell.size > 1 << 16:
+    if type(cell.whole) is not Inline:  # where `cells.make` puts every artifact: nothing is fetched to find them
         return False
-    head = cell.data()[:6]
+    head = cell.whole.data[:6]
     width = {0xC7: 2, 0xC8: 3, 0xC9: 5}.get(head[0])  # the headers of an extension
     return width is not None and head[width] == tags.ARTIFACT
 

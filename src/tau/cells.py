@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.values import Refused, decode, encode, is_atom, is_view_of
+from tau.values.artifacts import Artifact
 
 INLINE: Final = 512
-"""Encodings of up to this many bytes lie inside the record itself."""
+"""Encodings of up to this many bytes lie inside the record itself, and every artifact."""
 
 MAX_PARTS: Final = 512
 """A value of more parts has its small ones merged."""
@@ -153,7 +154,7 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
         data = encode(value)
     except Refused as refused:
         raise _refusal(key, node, refused) from None
-    if len(data) <= INLINE:
+    if len(data) <= INLINE or type(value) is Artifact:
         inline = Inline(data)
         if previous is not None and previous.whole == inline:
             return None

@@ -191,6 +191,15 @@ def test_a_missing_or_altered_file_stops_a_resume_and_names_who_made_it(place: A
     assert go_on(place)["text"] == "clean"
 
 
+def test_one_with_a_long_path_is_looked_for_too(tmp_path: Path) -> None:
+    place = open_store(f"sqlite:///{tmp_path}/runs.db"), {"artifacts": str(tmp_path.joinpath(*["d" * 200] * 5))}
+    artifact = stopped(place)
+    assert len(encode(artifact)) > 1000
+    artifact.path.unlink()
+    with pytest.raises(ArtifactError, match="is missing"):
+        go_on(place)
+
+
 def test_what_the_node_returned_under_the_name_counts(place: Any) -> None:
     def node(state: State, ctx: Context) -> dict[str, Any]:
         with ctx.artifact("a") as path:
