@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import large
+import progress
 import resumes
 import science
 import steps
@@ -30,6 +31,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "resume": resumes.resume,
     "many": resumes.many,
     "science": science.science,
+    "view": progress.view,
     "start": resumes.start,
     "install": resumes.install,
 }

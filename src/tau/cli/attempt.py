@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from tau.cli import contents, screen
 from tau.cli.outcome import Exit, Session
 from tau.cli.progress import Progress, announcing
+from tau.cli.view import shown
 from tau.run import StateGraph
 from tau.state import State, raw
 from tau.stopping import stop_on
@@ -43,7 +44,13 @@ def attempt(
     progress = Progress(session, quiet)
     if not quiet:
         screen.line("run ", (session.run_id, "bold"), f" of {graph.name} in {session.store}", error=True)
-    with stdout_to_stderr(session.as_json), stop_on(*SIGNALS) as stop, announcing(stop, progress):
+    # The view goes last: a second signal must not break it off while it gives the terminal back.
+    with (
+        stdout_to_stderr(session.as_json),
+        shown(graph, progress),
+        stop_on(*SIGNALS) as stop,
+        announcing(stop, progress),
+    ):
         state = act(observer=progress, stop=stop, max_runtime=max_runtime)
         keys = list(contents.keys_of(raw(state)))
     found = {"run_id": state.run_id, "graph": graph.name, "status": "finished", "node": state.checkpoint_node}

@@ -1,9 +1,11 @@
-"""What a run shows while it goes on: one line on stderr for each node that ends."""
+"""How far a run is: what its events tell, and a line for each node that ends."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -11,75 +13,121 @@ from tau.cli import screen
 from tau.cli.outcome import Session, complain
 from tau.effects import StopNow
 from tau.events import (
+    CHAIN_START,
     CHECKPOINT_LOAD,
     CHECKPOINT_RESUME,
     GRAPH_CHANGED,
     GRAPH_START,
     NODE_COMPLETE,
     NODE_START,
+    PARALLEL_START,
     PROVENANCE_CHANGED,
+    STEP_COMPLETE,
+    WORKER_COMPLETE,
     Event,
 )
 from tau.stopping import Stop
 
+Data = Mapping[str, Any]
+
 
 class Progress:
-    """An observer that writes to stderr, unless ``quiet``, and notes in the session that the run has started."""
+    """An observer that keeps count of a run, notes in the session that it has started, and says a line on stderr for
+    each node that ends, unless ``quiet``.
+
+    ``finished`` counts the visits of the whole run, also those of other processes; ``node`` is the last that began,
+    at ``began`` of `time.monotonic`, and in flight while it ``runs``; ``items`` of its ``expected`` ones (0: unknown)
+    are finished.
+    """
 
     def __init__(self, session: Session, quiet: bool) -> None:
         self.session = session
         self.quiet = quiet
+        self.say: Callable[..., None] = partial(screen.line, error=True)
+        self.at_start: Callable[[], None] = _nothing
+        self.finished = 0
+        self.visited: set[str] = set()
         self.node = ""
-        self.lines: dict[str, Callable[[dict[str, Any]], None]] = {
-            CHECKPOINT_LOAD: _loaded,
-            CHECKPOINT_RESUME: _resumed,
-            GRAPH_CHANGED: _changed,
-            PROVENANCE_CHANGED: _moved,
-            NODE_COMPLETE: _node,
+        self.runs = False
+        self.began = 0.0
+        self.items = self.expected = 0
+        self.handlers: dict[str, Callable[[Data], None]] = {
+            GRAPH_START: self._started,
+            CHECKPOINT_LOAD: self._loaded,
+            CHECKPOINT_RESUME: self._resumed,
+            GRAPH_CHANGED: self._changed,
+            PROVENANCE_CHANGED: self._moved,
+            NODE_START: self._node_began,
+            NODE_COMPLETE: self._node_ended,
+            CHAIN_START: self._expects,
+            PARALLEL_START: self._expects,
+            STEP_COMPLETE: self._item,
+            WORKER_COMPLETE: self._item,
         }
 
     def __call__(self, event: Event) -> None:
-        if event.type in (GRAPH_START, CHECKPOINT_LOAD):
-            self.session.started = True
-        elif event.type == NODE_START:
-            self.node = event.data["node"]
-        show = self.lines.get(event.type)
-        if show is not None and not self.quiet:
-            show(dict(event.data))
+        handle = self.handlers.get(event.type)
+        if handle is not None:
+            handle(event.data)
+
+    def _started(self, _: Data) -> None:
+        self.session.started = True
+
+    def _loaded(self, data: Data) -> None:
+        self.session.started = True
+        if self.quiet:
+            return
+        if data.get("damaged"):
+            complain(f"{data['damaged']}; going on from the newest sound checkpoint")
+        if data.get("status") == "finished":
+            complain("this run is finished; its result comes from the store")
+
+    def _resumed(self, data: Data) -> None:
+        if not self.quiet:
+            after = f", after {data['checkpoint_node']}" if data["checkpoint_node"] else ""
+            self.say(("resumes", "cyan"), f" at {data['resume_node']}{after}")
+
+    def _changed(self, data: Data) -> None:
+        for change in () if self.quiet else data["changes"]:
+            complain(f"the graph has changed: {change}")
+
+    def _moved(self, data: Data) -> None:
+        if not self.quiet:
+            found = (f"{name.removeprefix('package.')} {old} -> {new}" for name, (old, new) in data["changes"].items())
+            complain(f"not what the run was last worked on with: {', '.join(found)}")
+
+    def _node_began(self, data: Data) -> None:
+        self.node, self.began = data["node"], time.monotonic()
+        self.finished, self.runs = data["iteration"] - 1, True
+        self.items = self.expected = 0
+        self.at_start()
+
+    def _node_ended(self, data: Data) -> None:
+        failed, self.runs = data["error"], False
+        if not failed:
+            self.finished = data["iteration"]
+            self.visited.add(data["node"])
+        if self.quiet:
+            return
+        visit = f" (visit {data['visit']})" if data["visit"] > 1 else ""
+        attempt = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
+        error = f" {data.get('error_type', '')}" if failed else ""
+        mark = (screen.tick(not failed), "red" if failed else "green")
+        if error == f" {StopNow.__name__}":
+            error, mark = " stopped, runs again", ("-", "yellow")
+        seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
+        self.say(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}")
+
+    def _expects(self, data: Data) -> None:
+        count = data.get("item_count", 0)
+        self.expected += count if isinstance(count, int) else 0
+
+    def _item(self, data: Data) -> None:
+        self.items += not data.get("error")
 
 
-def _loaded(data: dict[str, Any]) -> None:
-    if data.get("damaged"):
-        complain(f"{data['damaged']}; going on from the newest sound checkpoint")
-    if data.get("status") == "finished":
-        complain("this run is finished; its result comes from the store")
-
-
-def _resumed(data: dict[str, Any]) -> None:
-    after = f", after {data['checkpoint_node']}" if data["checkpoint_node"] else ""
-    screen.line(("resumes", "cyan"), f" at {data['resume_node']}{after}", error=True)
-
-
-def _changed(data: dict[str, Any]) -> None:
-    for change in data["changes"]:
-        complain(f"the graph has changed: {change}")
-
-
-def _moved(data: dict[str, Any]) -> None:
-    found = (f"{name.removeprefix('package.')} {old} -> {new}" for name, (old, new) in data["changes"].items())
-    complain(f"not what the run was last worked on with: {', '.join(found)}")
-
-
-def _node(data: dict[str, Any]) -> None:
-    failed = data["error"]
-    visit = f" (visit {data['visit']})" if data["visit"] > 1 else ""
-    attempt = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
-    error = f" {data.get('error_type', '')}" if failed else ""
-    mark = (screen.tick(not failed), "red" if failed else "green")
-    if error == f" {StopNow.__name__}":
-        error, mark = " stopped, runs again", ("-", "yellow")
-    seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
-    screen.line(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}", error=True)
+def _nothing() -> None:
+    """Nobody wants to know when a node begins."""
 
 
 @contextmanager

@@ -7,6 +7,7 @@ terminal is replaced by its escape.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,9 @@ from rich.text import Text
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # parts of emoji and of many scripts
+
+Part = str | tuple[str, str]
+"""A text, or a text with its style."""
 
 STATUS_STYLES = {
     "finished": "green",
@@ -52,20 +56,38 @@ class _Plain(Console):
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # rich would end the process, with an exit code that says something else
 
-
-def console() -> Console:
-    """Stdout, for what is drawn on a terminal."""
-    return _Plain(sys.stdout)
+    def show_cursor(self, show: bool = True) -> bool:
+        return False  # a process that is killed could not bring it back
 
 
-def line(*parts: str | tuple[str, str], error: bool = False) -> None:
+above: Console | None = None
+"""The console of a view at the bottom of the terminal, while there is one: lines on stderr are written above it."""
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """Where something is drawn: stdout by default."""
+    return _Plain(sys.stdout if stream is None else stream)
+
+
+def styled(*parts: Part) -> Text:
+    """Texts, or (text, style) pairs, as one; every part is cleaned."""
+    return Text.assemble(*(clean(part) if isinstance(part, str) else (clean(part[0]), part[1]) for part in parts))
+
+
+def line(*parts: Part, error: bool = False) -> None:
     """Write one line of texts, or (text, style) pairs, to stdout or stderr; every part is cleaned.
 
     A stderr that nobody reads any more changes nothing.
     """
-    shown = [(clean(part), "") if isinstance(part, str) else (clean(part[0]), part[1]) for part in parts]
     try:
-        _Plain(sys.stderr if error else sys.stdout).print(Text.assemble(*shown))
+        if error and above is not None:
+            above.print(styled(*parts))
+            return
+        stream = sys.stderr if error else sys.stdout
+        if "FORCE_COLOR" in os.environ or stream.isatty():
+            _Plain(stream).print(styled(*parts))
+        else:  # a tenth of the time that styling takes to find out that there is no style
+            stream.write("".join(clean(part if isinstance(part, str) else part[0]) for part in parts) + "\n")
     except OSError:
         if not error:
             raise
@@ -122,9 +144,14 @@ def document(value: Any, *, indent: int | None = 2) -> None:
 
 def tick(good: bool) -> str:
     """The mark before a finished node; words where stderr cannot show it."""
-    if (sys.stderr.encoding or "").lower().startswith("utf"):
+    if shows_signs():
         return "✓" if good else "✗"
     return "ok" if good else "failed"
+
+
+def shows_signs() -> bool:
+    """Whether stderr can show more than ASCII."""
+    return (sys.stderr.encoding or "").lower().startswith("utf")
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,129 @@
+"""What people see of a run while it goes on: a view on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from tau.cli import screen
+from tau.cli.forecast import Forecast, forecast
+from tau.cli.plan import reachable
+from tau.cli.progress import Progress
+from tau.cli.terminal import Terminal
+from tau.run import StateGraph
+
+FIRST_SIGN = 60.0
+"""Without a terminal a node gives a sign of life after so many seconds, then after twice as many, and so on."""
+LAST_SIGN = 3600.0
+WORTH_ASKING = 1.0
+"""A run that has not lasted for so many seconds is not worth a look at earlier ones."""
+LARGE = 1_000
+"""In a graph with more nodes than this nobody counts which of them may follow."""
+
+
+class Status:
+    """The run in one line: what is finished, what runs and since when, what may follow, how long it may take."""
+
+    def __init__(self, graph: StateGraph, progress: Progress) -> None:
+        self.graph = graph
+        self.progress = progress
+        self.began = time.monotonic()
+        self._forecast: Forecast | None = None
+        self._pending: tuple[str, int, int] = ("", -1, 0)
+
+    def __call__(self) -> str:
+        progress = self.progress
+        if not progress.runs:
+            return f"{progress.finished} finished" if progress.node else "starting"
+        node, elapsed = progress.node, self.elapsed()
+        parts = [f"{progress.finished} finished", f"{node} {screen.duration(elapsed) if elapsed >= 1 else 'runs'}"]
+        if progress.items or progress.expected:
+            of = f" of {progress.expected}" if progress.expected >= progress.items else ""
+            parts.append(f"{progress.items}{of} items")
+        pending = self.pending(node)
+        if pending is not None:
+            parts.append(f"{pending} pending")
+        left = self.left(node, elapsed)
+        return ", ".join([*parts, left] if left else parts)
+
+    def node(self) -> tuple[str, float]:
+        """The visit in flight, told apart from every other."""
+        return self.progress.node, self.progress.began
+
+    def elapsed(self) -> float:
+        """Seconds since the node in flight began, or since the start where none has."""
+        return time.monotonic() - (self.progress.began or self.began)
+
+    def pending(self, node: str) -> int | None:
+        """How many nodes may still follow for the first time; which of them do is decided by the edges."""
+        if len(self.graph.nodes) > LARGE:
+            return None
+        known, visited, count = self._pending
+        if (known, visited) != (node, len(self.progress.visited)):
+            seen = self.progress.visited | {node}
+            count = sum(name not in seen for name in reachable(self.graph, node))
+            self._pending = (node, len(self.progress.visited), count)
+        return count
+
+    def left(self, node: str, elapsed: float) -> str:
+        """The estimate with what it rests on; empty without one."""
+        if self._forecast is None:
+            if time.monotonic() - self.began < WORTH_ASKING:
+                return ""
+            self._forecast = forecast(self.graph.store, self.graph.name, self.progress.session.run_id)
+        estimate = self._forecast.left(self.progress.finished, node, elapsed)
+        if estimate is None:
+            return ""
+        runs = f"{estimate.runs} earlier run{'' if estimate.runs == 1 else 's'}"
+        if estimate.seconds <= 0:
+            return f"longer than in {runs}"
+        return f"about {screen.duration(max(1.0, estimate.seconds))} left (as in {runs})"
+
+
+@contextmanager
+def shown(graph: StateGraph, progress: Progress) -> Iterator[None]:
+    """While the block runs, show it on stderr, unless the progress is quiet."""
+    if progress.quiet:
+        yield
+        return
+    status = Status(graph, progress)
+    if not can_draw():
+        with signs_of_life(status):
+            yield
+        return
+    with Terminal(status) as view:
+        progress.say = lambda *parts: view.say(screen.styled(*parts))
+        progress.at_start = view.node_began
+        yield
+
+
+def can_draw() -> bool:
+    """Whether stderr is a terminal on which a line can be drawn again."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+@contextmanager
+def signs_of_life(status: Status, first: float = FIRST_SIGN) -> Iterator[None]:
+    """Say how far the run is when nothing else was to be said for a while: for logs of batch jobs."""
+    over = Event()
+
+    def speak() -> None:
+        node, due = status.node(), first
+        while not over.wait(first):
+            if status.node() != node:
+                node, due = status.node(), first
+            elif status.elapsed() >= due:
+                screen.line(("... ", "dim"), status(), error=True)
+                due = min(2 * due, due + LAST_SIGN)
+
+    thread = Thread(target=speak, name="tau-view", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

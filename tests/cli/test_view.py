@@ -1,0 +1,270 @@
+"""What is shown of a run while it goes on: counts, an estimate with its basis, and whatever nodes print, unharmed."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import queue
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_shell import Shell, command
+
+from tau import State, StateGraph, open_store
+from tau.cli import screen
+from tau.cli.forecast import Estimate, Forecast, forecast
+from tau.cli.outcome import Session
+from tau.cli.progress import Progress
+from tau.cli.terminal import AT_ONCE, Terminal
+from tau.cli.view import Status, shown, signs_of_life
+
+GRAPH = "pipeline.py:graph"
+
+
+class TTY(io.StringIO):
+    """A terminal as far as a program can tell; what was written stays."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> TTY:
+    """Puts both streams on a terminal; called in the test, as pytest puts its own there after the fixtures."""
+    stream = TTY()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(sys, "stdout", stream)
+    return stream
+
+
+def plain(text: str) -> str:
+    """Without the codes that move the cursor and colour."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+def branching() -> StateGraph:
+    graph = StateGraph("branching")
+    for name in ("start", "left", "right", "end"):
+        graph.add_node(name, lambda state: None, version="1")
+    for source, target in (("start", "left"), ("start", "right"), ("left", "end"), ("right", "end")):
+        graph.add_edge(source, target, name=target)
+    graph.set_entry_point("start")
+    graph.set_exit_point("end")
+    return graph
+
+
+def tell(progress: Progress, type_: str, **data: Any) -> None:
+    from datetime import UTC, datetime
+
+    from tau import Event
+
+    progress(Event(type_, "test", datetime.now(UTC), data))
+
+
+def test_the_status_counts_what_is_finished_running_and_pending() -> None:
+    progress = Progress(Session(), quiet=True)
+    status = Status(branching(), progress)
+    assert status() == "starting"
+    tell(progress, "node.start", node="start", iteration=1)
+    assert status() == "0 finished, start runs, 3 pending"
+    tell(progress, "node.complete", node="start", iteration=1, visit=1, attempt=1, error=False, duration_seconds=1.0)
+    assert status() == "1 finished"
+    tell(progress, "node.start", node="left", iteration=2)
+    tell(progress, "parallel.start", item_count=5)
+    tell(progress, "worker.complete", error=False)
+    tell(progress, "worker.complete", error=True)
+    assert status() == "1 finished, left runs, 1 of 5 items, 1 pending"
+    tell(progress, "node.start", node="end", iteration=8)
+    assert status() == "7 finished, end runs, 0 pending"
+    progress.began -= 75
+    assert status().startswith("7 finished, end 1 min 15 s")
+
+
+def test_the_estimate_is_that_of_earlier_runs_at_the_same_point() -> None:
+    earlier = Forecast([[("a", 1.0), ("b", 10.0), ("c", 5.0)], [("a", 1.0), ("b", 20.0)], [("x", 1.0), ("y", 2.0)]])
+    assert earlier.left(1, "b", 4.0) == Estimate(13.5, 2)
+    assert earlier.left(2, "c", 0.0) == Estimate(5.0, 1)
+    assert earlier.left(2, "c", 9.0) == Estimate(0.0, 1)
+    assert earlier.left(1, "c", 0.0) is None
+    assert earlier.left(7, "c", 0.0) is None
+    assert Forecast().left(0, "a", 0.0) is None
+
+
+def test_earlier_runs_are_finished_kept_short_and_of_the_same_graph(store: str, tmp_path: Path) -> None:
+    place = open_store(store.replace("///", f"///{tmp_path}/").replace("file:", f"file:{tmp_path}/"))
+    graph, other = StateGraph("one", store=place), StateGraph("other", store=place)
+    for one in (graph, other):
+        one.add_node("a", lambda state: {"n": 1}, version="1")
+        one.add_node("b", fails_on_demand, version="1")
+        one.sequence("a", "b")
+    for number in range(5):
+        graph.execute({}, run_id=f"r{number}")
+    other.execute({}, run_id="o")
+    with pytest.raises(Exception, match="on demand"):
+        graph.execute({"fails": True}, run_id="failed")
+    found = forecast(place, "one", "r4")
+    assert [[node for node, _ in visits] for visits in found.earlier] == [["a", "b"]] * 3
+    place.delete("r3")
+    place.delete("r2", keep_summary=True)
+    assert len(forecast(place, "one", "r4").earlier) == 2
+    assert forecast(place, "never", "r").earlier == []
+    status = Status(graph, Progress(Session(run_id="r4"), quiet=True))
+    status.began -= 10
+    tell(status.progress, "node.start", node="a", iteration=1)
+    assert status().endswith(", about 1.0 s left (as in 2 earlier runs)")
+    status.progress.began -= 60
+    assert status().endswith("a 1 min 0 s, 1 pending, longer than in 2 earlier runs") is False
+    tell(status.progress, "node.start", node="b", iteration=2)
+    status.progress.began -= 60
+    assert status().endswith("b 1 min 0 s, 0 pending, longer than in 2 earlier runs")
+
+
+def fails_on_demand(state: State) -> None:
+    if "fails" in state:
+        raise ValueError("on demand")
+
+
+def test_what_nodes_print_stands_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
+    with Terminal(lambda: "status \x1b[5m [bold]") as view:
+        print("out [bold]:smile:")
+        print("err", file=sys.stderr)
+        sys.stdout.write("in ")
+        sys.stdout.write("pieces\nand")
+        view.say(screen.styled(("[red]x", "bold"), " \x1b]0;title\x07"))
+        print(" more")
+        assert sys.stderr.encoding == "utf-8"
+        assert sys.stdout.writable()
+    lines = plain(terminal.getvalue()).replace("\r", "\n").splitlines()
+    for line in ("out [bold]:smile:", "err", "in pieces", "and more", r"[red]x \x1b]0;title\x07"):
+        assert line in lines
+    assert any(line.endswith(r"status \x1b[5m [bold]") for line in lines)
+    assert "\x1b[5m" not in terminal.getvalue()
+    assert sys.stderr is terminal
+    assert sys.stdout is terminal
+    assert screen.above is None
+
+
+def test_a_program_that_draws_on_its_own_line_gets_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
+    with Terminal(lambda: "THE STATUS") as view:
+        for percent in (10, 20):
+            sys.stderr.write(f"\r{percent} %")
+        sys.stdout.write("go on? ")
+        sys.stdout.flush()
+        written = terminal.getvalue()
+        assert "\r10 %\r20 %go on? " in written
+        view.say(screen.styled("node line"))
+        view.node_began()
+    after = plain(terminal.getvalue().removeprefix(written))
+    assert "node line" in after
+
+
+def test_a_child_of_fork_prints_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another thread held the lock of the view at that moment."""
+    terminal = at_terminal(monkeypatch)
+    held, done = threading.Event(), threading.Event()
+
+    def hold(view: Terminal) -> None:
+        with view.lock, view.console._lock:
+            held.set()
+            done.wait(60)
+
+    with Terminal(lambda: "status") as view:
+        thread = threading.Thread(target=hold, args=(view,))
+        thread.start()
+        held.wait(60)
+        pid = os.fork()
+        if pid == 0:
+            print("child")
+            os._exit(0 if terminal.getvalue().endswith("child\n") and sys.stdout is terminal else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        done.set()
+        thread.join()
+
+
+def test_of_many_lines_at_once_the_newest_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
+    with Terminal(lambda: "status") as view, view.lock:
+        for number in range(50):
+            view.say(screen.styled(f"node{number}"))
+        view._tell()
+    shown_lines = re.findall(r"node\d+", plain(terminal.getvalue()))
+    assert shown_lines == [f"node{number}" for number in range(50 - AT_ONCE, 50)]
+    assert f"{50 - AT_ONCE} more" in terminal.getvalue()
+
+
+def test_a_terminal_that_goes_away_takes_nothing_from_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
+    graph = branching()
+    progress = Progress(Session(run_id="r"), quiet=False)
+
+    def gone(text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+    with shown(graph, progress):
+        monkeypatch.setattr(terminal, "write", gone)
+        assert graph.execute(observer=progress).checkpoint_node == "end"
+
+
+def test_without_a_terminal_a_long_node_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: queue.Queue[str] = queue.Queue()
+
+    class Log(io.StringIO):
+        def write(self, text: str) -> int:
+            lines.put(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Log())
+    progress = Progress(Session(), quiet=False)
+    tell(progress, "node.start", node="start", iteration=1)
+    with signs_of_life(Status(branching(), progress), first=0.001):
+        assert lines.get(timeout=60) == "... 0 finished, start runs, 3 pending\n"
+        assert lines.get(timeout=60) == "... 0 finished, start runs, 3 pending\n"
+
+
+@contextmanager
+def on_a_terminal(shell: Shell, *words: str) -> Iterator[int]:
+    """Run the command on a terminal of its own; gives the other end."""
+    pid, outer = pty.fork()
+    if pid == 0:
+        os.chdir(shell.folder)
+        env = {**shell.env, "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+        os.execve(sys.executable, command(*words), env)
+    try:
+        yield outer
+    finally:
+        os.close(outer)
+        os.waitpid(pid, 0)
+
+
+def test_a_run_on_a_terminal_ends_with_its_lines_and_its_result(shell: Shell) -> None:
+    with on_a_terminal(shell, "run", GRAPH, "--run-id", "r") as outer:
+        seen = ""
+        while "keys" not in seen:
+            seen += os.read(outer, 4096).decode()
+    text = plain(seen)
+    assert [text.index(f"✓ {node}") for node in ("ingest", "analyze", "report")] == sorted(
+        text.index(f"✓ {node}") for node in ("ingest", "analyze", "report")
+    )
+    assert "finished" in text
+    assert "\x1b[?25l" not in seen  # a cursor that is hidden stays so where the process is killed
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
+    monkeypatch.setenv("TERM", "dumb")
+    with shown(branching(), Progress(Session(), quiet=False)):
+        assert sys.stderr is terminal
+    assert terminal.getvalue() == ""
