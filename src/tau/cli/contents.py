@@ -7,11 +7,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from tau.artifacts import check
 from tau.cells import Cell
 from tau.cli import screen
-from tau.errors import CorruptCheckpointError, TauError, UnsupportedFormatError
+from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.records import Failure
 from tau.state import redacted
+from tau.values.artifacts import Artifact
 
 REDACTED = "[redacted]"
 SHOWN = 200
@@ -64,6 +66,28 @@ def documents(keys: list[Key], with_values: bool) -> list[dict[str, Any]]:
             entry.update({"value": value} if is_json(value) else {"repr": safe_repr(value)})
         found.append(entry)
     return found
+
+
+def artifacts(keys: list[Key]) -> list[dict[str, Any]]:
+    """The files that belong to a state, for JSON; ``problem`` says what is wrong where one is missing or altered."""
+    found = []
+    for key in keys:
+        one = key.value
+        if isinstance(one, Artifact):
+            entry = {
+                "key": key.name, "name": one.name, "path": str(one.path), "size_bytes": one.size_bytes,
+                "sha256": one.digest, "directory": one.directory, "node": one.node, "visit": one.visit,
+            }  # fmt: skip
+            found.append({**entry, "problem": _wrong_with(one)})
+    return found
+
+
+def _wrong_with(artifact: Artifact) -> str | None:
+    try:
+        check(artifact)
+    except ArtifactError as error:
+        return str(error)
+    return None
 
 
 def failure(found: Failure | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tau.artifacts import remove
 from tau.cli import options, screen
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import find, reading
@@ -28,7 +29,9 @@ from tau.stores.contract import PositionConflict
 @options.as_json
 @reporting
 def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, store: str | None) -> int:
-    """Delete the run RUN_ID with all that is stored of it: checkpoints, values, errors.
+    """Delete the run RUN_ID with all that is stored of it: checkpoints, values, errors, artifacts.
+
+    Artifacts at a place that CheckpointConfig(artifacts=...) names are left there.
 
     Asks first, unless --yes. A run that somebody works on is refused: exit code 4; `tau cancel` ends it.
 
@@ -87,3 +90,4 @@ def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -
             )
         journal.settle(batch, result)
     store.delete(run_id, keep_summary)
+    remove(store.artifacts, run_id)  # which a store leaves where it keeps the summary

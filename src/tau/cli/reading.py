@@ -11,7 +11,7 @@ from tau.errors import CorruptCheckpointError
 from tau.fold import Fold
 from tau.host import Host
 from tau.ownership import Loader, is_ownerless
-from tau.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted
+from tau.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.stores import Store, Summary
 
 
@@ -22,6 +22,16 @@ class Visit(Struct, frozen=True):
     visit: int
     attempt: int
     seconds: float
+    ended: float
+
+
+class Piece(Struct, frozen=True):
+    """A finished item of the node in flight: a step, or an artifact; ``ended`` in Unix seconds."""
+
+    name: str
+    kind: str
+    seconds: float
+    size: int
     ended: float
 
 
@@ -36,6 +46,7 @@ class Account(Struct):
     visits: list[Visit] = []
     records: list[tuple[int, AnyRecord]] = []
     values: dict[str, Cell] = {}
+    items: list[Piece] = []
     provenance: dict[str, str] = {}
     failed: str = ""
     failure: Failure | None = None
@@ -68,6 +79,7 @@ def status_of(store: Store, summary: Summary) -> str:
 def _read(store: Store, account: Account, after: int, until: int | None) -> None:
     run_id = account.summary.run_id
     fold = Fold(run_id, Loader(store, run_id))
+    finished: dict[tuple[Scope, str], Item] = {}
     for position, record in _sound(store, fold, after, until):
         account.records.append((position, record))
         if isinstance(record, Admitted):
@@ -81,10 +93,17 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
             account.failed, account.failure = record.node, record.failure
         elif isinstance(record, Interrupted):
             account.reason = record.reason
+        elif isinstance(record, Item):
+            finished[record.scope, record.key] = record
     account.values = fold.values
+    account.items = [_piece(finished[key], cell) for key, cell in fold.items.items() if key in finished]
     account.damage = account.damage or fold.damage
     if fold.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = fold.progress.next
+
+
+def _piece(record: Item, cell: Cell) -> Piece:
+    return Piece(record.name, record.key or "step", record.seconds, cell.size, record.time)
 
 
 def _sound(store: Store, fold: Fold, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:

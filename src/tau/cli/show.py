@@ -10,7 +10,7 @@ from tau.cli import contents, options, screen
 from tau.cli.contents import Key
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import find, reading
-from tau.cli.reading import Account, Visit, read_run
+from tau.cli.reading import Account, Piece, Visit, read_run
 from tau.cli.runs import document
 from tau.cli.targets import read_project
 from tau.records import Failure
@@ -45,9 +45,14 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     if account.visits:
         screen.line()
         _show_path(account.visits)
+    if account.items:
+        screen.line()
+        heads = ("item", "kind", "took", "size", "finished")
+        screen.table(heads, (_item(one) for one in account.items))
     if keys:
         screen.line()
         contents.show_keys(keys, values)
+    _show_artifacts(contents.artifacts(keys))
     if account.failure is not None:
         screen.line()
         _show_failure(account.failure)
@@ -98,6 +103,22 @@ def _show_path(visits: list[Visit]) -> None:
     screen.table(("node", "visit", "attempt", "took", "finished"), rows)
 
 
+def _item(one: Piece) -> list[str]:
+    took = screen.duration(one.seconds) if one.kind == "step" else ""
+    return [one.name, one.kind, took, screen.size(one.size), screen.moment(one.ended)]
+
+
+def _show_artifacts(found: list[dict[str, Any]]) -> None:
+    if not found:
+        return
+    screen.line()
+    rows = [[one["key"], screen.size(one["size_bytes"]), one["sha256"][:12], one["path"]] for one in found]
+    screen.table(("artifact", "size", "sha256", "path"), rows)
+    for one in found:
+        if one["problem"]:
+            complain(one["problem"])
+
+
 def _show_failure(failure: Failure) -> None:
     screen.line((f"{failure.type}: ", "bold red"), failure.text)
     for file, number, name in failure.frames:
@@ -122,7 +143,18 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
             }
             for one in account.visits
         ],
+        "items": [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "duration_seconds": one.seconds,
+                "size_bytes": one.size,
+                "finished": screen.stamp(one.ended),
+            }
+            for one in account.items
+        ],
         "keys": contents.documents(keys, values),
+        "artifacts": contents.artifacts(keys),
         "failure": None if failure is None else {"node": account.failed, **contents.failure(failure)},
         "stopped_by": account.reason or None,
         "provenance": account.provenance,

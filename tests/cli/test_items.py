@@ -1,0 +1,65 @@
+"""Steps and artifacts, as `tau show` lists them and `tau delete` takes them away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_shell import Here, Shell
+
+FILES = """
+from tau import StateGraph
+
+graph = StateGraph("files")
+
+@graph.node
+def write(state, ctx):
+    with ctx.artifact("clean.txt") as path:
+        path.write_text("clean")
+
+@graph.node
+def work(state, ctx):
+    ctx.step("fit \x1b[31m", lambda: [1, 2, 3])
+    if state.get("breaks"):
+        raise ValueError("after the step")
+
+graph.sequence(write, work)
+"""
+
+
+@pytest.fixture
+def files(shell: Shell) -> None:
+    shell.write("files.py", FILES)
+
+
+@pytest.mark.usefixtures("files")
+def test_the_items_of_the_node_in_flight_are_listed(here: Here, store: str) -> None:
+    here("run", "files.py:graph", "--run-id", "r", "--set", "breaks=true", "--store", store, code=1)
+    (item,) = here.json("show", "r", "--store", store)["items"]
+    assert (item["name"], item["kind"], item["size_bytes"]) == ("fit \x1b[31m", "step", 4)
+    assert item["duration_seconds"] >= 0
+    shown = here("show", "r", "--store", store).out
+    assert "\nfit \\x1b[31m\tstep\t" in shown
+    here("run", "files.py:graph", "--run-id", "s", "--store", store)
+    assert here.json("show", "s", "--store", store)["items"] == []
+
+
+@pytest.mark.usefixtures("files")
+def test_artifacts_are_listed_and_one_that_is_gone_is_told(here: Here, store: str) -> None:
+    here("run", "files.py:graph", "--run-id", "r", "--store", store)
+    (found,) = here.json("show", "r", "--store", store)["artifacts"]
+    assert (found["key"], found["size_bytes"], found["node"], found["problem"]) == ("clean.txt", 5, "write", None)
+    done = here("show", "r", "--store", store)
+    assert f"\nclean.txt\t5 B\t{found['sha256'][:12]}\t{found['path']}\n" in done.out
+    Path(found["path"]).unlink()
+    assert "the artifact 'clean.txt' is missing" in here("show", "r", "--store", store).err
+    assert "is missing" in here.json("show", "r", "--store", store)["artifacts"][0]["problem"]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("keep", [[], ["--keep-summary"]])
+def test_a_deleted_run_leaves_no_artifacts(here: Here, store: str, keep: list[str]) -> None:
+    here("run", "files.py:graph", "--run-id", "r", "--store", store)
+    (found,) = here.json("show", "r", "--store", store)["artifacts"]
+    here("delete", "r", "--yes", *keep, "--store", store)
+    assert not Path(found["path"]).exists()
