@@ -14,7 +14,7 @@ from tau.state import check_run_id
 
 
 @click.command()
-@click.argument("run_id")
+@options.run_id
 @options.store
 @options.as_json
 @reporting

@@ -22,7 +22,7 @@ from tau.stores.contract import PositionConflict
 
 
 @click.command()
-@click.argument("run_id")
+@options.run_id
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--keep-summary", is_flag=True, help="Keep the line that `tau runs` shows of it.")
 @options.store

@@ -12,6 +12,7 @@ import click
 from tau import drawing
 from tau.cli import options, screen
 from tau.cli.attempt import stdout_to_stderr
+from tau.cli.completion import run_ids
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import find, furnish, is_there
 from tau.cli.reading import Account, read_run
@@ -24,14 +25,16 @@ FORMATS: dict[str, Callable[..., str]] = {"text": drawing.text, "mermaid": drawi
 
 
 @click.command()
-@click.argument("target")
+@options.target
 @click.option(
     "--format",
     "form",
     type=click.Choice(list(FORMATS)),
     help="text (default), mermaid for a page in Markdown, svg where Graphviz is installed.",
 )
-@click.option("--run", "run_id", metavar="RUN_ID", help="Mark where each node stands in that run.")
+@click.option(
+    "--run", "run_id", metavar="RUN_ID", shell_complete=run_ids, help="Mark where each node stands in that run."
+)
 @options.store
 @options.as_json
 @reporting

@@ -32,7 +32,7 @@ from tau.state import check_run_id
 
 
 @click.command()
-@click.argument("run_id")
+@options.run_id
 @click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="Show the state as it was after that entry.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many entries, the newest.")
 @options.store

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from tau.cli import completion
+
 
 def seconds(text: str) -> float:
     """A finite number of seconds that is not negative."""
@@ -16,6 +18,8 @@ def seconds(text: str) -> float:
     return number
 
 
+run_id = click.argument("run_id", shell_complete=completion.run_ids)
+target = click.argument("target", shell_complete=completion.targets)
 store = click.option("--store", metavar="URL", help="The store: sqlite:///runs.db, file:runs, a registered name.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 values = click.option("--values", is_flag=True, help="Show the values too; those named like secrets are left out.")

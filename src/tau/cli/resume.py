@@ -8,6 +8,7 @@ import click
 
 from tau.cli import options
 from tau.cli.attempt import attempt, resume_command, stdout_to_stderr
+from tau.cli.completion import targets
 from tau.cli.outcome import Session, reporting
 from tau.cli.places import find, furnish, reading
 from tau.cli.plan import show_plan
@@ -17,8 +18,8 @@ from tau.state import check_run_id
 
 
 @click.command()
-@click.argument("run_id")
-@click.argument("target", required=False)
+@options.run_id
+@click.argument("target", required=False, shell_complete=targets)
 @click.option(
     "--on-change",
     type=click.Choice(["error", "continue", "redo"]),

@@ -15,7 +15,7 @@ from tau.state import State
 
 
 @click.command()
-@click.argument("target")
+@options.target
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="One value of the input, as JSON or else as text."
 )

@@ -20,7 +20,7 @@ VISITS_SHOWN = 50
 
 
 @click.command()
-@click.argument("run_id")
+@options.run_id
 @options.store
 @options.values
 @options.as_json
