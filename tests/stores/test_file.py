@@ -104,6 +104,12 @@ def test_what_a_dead_writer_left_beside_the_runs_is_cleaned(tmp_path: Path, dead
     assert sorted(os.listdir(tmp_path)) == ["runs", "tau-store"]
 
 
+def test_what_a_dead_creator_left_is_cleaned_by_the_one_who_creates_the_store(tmp_path: Path, dead: str) -> None:
+    (tmp_path / dead).write_bytes(b"half")
+    fill(FileStore(tmp_path), 1)
+    assert sorted(os.listdir(tmp_path)) == ["runs", "tau-store"]
+
+
 def test_what_a_dead_writer_left_of_a_large_blob_is_cleaned(tmp_path: Path, dead: str) -> None:
     """By the first commit of another process."""
     store = FileStore(tmp_path)

@@ -217,11 +217,10 @@ class FileStore(Store):
     def _ready(self) -> None:
         """Create or recognise the store at first use; afterwards, make sure that it is still the same one."""
         if self._identity is None:
-            if self._recognised():
-                with RunDirectory(self.root) as root:
-                    root.clean()
-            else:
+            if not self._recognised():
                 self._create()
+            with RunDirectory(self.root) as root:
+                root.clean()
             found = os.stat(self._runs)
             self._identity = found.st_dev, found.st_ino
             return
