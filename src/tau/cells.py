@@ -148,8 +148,10 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
 
     Raises `UnserializableError`, or `LimitExceededError` for a value that is too deep or too large.
     """
-    if previous is not None and (value is previous.atom or previous.is_shown_by(value)):
-        return None
+    if previous is not None:
+        atom = previous.atom
+        if value is atom or (atom is NO_ATOM and previous.is_shown_by(value)):
+            return None
     try:
         data = encode(value)
     except Refused as refused:
