@@ -228,7 +228,9 @@ class Engine:
         advance(progress, name, visit, chosen.target if chosen is not None else None)
         stop = outcome.stop if chosen is not None else ""
         if job.stored:
-            yield from self._save(name, visit, attempt, outcome, stuck)
+            saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
+            if saved and job.observed:
+                yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
         if job.observed:
             yield from self._emit_edges(name, chosen, tried)
         if stuck is not None:
@@ -236,7 +238,7 @@ class Engine:
         if stop:
             raise self._stopped(progress.next or name, stop)
 
-    def _save(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: Stuck | None) -> Steps:
+    def _checkpoint(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: Stuck | None) -> Append:
         progress = self.progress
         checkpoint = CheckpointRecord(
             node=name,
@@ -255,9 +257,7 @@ class Engine:
             progress.status, ending = "finished", (Finished(node=name),)
         elif outcome.stop:
             progress.status, ending = "interrupted", (Interrupted(node=progress.next, reason=outcome.stop),)
-        saved = yield Append((checkpoint, *ending), progress, self.values, flush=bool(ending))
-        if saved and self.job.observed:
-            yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
+        return Append((checkpoint, *ending), progress, self.values, flush=bool(ending))
 
     def _saved(self, newest: str, **keys: Any) -> Steps:
         if newest:

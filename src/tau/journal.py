@@ -95,10 +95,8 @@ class Journal:
     def settle(self, batch: Batch, result: int | Exception) -> str:
         """Note that a batch is stored, or raise why it is not; the node of the newest checkpoint in it, if any."""
         with self.lock:
-            if isinstance(result, PositionConflict):
-                raise self._lost()
             if isinstance(result, Exception):
-                raise result
+                raise self._lost() if isinstance(result, PositionConflict) else result
             self.position = result
             for cell in self._cells:  # what was only needed to write them
                 cell.change, cell.blobs = None, ()

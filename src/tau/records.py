@@ -11,7 +11,9 @@ from tau.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
 
 PATH_LIMIT: Final = 250
-"""How many of the newest visits a run's path keeps."""
+"""How many of the newest visits a run's path keeps, and at most a few more."""
+
+_SLACK: Final = 32
 
 Scope = tuple[tuple[str, int, str], ...]
 
@@ -192,7 +194,7 @@ def advance(progress: Progress, node: str, visit: int, following: str | None) ->
     progress.crashes = progress.items = 0
     progress.visits[node] = visit
     progress.path.append(node)
-    if len(progress.path) > 2 * PATH_LIMIT:
+    if len(progress.path) > PATH_LIMIT + _SLACK:
         del progress.path[:-PATH_LIMIT]
     if following is not None:
         progress.taken.add((node, following))

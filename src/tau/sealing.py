@@ -6,8 +6,8 @@ damage and not data.
 
 from __future__ import annotations
 
-import hashlib
 import sys
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -26,6 +26,7 @@ MAGIC: Final = b"tau"
 _HEADER = len(MAGIC) + 2
 _SEAL = 16
 _RAW, _ZSTD = 0, 1
+_HEADS = tuple(bytes((FORMAT, kind)) for kind in (_RAW, _ZSTD))
 _WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
 _SAMPLE = 1 << 16
 
@@ -39,7 +40,8 @@ def seal(run_id: str, record: Record) -> bytes:
     kind = _RAW
     if len(body) > _WORTH_COMPRESSING:
         kind, body = _squeeze(body)
-    return b"%b%c%c%b%b" % (MAGIC, FORMAT, kind, _checksum(run_id, record.position, FORMAT, kind, body), body)
+    head = _HEADS[kind]
+    return MAGIC + head + _checksum(run_id, record.position, head, body) + body
 
 
 def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
@@ -49,9 +51,10 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
     """
     if len(data) < _HEADER + _SEAL or not data.startswith(MAGIC):
         raise damaged(run_id, position, "it does not begin as a record does")
-    form, kind, body = data[len(MAGIC)], data[len(MAGIC) + 1], data[_HEADER + _SEAL :]
-    if data[_HEADER : _HEADER + _SEAL] != _checksum(run_id, position, form, kind, body):
+    head, body = data[len(MAGIC) : _HEADER], data[_HEADER + _SEAL :]
+    if data[_HEADER : _HEADER + _SEAL] != _checksum(run_id, position, head, body):
         raise damaged(run_id, position, "its checksum does not match")
+    form, kind = head
     if form != FORMAT:
         raise UnsupportedFormatError(
             f"record {position} of run {run_id!r} has format {form}, this version of tau reads {FORMAT}; "
@@ -83,13 +86,13 @@ def unpack_blob(run_id: str, name: bytes, size: int, data: bytes) -> bytes:
         content = _expand(data[0], data[1:], limit=size) if data else b""
     except (ValueError, zstd.ZstdError) as error:
         raise _damaged_blob(run_id, name, str(error)) from error
-    if len(content) != size or hashlib.sha256(content).digest()[: len(name)] != name:
+    if len(content) != size or sha256(content).digest()[: len(name)] != name:
         raise _damaged_blob(run_id, name, "its content does not match its digest")
     return content
 
 
-def _checksum(run_id: str, position: int, form: int, kind: int, body: bytes) -> bytes:
-    return hashlib.sha256(b"%b\0%d\0%c%c%b" % (run_id.encode(), position, form, kind, body)).digest()[:_SEAL]
+def _checksum(run_id: str, position: int, head: bytes, body: bytes) -> bytes:
+    return sha256(b"%b\0%d\0%b%b" % (run_id.encode(), position, head, body)).digest()[:_SEAL]
 
 
 def _squeeze(data: bytes) -> tuple[int, bytes]:

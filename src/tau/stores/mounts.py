@@ -29,10 +29,12 @@ def kind_of(path: str, table: str = "/proc/self/mountinfo") -> str:
     best, kind = -1, ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        fields = left.split()
+        fields = left.split(maxsplit=5)
         if len(fields) < 5 or not right:
             continue
-        mount = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+        mount = fields[4]
+        if "\\" in mount:
+            mount = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), mount)
         inside = path == mount or path.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= best:  # the later of two equal mount points hides the earlier
             best, kind = len(mount), right.split()[0]

@@ -49,7 +49,8 @@ def _encode(value: Any) -> bytes:
     cls = type(value)
     try:
         if cls in LEAVES or ((cls is dict or cls is list) and is_plain(value)):
-            return _bounded(value, _msgpack(value))
+            data = _msgpack(value)
+            return data if len(data) <= MAX_BYTES else _bounded(value, data)
         return _Writer(strict=False).bytes_of(value, 0)
     except (OverflowError, ValueError):
         # An integer beyond 64 bits or a lone surrogate, somewhere inside.
