@@ -104,16 +104,16 @@ class Fold:
         elif isinstance(record, Claimed):
             crashed = progress.status == "running" and record.rewind is None
             progress.crashes = progress.crashes + 1 if crashed else 0
+            progress.stuck = progress.stuck + 1 if crashed else 0
             if record.fingerprint is not None:
                 progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
             progress.provenance = record.provenance or progress.provenance
             if record.on_change == "redo":
                 progress.items = 0
                 self.items = {}
-        elif isinstance(record, CheckpointRecord):
+        elif isinstance(record, CheckpointRecord | Item):
             progress.items += 1
-        elif isinstance(record, Item):
-            progress.items += 1
-            if record.value is not None:
+            progress.stuck = 0
+            if isinstance(record, Item) and record.value is not None:
                 self.items[record.scope, record.key] = apply(record.value, None, fetch)
         progress.status = _STATUS.get(type(record), "running")

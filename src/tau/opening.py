@@ -132,10 +132,12 @@ def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
 def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
     """Take the run over; ``False`` when somebody was faster."""
     current = job.graph.fingerprint()
-    progress.crashes = progress.crashes + 1 if found.status == "running" else 0
-    if progress.crashes > job.max_crashes:
+    crashed = found.status == "running"
+    progress.crashes = progress.crashes + 1 if crashed else 0
+    progress.stuck = progress.stuck + 1 if crashed else 0
+    if progress.stuck > job.max_crashes:
         raise LimitExceededError(
-            f"run {job.run_id!r} was killed {progress.crashes} times in a row at node {progress.next!r}, the limit is "
+            f"run {job.run_id!r} was killed {progress.stuck} times in a row at node {progress.next!r}, the limit is "
             f"{job.max_crashes}; find out what kills it, then resume with a larger CheckpointConfig(max_crashes=...)",
             limit=job.max_crashes,
             run_id=job.run_id,

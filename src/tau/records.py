@@ -19,7 +19,11 @@ Scope = tuple[tuple[str, int, str], ...]
 
 
 class Progress(Struct, gc=False):
-    """How far a run is: everything that resume needs but the values."""
+    """How far a run is: everything that resume needs but the values.
+
+    Of the node that comes next, ``crashes`` counts the attempts that were killed, ``stuck`` those of them in a row
+    since an item was finished.
+    """
 
     graph: str
     fingerprint: GraphFingerprint | None = None
@@ -39,6 +43,7 @@ class Progress(Struct, gc=False):
     items: int = 0
     keep: bool = True
     provenance: dict[str, str] = field(default_factory=dict)
+    stuck: int = 0
 
 
 class Manifest(Struct, array_like=True, gc=False):
@@ -191,7 +196,7 @@ def advance(progress: Progress, node: str, visit: int, following: str | None) ->
     progress.iteration += 1
     progress.node = node
     progress.next = following
-    progress.crashes = progress.items = 0
+    progress.crashes = progress.items = progress.stuck = 0
     progress.visits[node] = visit
     progress.path.append(node)
     if len(progress.path) > PATH_LIMIT + _SLACK:

@@ -310,6 +310,31 @@ def test_a_store_opened_before_a_fork_works_in_both(url: str) -> None:
     assert store.load("child")["in"] == "child"
 
 
+def test_a_run_that_gets_on_between_its_deaths_is_not_refused(tmp_path: Path) -> None:
+    """On machines that are taken away often, a long node with steps gets there all the same."""
+    script = tmp_path / "taken.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os
+        from tau import CheckpointConfig, Context, GraphConfig, StateGraph
+        def work(state, context: Context):
+            for number in range(8):
+                context.step(f"step {{number}}", lambda: number)
+                if number == context.attempt - 1 and number < 7:
+                    os._exit(9)
+            return {{"attempt": context.attempt}}
+        graph = StateGraph(GraphConfig("g", observer="noop", checkpoint=CheckpointConfig(
+            store={f"sqlite:///{tmp_path}/runs.db"!r}, interval=1, preserve=True, max_crashes=1)))
+        graph.add_node("work", work)
+        graph.sequence("work")
+        print(graph.execute({{}}, run_id="r", if_exists="resume")["attempt"])
+        """)
+    )
+    ends = [subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False) for _ in range(8)]
+    assert [end.returncode for end in ends] == [9] * 7 + [0], ends[-1].stderr
+    assert ends[-1].stdout.strip() == "8"
+
+
 def test_a_run_that_kills_its_process_again_and_again_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/runs.db"
     script = tmp_path / "poison.py"

@@ -77,7 +77,7 @@ def _obstacles(plan: ResumePlan, account: Account, graph: StateGraph, on_change:
 def _crashes(graph: StateGraph, run_id: str) -> int:
     """How many times in a row the run was killed, that which a resume would take it over from included."""
     found, _ = load(graph.store, run_id)
-    return found.progress.crashes + 1 if found.progress is not None and found.status == "running" else 0
+    return found.progress.stuck + 1 if found.progress is not None and found.status == "running" else 0
 
 
 def _skipped(account: Account) -> Iterator[Line]:
