@@ -330,7 +330,9 @@ def test_a_run_that_gets_on_between_its_deaths_is_not_refused(tmp_path: Path) ->
         print(graph.execute({{}}, run_id="r", if_exists="resume")["attempt"])
         """)
     )
-    ends = [subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False) for _ in range(8)]
+    ends = [
+        subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False) for _ in range(8)
+    ]
     assert [end.returncode for end in ends] == [9] * 7 + [0], ends[-1].stderr
     assert ends[-1].stdout.strip() == "8"
 
