@@ -71,11 +71,11 @@ def digest(data: bytes | memoryview) -> bytes:
     return hashlib.sha256(data).digest()[:20]
 
 
-class Cell(Struct, eq=False, gc=False):
+class Cell(Struct, eq=False):
     """One stored value.
 
     ``whole`` says where its encoding lies, ``change`` how the record that sets it puts it, ``blobs`` what must be
-    written for that; both are let go once written.
+    written for that; both are let go once written. Unlike the other structs here it may be part of a cycle, by ``fetch``.
     """
 
     whole: Whole

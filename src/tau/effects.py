@@ -35,7 +35,7 @@ class Job(Struct, kw_only=True):
     snapshots: bool = False
 
 
-class Append(Struct, gc=False):
+class Append(Struct):
     """Append these records; reply: the node of the newest checkpoint that is on disk by that, or nothing.
 
     ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are

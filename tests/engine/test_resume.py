@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from tau import (
     open_store,
 )
 from tau.stores.contract import Store
+from tau.stores.memory import MemoryStore
 
 
 def test_a_failed_run_goes_on_after_the_last_finished_node(store: Store) -> None:
@@ -433,6 +436,21 @@ def test_an_unstorable_input_is_refused_before_anything_is_written(store: Store)
         Steps(store).graph.execute({"x": [1, lambda: None]}, run_id="r")
     assert (caught.value.key, caught.value.node, caught.value.type_name) == ("x", None, "function")
     assert store.summary("r") is None
+
+
+def test_a_store_that_holds_a_state_of_its_own_is_freed_with_it() -> None:
+    """A loaded state fetches from its store: a circle, which the garbage collector must see."""
+
+    class Remembering(MemoryStore):
+        last: State
+
+    kept = Remembering()
+    Steps(kept).build().execute({"long": "x" * 5000}, run_id="r")
+    kept.last = kept.load("r")
+    gone = weakref.ref(kept)
+    del kept
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_store_that_fails_in_the_middle_loses_nothing_that_was_committed(tmp_path: Path) -> None:

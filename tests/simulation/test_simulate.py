@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from itertools import count
@@ -26,6 +27,7 @@ from tau import (
 from tau.records import Cancelled, CheckpointRecord
 from tau.stores.memory import MemoryStore
 from tau.testing import Fault, Moment, SimulationError, explore, simulate
+from tau.testing.simulated_process import Process
 
 WANTED = {"wanted": 2}
 
@@ -198,3 +200,10 @@ def test_faults_may_be_asked_for_at_each_moment() -> None:
 def test_a_wrong_input_is_refused() -> None:
     with pytest.raises(ConfigError, match="a State or a mapping, not int"):
         explore(four_nodes, 5)  # type: ignore[arg-type]
+
+
+def test_simulated_processes_are_freed() -> None:
+    """Tens of thousands of them are made; those that crash leave circles behind, which must not stay for ever."""
+    explore(four_nodes, WANTED, kinds=("crash",))
+    gc.collect()
+    assert [found for found in gc.get_objects() if isinstance(found, Process)] == []
