@@ -75,7 +75,8 @@ class Cell(Struct, eq=False):
     """One stored value.
 
     ``whole`` says where its encoding lies, ``change`` how the record that sets it puts it, ``blobs`` what must be
-    written for that; both are let go once written. Unlike the other structs here it may be part of a cycle, by ``fetch``.
+    written for that; both are let go once written. Unlike the other structs here it may be part of a cycle: ``fetch``
+    knows a store.
     """
 
     whole: Whole

@@ -32,8 +32,8 @@ class CheckpointConfig:
     ``store``: a registered name, a store URL, or a store object. ``interval``: save at least after every N-th finished
     node; 0 switches checkpointing off. ``preserve``: keep the checkpoints of a finished run. ``lease``: seconds after
     which an owner that gives no sign of life may be superseded. ``max_crashes``: how many times in a row a run may die
-    without finishing a node, or an item of one, before it is refused. ``artifacts``: the directory for `Context.artifact`, by default
-    beside a store that is a file or a directory. Raises `ConfigError`.
+    without finishing a node, or an item of one, before it is refused. ``artifacts``: the directory for
+    `Context.artifact`, by default beside a store that is a file or a directory. Raises `ConfigError`.
     """
 
     store: object = "memory"
