@@ -11,19 +11,14 @@ from tau.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
 
 PATH_LIMIT: Final = 250
-"""How many of the newest visits a run's path keeps, and at most a few more."""
-
-_SLACK: Final = 32
+"""How many of the newest visits a run's path keeps, and at most 32 more."""
 
 Scope = tuple[tuple[str, int, str], ...]
 
 
 class Progress(Struct, gc=False):
-    """How far a run is: everything that resume needs but the values.
-
-    Of the node that comes next, ``crashes`` counts the attempts that were killed, ``stuck`` those of them in a row
-    since an item was finished.
-    """
+    """How far a run is: everything that resume needs but the values. ``crashes`` counts the killed attempts of the node
+    that comes next, ``stuck`` those in a row since an item of it was finished."""
 
     graph: str
     fingerprint: GraphFingerprint | None = None
@@ -199,7 +194,7 @@ def advance(progress: Progress, node: str, visit: int, following: str | None) ->
     progress.crashes = progress.items = progress.stuck = 0
     progress.visits[node] = visit
     progress.path.append(node)
-    if len(progress.path) > PATH_LIMIT + _SLACK:
+    if len(progress.path) > PATH_LIMIT + 32:
         del progress.path[:-PATH_LIMIT]
     if following is not None:
         progress.taken.add((node, following))
