@@ -8,6 +8,7 @@ import threading
 import time
 
 from tau.journal import Journal
+from tau.stores.failures import start_thread
 
 _log = logging.getLogger("tau")
 _IDLE = 5.0  # seconds without a run after which the thread ends
@@ -26,15 +27,12 @@ class Renewer:
         self._thread: threading.Thread | None = None
 
     def watch(self, journal: Journal) -> None:
-        """Renew this journal's lease from now on."""
+        """Renew this journal's lease from now on. Raises `StoreUnavailableError` where no thread can be had."""
         with self._changed:
             due = self._due[journal] = time.monotonic() + journal.owner.lease / 4
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="tau-lease", daemon=True)
-                self._thread.start()
-            elif (
-                due < self._looks_at
-            ):  # woken only where it would come too late: that costs the run a switch of threads
+                self._thread = start_thread(self._serve, "tau-lease", journal.store.location)
+            elif due < self._looks_at:  # woken only where it would come too late: it costs the run a switch of threads
                 self._changed.notify()
 
     def forget(self, journal: Journal) -> None:

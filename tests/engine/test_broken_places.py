@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -214,3 +215,39 @@ def test_a_read_only_place_is_told_with_the_remedy_and_the_run_goes_on_once_it_m
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
     hand_over(place, user, writable=True)
     assert child(url, "resume", **other) == ["ran c", "ran d", "final a b c d"]
+
+
+def test_where_no_thread_can_be_had_the_error_says_so_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    """Leases and the commits of async runs have threads of their own; one that cannot start must not be waited for."""
+    script = tmp_path / "threadless.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import asyncio, threading
+        from tau import CheckpointConfig, GraphConfig, StateGraph, StoreUnavailableError
+        def node(state):
+            return {{"number": state["number"] + 1}}
+        async def async_node(state):
+            return node(state)
+        def graph(function):
+            checkpoint = CheckpointConfig(store={f"sqlite:///{tmp_path}/runs.db"!r}, interval=1, preserve=True)
+            graph = StateGraph(GraphConfig("g", observer="noop", checkpoint=checkpoint))
+            graph.add_node("a", function)
+            graph.add_node("b", function)
+            graph.sequence("a", "b")
+            return graph
+        def sync_run():
+            return graph(node).execute({{"number": 0}}, run_id="sync", if_exists="resume")
+        def async_run():
+            return asyncio.run(graph(async_node).aexecute({{"number": 0}}, run_id="async", if_exists="resume"))
+        threading.stack_size(1 << 47)
+        for run in (sync_run, async_run):
+            try:
+                run()
+            except StoreUnavailableError as error:
+                print("ulimit" in str(error))
+        threading.stack_size(0)
+        print(sync_run()["number"], async_run()["number"])
+        """)
+    )
+    said = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60)
+    assert said.stdout.split() == ["True", "True", "2", "2"], said.stderr

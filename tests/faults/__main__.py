@@ -116,6 +116,8 @@ def strike(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
     """One fault of a process at its points."""
     sweep = Sweep(subject, fault_of(given, subject), injection.rule_of(given.fault), base)
     sweep.second_stride = given.second_stride
+    if given.fault == "memory":
+        sweep.load_all()
     points = sweep.points()
     if given.fault == "torn":
         points = tearable(points)
@@ -127,7 +129,7 @@ def strike(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
         yield from sweep.strike_only(given.point, given.second)
     else:
         yield from sweep.sweep([(given.point, points.get(given.point, ""))], given.twice)
-    yield {"points": len(points), "processes": sweep.runs}
+    yield {"points": len(points), "processes": sweep.runs, **({"crashes": sweep.crashes} if sweep.crashes else {})}
 
 
 def injure(given: argparse.Namespace, subject: Subject, base: Path) -> Report:

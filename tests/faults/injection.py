@@ -32,7 +32,8 @@ class Rule(NamedTuple):
 
     ``kills``: the process dies there. ``raises``: the names of errors that may come out, and must come out for
     ``interrupts``, after which the same process carries on. ``wrong``: what is stored may be damaged afterwards, so an
-    error of the library may also be the end. ``dirty``: files cannot be removed while the fault lasts.
+    error of the library may also be the end. ``dirty``: files cannot be removed while the fault lasts. ``crashes``: code
+    in C that tau stands on may crash, which is judged like a kill.
     """
 
     kills: bool = False
@@ -40,6 +41,7 @@ class Rule(NamedTuple):
     interrupts: bool = False
     wrong: bool = False
     dirty: bool = False
+    crashes: bool = False
 
 
 def rule_of(fault: str) -> Rule:
@@ -50,7 +52,8 @@ def rule_of(fault: str) -> Rule:
     if fault == "await-cancel":
         return Rule(raises=("CancelledError",), interrupts=True)
     if fault == "memory":
-        return Rule(raises=("TauError", "MemoryError"))
+        # msgspec's encoder and CPython's compiler do not survive every allocation that fails.
+        return Rule(raises=("TauError", "MemoryError"), crashes=True)
     if fault == "lie":
         return Rule(wrong=True, dirty=True)
     return Rule(dirty=fault in ("eio-forever", "eacces-forever"))

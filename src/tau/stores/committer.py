@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from tau.errors import StoreError
 from tau.stores.contract import Batch, PositionConflict, Store
+from tau.stores.failures import start_thread
 
 if TYPE_CHECKING:
     import asyncio
@@ -77,8 +78,7 @@ class Committer:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="tau-commit", daemon=True)
-                self._thread.start()
+                self._thread = start_thread(self._serve, "tau-commit", self.store.location)
 
     def _serve(self) -> None:
         while True:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from threading import Thread
 
 from tau.errors import StoreError, StoreFullError, StoreUnavailableError
 
@@ -33,3 +35,14 @@ def from_os(error: OSError, location: str, doing: str) -> StoreError:
     where = f": {error.filename}" if error.filename else ""
     remedy = REMEDIES.get(error.errno or 0, "see the cause above")
     return kind(f"cannot {doing} {location}: {error.strerror or error}{where}; {remedy}", location=location)
+
+
+def start_thread(work: Callable[[], None], name: str, location: str) -> Thread:
+    """Start a thread that works for the store at ``location``. Raises `StoreUnavailableError` where none can be had."""
+    thread = Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        remedy = "raise the limits of memory or of processes (ulimit -v, ulimit -u), or start fewer threads"
+        raise StoreUnavailableError(f"cannot work with {location}: {error}; {remedy}", location=location) from error
+    return thread
