@@ -20,7 +20,7 @@ TAU = "import sys; from tau.cli import main; sys.argv[0] = 'tau'; sys.exit(main(
 def run(folder: Path, *command: str, beside: Path | None = None) -> None:
     """Run a command in ``folder`` with the tau of this test run, and the modules ``beside`` the page."""
     path = os.pathsep.join(str(place) for place in (Path(tau.__path__[0]).parent, beside) if place)
-    env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": path}
+    env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": path, "TMPDIR": str(folder)}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
 

@@ -47,7 +47,7 @@ LAYERS = (
     ("stores", "observers"),
     ("run",),
     ("testing", "cli"),
-    ("", "__main__"),
+    ("", "__main__", "cli.demo_pipeline"),
 )
 
 # The one file, or family of files, that may import a driver. Anything else of the standard library is free.

@@ -10,6 +10,7 @@ import click
 from tau.cli import screen
 from tau.cli.cancel import cancel
 from tau.cli.delete import delete
+from tau.cli.demo import demo
 from tau.cli.graph import graph
 from tau.cli.history import history
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output
@@ -19,7 +20,7 @@ from tau.cli.runs import runs
 from tau.cli.show import show
 from tau.version import __version__
 
-COMMANDS = (run, resume, runs, show, history, graph, cancel, delete)
+COMMANDS = (run, resume, runs, show, history, graph, cancel, delete, demo)
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 

@@ -22,7 +22,14 @@ def default_url(project: Project) -> str:
     named = os.environ.get(VARIABLE) or project.store
     if named:
         return named
-    return "file:tau-runs" if mounts.kind_of("tau.db") in mounts.NETWORK else "sqlite:///tau.db"
+    return url_in("", "tau.db", "tau-runs")
+
+
+def url_in(place: str, database: str, folder: str) -> str:
+    """A SQLite store in the directory ``place`` ("" for the working directory), a file store where that is not safe."""
+    if mounts.kind_of(os.path.join(place, database)) in mounts.NETWORK:
+        return f"file:{os.path.join(place, folder)}"
+    return f"sqlite:///{os.path.join(place, database)}"
 
 
 def furnish(graph: StateGraph, option: str | None, project: Project, session: Session) -> None:
