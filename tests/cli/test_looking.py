@@ -241,3 +241,30 @@ def test_every_command_and_option_is_on_the_page_and_in_a_test() -> None:
                 for word in option.opts:
                     assert f"`{word}" in section, f"docs/command.md does not explain {word} of tau {name}"
                     assert f'"{word}"' in tests or f'"{word}=' in tests, f"no test uses {word}"
+
+
+def test_show_tells_which_surroundings_changed_at_which_resume(shell: Shell, store: str) -> None:
+    shell.env["PYTHONDONTWRITEBYTECODE"] = "1"
+    shell.write("pipeline.py", "import solver\n" + (shell.folder / "pipeline.py").read_text())
+    shell.write("broken", "")
+
+    def work(version: str, *words: str) -> None:
+        shell.write("solver.py", f"__version__ = {version!r}\n")
+        shell.run(*words, "--store", store, code=1)
+
+    work("1.0", "run", GRAPH, "--run-id", "r")
+    assert shell.json("show", "r", "--store", store)["provenance_changes"] == []
+    assert "before" not in shell.run("show", "r", "--store", store).stdout
+    for version in ("2.0", "2.0", "10.0"):
+        work(version, "resume", "r", GRAPH)
+    found = shell.json("show", "r", "--store", store)
+    assert found["provenance"]["package.solver"] == "1.0"
+    log = shell.json("history", "r", "--store", store)["entries"]
+    claims = [entry for entry in log if entry["kind"] == "claimed"]
+    assert [entry["provenance"].get("package.solver") for entry in claims] == [None, "2.0", None, "10.0"]
+    assert found["provenance_changes"] == [
+        {"resume": number, "seq": claims[number]["seq"], "time": claims[number]["time"], "changes": changes}
+        for number, changes in ((1, {"package.solver": ["1.0", "2.0"]}), (3, {"package.solver": ["2.0", "10.0"]}))
+    ]
+    shown = shell.run("show", "r", "--store", store).stdout
+    assert f"\n1\t{claims[1]['seq']}\tsolver\t1.0\t2.0\n3\t{claims[3]['seq']}\tsolver\t2.0\t10.0\n" in shown

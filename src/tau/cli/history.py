@@ -169,7 +169,7 @@ def _document(position: int, record: AnyRecord) -> dict[str, Any]:
         case Claimed():
             owner = str(record.owner) if record.owner is not None else None
             found |= {"owner": owner, "on_change": record.on_change, "changes": list(record.changes)}
-            found["rewind"] = record.rewind
+            found |= {"rewind": record.rewind, "provenance": record.provenance}
         case CheckpointRecord():
             found |= {"visit": record.visit, "attempt": record.attempt, "iteration": record.iteration}
             found |= {"duration_seconds": record.seconds, "next": record.next}

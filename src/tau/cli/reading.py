@@ -11,7 +11,8 @@ from tau.errors import CorruptCheckpointError
 from tau.fold import Fold
 from tau.host import Host
 from tau.ownership import Loader, is_ownerless
-from tau.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
+from tau.provenance import differences
+from tau.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.stores import Store, Summary
 
 
@@ -35,9 +36,20 @@ class Piece(Struct, frozen=True):
     ended: float
 
 
+class Move(Struct, frozen=True):
+    """A resume in other surroundings: its claim, by its position, which ``resume`` of the run it was, from 1, and the
+    facts that had changed, as ``{fact: [before, now]}``; ``at`` in Unix seconds."""
+
+    position: int
+    resume: int
+    at: float
+    changes: dict[str, list[str]]
+
+
 class Account(Struct):
-    """What the log of one run says. ``claims`` counts the processes that owned it, ``failed`` the node of the failure
-    it ended with, ``damage`` what could not be read; ``records`` are the sound ones with their positions."""
+    """What the log of one run says. ``claims`` counts the processes that owned it, ``provenance`` is the oldest that is
+    known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, ``damage`` what could not be
+    read; ``records`` are the sound ones with their positions."""
 
     summary: Summary
     status: str
@@ -48,6 +60,7 @@ class Account(Struct):
     values: dict[str, Cell] = {}
     items: list[Piece] = []
     provenance: dict[str, str] = {}
+    moves: list[Move] = []
     failed: str = ""
     failure: Failure | None = None
     reason: str = ""
@@ -80,21 +93,25 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
     run_id = account.summary.run_id
     fold = Fold(run_id, Loader(store, run_id))
     finished: dict[tuple[Scope, str], Item] = {}
+    known: dict[str, str] = {}
     for position, record in _sound(store, fold, after, until):
         account.records.append((position, record))
-        if isinstance(record, Admitted):
-            account.provenance = account.provenance or record.provenance
-        elif isinstance(record, CheckpointRecord):
+        if isinstance(record, CheckpointRecord):
             account.visits.append(Visit(record.node, record.visit, record.attempt, record.seconds, record.time))
         elif isinstance(record, Claimed):
             account.claims += 1
             account.failed, account.failure, account.reason = "", None, ""
+            changes = differences(known, record.provenance)
+            if changes:
+                account.moves.append(Move(position, account.claims - 1, record.time, changes))
         elif isinstance(record, Failed):
             account.failed, account.failure = record.node, record.failure
         elif isinstance(record, Interrupted):
             account.reason = record.reason
         elif isinstance(record, Item):
             finished[record.scope, record.key] = record
+        known = fold.progress.provenance if fold.progress is not None else known
+        account.provenance = account.provenance or known
     account.values = fold.values
     account.items = [_piece(finished[key], cell) for key, cell in fold.items.items() if key in finished]
     account.damage = account.damage or fold.damage

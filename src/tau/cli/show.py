@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ from tau.cli import contents, options, screen
 from tau.cli.contents import Key
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import find, reading
-from tau.cli.reading import Account, Piece, Visit, read_run
+from tau.cli.reading import Account, Move, Piece, Visit, read_run
 from tau.cli.runs import document
 from tau.cli.targets import read_project
 from tau.records import Failure
@@ -42,6 +43,10 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
         screen.document(_document(account, keys, values, session.store))
         return Exit.DONE
     _show(account)
+    if account.moves:
+        screen.line()
+        heads = ("resume", "entry", "changed", "before", "now")
+        screen.table(heads, (row for one in account.moves for row in _changed(one)))
     if account.visits:
         screen.line()
         _show_path(account.visits)
@@ -87,6 +92,12 @@ def _show(account: Account) -> None:
             "revision": revision,
         }
     )
+
+
+def _changed(move: Move) -> Iterator[list[str]]:
+    for fact, values in move.changes.items():
+        short = [value[:12] if fact == "git_revision" else value for value in values]
+        yield [str(move.resume), str(move.position), fact.removeprefix("package."), *short]
 
 
 def _times(count: int) -> str:
@@ -158,5 +169,9 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
         "failure": None if failure is None else {"node": account.failed, **contents.failure(failure)},
         "stopped_by": account.reason or None,
         "provenance": account.provenance,
+        "provenance_changes": [
+            {"resume": one.resume, "seq": one.position, "time": screen.stamp(one.at), "changes": one.changes}
+            for one in account.moves
+        ],
         "damage": account.damage or None,
     }
