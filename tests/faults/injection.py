@@ -32,8 +32,8 @@ class Rule(NamedTuple):
 
     ``kills``: the process dies there. ``raises``: the names of errors that may come out, and must come out for
     ``interrupts``, after which the same process carries on. ``wrong``: what is stored may be damaged afterwards, so an
-    error of the library may also be the end. ``dirty``: files cannot be removed while the fault lasts. ``crashes``: code
-    in C that tau stands on may crash, which is judged like a kill.
+    error of the library may also be the end. ``dirty``: files cannot be removed while the fault lasts. ``crashes``:
+    code in C that tau stands on may crash, which is judged like a kill.
     """
 
     kills: bool = False
