@@ -1,0 +1,174 @@
+"""Every `--json` document holds what docs/command.md says, and the page says nothing that no document holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli_shell import Here, Shell, command
+from json_tables import PAGE, Tables
+
+from tau import State, open_store
+from tau.cli.app import tau as group
+from tau.effects import Append
+from tau.host import Host
+from tau.journal import Journal
+from tau.records import Answer, Pause, Planned
+
+STORE = "sqlite:///runs.db"
+GRAPH = "work.py:graph"
+WORK = """
+from tau import StateGraph, key_exists, register_type
+import enum, os, solver
+
+@register_type
+class Colour(enum.Enum):
+    RED = 1
+
+graph = StateGraph("work")
+
+@graph.node
+def begin(state, ctx):
+    with ctx.artifact("a.txt") as path:
+        path.write_text("a")
+    return {"colour": Colour.RED, "nan": float("nan"), "old": None, "none": None}
+
+@graph.node
+def middle(state, ctx):
+    ctx.step("fit", lambda: 1)
+    if os.path.exists("broken"):
+        raise ValueError("bad sensor")
+    return state.drop("old")
+
+@graph.node
+def end(state):
+    pass
+
+@graph.node
+def never(state):
+    pass
+
+graph.add_edge(begin, middle, key_exists("none"), name="found")
+graph.add_edge(middle, end)
+graph.add_edge(never, end)
+graph.set_entry_point(begin)
+graph.set_exit_point(end)
+"""
+
+
+def test_every_command_with_json_has_a_table() -> None:
+    headings = re.findall(r"^### .*", PAGE.read_text("utf-8"), re.MULTILINE)
+    for name, one in group.commands.items():
+        if any("--json" in option.opts for option in one.params):
+            assert any(f"`tau {name}`" in heading for heading in headings), name
+
+
+def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: Here) -> None:
+    tables = Tables()
+    shell.write("work.py", WORK)
+    shell.env["PYTHONDONTWRITEBYTECODE"] = "1"
+    for look in (of_a_failed_run, of_a_finished_run, of_a_graph, of_an_odd_log, of_a_damaged_log, of_the_end):
+        look(shell, here, tables)
+    tables.check("tau-demo", here.json("demo", "--store", STORE))
+    assert tables.unseen() == set()
+
+
+def of_a_failed_run(shell: Shell, here: Here, tables: Tables) -> None:
+    shell.write("solver.py", "__version__ = '1'")
+    stopped = shell.json("run", GRAPH, "--run-id", "r", "--store", STORE, "--max-runtime", "0", "--tag", "t", code=75)
+    tables.check("an-error", stopped)
+    tables.check("tau-show", here.json("show", "r", "--store", STORE))
+    tables.check("tau-runs", here.json("runs", "--store", STORE)[0])
+    tables.check("tau-history---at", here.json("history", "r", "--at", "1", "--store", STORE))
+    shell.write("broken", "")
+    shell.write("solver.py", "__version__ = '22'")
+    tables.check("an-error", shell.json("resume", "r", GRAPH, "--store", STORE, code=1))
+    tables.check("tau-show", here.json("show", "r", "--store", STORE, "--values"))
+    tables.check("tau-history", here.json("history", "r", "--store", STORE))
+    tables.check("tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--store", STORE))
+    tables.check("tau-graph", shell.json("graph", GRAPH, "--run", "r", "--format", "text", "--store", STORE))
+    shell.write("work.py", WORK.replace("bad sensor", "worse sensor").replace("'fit'", "'fits'"))
+    tables.check("tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))
+    tables.check(
+        "tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--on-change", "redo", "--store", STORE)
+    )
+    shell.json("resume", "r", GRAPH, "--on-change", "redo", "--store", STORE, code=1)
+    tables.check("tau-history", here.json("history", "r", "--store", STORE))
+
+
+def of_a_finished_run(shell: Shell, here: Here, tables: Tables) -> None:
+    shell.remove("broken")
+    tables.check("tau-run-tau-resume", shell.json("run", GRAPH, "--run-id", "s", "--store", STORE, "--values"))
+    tables.check("tau-run-tau-resume", shell.json("resume", "s", GRAPH, "--store", STORE))
+    shown = here.json("show", "s", "--store", STORE, "--values")
+    tables.check("tau-show", shown)
+    tables.check("tau-history", here.json("history", "s", "--store", STORE))
+    tables.check("tau-history---at", here.json("history", "s", "--at", "6", "--store", STORE))
+    Path(shown["artifacts"][0]["path"]).unlink()
+    tables.check("tau-show", here.json("show", "s", "--store", STORE))
+    shell.write("work.py", WORK.replace("pass", "return None"))
+    tables.check("tau-resume---plan", shell.json("resume", "s", GRAPH, "--plan", "--store", STORE, code=4))
+    for row in here.json("runs", "--store", STORE):
+        tables.check("tau-runs", row)
+
+
+def of_a_graph(shell: Shell, here: Here, tables: Tables) -> None:
+    tables.check("tau-graph", shell.json("graph", GRAPH))
+    tables.check("an-error", here.json("graph", "nothing:graph", code=2))
+
+
+def of_an_odd_log(shell: Shell, here: Here, tables: Tables) -> None:
+    """Of a run that is owned, one that was saved by hand, and one with records that later versions write."""
+    with shell.held("run", "pipeline.py:graph", "--run-id", "held", "--store", STORE), watching(shell) as lines:
+        tables.check("tau-runs", json.loads(next(lines)))
+        tables.check("tau-show", here.json("show", "held", "--store", STORE))
+        tables.check("an-error", shell.json("resume", "held", "pipeline.py:graph", "--store", STORE, code=4))
+    store = open_store(STORE)
+    store.save(State({"a": 1}, run_id="hand"))
+    journal = Journal(store, "r", Host(), Host().owner(0.0), interval=1)
+    found = journal.load(take=False)
+    assert found.progress is not None
+    records = (Planned(name="p", keys=("1", "2")), Pause(name="q"), Answer(name="q"))
+    batch = journal.prepare(Append(records, found.progress, {}, flush=True, expected=found.position))
+    assert batch is not None
+    journal.settle(batch, store.committer.commit(batch))
+    store.close()
+    for run_id in ("hand", "r"):
+        tables.check("tau-show", here.json("show", run_id, "--store", STORE))
+        tables.check("tau-history", here.json("history", run_id, "--store", STORE))
+
+
+@contextmanager
+def watching(shell: Shell) -> Iterator[Iterator[str]]:
+    words = command("runs", "--watch", "--json", "--status", "running", "--store", STORE)
+    with subprocess.Popen(words, cwd=shell.folder, env=shell.env, text=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield iter(process.stdout)
+        process.kill()
+
+
+def of_a_damaged_log(shell: Shell, here: Here, tables: Tables) -> None:
+    url = "sqlite:///damaged.db"
+    shell.write("broken", "")
+    shell.run("run", "pipeline.py:graph", "--run-id", "d", "--store", url, code=1)
+    store = open_store(url)
+    newest = store.read("d")[-1][1]
+    store.close()
+    file = shell.folder / "damaged.db"
+    file.write_bytes(file.read_bytes().replace(newest[20:], newest[20:][::-1]))
+    for _ in range(2):
+        tables.check("tau-show", here.json("show", "d", "--store", url))
+        tables.check("tau-history", here.json("history", "d", "--store", url))
+        shell.run("resume", "d", "pipeline.py:graph", "--store", url, code=1)
+
+
+def of_the_end(shell: Shell, here: Here, tables: Tables) -> None:
+    tables.check("tau-cancel", here.json("cancel", "r", "--store", STORE))
+    tables.check("tau-history", here.json("history", "r", "--store", STORE))
+    tables.check("tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))
+    tables.check("tau-delete", here.json("delete", "r", "--yes", "--store", STORE))
+    tables.check("an-error", here.json("show", "r", "--store", STORE, code=3))
