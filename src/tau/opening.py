@@ -45,14 +45,11 @@ def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
         found: Found = yield Load(job.run_id, take)
         if found.status == "deleted":
             if job.resuming:
-                raise CheckpointNotFoundError(
-                    f"failed to load checkpoint: checkpoint not found: {job.run_id}", run_id=job.run_id
-                )
+                raise not_found(job.run_id)
             if (yield from _admit(job, fresh, found.position)):
                 return Opened(fresh, dict(job.values))
             continue
-        progress = _judge(job, found)
-        changes = _compare(job, progress)
+        progress, changes = may_go_on(job, found)
         if found.status == "finished":
             return Opened(progress, found.values, found, changes)
         moved = differences(progress.provenance, job.provenance)
@@ -76,6 +73,16 @@ def _admit(job: Job, progress: Progress, expected: int) -> Generator[Effect, Any
         return False
     progress.provenance = job.provenance  # later manifests repeat it, this one lies beside it
     return True
+
+
+def may_go_on(job: Job, found: Found) -> tuple[Progress, tuple[str, ...]]:
+    """Where the run goes on, a crash that this ends being counted, and how the graph changed since; raises why it
+    cannot."""
+    progress = _judge(job, found)
+    changes = _compare(job, progress)
+    if found.status != "finished":
+        _count_crash(job, found, progress)
+    return progress, changes
 
 
 def _judge(job: Job, found: Found) -> Progress:
@@ -129,9 +136,7 @@ def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
     return (*comparison.blocking, *comparison.notes)
 
 
-def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
-    """Take the run over; ``False`` when somebody was faster."""
-    current = job.graph.fingerprint()
+def _count_crash(job: Job, found: Found, progress: Progress) -> None:
     crashed = found.status == "running"
     progress.crashes = progress.crashes + 1 if crashed else 0
     progress.stuck = progress.stuck + 1 if crashed else 0
@@ -142,6 +147,11 @@ def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Genera
             limit=job.max_crashes,
             run_id=job.run_id,
         )
+
+
+def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
+    """Take the run over; ``False`` when somebody was faster."""
+    current = job.graph.fingerprint()
     claim.fingerprint = current if progress.fingerprint != current else None
     progress.fingerprint, progress.graph, progress.status = current, job.graph.name, "running"
     progress.provenance = claim.provenance or progress.provenance
@@ -150,6 +160,10 @@ def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Genera
     except LeaseLostError:
         return False
     return True
+
+
+def not_found(run_id: str) -> CheckpointNotFoundError:
+    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)
 
 
 def input_digest(values: Mapping[str, Cell]) -> bytes:

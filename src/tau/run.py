@@ -16,10 +16,11 @@ from tau.effects import Job
 from tau.errors import ConfigError
 from tau.events import Event, Observer
 from tau.graph import Graph
-from tau.history import Checkpoint, ResumePlan, checkpoints, not_found, plan_resume
+from tau.history import Checkpoint, ResumePlan, checkpoints, plan_resume
 from tau.host import Host
 from tau.journal import Journal
 from tau.observers import resolve_observer
+from tau.opening import not_found
 from tau.provenance import provenance
 from tau.state import State, cells_of, check_run_id
 from tau.stopping import Stop, checked_options
@@ -189,10 +190,10 @@ class StateGraph(Graph):
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    def plan(self, run_id: str) -> ResumePlan:
-        """What `resume` would do now. Raises `CheckpointNotFoundError`; never changes anything."""
-        self.freeze()
-        return plan_resume(self.store, check_run_id(run_id), self.fingerprint())
+    def plan(self, run_id: str, *, on_change: str = "error") -> ResumePlan:
+        """What `resume` would do now; ``refusal`` is what it would raise. Changes nothing; `CheckpointNotFoundError`
+        is raised."""
+        return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
 
     def history(self, run_id: str) -> list[Checkpoint]:
         """The finished visits of a run, oldest first; values are read when looked at.

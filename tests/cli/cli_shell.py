@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import tau
+import tau.cli.app
 from tau.cli import main
 
 PIPELINE = """

@@ -172,6 +172,11 @@ def where(error: BaseException) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
 
 
+def remedy(error: BaseException) -> str:
+    """What to do on the command line, where the error's own words cannot say it."""
+    return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
+
+
 def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tuple[str, str]]:
     cause = error.__cause__
     if cause is not None and not isinstance(error, StoreError | RunInterruptedError | ConfigError):
@@ -179,9 +184,8 @@ def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tup
         yield "cause", f"{type(cause).__name__}: {cause}" + (f", at {place}" if place else "")
     if code == Exit.INTERNAL:
         yield "at", where(error)
-    remedy = next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
-    if remedy:
-        yield "remedy", remedy
+    if way_out := remedy(error):
+        yield "remedy", way_out
     if isinstance(error, CheckpointNotFoundError) and session.store:
         yield "store", session.store
     resumable = isinstance(error, _RESUMABLE) or not isinstance(error, TauError)

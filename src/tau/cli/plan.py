@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from tau.cli import screen
-from tau.cli.outcome import Exit, Session, complain
+from tau.cli.outcome import Exit, Session, complain, exit_code, remedy
 from tau.cli.places import find, is_there
 from tau.cli.reading import Account, read_run
 from tau.history import ResumePlan
-from tau.ownership import load
 from tau.run import StateGraph
 
 
@@ -27,57 +26,34 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: str) 
     """Print the plan; the exit code is that of the resume where it would be refused, 0 otherwise."""
     place, summary = find(graph.store if is_there(graph.store) else None, run_id, session)
     account = read_run(place, summary)
-    plan = graph.plan(run_id)
-    refused = list(_obstacles(plan, account, graph, on_change))
-    lines = [*_skipped(account), *([] if refused else _to_run(plan, account, graph))]
-    lines += [Line("refuse", plan.pending or "", why) for why in refused]
-    notes = [*plan.notes, *([] if refused else plan.blocking)]
-    code = Exit.REFUSED if refused else Exit.DONE
+    plan = graph.plan(run_id, on_change=on_change)
+    lines = [*_skipped(account), *(_to_run(plan, account, graph) if plan.can_resume else ())]
+    lines += [Line("refuse", plan.pending or "", why) for why in plan.obstacles]
+    notes = [*plan.notes, *(text for text in plan.blocking if text not in plan.obstacles)]
+    code = Exit.DONE if plan.refusal is None else exit_code(plan.refusal)
     if session.as_json:
         named = {"run_id": run_id, "graph": graph.name, "status": account.status, "store": session.store}
         rows = [{"what": line.what, "node": line.node or None, "why": line.why} for line in lines]
-        screen.document({**named, "can_resume": not refused, "plan": rows, "notes": notes, "exit_code": int(code)})
+        screen.document({**named, "can_resume": plan.can_resume, "plan": rows, "notes": notes, "exit_code": int(code)})
         return code
     for note in notes:
         complain(f"the graph has changed: {note}")
     if account.damage:
         complain(f"{account.damage}; a resume goes on from the newest sound checkpoint")
-    screen.fields({"run": run_id, "graph": graph.name, "status": account.status, "resume": _verdict(plan, refused)})
+    screen.fields({"run": run_id, "graph": graph.name, "status": account.status, "resume": _verdict(plan)})
     screen.line()
     screen.table(("what", "node", "why"), ([line.what, line.node, line.why] for line in lines))
+    if plan.refusal is not None and (way_out := remedy(plan.refusal)):
+        screen.note("remedy", way_out)
     return code
 
 
-def _verdict(plan: ResumePlan, refused: list[str]) -> str:
-    if refused:
+def _verdict(plan: ResumePlan) -> str:
+    if not plan.can_resume:
         return "refused"
     if plan.status == "finished":
         return "gives the stored result"
     return f"goes on at {plan.pending}" if plan.pending is not None else "goes on where the edges lead"
-
-
-def _obstacles(plan: ResumePlan, account: Account, graph: StateGraph, on_change: str) -> Iterator[str]:
-    """Why a resume would be refused."""
-    summary = account.summary
-    if plan.status == "cancelled":
-        yield "the run was cancelled; start a new run"
-    elif plan.status == "waiting":
-        yield "the run waits for an answer; give it, then resume"
-    if account.status == "running":
-        yield f"it is owned by {summary.owner}; --wait SECONDS waits for it, tau cancel ends the run"
-    lost = plan.pending is not None and plan.pending not in graph.nodes
-    if on_change == "error" or lost or summary.base == 0:
-        yield from plan.blocking
-    crashes = _crashes(graph, plan.run_id)
-    most = graph.config.checkpoint.max_crashes
-    if crashes > most:
-        yield f"it was killed {crashes} times in a row at {plan.pending}, the limit is {most}; find out what kills it"
-
-
-def _crashes(graph: StateGraph, run_id: str) -> int:
-    """How many times in a row the run was killed, that which a resume would take it over from included."""
-    found, _ = load(graph.store, run_id)
-    return found.progress.stuck + 1 if found.progress is not None and found.status == "running" else 0
 
 
 def _skipped(account: Account) -> Iterator[Line]:

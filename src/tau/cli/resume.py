@@ -53,7 +53,7 @@ def resume(
 
     TARGET names the graph as for `tau run`. Without it, the name of the graph that made the run must be one of
     [tool.tau.graphs] in pyproject.toml. With --plan nothing is run or changed, also where somebody owns the run; the
-    exit code is 4 where a resume would be refused.
+    exit code is that of the resume where it would be refused.
 
     \b
     Examples:
