@@ -67,7 +67,8 @@ def analyze(state: State, ctx: Context) -> dict[str, Any]:
 def report(state: State) -> dict[str, Any]:
     """A line for people."""
     first, (trend, low, high) = max(state["warming"].items())
-    return {"text": f"{first} to {first + PERIOD - 1}: {trend:.2f} ({low:.2f} to {high:.2f}) degrees warmer a decade"}
+    period, limits = f"{first} to {first + PERIOD - 1}", f"{low:.2f} to {high:.2f}"
+    return {"text": f"{period}, a made-up station: {trend:.2f} ({limits}) degrees Celsius warmer a decade"}
 
 
 graph.sequence(ingest, preprocess, analyze, report)
