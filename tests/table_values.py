@@ -213,26 +213,53 @@ def same_index(one: Any, two: Any) -> bool:
 
 
 def same_names(one: Any, two: Any) -> bool:
-    return [(type(name), name) for name in one] == [(type(name), name) for name in two]
+    from exactness import same
+
+    return same(list(one), list(two))
 
 
 def same_values(one: Any, two: Any) -> bool:
     """Two pandas arrays."""
-    from exactness import same
-
     if type(one) is not type(two) or one.dtype != two.dtype or len(one) != len(two):
         return False
-    if isinstance(one, pd.Categorical):
-        return np.array_equal(one.codes, two.codes) and same_index(one.categories, two.categories)
-    if type(one) is pd.arrays.NumpyExtensionArray:
-        if one.dtype.numpy_dtype.kind != "O":
-            return same(one.to_numpy(), two.to_numpy())
-        return all(map(same, one, two))
-    if hasattr(one, "asi8"):
-        return np.array_equal(one.asi8, two.asi8) and str(getattr(one, "tz", "")) == str(getattr(two, "tz", ""))
-    return np.array_equal(one.isna(), two.isna()) and all(
-        a == b for a, b in zip(one, two, strict=True) if pd.notna(a) is True
-    )
+    return bool(next((same for classes, same in ARRAYS if type(one) in classes), same_present)(one, two))
+
+
+def same_numpy(one: Any, two: Any) -> bool:
+    from exactness import same
+
+    if one.dtype.numpy_dtype.kind != "O":
+        return same(one.to_numpy(), two.to_numpy())
+    return all(map(same, one, two))
+
+
+def same_present(one: Any, two: Any) -> bool:
+    """What is not missing is the same, and the same is missing."""
+    from exactness import same
+
+    there = ~one.isna()
+    return np.array_equal(there, ~two.isna()) and same(one[there].tolist(), two[there].tolist())
+
+
+def same_ticks(one: Any, two: Any) -> bool:
+    from exactness import same
+
+    return np.array_equal(one.asi8, two.asi8) and same(getattr(one, "tz", None), getattr(two, "tz", None))
+
+
+ARRAYS: list[tuple[Any, Any]] = [
+    (
+        (pd.Categorical,),
+        lambda one, two: np.array_equal(one.codes, two.codes) and same_index(one.categories, two.categories),
+    ),
+    ((pd.arrays.NumpyExtensionArray,), same_numpy),
+    ((pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray), same_ticks),
+    ((pd.arrays.IntervalArray,), lambda one, two: same_index(one.left, two.left) and same_index(one.right, two.right)),
+    (
+        (pd.arrays.ArrowExtensionArray, pd.arrays.ArrowStringArray),
+        lambda one, two: same_items(pa.chunked_array(one._pa_array), pa.chunked_array(two._pa_array)),
+    ),
+]
 
 
 def same_series(one: Any, two: Any) -> bool:
@@ -264,28 +291,67 @@ def same_timestamp(one: Any, two: Any) -> bool:
     return (repr(one), one.unit, one.fold) == (repr(two), two.unit, two.fold)
 
 
+def same_items(one: Any, two: Any) -> bool:
+    """Two Arrow arrays, however they lie in memory."""
+    from exactness import same
+
+    return one.type == two.type and same(one.to_pylist(), two.to_pylist())
+
+
 def same_arrow(one: Any, two: Any) -> bool:
-    if isinstance(one, pa.ChunkedArray) and one.num_chunks != two.num_chunks:
-        return False
     if isinstance(one, pa.Schema):
         return one.equals(two, check_metadata=True)
-    if isinstance(one, pa.Table | pa.RecordBatch) and not one.schema.equals(two.schema, check_metadata=True):
+    if isinstance(one, pa.Array):
+        return same_items(one, two)
+    if isinstance(one, pa.Scalar):
+        return same_items(pa.repeat(one, 1), pa.repeat(two, 1))
+    if isinstance(one, pa.ChunkedArray):
+        return (
+            one.type == two.type and one.num_chunks == two.num_chunks and all(map(same_items, one.chunks, two.chunks))
+        )
+    parts = [table.to_batches() if isinstance(table, pa.Table) else table.columns for table in (one, two)]
+    return (
+        one.num_rows == two.num_rows
+        and same_arrow(one.schema, two.schema)
+        and len(parts[0]) == len(parts[1])
+        and all(map(same_arrow, *parts))
+    )
+
+
+def same_variable(one: Any, two: Any) -> bool:
+    from exactness import same
+
+    if type(one) is not type(two) or one.dims != two.dims or one.dtype != two.dtype:
         return False
-    return one.equals(two)
+    alike = same(dict(one.attrs), dict(two.attrs)) and same(dict(one.encoding), dict(two.encoding))
+    if isinstance(one, xr.IndexVariable):
+        return alike and same_index(one.to_index(), two.to_index())
+    return alike and same(one.data, two.data)
+
+
+def same_variables(one: Any, two: Any) -> bool:
+    from exactness import same
+
+    return same(list(one), list(two)) and all(same_variable(one[name], two[name]) for name in one)
 
 
 def same_grid(one: Any, two: Any) -> bool:
-    variables = [getattr(grid, "variables", None) or getattr(grid, "coords", {}) for grid in (one, two)]
-    return (
-        one.identical(two)
-        and one.encoding == two.encoding
-        and list(variables[0]) == list(variables[1])
-        and all(
-            (mine.dtype, mine.encoding) == (variables[1][name].dtype, variables[1][name].encoding)
-            for name, mine in variables[0].items()
+    from exactness import same
+
+    if type(one) is not type(two) or list(one.xindexes) != list(two.xindexes):
+        return False
+    if isinstance(one, xr.DataArray):
+        parts = [(grid.name, grid.variable, grid.coords.variables) for grid in (one, two)]
+        return (
+            same(parts[0][0], parts[1][0])
+            and same_variable(parts[0][1], parts[1][1])
+            and same_variables(parts[0][2], parts[1][2])
         )
-        and [index.freq for index in getattr(one, "indexes", {}).values() if hasattr(index, "freq")]
-        == [index.freq for index in getattr(two, "indexes", {}).values() if hasattr(index, "freq")]
+    return (
+        same(dict(one.attrs), dict(two.attrs))
+        and same(dict(one.encoding), dict(two.encoding))
+        and same(set(one.coords), set(two.coords))
+        and same_variables(one.variables, two.variables)
     )
 
 
@@ -296,7 +362,8 @@ FAMILIES: list[tuple[Any, Any]] = [
     (pd.api.extensions.ExtensionArray, same_values),
     (pl.DataFrame, lambda one, two: one.equals(two) and one.schema == two.schema),
     (pl.Series, lambda one, two: one.equals(two) and (one.dtype, one.name) == (two.dtype, two.name)),
-    ((xr.Dataset, xr.DataArray, xr.Variable), same_grid),
+    ((xr.Dataset, xr.DataArray), same_grid),
+    (xr.Variable, same_variable),
     (object, same_arrow),
 ]
 

@@ -49,7 +49,10 @@ def _unpack_array(data: bytes) -> pa.Array:
 
 
 def _pack_chunked(value: pa.ChunkedArray) -> bytes:
-    return _pack_table(pa.table([value], names=["values"]))
+    _check(value, [value.type])
+    schema = pa.schema([pa.field("values", value.type)])
+    batches = [pa.RecordBatch.from_arrays([chunk], schema=schema) for chunk in value.chunks]
+    return arrow_bytes.write_batches(schema, batches)
 
 
 def _unpack_chunked(data: bytes) -> pa.ChunkedArray:

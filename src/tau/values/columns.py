@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tau.values.npy import same_dtype
 from tau.values.refusal import refuse
 
 _UNITS = ("s", "ms", "us", "ns")
@@ -49,7 +50,7 @@ def take(owner: Any, values: Any) -> tuple[list[Any], Parts]:
     if dtype.kind in "mM":
         ticks = np.ascontiguousarray(values).view("i8")
         return ["t" if dtype.kind == "M" else "d", np.datetime_data(dtype)[0]], (ticks, _missing(ticks == _NAT))
-    if dtype.kind in "biuf" and dtype == np.dtype(dtype.str.replace(">", "<")):
+    if _NUMBERS.fullmatch(dtype.str) and same_dtype(dtype, np.dtype(dtype.str)):
         return ["n", dtype.str], (np.ascontiguousarray(values), None)
     return ["a", values], ()
 
@@ -122,9 +123,11 @@ def _one(array: Any) -> Any:
 
     if not isinstance(array, pa.ChunkedArray):
         return array
-    if array.num_chunks == 1:
-        return array.chunk(0)
-    joined = array.combine_chunks()
+    # Empty chunks may begin behind the end of their memory, and Arrow then fails to join them.
+    chunks = [chunk for chunk in array.chunks if len(chunk)]
+    if len(chunks) < 2:
+        return chunks[0] if chunks else pa.array([], array.type)
+    joined = pa.chunked_array(chunks).combine_chunks()
     return joined if not isinstance(joined, pa.ChunkedArray) else pa.concat_arrays(joined.chunks)
 
 

@@ -5,6 +5,7 @@ Every value read is a copy of its own, which a node may change; the change is no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import pandas as pd
 
 from tau.values import columns, tags
 from tau.values.kinds import Kind
-from tau.values.refusal import Step, refuse
+from tau.values.refusal import Refused, Step, refuse
 
 # The numbers are stored; they stay.
 _INDEXES: tuple[type, ...] = (
@@ -26,6 +27,7 @@ _INDEXES: tuple[type, ...] = (
     pd.CategoricalIndex,
     pd.IntervalIndex,
 )
+_FREQUENCY = re.compile(r"-?\d*(h|min|s|ms|us|ns|bh|cbh|(?!(NS|US|MIN)$)[A-Z]+(-[A-Z0-9]+)*)")
 _FRAME_STATE = (
     vars(pd.DataFrame()).keys() | vars(pd.Series(dtype=object)).keys() | {"_item_cache", "_cacher", "_is_copy"}
 )
@@ -35,13 +37,20 @@ _FRAME_STATE = (
 
 
 def _pack_frame(value: pd.DataFrame) -> list[Any]:
-    packed = [columns.take(value, _values(series)) for _, series in value.items()]
+    packed = [_column(label, series) for label, series in value.items()]
     return [value.columns, value.index, *_table(value, packed, list(map(str, value.columns)))]
 
 
 def _pack_series(value: pd.Series) -> list[Any]:
     packed = [columns.take(value, _values(value))]
     return [value.name, value.index, *_table(value, packed, [str(value.name)])]
+
+
+def _column(label: Any, series: pd.Series) -> tuple[list[Any], Any]:
+    try:
+        return columns.take(series, _values(series))
+    except Refused as refused:
+        raise refused.under(Step("item", label)) from None
 
 
 def _values(series: Any) -> Any:
@@ -144,7 +153,7 @@ def _frame_trail(value: Any, steps: list[Step]) -> list[Step]:
     if place.value == 2 and inside:
         if type(value) is pd.Series:
             return [Step("item", inside[2].value)] if len(inside) > 2 else inside
-        return [Step("item", value.columns[inside[0].value]), *inside[2:]]
+        return [Step("item", list(value.columns)[inside[0].value]), *inside[2:]]
     first = "name" if type(value) is pd.Series else "columns"
     return [Step("attr", {0: first, 1: "index", 4: "attrs"}.get(place.value, "flags")), *inside]
 
@@ -181,12 +190,19 @@ def _frequency(value: Any) -> str | None:
         return None
     text: str = value.freq.freqstr
     try:
-        known = pd.tseries.frequencies.to_offset(text) == value.freq
+        known = _offset(text) == value.freq
     except ValueError:
         known = False
     if not known:
         raise refuse(value, f"its freq {value.freq!r} cannot be told from its name; set value.freq = None")
     return text
+
+
+def _offset(text: str) -> Any:
+    """The frequency of a name in its present form; of older ones pandas would warn."""
+    if not _FREQUENCY.fullmatch(text):
+        raise ValueError(f"no frequency: {text!r:.80}")
+    return pd.tseries.frequencies.to_offset(text)
 
 
 def _unpack_index(body: Any) -> Any:
@@ -204,7 +220,7 @@ def _unpack_index(body: Any) -> Any:
     if type(made) is not cls:
         raise ValueError(f"the values of an index make it a {type(made).__name__}")
     if frequency is not None:
-        made.freq = frequency
+        made.freq = _offset(frequency)
     return made
 
 

@@ -1,0 +1,137 @@
+"""Any table comes back exactly, or it is refused; encoding it changes nothing in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import msgpack
+from polars.testing.parametric import dataframes as polars_frames
+
+from exactness import same
+from table_strategies import arrow_values, as_objects, frames, grids, pandas_values, texts
+from tau.errors import CorruptCheckpointError
+from tau.values import Refused, decode, encode
+from tau.values.refusal import Step
+
+STRATEGIES = {"pandas": pandas_values, "pyarrow": arrow_values, "xarray": grids()}
+few_and_many = pytest.mark.parametrize("examples", [60, pytest.param(5_000, marks=pytest.mark.deep)])
+
+
+def of(examples: int) -> settings:
+    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def check(value: Any) -> bytes:
+    """Its encoding, which is exact, the same again, and leaves the value as it was."""
+    before = value.copy() if hasattr(value, "copy") else value
+    data = encode(value)
+    assert same(value, before)
+    assert same(decode(data), value)
+    assert same(decode(encode([{"a": (value,)}])), [{"a": (value,)}])
+    assert encode(value) == data == encode(before)
+    return data
+
+
+@few_and_many
+@pytest.mark.parametrize("kind", STRATEGIES)
+def test_any_table_is_exact_and_its_bytes_are_the_same_again(kind: str, examples: int) -> None:
+    @of(examples)
+    @given(STRATEGIES[kind])
+    def prove(value: Any) -> None:
+        data = check(value)
+        assert encode(decode(data)) == data
+
+    prove()
+
+
+def passes_through_arrow(frame: pl.DataFrame) -> bool:
+    made = pl.from_arrow(frame.to_arrow()) if frame.width else frame
+    return isinstance(made, pl.DataFrame) and made.dtypes == frame.dtypes
+
+
+@few_and_many
+def test_any_polars_frame_is_exact_or_refused(examples: int) -> None:
+    @of(examples)
+    @given(polars_frames(max_cols=3, max_size=5, excluded_dtypes=[pl.Int128, pl.UInt128]))
+    def prove(value: Any) -> None:
+        if passes_through_arrow(value):
+            check(value)
+        else:
+            with pytest.raises(Refused, match="through Arrow unchanged"):
+                encode(value)
+
+    prove()
+
+
+def broken(count: int) -> Any:
+    """A column of which one row, or the whole, cannot be stored."""
+    rows = st.integers(0, count - 1).map(lambda row: as_objects([object() if at == row else at for at in range(count)]))
+    sparse = st.just(pd.arrays.SparseArray(np.zeros(count)))
+    extended = st.just(np.zeros(count, "g"))
+    return sparse | extended | rows if count else sparse | extended
+
+
+@few_and_many
+def test_a_table_with_what_cannot_be_stored_is_refused_with_the_path(examples: int) -> None:
+    @of(examples)
+    @given(frames(broken))
+    def prove(value: Any) -> None:
+        with pytest.raises(Refused) as caught:
+            encode({"k": [value]})
+        column = value.iloc[:, -1]
+        rows = [f"[{row}]" for row, item in enumerate(column.array) if type(item) is object]
+        assert caught.value.path == "".join(["['k'][0]", str(Step("item", list(value.columns)[-1])), *rows])
+
+    prove()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(frames(), texts)
+def test_attrs_with_what_cannot_be_stored_are_refused_with_the_path(value: Any, name: str) -> None:
+    value.attrs = {name: [1, print]}
+    with pytest.raises(Refused) as caught:
+        encode(value)
+    assert caught.value.path == f".attrs[{name!r}][1]"
+
+
+def test_columns_of_c_long_long_stay_so() -> None:
+    for values in (np.array([1, 2], "q"), np.array([1, 2], "Q"), np.array([1, 2], "l")):
+        series = pd.Series(values, dtype=values.dtype)
+        assert decode(encode(series)).dtype.char == values.dtype.char
+        assert decode(encode(series.to_frame())).dtypes[0].char == values.dtype.char
+
+
+def test_an_empty_part_of_a_column_that_begins_behind_its_memory_does_no_harm() -> None:
+    beyond = pa.Array.from_buffers(pa.int64(), 0, [None, pa.py_buffer(b"")], offset=3)
+    column = pd.arrays.ArrowExtensionArray(pa.chunked_array([beyond, pa.array([1, None])]))
+    empty = pd.arrays.ArrowExtensionArray(pa.chunked_array([beyond, beyond]))
+    for value in (column, empty, pd.Series(column), pd.DataFrame({"a": empty})):
+        check(value)
+
+
+def test_the_empty_chunks_of_an_array_are_kept() -> None:
+    value = pa.chunked_array([[], [1, None], []], pa.int8())
+    assert decode(encode(value)).num_chunks == 3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("frequency", ["w", "c", "NS", "MIN", "<Easter>", "D\n", ""])
+def test_a_frequency_that_is_not_in_its_present_form_is_damage_and_no_warning(frequency: str) -> None:
+    data = encode([pd.date_range("2020", periods=2, freq="D")])
+    with pytest.raises(CorruptCheckpointError):
+        decode(data.replace(b"\xa1D", msgpack.encode(frequency)))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "frequency", ["D", "-2D", "7min", "h", "us", "bh", "W-TUE", "QS-NOV", "WOM-3TUE", "REQ-L-DEC-TUE-1", "SME-10"]
+)
+def test_frequencies_of_every_form_are_kept(frequency: str) -> None:
+    check(pd.date_range("2020", periods=3, freq=frequency))
