@@ -6,16 +6,15 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from tau.calls import left_behind
 from tau.effects import RunNode
 from tau.errors import TauError
+from tau.making import Making
 
 if TYPE_CHECKING:
     from tau.items import Items
@@ -147,19 +146,20 @@ class Context:
         """
         return self._surroundings.items_of(self._effect).step(name, function, args, kwargs)
 
-    def artifact(self, name: str, *, directory: bool = False) -> AbstractContextManager[Path]:
+    def artifact(self, name: str, *, directory: bool = False) -> Making:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.
 
         Write to ``path``, a temporary name, and close it within the block. After the block the file is on the disk
         under its own name, and when the node has returned, the state holds a `tau.Artifact` under that name, unless
         the node returned a value for it. With ``directory`` the path is one of an empty directory to be filled. What
-        the block raises removes the file. A ``name`` is for one artifact of a visit.
+        the block raises removes the file. A ``name`` is for one artifact of a visit. In an async node
+        ``async with`` does the same without holding up the event loop while the file goes to the disk.
 
         Files lie beside a store that is a file or directory, or in ``CheckpointConfig(artifacts=...)``; otherwise
         this is a `ConfigError`. A block that left nothing, a link or a device is an `ArtifactError`; a full or
         unusable disk is a `StoreError`.
         """
-        return self._surroundings.items_of(self._effect).artifact(name, directory)
+        return Making(self._surroundings.items_of(self._effect).artifact(name, directory))
 
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"

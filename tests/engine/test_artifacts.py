@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_steps import config
 
+import tau.artifacts
 from tau import (
     Artifact,
     ArtifactError,
@@ -389,3 +392,79 @@ def test_a_reference_comes_back_exactly_and_is_immutable(place: Any) -> None:
     assert decode(encode([artifact])) == [artifact]
     with pytest.raises(AttributeError):
         artifact.name = "x"  # type: ignore[misc]
+
+
+# In an event loop.
+
+
+def held_sync(monkeypatch: pytest.MonkeyPatch, go: threading.Event) -> threading.Event:
+    """Flushing a file waits for ``go``; the event tells that it waits."""
+    waits, flush = threading.Event(), tau.artifacts.sync
+
+    def slow(number: int) -> None:
+        waits.set()
+        assert go.wait(60)
+        flush(number)
+
+    monkeypatch.setattr("tau.artifacts.sync", slow)
+    return waits
+
+
+def test_async_with_lets_other_tasks_go_on_while_the_file_goes_to_the_disk(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    waits = held_sync(monkeypatch, go)
+
+    async def node(state: State, ctx: Context) -> None:
+        async with ctx.artifact("clean.nc") as path:
+            path.write_text("clean")
+
+    async def both() -> State:
+        run = asyncio.create_task(graph_of(place, node).aexecute({}, run_id="r"))
+        await asyncio.to_thread(waits.wait, 60)
+        assert not run.done()
+        go.set()  # only a loop that goes on comes here
+        return await run
+
+    artifact = asyncio.run(both())["clean.nc"]
+    artifact.check()
+    assert artifact.path.read_text() == "clean"
+
+
+def test_a_cancellation_meanwhile_is_raised_after_the_file_is_there(
+    place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    waits = held_sync(monkeypatch, go)
+
+    async def node(state: State, ctx: Context) -> None:
+        async with ctx.artifact("clean.nc") as path:
+            path.write_text("clean")
+
+    async def cancelled() -> None:
+        run = asyncio.create_task(graph_of(place, node).aexecute({}, run_id="r"))
+        await asyncio.to_thread(waits.wait, 60)
+        run.cancel()
+        await asyncio.sleep(0)
+        assert not run.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(cancelled())
+    assert files(tmp_path) == ["clean.nc"]
+    final = graph_of(place, node).resume("r")
+    final["clean.nc"].check()
+    assert files(tmp_path) == ["clean.nc"]
+
+
+def test_what_an_async_block_raises_removes_the_file(place: Any, tmp_path: Path) -> None:
+    async def node(state: State, ctx: Context) -> None:
+        async with ctx.artifact("clean.nc") as path:
+            path.write_text("half")
+            raise ValueError("no more data")
+
+    with pytest.raises(ExecutionError, match="no more data"):
+        graph_of(place, node).execute({}, run_id="r")
+    assert files(tmp_path) == []

@@ -36,6 +36,7 @@ LAYERS = (
         "picture",
         "calls",
         "node_loop",
+        "making",
         "sealing",
         "choosing",
         "failures",

@@ -1,0 +1,54 @@
+"""The block in which a node makes an artifact, for a thread and for an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tau.stores.failures import start_thread
+
+T = TypeVar("T")
+
+
+class Making(AbstractContextManager[Path], AbstractAsyncContextManager[Path]):
+    """See `Context.artifact`: ``with`` flushes and commits in the caller's thread, ``async with`` in another one."""
+
+    def __init__(self, block: AbstractContextManager[Path]) -> None:
+        self._block = block
+
+    def __enter__(self) -> Path:
+        return self._block.__enter__()
+
+    def __exit__(self, *raised: Any) -> bool | None:
+        return self._block.__exit__(*raised)
+
+    async def __aenter__(self) -> Path:
+        entered: Future[Path] = Future()
+        try:
+            return await _in_thread(self._block.__enter__, entered)
+        except BaseException as error:
+            if entered.done() and entered.exception() is None:  # cancelled after it: the block will not run
+                self._block.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    async def __aexit__(self, *raised: Any) -> bool | None:
+        return await _in_thread(partial(self._block.__exit__, *raised), Future())
+
+
+async def _in_thread(call: Callable[[], T], answer: Future[T]) -> T:
+    """Call in a thread of its own; what has begun is completed, and a cancellation meanwhile is raised after it."""
+    from tau.node_loop import done  # asyncio is only loaded where something needs it
+
+    def work() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    start_thread(work, "tau-artifact", "the files of a node")
+    await done(answer)
+    return answer.result()
