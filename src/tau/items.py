@@ -20,7 +20,7 @@ from tau.cells import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
 from tau.config import checked_name
 from tau.context import too_late
 from tau.effects import Emit, Job, RunNode
-from tau.errors import ConfigError, LimitExceededError, UnserializableError
+from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.inner_commits import InnerCommits, Ticket
 from tau.journal import Journal
 from tau.nodes import is_async
@@ -179,10 +179,10 @@ class Items:
     def scope(self, name: str) -> Scope:
         return ((self.node, self.visit, name),)
 
-    def open(self, cell: Cell) -> Any:
-        """A copy of an item's value. Damage is kept, as the node may catch the error and go on without it."""
+    def open(self, name: str, cell: Cell) -> Any:
+        """A copy of a step's result. Damage is kept, as the node may catch the error and go on without it."""
         try:
-            value, _ = cell.open()
+            value, _ = _opened(name, cell)
         except Exception as error:
             if self.effect is not None:
                 state = self.effect.state
@@ -243,7 +243,7 @@ class _Step:
 
     def result(self) -> Any:
         """What the caller is given: what a resume would give."""
-        return self.value if self.cell is None else self.items.open(self.cell)
+        return self.value if self.cell is None else self.items.open(self.name, self.cell)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         told: dict[str, Any] = {"step": self.name, "resumed": self.resumed, "error": error is not None}
@@ -252,6 +252,19 @@ class _Step:
             self.seconds = max(0.0, self.items.now() - self.began)
             told["error_type"] = type(error).__name__
         self.items.tell("step.complete", **told, duration_seconds=self.seconds)
+
+
+def _opened(name: str, cell: Cell) -> tuple[Any, bool]:
+    try:
+        return cell.open()
+    except CorruptCheckpointError as error:
+        raise CorruptCheckpointError(
+            f"{error}. It is the result of step {name!r}: resume with on_change='redo' does all steps of this "
+            "visit anew, and nodes that finished before it stay",
+            run_id=error.run_id,
+            position=error.position,
+            what=error.what,
+        ) from error
 
 
 def _no_awaitable(step: _Step, value: Any) -> Any:

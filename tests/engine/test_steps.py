@@ -541,7 +541,10 @@ def test_a_lost_result_stops_the_run_even_if_the_node_swallows_the_error() -> No
     store.lose_blobs = True
     with pytest.raises(ExecutionError) as caught:
         graph_of(store, node).resume("r")
-    assert isinstance(caught.value.__cause__, CorruptCheckpointError)
+    damage = caught.value.__cause__
+    assert isinstance(damage, CorruptCheckpointError)
+    assert "the result of step 'load': resume with on_change='redo' does all steps of this visit anew" in str(damage)
+    assert graph_of(store, node).resume("r", on_change="redo")["size"] == 5000
 
 
 class Cut(StoreWrapper):
