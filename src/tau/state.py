@@ -11,6 +11,7 @@ from typing import Any
 
 from tau.cells import NO_ATOM, Cell, make
 from tau.errors import ConfigError, UnserializableError
+from tau.values import Refused, encode
 
 
 class Visit:
@@ -47,6 +48,10 @@ class State(Mapping[str, Any]):
     state and leave this one as it is.
 
     With checkpointing on, the values that a node reads are its own copies, the same object for the whole visit.
+
+    Two states are equal when run id, names and values are; a state and another mapping, when names and values are.
+    Values are equal when ``==`` says so; where it answers with no bool, or raises, as for arrays and tables, when both
+    are stored as the same bytes. Comparing raises for a damaged value only.
     """
 
     __slots__ = ("_data", "_image", "_node", "_run_id", "_time", "_visit")
@@ -116,9 +121,11 @@ class State(Mapping[str, Any]):
         return len(self._data)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, State):
-            return self._run_id == other._run_id and dict(self) == dict(other)
-        return dict(self) == other if isinstance(other, Mapping) else NotImplemented
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if isinstance(other, State) and self._run_id != other._run_id:
+            return False
+        return self.keys() == other.keys() and all(_equal(self[key], other[key]) for key in self)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -294,6 +301,21 @@ def check_run_id(run_id: str) -> str:
     except UnicodeEncodeError:
         raise ConfigError(f"the run id {run_id[:80]!r} contains a lone surrogate; remove it") from None
     return run_id
+
+
+def _equal(one: Any, two: Any) -> bool:
+    if one is two:
+        return True
+    try:
+        answer = one == two
+    except Exception:
+        answer = None
+    if type(answer).__name__ == "bool":  # Python's, or NumPy's of the same name
+        return bool(answer)
+    try:
+        return encode(one) == encode(two)
+    except Refused:
+        return False
 
 
 _SECRET = re.compile(r"passw|secret|token|credential|api_?key|authorization|private", re.IGNORECASE)
