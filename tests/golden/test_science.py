@@ -1,4 +1,4 @@
-"""Arrays and tables as format 1 first wrote them are read, exactly; the file is added to and never made again.
+"""Arrays, tables and models as format 1 first wrote them are read, exactly; the file is added to, never made again.
 
 ``python tests/golden/test_science.py`` prints what it would hold now.
 """
@@ -9,14 +9,55 @@ import json
 from pathlib import Path
 from typing import Any
 
+import attrs
+import msgspec
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pydantic
 import pytest
+import xarray as xr
 
+import tau
 from exactness import same
 from tau.values import decode, encode
 
+
+@tau.register_type(name="golden.Site")
+@attrs.frozen
+class Site:
+    name: str
+    height: float = 0.0
+
+
+@tau.register_type(name="golden.Sample", version=3)
+class Sample(msgspec.Struct):
+    site: Site
+    values: list[float]
+
+
+@tau.register_type(name="golden.Setup")
+class Setup(pydantic.BaseModel, extra="allow"):
+    steps: int = 4
+    rate: float = 0.5
+
+
 DTYPE = np.dtype([("id", "<i4"), ("at", "<M8[s]"), ("y", ">f4", (2,))])
+ARROW = pa.table(
+    {
+        "n": [1, None],
+        "d": pa.array(["a", "b"]).dictionary_encode(),
+        "at": pa.array([0, None], pa.timestamp("ns", "UTC")),
+    },
+    metadata={"units": "K"},
+)
+GRID = xr.Dataset(
+    {"t": (("time", "x"), np.arange(4.0).reshape(2, 2), {"units": "K"})},
+    {"time": pd.date_range("2024-01-01", periods=2, freq="D", unit="s"), "x": [10, 20], "lon": ("x", [1.0, 2.0])},
+    {"title": "grid"},
+)
+GRID["t"].encoding = {"dtype": "f4"}
 VALUES: dict[str, Any] = {
     "numbers": np.arange(6.0).reshape(2, 3),
     "fortran": np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
@@ -38,6 +79,35 @@ VALUES: dict[str, Any] = {
     "series": pd.Series([True, False], index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)]), name=("n", 1)),
     "indexes": [pd.RangeIndex(3, 9, 2), pd.period_range("2024", periods=2, freq="M"), pd.interval_range(0, 2)],
     "instants": [pd.Timestamp("2024-01-01", tz="Europe/Berlin"), pd.Timedelta("1s"), pd.Period("2024-03", "M"), pd.NaT],
+    "pandas arrays": [
+        pd.array([1, None], "Int8"),
+        pd.array([True, None], "boolean"),
+        pd.Categorical(["x", None], ordered=True),
+        pd.array(["a", None], pd.StringDtype("python", na_value=np.nan)),
+        pd.array([[1], None], pd.ArrowDtype(pa.list_(pa.int8()))),
+        pd.array(pd.to_datetime(["2024-01-01", None]).tz_localize("UTC").as_unit("ms")),
+    ],
+    "odd columns": pd.DataFrame(
+        [[1, "a", (2,)], [2, None, [3]]], columns=pd.Index([("t", 1), None, 5], dtype=object, tupleize_cols=False)
+    ),
+    "interval and NA": [pd.Interval(0, 1.5, "both"), pd.NA, pd.IntervalIndex.from_breaks([0, 1, 2], name="i")],
+    "arrow table": ARROW,
+    "arrow parts": [ARROW.to_batches()[0], ARROW.schema, ARROW["n"], pa.array(["a", None]), pa.scalar(1.5)],
+    "polars frame": pl.DataFrame(
+        {
+            "n": [1, None],
+            "s": ["a", None],
+            "l": [[1], []],
+            "kind": pl.Series(["a", "b"], dtype=pl.Enum(["b", "a"])),
+            "at": pl.Series([0, None], dtype=pl.Datetime("ms", "UTC")),
+        }
+    ),
+    "polars series": pl.Series("x", [1.5, None]),
+    "dataset": GRID,
+    "data arrays": [GRID["t"], GRID["time"], GRID["t"].variable],
+    "attrs class": Site("s1", 12.5),
+    "struct": Sample(Site("s2"), [1.5, -0.0]),
+    "pydantic model": Setup(rate=0.25, note=("extra", 1)),
 }
 STORED = Path(__file__).parent / "v1" / "science.json"
 
