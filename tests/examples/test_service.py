@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "examples" / "service"
 # The app over a graph whose second node waits until a file is there, and that writes down what it runs.
 GRAPH = """
+import sys
 import threading
 from pathlib import Path
 from pydantic import BaseModel
@@ -31,6 +33,7 @@ class Input(BaseModel, extra="forbid"):
 def note(state, name):
     with open("effects", "a") as file:
         file.write(f"{state['topic']} {name}\\n")
+    print(f"at {state['topic']} {name}", file=sys.stderr, flush=True)
 
 def build(store):
     graph = StateGraph("gated", store=store)
@@ -56,21 +59,57 @@ def build(store):
 """
 
 
+# The service, telling on its log when a request is over: for a stream, that its client has gone or the run has ended.
+PROGRAM = """
+import sys
+sys.path[:0] = {paths!r}
+import serve
+
+def told(inner):
+    async def app(scope, receive, send):
+        try:
+            await inner(scope, receive, send)
+        finally:
+            print("over:", scope.get("path"), file=sys.stderr, flush=True)
+    return app
+
+serve.app = told(serve.app)
+serve.main()
+"""
+
+
 class Service:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "pipeline.py").write_text(GRAPH)
 
     def start(self) -> None:
-        program = f"import sys; sys.path[:0] = [{str(self.folder)!r}, {str(SERVICE)!r}]; import serve; serve.main()"
+        program = PROGRAM.format(paths=[str(self.folder), str(SERVICE)])
         env = {**os.environ, "PORT": "0", "PYTHONPATH": str(ROOT / "src"), "TAU_STORE": "sqlite:///service.db"}
-        self.log = self.folder / "log"
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", program], cwd=self.folder, env=env, stderr=log)
-        until(lambda: "Uvicorn running on" in self.log.read_text() or self.process.poll() is not None)
-        found = re.search(r"Uvicorn running on (http://127\.0\.0\.1:\d+)", self.log.read_text())
-        assert found, self.log.read_text()
-        self.client = httpx.Client(base_url=found[1], timeout=60, trust_env=False)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program], cwd=self.folder, env=env, stderr=subprocess.PIPE, text=True
+        )
+        self.lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, args=(self.process.stderr, self.lines), daemon=True).start()
+        found = re.search(r"http://127\.0\.0\.1:\d+", self.said("Uvicorn running on"))
+        assert found
+        self.client = httpx.Client(base_url=found[0], timeout=60, trust_env=False)
+
+    @staticmethod
+    def _read(log: Any, lines: queue.Queue[str]) -> None:
+        with log:
+            for line in log:
+                lines.put(line)
+        lines.put("")
+
+    def said(self, text: str) -> str:
+        """Wait for the next line of the server's log that holds ``text``."""
+        passed = []
+        while line := self.lines.get(timeout=60):
+            if text in line:
+                return line
+            passed.append(line)
+        raise AssertionError(f"the server ended without {text!r}: {''.join(passed)}")
 
     def end(self, number: int) -> None:
         self.process.send_signal(number)
@@ -84,20 +123,15 @@ class Service:
     def begin(self, name: str) -> None:
         """Start a run, up to the node that waits."""
         assert self.client.put(f"/runs/{name}", json={"topic": name}).status_code == 202
-        until(lambda: f"{name} second" in self.effects())
+        self.said(f"at {name} second")
 
     def let_go(self) -> None:
         (self.folder / "open").touch()
 
     def finished(self, name: str) -> None:
-        until(lambda: self.client.get(f"/runs/{name}").json() == {"status": "finished", "report": name})
-
-
-def until(condition: Any) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen within a minute"
-        os.sched_yield()
+        with self.client.stream("GET", f"/runs/{name}/events") as watched:
+            watched.read()  # until the run has ended
+        assert self.client.get(f"/runs/{name}").json() == {"status": "finished", "report": name}
 
 
 def told(lines: Iterator[str]) -> list[str]:
@@ -124,6 +158,8 @@ def test_several_watch_one_run_and_one_that_leaves_cancels_nothing(service: Serv
         assert stays.headers["content-type"].startswith("text/event-stream")
         with service.client.stream("GET", "/runs/r/events") as leaves:
             assert leaves.status_code == 200
+        service.said("over: /runs/r/events")  # the server has noticed, and the other one is still served:
+        assert service.effects() == ["r first", "r second"]
         service.let_go()
         assert told(stays.iter_lines())[-1] == "graph.complete"
     service.finished("r")
@@ -143,7 +179,7 @@ def test_sigterm_interrupts_runs_though_somebody_watches_and_the_next_start_goes
     service.begin("r")
     with service.client.stream("GET", "/runs/r/events") as watched:
         service.process.send_signal(signal.SIGTERM)
-        until(lambda: "Shutting down" in service.log.read_text())
+        service.said("Shutting down")
         service.let_go()
         assert told(watched.iter_lines())[-1] == "graph.interrupted"
     service.end(signal.SIGTERM)
