@@ -33,10 +33,9 @@ def mermaid(
 
     ``marks`` says of nodes how they stand in a run; those that are coloured get a class of that name.
     """
-    names = [*nodes, *(name for name in _mentioned(edges) if name not in nodes)]
-    ids = {name: f"n{number}" for number, name in enumerate(names)}
+    ids = _ids(nodes, edges)
     lines = ["flowchart TD"]
-    for name in names:
+    for name in ids:
         left, right = ("[[", "]]") if name in exits else ("([", "])") if name == entry else ("[", "]")
         lines.append(f'    {ids[name]}{left}"{_label(name)}"{right}')
     for leaving in edges.values():
@@ -44,7 +43,7 @@ def mermaid(
             label = f'|"{_label(edge.name)}"|' if edge.name else ""
             lines.append(f"    {ids[edge.source]} -->{label} {ids[edge.target]}")
     for mark, (fill, ink) in _COLOURS.items():
-        marked = [ids[name] for name in names if marks.get(name) == mark]
+        marked = [ids[name] for name in ids if marks.get(name) == mark]
         if marked:
             lines.append(f"    classDef {mark} fill:{fill},stroke:{ink},color:#1a1a1a")
             lines.append(f"    class {','.join(marked)} {mark}")
@@ -59,14 +58,13 @@ def dot(
     marks: Mapping[str, str] = _NO_MARKS,
 ) -> str:
     """The graph in Graphviz's language: the entry point rounded, exit points with a double border."""
-    names = [*nodes, *(name for name in _mentioned(edges) if name not in nodes)]
-    ids = {name: f"n{number}" for number, name in enumerate(names)}
+    ids = _ids(nodes, edges)
     lines = [
         "digraph {",
         '    node [shape=box, style=filled, fillcolor=white, color="#444444", fontname="Helvetica,sans-serif"]',
         '    edge [color="#444444", fontname="Helvetica,sans-serif", fontsize=11]',
     ]
-    for name in names:
+    for name in ids:
         fill, ink = _COLOURS.get(marks.get(name, ""), ("white", "#444444"))
         style = "filled,rounded" if name == entry else "filled"
         look = f'style="{style}", fillcolor="{fill}", color="{ink}", peripheries={2 if name in exits else 1}'
@@ -87,7 +85,7 @@ def text(
 ) -> str:
     """One line a node, in the order added, its edges below it in the order tried."""
     lines = []
-    for name in [*nodes, *(name for name in _mentioned(edges) if name not in nodes)]:
+    for name in _names(nodes, edges):
         roles = [role for role, holds in (("entry", name == entry), ("exit", name in exits)) if holds]
         roles += [marks[name]] if name in marks else []
         lines.append(_plain(name) + (f"  [{', '.join(roles)}]" if roles else ""))
@@ -97,8 +95,14 @@ def text(
     return "\n".join(lines) + ("\n" if lines else "")
 
 
-def _mentioned(edges: Mapping[str, Sequence[Edge]]) -> dict[str, None]:
-    return {name: None for leaving in edges.values() for edge in leaving for name in (edge.source, edge.target)}
+def _names(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]]) -> list[str]:
+    """The nodes in the order added, then those that only edges mention."""
+    mentioned = [name for leaving in edges.values() for edge in leaving for name in (edge.source, edge.target)]
+    return list(dict.fromkeys([*nodes, *mentioned]))
+
+
+def _ids(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]]) -> dict[str, str]:
+    return {name: f"n{number}" for number, name in enumerate(_names(nodes, edges))}
 
 
 def _label(name: str) -> str:
