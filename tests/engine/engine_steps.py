@@ -45,6 +45,15 @@ def config(store: Any, *, observer: Any = "noop", name: str = "g", **options: An
     return GraphConfig(name, observer=observer, checkpoint=checkpoint, **limits)
 
 
+def run(store: Any, *nodes: Any, given: dict[str, Any] | None = None, **options: Any) -> State:
+    """The final state of a run ``r`` of these nodes, one after the other, each with a version."""
+    graph = StateGraph(config(store, **options))
+    for number, node in enumerate(nodes):
+        graph.add_node(f"n{number}", node, version="1")
+    graph.sequence(*(f"n{number}" for number in range(len(nodes))))
+    return graph.execute(given or {}, run_id="r")
+
+
 class Steps:
     """A graph of named steps; each notes that it ran, and fails while it is told to."""
 

@@ -6,22 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_steps import config, elsewhere
+from engine_steps import elsewhere, run
 
-from tau import ExecutionError, State, StateGraph
+from tau import ExecutionError, State
 from tau import cells as cells_module
 from tau.observers import Recorder
 from tau.stores.contract import Store
 
 LARGE = np.random.default_rng(7).normal(size=(300, 200))
-
-
-def run(store: Store, *nodes: Any, given: dict[str, Any] | None = None, observer: Any = "noop") -> State:
-    graph = StateGraph(config(store, observer=observer))
-    for number, node in enumerate(nodes):
-        graph.add_node(f"n{number}", node, version="1")
-    graph.sequence(*(f"n{number}" for number in range(len(nodes))))
-    return graph.execute(given or {}, run_id="r")
 
 
 def test_what_a_node_does_to_its_own_array_after_it_returned_changes_nothing(store: Store) -> None:

@@ -8,24 +8,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from engine_steps import config, elsewhere
+from engine_steps import elsewhere, run
 from msgspec import msgpack
 
 from exactness import same
 from table_values import EVERY, TABLE
-from tau import CorruptCheckpointError, State, StateGraph
+from tau import CorruptCheckpointError, State
 from tau.observers import Recorder
 from tau.stores.contract import Store
 from tau.values import decode, encode
 from tau.values.tags import ARROW_TABLE
-
-
-def run(store: Store, *nodes: Any, given: dict[str, Any] | None = None, observer: Any = "noop") -> State:
-    graph = StateGraph(config(store, observer=observer))
-    for number, node in enumerate(nodes):
-        graph.add_node(f"n{number}", node, version="1")
-    graph.sequence(*(f"n{number}" for number in range(len(nodes))))
-    return graph.execute(given or {}, run_id="r")
 
 
 def test_a_table_changed_in_place_is_stored_and_one_that_was_read_is_not(store: Store) -> None:

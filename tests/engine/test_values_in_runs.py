@@ -6,18 +6,10 @@ from collections import deque
 from typing import Any
 
 import pytest
-from engine_steps import config
+from engine_steps import config, run
 
 from tau import ExecutionError, LimitExceededError, State, StateGraph, UnserializableError
 from tau.stores.contract import Store
-
-
-def run(store: Any, *nodes: Any, given: dict[str, Any] | None = None, **options: Any) -> State:
-    graph = StateGraph(config(store, **options))
-    for number, node in enumerate(nodes):
-        graph.add_node(f"n{number}", node, version="1")
-    graph.sequence(*(f"n{number}" for number in range(len(nodes))))
-    return graph.execute(given or {}, run_id="r")
 
 
 def test_a_change_in_place_is_a_change_like_any_other(store: Store) -> None:

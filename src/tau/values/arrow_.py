@@ -91,23 +91,15 @@ def _below(cls: Any, without: Any) -> list[Any]:
     return [*below, *(deeper for one in below for deeper in _below(one, without))]
 
 
+def _kind(tag: int, types: tuple[type, ...], pack: Any, unpack: Any) -> Kind:
+    return Kind(tag=tag, types=types, pack=pack, unpack=unpack, raw=True)
+
+
 KINDS = (
-    Kind(tag=tags.ARROW_TABLE, types=(pa.Table,), pack=_pack_table, unpack=_unpack_table, raw=True),
-    Kind(tag=tags.ARROW_BATCH, types=(pa.RecordBatch,), pack=_pack_batch, unpack=_unpack_batch, raw=True),
-    Kind(
-        tag=tags.ARROW_ARRAY,
-        types=tuple(_below(pa.Array, pa.ExtensionArray)),
-        pack=_pack_array,
-        unpack=_unpack_array,
-        raw=True,
-    ),
-    Kind(tag=tags.ARROW_CHUNKED, types=(pa.ChunkedArray,), pack=_pack_chunked, unpack=_unpack_chunked, raw=True),
-    Kind(tag=tags.ARROW_SCHEMA, types=(pa.Schema,), pack=_pack_schema, unpack=_unpack_schema, raw=True),
-    Kind(
-        tag=tags.ARROW_SCALAR,
-        types=tuple(_below(pa.Scalar, pa.ExtensionScalar)),
-        pack=_pack_scalar,
-        unpack=_unpack_scalar,
-        raw=True,
-    ),
+    _kind(tags.ARROW_TABLE, (pa.Table,), _pack_table, _unpack_table),
+    _kind(tags.ARROW_BATCH, (pa.RecordBatch,), _pack_batch, _unpack_batch),
+    _kind(tags.ARROW_ARRAY, tuple(_below(pa.Array, pa.ExtensionArray)), _pack_array, _unpack_array),
+    _kind(tags.ARROW_CHUNKED, (pa.ChunkedArray,), _pack_chunked, _unpack_chunked),
+    _kind(tags.ARROW_SCHEMA, (pa.Schema,), _pack_schema, _unpack_schema),
+    _kind(tags.ARROW_SCALAR, tuple(_below(pa.Scalar, pa.ExtensionScalar)), _pack_scalar, _unpack_scalar),
 )
