@@ -89,12 +89,23 @@ def test_what_cannot_be_used_is_said_before_anything_runs(shell: Shell, temporar
     shell.write("pyproject.toml", "[[[")
     assert "pyproject.toml cannot be read" in shell.error("demo", code=2)
     assert not list(temporary.iterdir())
-    shell.remove("pyproject.toml")
-    shell.env["PYTHONPATH"] += f":{shell.folder}/broken"
-    (shell.folder / "broken").mkdir()
-    shell.write("broken/sitecustomize.py", "import os, sys\nif 'run' in sys.orig_argv: os._exit(9)\n")
-    assert "ended before it was killed" in shell.error("demo", code=70)
-    assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "kept"),
+    [
+        ("os._exit(9)", "ended before it was killed", 0),
+        ("random.Random.gauss = lambda *_: 0.0", "differs from demo-", 1),
+    ],
+)
+def test_a_process_that_does_something_else_is_an_error(
+    shell: Shell, temporary: Path, fault: str, said: str, kept: int
+) -> None:
+    (shell.folder / "first").mkdir()
+    shell.write("first/sitecustomize.py", f"import os, random, sys\nif 'run' in sys.orig_argv:\n    {fault}\n")
+    shell.env["PYTHONPATH"] += f":{shell.folder}/first"
+    assert said in shell.error("demo", code=70)
+    assert len(list(temporary.iterdir())) == kept
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])

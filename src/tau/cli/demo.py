@@ -89,8 +89,8 @@ def demo(session: Session, *, store: str | None) -> int:
             raise RunInterruptedError(f"the demo was stopped ({error.reason})", reason=error.reason) from error
         account = _account(graph.store, killed.run_id)
         assert account is not None
-        if _bytes(account) != _bytes(undisturbed):
-            raise RuntimeError(f"run {killed.run_id} in {session.store} differs from {undisturbed.summary.run_id}")
+    if _bytes(account) != _bytes(undisturbed):  # then the runs are kept, to be looked at
+        raise RuntimeError(f"run {killed.run_id} in {session.store} differs from {undisturbed.summary.run_id}")
     _show(session, killed, account, undisturbed.summary.run_id, text)
     return Exit.DONE
 
