@@ -182,7 +182,7 @@ def regular_indexes(draw: Any, count: int) -> Any:
 def is_unique(index: Any) -> bool:
     try:
         return bool(index.is_unique)
-    except (TypeError, ValueError):  # what cannot be hashed; big-endian numbers
+    except (TypeError, ValueError, NotImplementedError):  # what cannot be hashed; big-endian numbers; Arrow intervals
         return False
 
 

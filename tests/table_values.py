@@ -378,5 +378,10 @@ CHECKS: dict[type, Any] = {
     pd.Interval: lambda one, two: repr(one) == repr(two),
     type(pd.NaT): lambda one, two: one is two,
     type(pd.NA): lambda one, two: one is two,
+    **{
+        cls: same_arrow
+        for cls in vars(pa.lib).values()
+        if isinstance(cls, type) and issubclass(cls, (pa.Array, pa.Scalar))
+    },
     **{type(value): check_of(value) for value in TABLES},
 }
