@@ -22,8 +22,8 @@ from tau.cli.progress import Progress
 from tau.cli.view import shown
 from tau.stores.memory import MemoryStore
 
-NODES = 100
-PAIRS = 12
+NODES = 400
+PAIRS = 6
 BLOCK = b"x" * 1_000
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from tau.cli import screen
 
-PERIOD = 0.4
+PERIOD = 0.5
 """Seconds from one drawing to the next. What it costs is measured by ``benchmarks/progress.py``."""
 AT_ONCE = 6
 """Of more lines than this between two drawings only the newest are shown: nobody could read them."""
