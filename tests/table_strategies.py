@@ -99,7 +99,8 @@ def intervals(draw: Any, count: int) -> Any:
         left = left.view("i8") % 1000
         left, right = left.view("M8[s]"), (left + 5).view("M8[s]")
     else:
-        left = np.nan_to_num(left % 1000)
+        with np.errstate(invalid="ignore"):  # of infinity
+            left = np.nan_to_num(left % 1000)
         right = left + 1
     if left.dtype.kind == "f" and count:
         left[0] = right[0] = draw(st.sampled_from([0.0, np.nan]))
