@@ -295,7 +295,13 @@ def same_items(one: Any, two: Any) -> bool:
     """Two Arrow arrays, however they lie in memory."""
     from exactness import same
 
-    return one.type == two.type and same(one.to_pylist(), two.to_pylist())
+    if one.type != two.type:
+        return False
+    try:
+        items = one.to_pylist(), two.to_pylist()
+    except OverflowError:  # times that Python has no words for
+        return bool(one.equals(two))
+    return same(*items)
 
 
 def same_arrow(one: Any, two: Any) -> bool:
