@@ -107,6 +107,13 @@ def test_attrs_with_what_cannot_be_stored_are_refused_with_the_path(value: Any, 
     assert caught.value.path == f".attrs[{name!r}][1]"
 
 
+def test_a_name_that_pandas_would_cut_off_is_refused() -> None:
+    column = pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array([{"a\0b": 1}])]))
+    for value in (column, pd.Series(column), pd.DataFrame({"k": column})):
+        with pytest.raises(Refused, match="NUL"):
+            encode(value)
+
+
 def test_columns_of_c_long_long_stay_so() -> None:
     for values in (np.array([1, 2], "q"), np.array([1, 2], "Q"), np.array([1, 2], "l")):
         series = pd.Series(values, dtype=values.dtype)
