@@ -116,7 +116,7 @@ def _take_arrow(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]:
     import pyarrow as pa
 
     if "\0" in str(dtype.pyarrow_dtype):
-        raise refuse(owner, "a name inside its Arrow type has a NUL, which pandas cuts off; give the field another name")
+        raise refuse(owner, "a name inside its Arrow type has a NUL, which pandas cuts off; rename the field")
     return ["w"], (_one(pa.chunked_array(values._pa_array)),)
 
 
