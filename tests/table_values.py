@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+import cftime
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -67,6 +69,13 @@ EVERY = every_kind()
 PLAIN = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=["a", "a", "b"], index=LEVELS)
 
 SCALARS: list[Any] = [
+    cftime.datetime(2000, 2, 30, 1, 2, 3, 4, calendar="360_day"),
+    cftime.datetime(-4713, 1, 1, calendar="proleptic_gregorian", has_year_zero=False),
+    cftime.datetime(1, 1, 1, calendar="julian", has_year_zero=True),
+    cftime.datetime(1, 1, 1, calendar=""),
+    cftime.Datetime360Day(2000, 2, 30, 23, 59, 59, 999_999),
+    cftime.DatetimeNoLeap(0, 2, 28),
+    cftime.DatetimeProlepticGregorian(9999, 12, 31),
     pd.Timestamp("2020-01-01"),
     pd.Timestamp(1, unit="ns"),
     pd.Timestamp("2020-10-25 00:30", tz="UTC").tz_convert(BERLIN),
@@ -117,6 +126,14 @@ def grid() -> xr.Dataset:
 
 
 GRID = grid()
+MODEL = xr.Dataset(
+    {
+        "pr": ("time", [0.5, 1.5, 2.5]),
+        "bounds": (("time", "b"), np.array([[cftime.DatetimeNoLeap(2000, 2, day) for day in (1, 28)]] * 3)),
+        "station": ("time", np.array(["a", None, "\u20ac"], object)),
+    },
+    {"time": xr.date_range("2000-02-01", periods=3, freq="MS", calendar="noleap", use_cftime=True)},
+)
 
 TABLES: list[Any] = [
     EVERY,
@@ -171,6 +188,20 @@ TABLES: list[Any] = [
     GRID["time"],
     GRID["t"].variable,
     GRID["x"].variable,
+    GRID["x"].rename("y"),
+    GRID["x"].rename(None).assign_attrs(a=1),
+    GRID["x"].drop_vars("x"),
+    GRID["x"].drop_indexes("x"),
+    GRID[["x"]].drop_indexes("x").reset_coords("x"),
+    GRID.rename_vars(time="day"),
+    pd.DataFrame({"a": [1, 2]}).to_xarray().drop_indexes("index"),
+    GRID.set_xindex("lon")["t"],
+    GRID.coords.to_dataset().assign(t=GRID["t"]),
+    MODEL,
+    MODEL["time"],
+    MODEL["bounds"],
+    MODEL.isel(time=slice(0)),
+    MODEL.indexes["time"],
     xr.Dataset(),
     xr.DataArray(5.0, name="n"),
 ]
@@ -186,6 +217,12 @@ def with_attribute() -> pd.DataFrame:
     return frame
 
 
+def before_christ() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return cftime.DatetimeJulian(-4713, 1, 1)
+
+
 REFUSED: list[tuple[Any, str]] = [
     (Own({"a": [1]}), "subclass of DataFrame"),
     (pd.Series(pd.arrays.SparseArray([0, 0, 1])), "convert it with astype"),
@@ -196,7 +233,10 @@ REFUSED: list[tuple[Any, str]] = [
     (pd.offsets.Day(), "register_type"),
     (pa.array([1]).type, "register_type"),
     (pl.Series([object()]), "through Arrow unchanged"),
+    (pl.DataFrame({"a\0b": [1]}), "through Arrow unchanged"),
+    (pl.Series([{"a\0b": 1}]), "through Arrow unchanged"),
     (FRAME.lazy(), "register_type"),
+    (before_christ(), "years before 1"),
     (GRID.stack(z=("time", "x")), "reset_index"),
 ]
 
@@ -332,6 +372,8 @@ def same_variable(one: Any, two: Any) -> bool:
     alike = same(dict(one.attrs), dict(two.attrs)) and same(dict(one.encoding), dict(two.encoding))
     if isinstance(one, xr.IndexVariable):
         return alike and same_index(one.to_index(), two.to_index())
+    if one.dtype == object:
+        return alike and one.shape == two.shape and same(one.data.ravel().tolist(), two.data.ravel().tolist())
     return alike and same(one.data, two.data)
 
 
@@ -341,10 +383,22 @@ def same_variables(one: Any, two: Any) -> bool:
     return same(list(one), list(two)) and all(same_variable(one[name], two[name]) for name in one)
 
 
+def same_labels(one: Any, two: Any) -> bool:
+    """Two indexes of xarray."""
+    alike = (one.dim, one.coord_dtype) == (two.dim, two.coord_dtype)
+    return type(one) is type(two) and alike and same_index(one.index, two.index)
+
+
+def same_calendar(one: Any, two: Any) -> bool:
+    return (repr(one), one.calendar, one.has_year_zero) == (repr(two), two.calendar, two.has_year_zero)
+
+
 def same_grid(one: Any, two: Any) -> bool:
     from exactness import same
 
     if type(one) is not type(two) or list(one.xindexes) != list(two.xindexes):
+        return False
+    if not all(same_labels(one.xindexes[name], two.xindexes[name]) for name in one.xindexes):
         return False
     if isinstance(one, xr.DataArray):
         parts = [(grid.name, grid.variable, grid.coords.variables) for grid in (one, two)]
@@ -356,7 +410,7 @@ def same_grid(one: Any, two: Any) -> bool:
     return (
         same(dict(one.attrs), dict(two.attrs))
         and same(dict(one.encoding), dict(two.encoding))
-        and same(set(one.coords), set(two.coords))
+        and same(list(one.coords), list(two.coords))
         and same_variables(one.variables, two.variables)
     )
 
@@ -384,6 +438,7 @@ CHECKS: dict[type, Any] = {
     pd.Interval: lambda one, two: repr(one) == repr(two),
     type(pd.NaT): lambda one, two: one is two,
     type(pd.NA): lambda one, two: one is two,
+    **dict.fromkeys((cftime.datetime, *cftime.datetime.__subclasses__()), same_calendar),
     **{
         cls: same_arrow
         for cls in vars(pa.lib).values()

@@ -112,6 +112,12 @@ def _xarray() -> Sequence[Kind]:
     return KINDS
 
 
+def _cftime() -> Sequence[Kind]:
+    from tau.values.cftime_ import KINDS
+
+    return KINDS
+
+
 # Where the package that a value belongs to comes from.
 _EXTRAS: Mapping[str, str] = {
     "numpy": "science",
@@ -158,6 +164,7 @@ _FAMILY_OF_MODULE: Mapping[str, Family] = {
     "polars": _polars,
     "pyarrow": _arrow,
     "xarray": _xarray,
+    "cftime": _cftime,
 }
 
 # By tag. Up to 95 arrays and tables.
@@ -174,7 +181,8 @@ _FAMILY_OF_TAG: Mapping[int, Family] = {
     **dict.fromkeys(range(56, 66), _pandas),
     **dict.fromkeys(range(72, 78), _arrow),
     **dict.fromkeys(range(80, 82), _polars),
-    **dict.fromkeys(range(84, 87), _xarray),
+    **dict.fromkeys(range(84, 88), _xarray),
+    88: _cftime,
 }
 
 BY_TYPE: dict[type, Kind] = {}

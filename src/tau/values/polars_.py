@@ -11,12 +11,14 @@ from tau.values import arrow_bytes, tags
 from tau.values.kinds import Kind
 from tau.values.refusal import refuse
 
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)  # the second is not an Exception
+
 
 def _pack(owner: Any, frame: pl.DataFrame) -> bytes:
     try:
         table = frame.to_arrow()
         same = _frame(table).schema == frame.schema
-    except (pa.ArrowException, pl.exceptions.PolarsError, ValueError, TypeError):
+    except (pa.ArrowException, *_FAILURES, ValueError, TypeError):
         same = False
     if not same:
         raise refuse(owner, "a dtype of it does not pass through Arrow unchanged; cast it, or store value.to_dicts()")
@@ -26,7 +28,7 @@ def _pack(owner: Any, frame: pl.DataFrame) -> bytes:
 def _frame(table: pa.Table) -> pl.DataFrame:
     try:
         made = pl.from_arrow(table)
-    except pl.exceptions.PanicException as error:  # not an Exception
+    except pl.exceptions.PanicException as error:
         raise ValueError(f"Polars does not take it: {error}") from error
     if not isinstance(made, pl.DataFrame):
         raise ValueError("no table")

@@ -1,13 +1,15 @@
-"""xarray: variables, arrays and datasets, with coordinates, attributes and encoding, of data that is in memory."""
+"""xarray: variables, arrays and datasets that are in memory, with coordinates, indexes, attributes and encoding."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from xarray.core.indexing import PandasIndexingAdapter
 
 from tau.values import tags
 from tau.values.kinds import Kind
@@ -20,63 +22,92 @@ def _pack_variable(value: Any) -> list[Any]:
         # The index keeps its frequency, but not every dtype: text of fixed width becomes objects.
         index = value.to_index()
         data: Any = index if index.dtype == value.dtype else value.to_numpy()
-    elif not value._in_memory:
+    elif not (value._in_memory or isinstance(value._data, PandasIndexingAdapter)):  # a range that was an index
         raise refuse(value, "its data is not in memory (a file, or dask); call value.load() or value.compute() first")
     else:
         data = value.data
     if type(data) is not np.ndarray and not isinstance(data, pd.Index):
         raise refuse(value, f"its data is a {type(data).__name__}; store value.copy(data=value.to_numpy())")
+    if type(data) is np.ndarray and data.dtype.kind == "O":
+        if data.dtype.metadata:
+            raise refuse(value, "its dtype carries metadata, which would be lost; store value.astype(object)")
+        data = [list(data.shape), data.ravel().tolist()]
     return [list(value.dims), data, dict(value.attrs), dict(value.encoding), indexed]
 
 
 def _unpack_variable(body: Any) -> Any:
     dims, data, attrs, encoding, indexed = body
+    if type(data) is list:
+        data = _objects(*data)
     if type(data) is not np.ndarray and not isinstance(data, pd.Index):
         raise ValueError("a variable needs an array")
     cls = xr.IndexVariable if indexed else xr.Variable
     return cls(dims, data, attrs, encoding)
 
 
-def _coordinates(owner: Any, value: Any) -> dict[Any, Any]:
+def _objects(shape: Any, items: Any) -> Any:
+    if type(items) is not list or prod(shape) != len(items):
+        raise ValueError("an array whose size does not match its shape")
+    made = np.empty(len(items), object)
+    for number, item in enumerate(items):
+        made[number] = item
+    return made.reshape(shape)
+
+
+def _indexed(owner: Any, value: Any) -> list[Any]:
+    """The names of the coordinates with an index."""
     for name, index in value.xindexes.items():
         if type(index) is not xr.indexes.PandasIndex or isinstance(index.index, pd.MultiIndex):
             raise refuse(owner, f"its index {name!r} is a {type(index).__name__}; store value.reset_index({name!r})")
-    missing = [name for name in value.coords if name in value.dims and name not in value.xindexes]
-    if missing:
-        raise refuse(owner, f"its coordinate {missing[0]!r} has no index; store value.set_xindex({missing[0]!r})")
-    return {name: coordinate.variable for name, coordinate in value.coords.items()}
+    return list(value.xindexes)
 
 
-def _checked(variables: Any) -> dict[Any, Any]:
+def _coordinates(variables: Any, indexed: Iterable[Any] | None) -> xr.Coordinates:
+    """Coordinates of which these names have an index; by default those of a dimension's own name."""
     if type(variables) is not dict or not all(isinstance(one, xr.Variable) for one in variables.values()):
         raise ValueError("variables need names")
-    return variables
+    if indexed is None:
+        indexed = [name for name, one in variables.items() if one.dims == (name,)]
+    made, indexes = dict(variables), {}
+    for name in indexed:
+        alone = {name: variables[name]}
+        indexes[name] = xr.indexes.PandasIndex.from_variables(alone, options={})
+        made.update(indexes[name].create_variables(alone))
+    return xr.Coordinates(made, indexes)
 
 
 def _pack_array(value: xr.DataArray) -> list[Any]:
-    return [value.name, value.variable, _coordinates(value, value)]
+    coordinates = {name: one.variable for name, one in value.coords.items()}
+    return [value.name, value.variable, coordinates, _indexed(value, value)]
 
 
 def _unpack_array(body: Any) -> xr.DataArray:
-    name, variable, coordinates = body
-    if not isinstance(variable, xr.Variable):
-        raise ValueError("an array needs a variable")
-    if isinstance(variable, xr.IndexVariable):
-        coordinate: xr.DataArray = xr.Dataset(coords=_checked(coordinates))[name]
-        return coordinate
-    made = xr.DataArray(variable, coords=_checked(coordinates), name=name)
+    name, variable, coordinates, *rest = body
+    made = _bare(variable).assign_coords(_coordinates(coordinates, *rest or (None,))).rename(name)
     made.encoding = dict(variable.encoding)
     return made
 
 
+def _bare(variable: Any) -> xr.DataArray:
+    """An array without coordinates. Of an index's own variable xarray makes none, but leaves one."""
+    if not isinstance(variable, xr.IndexVariable):
+        return xr.DataArray(variable, {})
+    (dim,) = variable.dims
+    alone: xr.DataArray = xr.Dataset(coords=_coordinates({dim: variable}, [dim]))[dim]
+    return alone.drop_vars([dim])
+
+
 def _pack_dataset(value: xr.Dataset) -> list[Any]:
-    variables = {name: value.variables[name] for name in value.data_vars}
-    return [variables, _coordinates(value, value), dict(value.attrs), dict(value.encoding)]
+    variables = dict(value.variables)
+    return [variables, list(value.coords), dict(value.attrs), dict(value.encoding), _indexed(value, value)]
 
 
 def _unpack_dataset(body: Any) -> xr.Dataset:
-    variables, coordinates, attrs, encoding = body
-    made = xr.Dataset(_checked(variables), _checked(coordinates), attrs)
+    variables, names, attrs, encoding, *indexed = body
+    if not indexed:  # as it was first written: without an order, and no index but those of dimensions
+        variables, names, indexed = {**variables, **names}, list(names), [None]
+    made = xr.Dataset(coords=_coordinates(variables, *indexed), attrs=attrs)
+    made = made.reset_coords([name for name in variables if name not in names])
     made.encoding = encoding
     return made
 
@@ -86,6 +117,18 @@ def _trail(parts: tuple[str, ...]) -> Any:
         return [Step("attr", parts[steps[0].value]), *steps[1:]]
 
     return trail
+
+
+def _dataset_trail(value: xr.Dataset, steps: list[Step]) -> list[Step]:
+    place, *inside = steps
+    variables = "coords" if inside and inside[0].value in value.coords else "data_vars"
+    return [Step("attr", (variables, "coords", "attrs", "encoding", "xindexes")[place.value]), *inside]
+
+
+def _unpack_index(body: Any) -> Any:
+    items, name = body
+    cls: Any = xr.CFTimeIndex
+    return cls(_objects([len(items)], items), name=name)
 
 
 KINDS = (
@@ -101,13 +144,19 @@ KINDS = (
         types=(xr.DataArray,),
         pack=_pack_array,
         unpack=_unpack_array,
-        trail=_trail(("name", "variable", "coords")),
+        trail=_trail(("name", "variable", "coords", "xindexes")),
     ),
     Kind(
         tag=tags.XARRAY_DATASET,
         types=(xr.Dataset,),
         pack=_pack_dataset,
         unpack=_unpack_dataset,
-        trail=_trail(("data_vars", "coords", "attrs", "encoding")),
+        trail=_dataset_trail,
+    ),
+    Kind(
+        tag=tags.CFTIME_INDEX,
+        types=(xr.CFTimeIndex,),
+        pack=lambda value: [value.tolist(), value.name],
+        unpack=_unpack_index,
     ),
 )
