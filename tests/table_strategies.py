@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import xarray as xr
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -372,7 +373,17 @@ def variables(draw: Any, sizes: dict[Any, int]) -> Any:
         data = as_objects(draw(listed(objects | calendar_times, prod(shape)))).reshape(shape)
     else:
         data = draw(arrays.arrays(kind, shape, fill=st.nothing()))
-    made = xr.Variable(dims, np.asfortranarray(data) if len(dims) > 1 and draw(st.booleans()) else data, draw(attrs))
+    if len(dims) == 1 and draw(st.booleans()):
+        data = draw(columns(shape[0]).filter(fits_an_index) | simple_indexes(shape[0]))
+    data = np.asfortranarray(data) if len(dims) > 1 and draw(st.booleans()) else data
+    try:
+        made = xr.Variable(dims, data, draw(attrs))
+    except (
+        UnicodeEncodeError,
+        OverflowError,
+        NotImplementedError,
+    ):  # objects of which xarray tries to make text or times
+        reject()
     made.encoding = draw(st.dictionaries(st.sampled_from(["dtype", "_FillValue", "zlib"]), leaves, max_size=2))
     return made
 
@@ -411,7 +422,8 @@ def reshaped(draw: Any, made: Any) -> Any:
     flat = [name for name, one in made.coords.items() if one.ndim == 1 and name not in made.xindexes]
     if how == "set" and flat:
         name = draw(st.sampled_from(flat))
-        return made.set_xindex(name) if made[name].dtype.kind in "iufb" else made
+        dtype = made[name].dtype
+        return made.set_xindex(name) if isinstance(dtype, np.dtype) and dtype.kind in "iufb" else made
     return made
 
 

@@ -199,6 +199,10 @@ TABLES: list[Any] = [
     GRID.coords.to_dataset().assign(t=GRID["t"]),
     MODEL,
     MODEL["time"],
+    EVERY.drop(columns="surrogate").to_xarray(),
+    EVERY.drop(columns="surrogate").to_xarray().drop_indexes("at"),
+    xr.Variable("x", pd.Index([1, 2])),
+    xr.Variable("x", pd.array(["a", None], "string")),
     MODEL["bounds"],
     MODEL.isel(time=slice(0)),
     MODEL.indexes["time"],
@@ -229,6 +233,7 @@ REFUSED: list[tuple[Any, str]] = [
     (pd.arrays.NumpyExtensionArray(np.zeros(2)), "value.to_numpy()"),
     (with_attribute(), "note"),
     (pd.date_range("2020", periods=3, freq=pd.offsets.CustomBusinessDay(holidays=["2020-01-02"])), "its freq"),
+    (pd.date_range("2020", periods=2, tz="dateutil/Europe/Berlin"), "zoneinfo"),
     (pd.Series(["\ud800"], dtype=pd.StringDtype("python")), "surrogates"),
     (pd.offsets.Day(), "register_type"),
     (pa.array([1]).type, "register_type"),
@@ -372,9 +377,10 @@ def same_variable(one: Any, two: Any) -> bool:
     alike = same(dict(one.attrs), dict(two.attrs)) and same(dict(one.encoding), dict(two.encoding))
     if isinstance(one, xr.IndexVariable):
         return alike and same_index(one.to_index(), two.to_index())
-    if one.dtype == object:
-        return alike and one.shape == two.shape and same(one.data.ravel().tolist(), two.data.ravel().tolist())
-    return alike and same(one.data, two.data)
+    left, right = one.data, two.data
+    if type(left) is np.ndarray and left.dtype == object:
+        return alike and left.shape == right.shape and same(left.ravel().tolist(), right.ravel().tolist())
+    return alike and same(left, right)
 
 
 def same_variables(one: Any, two: Any) -> bool:

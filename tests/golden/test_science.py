@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import cftime
 import msgspec
 import numpy as np
 import pandas as pd
@@ -105,6 +106,18 @@ VALUES: dict[str, Any] = {
     "polars series": pl.Series("x", [1.5, None]),
     "dataset": GRID,
     "data arrays": [GRID["t"], GRID["time"], GRID["t"].variable],
+    "grids with other indexes": [
+        GRID.set_xindex("lon"),
+        GRID.drop_indexes("x")["t"],
+        GRID["x"].rename("y"),
+        GRID.coords.to_dataset().assign(name=("x", np.array(["a", None], object))),
+        xr.Variable("x", pd.Categorical(["a", None])),
+    ],
+    "model times": [
+        cftime.DatetimeNoLeap(2000, 2, 28, 12),
+        cftime.datetime(1, 2, 30, microsecond=5, calendar="360_day"),
+        xr.date_range("2000-02-29", periods=2, calendar="all_leap", use_cftime=True).rename("time"),
+    ],
     "attrs class": Site("s1", 12.5),
     "struct": Sample(Site("s2"), [1.5, -0.0]),
     "pydantic model": Setup(rate=0.25, note=("extra", 1)),

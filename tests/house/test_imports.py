@@ -62,6 +62,7 @@ DRIVERS = {
     "pyarrow": ("values.arrow_", "values.columns", "values.pandas_", "values.polars_"),
     "polars": ("values.polars_",),
     "xarray": ("values.xarray_",),
+    "cftime": ("values.cftime_",),
     "click": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),

@@ -79,6 +79,7 @@ except UnsupportedFormatError as error:
         ("pandas.DataFrame({'a': [1]})", "pyarrow", "pip install 'tau-orchestrate[science]'"),
         ("polars.Series([1])", "polars", "pip install 'tau-orchestrate[polars]'"),
         ("xarray.Dataset()", "xarray", "pip install 'tau-orchestrate[xarray]'"),
+        ("cftime.DatetimeNoLeap(2000, 1, 1)", "cftime", "install cftime"),
     ],
 )
 def test_a_package_that_is_missing_is_named_with_the_remedy(value: str, package: str, remedy: str) -> None:

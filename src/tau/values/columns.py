@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -72,6 +74,9 @@ def _take_objects(values: Any) -> tuple[list[Any], Parts]:
 
 
 def _take_tz(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]:
+    if type(dtype.tz) not in (timezone, ZoneInfo):
+        kind = type(dtype.tz).__name__
+        raise refuse(owner, f"its time zone is a {kind}; convert it to one of datetime.timezone or zoneinfo.ZoneInfo")
     ticks = values.asi8 if hasattr(values, "asi8") else np.asarray(values.view("i8"))
     return ["z", dtype.unit, dtype.tz], (np.ascontiguousarray(ticks), _missing(ticks == _NAT))
 

@@ -17,32 +17,40 @@ from tau.values.refusal import Step, refuse
 
 
 def _pack_variable(value: Any) -> list[Any]:
-    indexed = isinstance(value, xr.IndexVariable)
-    if indexed:
+    data = value._data
+    if isinstance(data, PandasIndexingAdapter):
         # The index keeps its frequency, but not every dtype: text of fixed width becomes objects.
-        index = value.to_index()
-        data: Any = index if index.dtype == value.dtype else value.to_numpy()
-    elif not (value._in_memory or isinstance(value._data, PandasIndexingAdapter)):  # a range that was an index
-        raise refuse(value, "its data is not in memory (a file, or dask); call value.load() or value.compute() first")
-    else:
+        index = value.to_index_variable().to_index()
+        if index.dtype != value.dtype and not isinstance(value.dtype, np.dtype):
+            raise refuse(value, f"its dtype {value.dtype} is not its index's; store value.astype({index.dtype.name!r})")
+        data = index if index.dtype == value.dtype else value.to_numpy()
+    elif not isinstance(data, pd.api.extensions.ExtensionArray):
+        if not value._in_memory:
+            raise refuse(value, "its data is not in memory (a file, or dask); call value.load() or value.compute()")
         data = value.data
-    if type(data) is not np.ndarray and not isinstance(data, pd.Index):
+    if not _is_data(data):
         raise refuse(value, f"its data is a {type(data).__name__}; store value.copy(data=value.to_numpy())")
     if type(data) is np.ndarray and data.dtype.kind == "O":
         if data.dtype.metadata:
             raise refuse(value, "its dtype carries metadata, which would be lost; store value.astype(object)")
         data = [list(data.shape), data.ravel().tolist()]
-    return [list(value.dims), data, dict(value.attrs), dict(value.encoding), indexed]
+    is_index = isinstance(value, xr.IndexVariable)
+    return [list(value.dims), data, dict(value.attrs), dict(value.encoding), is_index]
 
 
 def _unpack_variable(body: Any) -> Any:
     dims, data, attrs, encoding, indexed = body
     if type(data) is list:
         data = _objects(*data)
-    if type(data) is not np.ndarray and not isinstance(data, pd.Index):
+    if not _is_data(data):
         raise ValueError("a variable needs an array")
     cls = xr.IndexVariable if indexed else xr.Variable
-    return cls(dims, data, attrs, encoding)
+    exactly = type(data) is np.ndarray  # else xarray would look through it for what it might better be
+    return cls(dims, data, attrs, encoding, fastpath=exactly)
+
+
+def _is_data(data: Any) -> bool:
+    return type(data) is np.ndarray or isinstance(data, pd.Index | pd.api.extensions.ExtensionArray)
 
 
 def _objects(shape: Any, items: Any) -> Any:
