@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
+from msgspec import UNSET
+
 import array_values
 import table_values
 from tau.values import register_type
@@ -140,6 +142,7 @@ SCALARS: list[Any] = [
     0j,
     complex(-0.0, float("nan")),
     ...,
+    UNSET,
     range(0),
     range(10, -5, -3),
     range(2**70, 2**71),

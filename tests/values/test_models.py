@@ -77,6 +77,10 @@ class Root(pydantic.RootModel[list[int]]):
     pass
 
 
+class HidingRoot(Root):
+    _hidden: int = pydantic.PrivateAttr(5)
+
+
 def spot() -> Spot:
     made = Spot(1.5, [(1,)])
     made.late = 7
@@ -90,7 +94,9 @@ def model() -> Model:
     return made
 
 
-@pytest.mark.parametrize("make", [spot, lambda: Frozen((1, (2,))), model, lambda: Root([1, 2])])
+@pytest.mark.parametrize(
+    "make", [spot, lambda: Frozen((1, (2,))), model, lambda: Root([1, 2]), lambda: HidingRoot([3])]
+)
 def test_instances_come_back_without_running_anything(make: Any) -> None:
     value = make()
     register_type(type(value), name="test.class")
@@ -100,6 +106,7 @@ def test_instances_come_back_without_running_anything(make: Any) -> None:
     read = decode(encode([value]))[0]
     assert RAN == []
     assert read == value
+    assert encode([read]) == encode([value])
     assert type(read) is type(value)
     assert read is not value
     if isinstance(value, Frozen):

@@ -6,11 +6,13 @@ import re
 import struct
 import sys
 from array import array
-from types import EllipsisType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
+from msgspec import UNSET
+
 from tau.values import tags
-from tau.values.kinds import Kind
+from tau.values.kinds import Kind, singleton
 from tau.values.refusal import Step, refuse
 
 _FLAGS = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE)
@@ -58,12 +60,6 @@ def _unpack_int(data: bytes) -> int:
 
 def _unpack_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")
-
-
-def _unpack_ellipsis(data: bytes) -> EllipsisType:
-    if data:
-        raise ValueError("an ellipsis has no contents")
-    return ...
 
 
 def _unpack_namespace(body: Any) -> SimpleNamespace:
@@ -123,14 +119,8 @@ KINDS = (
         unpack=_unpack_slice,
         trail=_slice_trail,
     ),
-    Kind(
-        tag=tags.ELLIPSIS,
-        types=(EllipsisType,),
-        pack=lambda _: b"",
-        unpack=_unpack_ellipsis,
-        raw=True,
-        atom=True,
-    ),
+    singleton(tags.ELLIPSIS, ...),
+    singleton(tags.UNSET, UNSET),
     Kind(tag=tags.PATTERN, types=(re.Pattern,), pack=_pack_pattern, unpack=_unpack_pattern, atom=True),
     Kind(tag=tags.NAMESPACE, types=(SimpleNamespace,), pack=vars, unpack=_unpack_namespace, trail=_attr_trail),
     Kind(tag=tags.ARRAY, types=(array,), pack=_pack_array, unpack=_unpack_array),

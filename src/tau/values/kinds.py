@@ -40,6 +40,17 @@ class Kind(Struct, frozen=True, kw_only=True):
     shows: Callable[[Any, Any], bool] | None = None
 
 
+def singleton(tag: int, value: Any) -> Kind:
+    """The kind of the one value of its type."""
+
+    def unpack(data: bytes) -> Any:
+        if data:
+            raise ValueError(f"{value!r} has no contents")
+        return value
+
+    return Kind(tag=tag, types=(type(value),), pack=lambda _: b"", unpack=unpack, raw=True, atom=True)
+
+
 def _classes() -> Sequence[Kind]:
     from tau.values.classes import KINDS
 
@@ -150,6 +161,7 @@ _FAMILY_OF_MODULE: Mapping[str, Family] = {
     "array": _builtin,
     "re": _builtin,
     "types": _builtin,
+    "msgspec": _builtin,
     "collections": _collections,
     "datetime": _times,
     "zoneinfo": _times,

@@ -65,6 +65,8 @@ def _model(cls: Any) -> Shape:
     derived = frozenset(
         name for base in cls.__mro__ for name, value in vars(base).items() if isinstance(value, cached_property)
     )
+    if cls.__pydantic_root_model__:  # it keeps private attributes among its own, and only where there are some
+        derived |= {"__pydantic_private__"}
 
     def pack(value: Any) -> dict[str, Any]:
         lost = extra_attributes(value, names, derived)
@@ -88,8 +90,9 @@ def _model(cls: Any) -> Shape:
         instance = object.__new__(cls)
         object.__setattr__(instance, "__dict__", values)
         object.__setattr__(instance, "__pydantic_fields_set__", set(were_set))
-        object.__setattr__(instance, "__pydantic_extra__", extra)
-        object.__setattr__(instance, "__pydantic_private__", private)
+        for name, part in (("__pydantic_extra__", extra), ("__pydantic_private__", private)):
+            if part is not None or not cls.__pydantic_root_model__:
+                object.__setattr__(instance, name, part)
         return instance
 
     return Shape(pack, unpack)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tau.values import tags
-from tau.values.kinds import Kind
+from tau.values.kinds import Kind, singleton
 from tau.values.npy import LONG_LONG, Unstorable, build, describe, head, read_head, same_dtype
 from tau.values.refusal import Step, refuse
 from tau.values.writer import MAX_BYTES
@@ -184,12 +184,6 @@ def _masked_trail(_: Any, steps: list[Step]) -> list[Step]:
     return [Step("attr", _MASKED_PARTS[steps[0].value]), *steps[1:]]
 
 
-def _unpack_masked_constant(data: bytes) -> Any:
-    if data:
-        raise ValueError("the masked constant has no contents")
-    return np.ma.masked
-
-
 def _dtype_classes() -> tuple[type, ...]:
     return tuple(getattr(np.dtypes, name) for name in np.dtypes.__all__)
 
@@ -215,12 +209,5 @@ KINDS = (
         unpack=_unpack_masked,
         trail=_masked_trail,
     ),
-    Kind(
-        tag=tags.MASKED_CONSTANT,
-        types=(type(np.ma.masked),),
-        pack=lambda _: b"",
-        unpack=_unpack_masked_constant,
-        raw=True,
-        atom=True,
-    ),
+    singleton(tags.MASKED_CONSTANT, np.ma.masked),
 )

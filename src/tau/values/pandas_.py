@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tau.values import columns, tags
-from tau.values.kinds import Kind
+from tau.values.kinds import Kind, singleton
 from tau.values.refusal import Refused, Step, refuse
 
 # The numbers are stored; they stay.
@@ -302,15 +302,6 @@ def _unpack_interval(body: Any) -> Any:
     return pd.Interval(left, right, closed)
 
 
-def _nothing_in(value: Any) -> Callable[[bytes], Any]:
-    def unpack(data: bytes) -> Any:
-        if data:
-            raise ValueError(f"{value} has no contents")
-        return value
-
-    return unpack
-
-
 _ARRAYS: tuple[type, ...] = (
     pd.Categorical,
     pd.arrays.DatetimeArray,
@@ -341,6 +332,6 @@ KINDS = (
         unpack=_unpack_interval,
         atom=True,
     ),
-    Kind(tag=tags.NAT, types=(type(pd.NaT),), pack=lambda _: b"", unpack=_nothing_in(pd.NaT), raw=True, atom=True),
-    Kind(tag=tags.NA, types=(type(pd.NA),), pack=lambda _: b"", unpack=_nothing_in(pd.NA), raw=True, atom=True),
+    singleton(tags.NAT, pd.NaT),
+    singleton(tags.NA, pd.NA),
 )
