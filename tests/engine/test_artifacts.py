@@ -397,9 +397,9 @@ def test_a_reference_comes_back_exactly_and_is_immutable(place: Any) -> None:
 # In an event loop.
 
 
-def held_sync(monkeypatch: pytest.MonkeyPatch, go: threading.Event) -> threading.Event:
-    """Flushing a file waits for ``go``; the event tells that it waits."""
-    waits, flush = threading.Event(), tau.artifacts.sync
+def held_sync(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Two events: flushing a file sets the first, and waits for the second."""
+    waits, go, flush = threading.Event(), threading.Event(), tau.artifacts.sync
 
     def slow(number: int) -> None:
         waits.set()
@@ -407,21 +407,21 @@ def held_sync(monkeypatch: pytest.MonkeyPatch, go: threading.Event) -> threading
         flush(number)
 
     monkeypatch.setattr("tau.artifacts.sync", slow)
-    return waits
+    return waits, go
+
+
+async def cleaning(state: State, ctx: Context) -> None:
+    async with ctx.artifact("clean.nc") as path:
+        path.write_text("clean")
 
 
 def test_async_with_lets_other_tasks_go_on_while_the_file_goes_to_the_disk(
     place: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = threading.Event()
-    waits = held_sync(monkeypatch, go)
-
-    async def node(state: State, ctx: Context) -> None:
-        async with ctx.artifact("clean.nc") as path:
-            path.write_text("clean")
+    waits, go = held_sync(monkeypatch)
 
     async def both() -> State:
-        run = asyncio.create_task(graph_of(place, node).aexecute({}, run_id="r"))
+        run = asyncio.create_task(graph_of(place, cleaning).aexecute({}, run_id="r"))
         await asyncio.to_thread(waits.wait, 60)
         assert not run.done()
         go.set()  # only a loop that goes on comes here
@@ -435,15 +435,10 @@ def test_async_with_lets_other_tasks_go_on_while_the_file_goes_to_the_disk(
 def test_a_cancellation_meanwhile_is_raised_after_the_file_is_there(
     place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go = threading.Event()
-    waits = held_sync(monkeypatch, go)
-
-    async def node(state: State, ctx: Context) -> None:
-        async with ctx.artifact("clean.nc") as path:
-            path.write_text("clean")
+    waits, go = held_sync(monkeypatch)
 
     async def cancelled() -> None:
-        run = asyncio.create_task(graph_of(place, node).aexecute({}, run_id="r"))
+        run = asyncio.create_task(graph_of(place, cleaning).aexecute({}, run_id="r"))
         await asyncio.to_thread(waits.wait, 60)
         run.cancel()
         await asyncio.sleep(0)
@@ -454,7 +449,7 @@ def test_a_cancellation_meanwhile_is_raised_after_the_file_is_there(
 
     asyncio.run(cancelled())
     assert files(tmp_path) == ["clean.nc"]
-    final = graph_of(place, node).resume("r")
+    final = graph_of(place, cleaning).resume("r")
     final["clean.nc"].check()
     assert files(tmp_path) == ["clean.nc"]
 
