@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-import cftime
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import xarray as xr
+
+import grid_values
 
 BERLIN = "Europe/Berlin"
 LEVELS = pd.MultiIndex.from_product([["a", "b"], [1, 2]], names=["x", None])
@@ -69,13 +69,7 @@ EVERY = every_kind()
 PLAIN = pd.DataFrame(np.arange(12.0).reshape(4, 3), columns=["a", "a", "b"], index=LEVELS)
 
 SCALARS: list[Any] = [
-    cftime.datetime(2000, 2, 30, 1, 2, 3, 4, calendar="360_day"),
-    cftime.datetime(-4713, 1, 1, calendar="proleptic_gregorian", has_year_zero=False),
-    cftime.datetime(1, 1, 1, calendar="julian", has_year_zero=True),
-    cftime.datetime(1, 1, 1, calendar=""),
-    cftime.Datetime360Day(2000, 2, 30, 23, 59, 59, 999_999),
-    cftime.DatetimeNoLeap(0, 2, 28),
-    cftime.DatetimeProlepticGregorian(9999, 12, 31),
+    *grid_values.SCALARS,
     pd.Timestamp("2020-01-01"),
     pd.Timestamp(1, unit="ns"),
     pd.Timestamp("2020-10-25 00:30", tz="UTC").tz_convert(BERLIN),
@@ -113,27 +107,6 @@ FRAME = pl.DataFrame(
     }
 )
 
-
-def grid() -> xr.Dataset:
-    made = xr.Dataset(
-        {"t": (("time", "x"), np.arange(6.0).reshape(3, 2), {"units": "K"}), "n": ((), 5)},
-        {"time": pd.date_range("2020", periods=3), "x": ["a", "b"], "lon": ("x", [1.0, 2.0])},
-        {"title": "grid"},
-    )
-    made["t"].encoding = {"dtype": "f4", "zlib": True}
-    made.encoding = {"unlimited_dims": {"time"}}
-    return made
-
-
-GRID = grid()
-MODEL = xr.Dataset(
-    {
-        "pr": ("time", [0.5, 1.5, 2.5]),
-        "bounds": (("time", "b"), np.array([[cftime.DatetimeNoLeap(2000, 2, day) for day in (1, 28)]] * 3)),
-        "station": ("time", np.array(["a", None, "\u20ac"], object)),
-    },
-    {"time": xr.date_range("2000-02-01", periods=3, freq="MS", calendar="noleap", use_cftime=True)},
-)
 
 TABLES: list[Any] = [
     EVERY,
@@ -183,31 +156,9 @@ TABLES: list[Any] = [
     *FRAME.get_columns(),
     pl.DataFrame(),
     pl.Series([1]),
-    GRID,
-    GRID["t"],
-    GRID["time"],
-    GRID["t"].variable,
-    GRID["x"].variable,
-    GRID["x"].rename("y"),
-    GRID["x"].rename(None).assign_attrs(a=1),
-    GRID["x"].drop_vars("x"),
-    GRID["x"].drop_indexes("x"),
-    GRID[["x"]].drop_indexes("x").reset_coords("x"),
-    GRID.rename_vars(time="day"),
-    pd.DataFrame({"a": [1, 2]}).to_xarray().drop_indexes("index"),
-    GRID.set_xindex("lon")["t"],
-    GRID.coords.to_dataset().assign(t=GRID["t"]),
-    MODEL,
-    MODEL["time"],
+    *grid_values.GRIDS,
     EVERY.drop(columns="surrogate").to_xarray(),
     EVERY.drop(columns="surrogate").to_xarray().drop_indexes("at"),
-    xr.Variable("x", pd.Index([1, 2])),
-    xr.Variable("x", pd.array(["a", None], "string")),
-    MODEL["bounds"],
-    MODEL.isel(time=slice(0)),
-    MODEL.indexes["time"],
-    xr.Dataset(),
-    xr.DataArray(5.0, name="n"),
 ]
 
 
@@ -219,12 +170,6 @@ def with_attribute() -> pd.DataFrame:
     frame = pd.DataFrame({"a": [1]})
     object.__setattr__(frame, "note", "x")
     return frame
-
-
-def before_christ() -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return cftime.DatetimeJulian(-4713, 1, 1)
 
 
 REFUSED: list[tuple[Any, str]] = [
@@ -241,8 +186,7 @@ REFUSED: list[tuple[Any, str]] = [
     (pl.DataFrame({"a\0b": [1]}), "through Arrow unchanged"),
     (pl.Series([{"a\0b": 1}]), "through Arrow unchanged"),
     (FRAME.lazy(), "register_type"),
-    (before_christ(), "years before 1"),
-    (GRID.stack(z=("time", "x")), "reset_index"),
+    *grid_values.REFUSED,
 ]
 
 
@@ -369,58 +313,6 @@ def same_arrow(one: Any, two: Any) -> bool:
     )
 
 
-def same_variable(one: Any, two: Any) -> bool:
-    from exactness import same
-
-    if type(one) is not type(two) or one.dims != two.dims or one.dtype != two.dtype:
-        return False
-    alike = same(dict(one.attrs), dict(two.attrs)) and same(dict(one.encoding), dict(two.encoding))
-    if isinstance(one, xr.IndexVariable):
-        return alike and same_index(one.to_index(), two.to_index())
-    left, right = one.data, two.data
-    if type(left) is np.ndarray and left.dtype == object:
-        return alike and left.shape == right.shape and same(left.ravel().tolist(), right.ravel().tolist())
-    return alike and same(left, right)
-
-
-def same_variables(one: Any, two: Any) -> bool:
-    from exactness import same
-
-    return same(list(one), list(two)) and all(same_variable(one[name], two[name]) for name in one)
-
-
-def same_labels(one: Any, two: Any) -> bool:
-    """Two indexes of xarray."""
-    alike = (one.dim, one.coord_dtype) == (two.dim, two.coord_dtype)
-    return type(one) is type(two) and alike and same_index(one.index, two.index)
-
-
-def same_calendar(one: Any, two: Any) -> bool:
-    return (repr(one), one.calendar, one.has_year_zero) == (repr(two), two.calendar, two.has_year_zero)
-
-
-def same_grid(one: Any, two: Any) -> bool:
-    from exactness import same
-
-    if type(one) is not type(two) or list(one.xindexes) != list(two.xindexes):
-        return False
-    if not all(same_labels(one.xindexes[name], two.xindexes[name]) for name in one.xindexes):
-        return False
-    if isinstance(one, xr.DataArray):
-        parts = [(grid.name, grid.variable, grid.coords.variables) for grid in (one, two)]
-        return (
-            same(parts[0][0], parts[1][0])
-            and same_variable(parts[0][1], parts[1][1])
-            and same_variables(parts[0][2], parts[1][2])
-        )
-    return (
-        same(dict(one.attrs), dict(two.attrs))
-        and same(dict(one.encoding), dict(two.encoding))
-        and same(list(one.coords), list(two.coords))
-        and same_variables(one.variables, two.variables)
-    )
-
-
 FAMILIES: list[tuple[Any, Any]] = [
     (pd.DataFrame, same_frame),
     (pd.Series, same_series),
@@ -428,8 +320,8 @@ FAMILIES: list[tuple[Any, Any]] = [
     (pd.api.extensions.ExtensionArray, same_values),
     (pl.DataFrame, lambda one, two: one.equals(two) and one.schema == two.schema),
     (pl.Series, lambda one, two: one.equals(two) and (one.dtype, one.name) == (two.dtype, two.name)),
-    ((xr.Dataset, xr.DataArray), same_grid),
-    (xr.Variable, same_variable),
+    ((xr.Dataset, xr.DataArray), grid_values.same_grid),
+    (xr.Variable, grid_values.same_variable),
     (object, same_arrow),
 ]
 
@@ -444,7 +336,7 @@ CHECKS: dict[type, Any] = {
     pd.Interval: lambda one, two: repr(one) == repr(two),
     type(pd.NaT): lambda one, two: one is two,
     type(pd.NA): lambda one, two: one is two,
-    **dict.fromkeys((cftime.datetime, *cftime.datetime.__subclasses__()), same_calendar),
+    **grid_values.CHECKS,
     **{
         cls: same_arrow
         for cls in vars(pa.lib).values()

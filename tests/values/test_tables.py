@@ -17,7 +17,8 @@ from msgspec import msgpack
 from polars.testing.parametric import dataframes as polars_frames
 
 from exactness import same
-from table_strategies import arrow_values, as_objects, frames, grids, pandas_values, texts
+from grid_strategies import grids
+from table_strategies import arrow_values, as_objects, frames, pandas_values, texts
 from tau.errors import CorruptCheckpointError
 from tau.values import Refused, decode, encode
 from tau.values.refusal import Step
