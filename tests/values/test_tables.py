@@ -114,6 +114,17 @@ def test_attrs_with_what_cannot_be_stored_are_refused_with_the_path(value: Any, 
     assert caught.value.path == f".attrs[{name!r}][1]"
 
 
+def test_every_array_of_pandas_that_is_read_can_be_changed() -> None:
+    for value in (
+        pd.Categorical(["a", "b"]),
+        pd.arrays.IntervalArray.from_breaks([0, 1, 2]),
+        pd.array([1, None], "Int8"),
+    ):
+        read = decode(encode(value))
+        read[0] = read[1]
+        assert not same(read, value)
+
+
 def test_a_name_that_pandas_would_cut_off_is_refused() -> None:
     column = pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array([{"a\0b": 1}])]))
     for value in (column, pd.Series(column), pd.DataFrame({"k": column})):

@@ -250,7 +250,7 @@ def _unpack_array(body: Any) -> Any:
     values = _array(description, data, missing)
     if isinstance(values, np.ndarray):
         return pd.array(np.array(values), dtype=values.dtype, copy=False)
-    return values
+    return values.copy()
 
 
 # Scalars
