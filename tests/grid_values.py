@@ -78,6 +78,7 @@ def before_christ() -> Any:
 REFUSED: list[tuple[Any, str]] = [
     (before_christ(), "years before 1"),
     (GRID.stack(z=("time", "x")), "reset_index"),
+    (xr.DataTree(GRID), "value.to_dict()"),
 ]
 
 

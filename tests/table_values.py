@@ -180,12 +180,12 @@ REFUSED: list[tuple[Any, str]] = [
     (pd.date_range("2020", periods=3, freq=pd.offsets.CustomBusinessDay(holidays=["2020-01-02"])), "its freq"),
     (pd.date_range("2020", periods=2, tz="dateutil/Europe/Berlin"), "zoneinfo"),
     (pd.Series(["\ud800"], dtype=pd.StringDtype("python")), "surrogates"),
-    (pd.offsets.Day(), "register_type"),
+    (pd.offsets.Day(), "value.freqstr"),
     (pa.array([1]).type, "register_type"),
     (pl.Series([object()]), "through Arrow unchanged"),
     (pl.DataFrame({"a\0b": [1]}), "through Arrow unchanged"),
     (pl.Series([{"a\0b": 1}]), "through Arrow unchanged"),
-    (FRAME.lazy(), "register_type"),
+    (FRAME.lazy(), "value.collect()"),
     *grid_values.REFUSED,
 ]
 

@@ -28,12 +28,24 @@ _REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
     ),
 )
 
+_OPEN_FILE = "an open file cannot be stored; store its path, or the data it holds"
+_PLAN = "it is a plan of a computation and no data"
+
 _REASONS_OF_MODULES = {
     "numpy.random.": (
         "a random generator is not stored; store its state, value.bit_generator.state of a Generator, or better a seed "
         "for every node"
     ),
+    "numpy.polynomial.": "polynomials are not stored; store value.coef, with value.domain and value.window",
+    "pandas._libs.tslibs.offsets.": "a frequency is not stored; store its name, value.freqstr",
+    "polars.lazyframe.": f"{_PLAN}; store value.collect()",
+    "xarray.core.datatree.": "a tree is not stored; store value.to_dict(), of which xarray.DataTree.from_dict makes it",
+    "dask.": f"{_PLAN}; store value.compute()",
+    "netCDF4.": _OPEN_FILE,
+    "h5py.": _OPEN_FILE,
+    "zarr.": _OPEN_FILE,
     "torch.": "tensors are not stored; store value.numpy(force=True)",
+    "jax": "arrays of JAX are not stored; store numpy.asarray(value)",
 }
 """By the beginning of the name of the module that the class comes from."""
 
