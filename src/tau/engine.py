@@ -30,7 +30,7 @@ from tau.failures import describe
 from tau.graph import Edge, Node
 from tau.opening import Opened, open_run
 from tau.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
-from tau.state import State, collect, raw, redacted, view
+from tau.state import State, collect, raw, snapshot, view
 
 Steps = Generator[Effect, Any, Any]
 Ending = Generator[Effect, Any, NoReturn]
@@ -178,14 +178,14 @@ class Engine:
             "attempt": attempt,
         }
         snapshots = self.job.snapshots
-        yield from self._emit("node.start", **where, **({"input_snapshot": redacted(given)} if snapshots else {}))
+        yield from self._emit("node.start", **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
         outcome: Outcome = yield RunNode(node, given, visit, attempt)
         error = outcome.error
         more: dict[str, Any] = {}
         if error is not None:
             more["error_type"] = type(error).__name__
         elif snapshots and isinstance(outcome.result, Mapping):
-            more["output_snapshot"] = redacted(outcome.result)
+            more["output_snapshot"] = snapshot(outcome.result)
         yield from self._emit(
             "node.complete", **where, error=error is not None, duration_seconds=outcome.seconds, **more
         )

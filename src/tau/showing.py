@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tau.cells import INLINE, NO_ATOM, Blobs, Cell, Inline
 from tau.errors import TauError
+from tau.redaction import REDACTED
 from tau.values import decode
 from tau.values.kinds import kind_of_tag
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
@@ -39,7 +40,7 @@ def value(stored: Any, size: int | None, secret: bool) -> tuple[str, str, str]:
         kind, stored = _of_cell(stored)
     else:
         kind = _name(type(stored))
-    shown = "[redacted]" if secret else _short(stored) if type(stored) in _EXACT else _extent(stored)
+    shown = REDACTED if secret else _short(stored) if type(stored) in _EXACT else _extent(stored)
     return kind, "" if size is None else f"{size:,} B", shown
 
 

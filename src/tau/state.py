@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 from tau.cells import NO_ATOM, Cell, make
 from tau.errors import ConfigError, UnserializableError
+from tau.redaction import is_secret, without_secrets
 from tau.values import Refused, encode
 
 
@@ -181,7 +181,7 @@ class State(Mapping[str, Any]):
         for key, stored in self._data.items():
             is_cell = type(stored) is Cell
             found = opened[stored][1] if is_cell and stored in opened else stored
-            rows.append((key, *value(found, stored.size if is_cell else None, bool(_SECRET.search(key)))))
+            rows.append((key, *value(found, stored.size if is_cell else None, is_secret(key))))
         facts = {"after": self._node, "time": f"{self.timestamp:%Y-%m-%d %H:%M:%S} UTC"}
         return table(f"State of run {self._run_id}", ("key", "type", "stored", "value"), rows, facts)
 
@@ -318,12 +318,20 @@ def _equal(one: Any, two: Any) -> bool:
         return False
 
 
-_SECRET = re.compile(r"passw|secret|token|credential|api_?key|authorization|private", re.IGNORECASE)
+def snapshot(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies of the values for an event, without secrets. What cannot be read or copied is told, never raised."""
+    try:
+        items = list((values._data if isinstance(values, State) else values).items())
+    except Exception:  # a mapping of somebody's own
+        return {}
+    return {key: without_secrets(key, _copied(key, value)) for key, value in items}
 
 
-def redacted(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values for an event, in a copy; those whose name suggests a secret are left out."""
-    return {key: "[redacted]" if _SECRET.search(key) else copy.deepcopy(values[key]) for key in values}
+def _copied(key: str, value: Any) -> Any:
+    try:
+        return None if is_secret(key) else value.open()[0] if type(value) is Cell else copy.deepcopy(value)
+    except Exception as error:
+        return f"[cannot be copied: {type(error).__name__}]"
 
 
 def _names(keys: Any) -> str:

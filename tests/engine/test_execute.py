@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from engine_steps import Steps
+from engine_steps import Steps, run
 
 from tau import (
     CheckpointConfig,
@@ -19,8 +20,10 @@ from tau import (
     StateGraph,
     UnknownObserverError,
     UnknownStoreError,
+    UnserializableError,
     key_equals,
 )
+from tau.stores.contract import Store
 
 
 def test_a_line_of_nodes_gathers_what_each_returns() -> None:
@@ -189,9 +192,33 @@ def test_values_stay_out_of_events_unless_asked_for_and_secrets_always() -> None
     graph = StateGraph(GraphConfig("g", observer=told.append, snapshots=True))
     graph.add_node("a", lambda state: None)
     graph.sequence("a")
-    graph.execute({"api_key": "sk-CANARY", "x": "seen?"})
+    graph.execute({"api_key": "sk-CANARY", "x": ["seen?", {"token": "sk-CANARY"}]})
     assert "seen?" in repr(told)
     assert "sk-CANARY" not in repr(told)
+
+
+def test_snapshots_of_what_cannot_be_copied_change_nothing() -> None:
+    class Odd(dict[str, Any]):
+        def items(self) -> Any:
+            raise RuntimeError("no items")
+
+    told: list[Any] = []
+    graph = StateGraph(GraphConfig("g", observer=told.append, snapshots=True))
+    graph.add_node("a", lambda state: Odd(y=2))
+    graph.sequence("a")
+    lock = threading.Lock()
+    assert graph.execute({"lock": lock, "x": 1})["lock"] is lock
+    assert told[1].data["input_snapshot"] == {"lock": "[cannot be copied: TypeError]", "x": 1}
+    assert told[2].data["output_snapshot"] == {}
+
+
+def test_a_snapshot_of_what_cannot_be_stored_leaves_the_error_as_it_is(store: Store) -> None:
+    told: list[Any] = []
+    with pytest.raises(ExecutionError) as caught:
+        run(store, lambda state: {"lock": threading.Lock()}, observer=told.append, snapshots=True)
+    assert isinstance(caught.value.__cause__, UnserializableError)
+    assert told[2].data["output_snapshot"] == {"lock": "[cannot be copied: TypeError]"}
+    assert [row.status for row in store.runs()] == ["failed"]
 
 
 def test_a_failing_run_ends_with_exactly_one_terminal_event() -> None:

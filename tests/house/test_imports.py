@@ -12,7 +12,7 @@ from house_source import MODULES, imports
 # From the ground up. A name stands for the module and all below it; the longest name that fits decides.
 # A module may import its own layer and those above it in this list.
 LAYERS = (
-    ("errors", "version"),
+    ("errors", "version", "redaction"),
     ("values",),
     (
         "cells",

@@ -12,10 +12,9 @@ from tau.cells import Cell
 from tau.cli import screen
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.records import Failure
-from tau.state import redacted
+from tau.redaction import without_secrets
 from tau.values.artifacts import Artifact
 
-REDACTED = "[redacted]"
 SHOWN = 200
 """How many characters of a value a line shows; JSON has all of them."""
 
@@ -101,22 +100,6 @@ def failure(found: Failure | None) -> dict[str, Any]:
 def type_name(value: Any) -> str:
     kind = type(value)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def is_secret(name: str) -> bool:
-    """Whether the name suggests a secret, by the rule that events follow."""
-    return bool(redacted({name: ""})[name])
-
-
-def without_secrets(name: str, value: Any, depth: int = 50) -> Any:
-    """``value``, and in plain data every value under a name that suggests a secret, replaced; nothing is changed."""
-    if is_secret(name):
-        return REDACTED
-    if depth == 0 or type(value) not in (dict, list, tuple):
-        return value
-    if type(value) is dict:
-        return {key: without_secrets(key if type(key) is str else "", one, depth - 1) for key, one in value.items()}
-    return type(value)(without_secrets("", one, depth - 1) for one in value)
 
 
 def is_json(value: Any, depth: int = 50) -> bool:
