@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from msgspec import msgpack
 
 from exactness import VALUES
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values import decode, encode
-from tau.values.tags import COMPLEX, DECIMAL, FIXED_ZONE, MAP, NAMED_ZONE, PATTERN, REGISTERED, SET, TUPLE
+from tau.values.tags import COMPLEX, DECIMAL, FIXED_ZONE, MAP, NAMED_ZONE, PATTERN, REGISTERED, SET, TIMESTAMP, TUPLE
 
 SMALL = [data for data in map(encode, VALUES) if len(data) < 300]
 
@@ -76,6 +78,8 @@ def test_every_bit_flip_gives_a_value_or_a_typed_error() -> None:
         extension(REGISTERED, [1, 1, {}]),
         extension(REGISTERED, ["values.Point", 0, {}]),
         extension(REGISTERED, ["values.Point", 1, 5]),
+        extension(TIMESTAMP, ["us", 0, "Europe/Berlin", 0]),
+        encode(pd.array(pd.to_datetime(["2020"]).tz_localize(UTC))).replace(encode(UTC), encode("UTC")),
     ],
     ids=lambda data: data[:12].hex(),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timezone
+from datetime import timezone, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -192,7 +192,13 @@ def _ticks(numbers: Any) -> Any:
 
 def _make_tz(unit: str, tz: Any, numbers: Any) -> Any:
     naive = pd.array(_ticks(numbers).view(f"M8[{known_unit(unit)}]").copy(), dtype=f"M8[{unit}]")
-    return naive.tz_localize("UTC").tz_convert(tz)
+    return naive.tz_localize("UTC").tz_convert(known_zone(tz))
+
+
+def known_zone(tz: Any) -> tzinfo:
+    if not isinstance(tz, tzinfo):  # of a text pandas would make one, looking for a package of that name
+        raise ValueError("no time zone")
+    return tz
 
 
 def _make_period(text: str, numbers: Any) -> Any:

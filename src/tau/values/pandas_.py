@@ -272,7 +272,7 @@ def _unpack_timestamp(body: Any) -> pd.Timestamp:
     value = pd.Timestamp(np.array(number, f"M8[{columns.known_unit(unit)}]")[()])
     if zone is None:
         return value.replace(fold=fold) if fold else value
-    return value.tz_localize("UTC").tz_convert(zone)
+    return value.tz_localize("UTC").tz_convert(columns.known_zone(zone))
 
 
 def _pack_timedelta(value: pd.Timedelta) -> list[Any]:
