@@ -46,7 +46,7 @@ def _pack_array(value: array[Any]) -> list[Any]:
 def _unpack_array(body: Any) -> array[Any]:
     typecode, itemsize, data = body
     if typecode not in _TYPECODES or array(typecode).itemsize != itemsize:
-        raise ValueError(f"an array of type {typecode!r} of {itemsize!r} bytes each does not exist here")
+        raise ValueError("an array of a type and size that does not exist here")
     value = array(typecode)
     value.frombytes(data)
     if sys.byteorder == "big":

@@ -53,7 +53,7 @@ def _pack_defaultdict(value: defaultdict[Any, Any]) -> list[Any]:
 def _unpack_defaultdict(body: Any) -> defaultdict[Any, Any]:
     number, items = body
     if type(number) is not int or not 0 <= number < len(_FACTORIES):
-        raise ValueError(f"default factory number {number!r} is not known")
+        raise ValueError("a default factory that is not known")
     return defaultdict(_FACTORIES[number], _dict(items))
 
 

@@ -180,7 +180,7 @@ def _make_times(kind: str) -> Any:
 
 def known_unit(unit: str) -> str:
     if unit not in _UNITS:
-        raise ValueError(f"no unit of time: {unit!r}")
+        raise ValueError("no unit of time")
     return unit
 
 

@@ -44,6 +44,8 @@ def _enum(cls: type[Enum]) -> Shape:
 
     def unpack(fields: Any) -> Enum:
         (name,) = exact(cls, fields, ("name",))
+        if type(name) is not str:
+            raise ValueError("a member of an enum needs its name")
         member = cls.__members__.get(name)
         if member is None:
             raise UnsupportedFormatError(
