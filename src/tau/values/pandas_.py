@@ -37,8 +37,18 @@ _FRAME_STATE = (
 
 
 def _pack_frame(value: pd.DataFrame) -> list[Any]:
-    packed = [_column(label, series) for label, series in value.items()]
-    return [value.columns, value.index, *_table(value, packed, list(map(str, value.columns)))]
+    labels = _labels(value.columns)
+    numbered = value.set_axis(pd.RangeIndex(len(labels)), axis=1)  # shares the data
+    packed = [_column(label, series) for label, (_, series) in zip(labels, numbered.items(), strict=True)]
+    return [value.columns, value.index, *_table(value, packed, list(map(str, labels)))]
+
+
+def _labels(index: pd.Index) -> list[Any]:
+    """The labels as values; their numbers, where they are times that Python has no words for."""
+    try:
+        return list(index)
+    except (OverflowError, NotImplementedError):
+        return list(range(len(index)))
 
 
 def _pack_series(value: pd.Series) -> list[Any]:
@@ -153,7 +163,7 @@ def _frame_trail(value: Any, steps: list[Step]) -> list[Step]:
     if place.value == 2 and inside:
         if type(value) is pd.Series:
             return [Step("item", inside[2].value)] if len(inside) > 2 else inside
-        return [Step("item", list(value.columns)[inside[0].value]), *inside[2:]]
+        return [Step("item", _labels(value.columns)[inside[0].value]), *inside[2:]]
     first = "name" if type(value) is pd.Series else "columns"
     return [Step("attr", {0: first, 1: "index", 4: "attrs"}.get(place.value, "flags")), *inside]
 

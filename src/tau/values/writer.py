@@ -113,7 +113,7 @@ class _Writer:
 
     def of_kind(self, kind: Kind | None, value: Any, depth: int) -> Ext:
         assert kind is not None
-        body = kind.pack(value)
+        body = _taken_apart(kind, value)
         if kind.raw:
             return Ext(kind.tag, _bounded(value, body))
         if type(body) is list and not self.strict and LEAVES.issuperset(map(type, body)):
@@ -237,6 +237,15 @@ def _step(owner: Collection[Any], index: int) -> Step:
     if isinstance(owner, list | tuple):
         return Step("item", index)
     return Step("element") if isinstance(owner, set | frozenset) else Step("key", index)
+
+
+def _taken_apart(kind: Kind, value: Any) -> Any:
+    try:
+        return kind.pack(value)
+    except (Refused, ImportError, RecursionError, MemoryError):
+        raise
+    except Exception as error:  # of the library that the value is from
+        raise refuse(value, f"it cannot be taken apart: {type(error).__name__}: {error}") from error
 
 
 def _bounded(value: Any, data: bytes) -> bytes:
