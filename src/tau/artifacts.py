@@ -88,7 +88,7 @@ class Maker:
         try:
             size, digest, modified = _measure(draft, directory, settle=True)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, _Odd) as error:
-            what = "a directory" if directory else "a file"
+            what = "a directory" if directory else "a file, or with directory=True a directory,"
             raise ArtifactError(
                 f"node {self.node!r} left no sound artifact {name!r}: {error}; write {what} to exactly the path that "
                 "ctx.artifact gives, and close it within the block",
@@ -113,7 +113,7 @@ class Maker:
 
 
 class _Odd(Exception):
-    """Something that is neither a file nor a directory."""
+    """Something other than what belongs there."""
 
 
 def _measure(path: str, directory: bool, *, settle: bool) -> tuple[int, str, int]:
@@ -144,8 +144,11 @@ def _raise(error: OSError) -> None:
 
 
 def _open(path: str) -> Descriptor:
-    if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise _Odd(f"{os.path.basename(path)} is neither a file nor a directory, or a symbolic link")
+    mode = os.lstat(path).st_mode
+    if not stat.S_ISREG(mode):
+        kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISLNK, "a symbolic link"))
+        what = next((name for is_kind, name in kinds if is_kind(mode)), "neither a file nor a directory")
+        raise _Odd(f"{os.path.basename(path)} is {what}")
     return Descriptor(path, os.O_RDONLY | os.O_NOFOLLOW)
 
 
