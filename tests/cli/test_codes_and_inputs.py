@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_shell import Shell
+from cli_shell import Shell, command
 
 from tau.cli.outcome import EXIT_CODES
 
@@ -182,6 +183,37 @@ def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell) -> None:
         os.close(reading)
         with open(writing, "w") as closed:
             assert shell.run(*words, stdout=closed).stderr == ""
+
+
+NOISY = """
+import os
+from tau import StateGraph
+
+graph = StateGraph("noisy")
+
+@graph.node
+def speak(state):
+    print("one")
+    os.system("echo two; echo three >&2")
+
+graph.sequence(speak)
+"""
+
+
+@pytest.mark.parametrize(
+    ("closed", "out", "error"),
+    [("<&-", True, True), (">&-", False, True), ("2>&-", True, False), ("<&- >&- 2>&-", False, False)],
+)
+def test_streams_that_are_closed_take_nothing_away(
+    shell: Shell, store: str, closed: str, out: bool, error: bool
+) -> None:
+    shell.write("noisy.py", NOISY)
+    words = command("run", "noisy.py:graph", "--run-id", "r", "--store", store)
+    starts = ["sh", "-c", f'exec "$@" {closed}', "sh", *words]
+    done = subprocess.run(starts, cwd=shell.folder, env=shell.env, capture_output=True, text=True, check=True)
+    assert ("one" in done.stdout, "two" in done.stdout) == (out, out)
+    assert ("three" in done.stderr) == error
+    assert shell.json("show", "r", "--store", store)["status"] == "finished"
 
 
 def test_a_project_names_graphs_and_the_store(shell: Shell) -> None:
