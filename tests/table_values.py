@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -166,6 +166,16 @@ class Own(pd.DataFrame):
     pass
 
 
+class OwnZone(tzinfo):
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        return timedelta(hours=1)
+
+    dst = utcoffset
+
+    def tzname(self, moment: datetime | None) -> str:
+        return "own"
+
+
 def with_attribute() -> pd.DataFrame:
     frame = pd.DataFrame({"a": [1]})
     object.__setattr__(frame, "note", "x")
@@ -178,7 +188,7 @@ REFUSED: list[tuple[Any, str]] = [
     (pd.arrays.NumpyExtensionArray(np.zeros(2)), "value.to_numpy()"),
     (with_attribute(), "note"),
     (pd.date_range("2020", periods=3, freq=pd.offsets.CustomBusinessDay(holidays=["2020-01-02"])), "its freq"),
-    (pd.date_range("2020", periods=2, tz="dateutil/Europe/Berlin"), "zoneinfo"),
+    (pd.date_range("2020", periods=2, tz=OwnZone()), "zoneinfo"),
     (pd.Series(["\ud800"], dtype=pd.StringDtype("python")), "surrogates"),
     (pd.offsets.Day(), "value.freqstr"),
     (pa.array([1]).type, "register_type"),

@@ -40,7 +40,7 @@ def _unpack(body: Any) -> Any:
     number, calendar, has_year_zero, *parts = body
     if type(calendar) is not str or type(has_year_zero) is not bool or list(map(type, parts)) != [int] * 7:
         raise ValueError("a point in time needs a calendar and seven numbers")
-    if not 0 <= number < len(_TYPES) or calendar not in _CALENDARS[number]:
+    if type(number) is not int or not 0 <= number < len(_TYPES) or calendar not in _CALENDARS[number]:
         raise ValueError("no class of points in time in that calendar")
     if (parts[0] < 1 and calendar in _FROM_YEAR_1) or (calendar in _IDEALIZED and not has_year_zero):
         raise ValueError("a year that the calendar does not have")

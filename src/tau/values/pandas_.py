@@ -47,7 +47,7 @@ def _labels(index: pd.Index) -> list[Any]:
     """The labels as values; their numbers, where they are times that Python has no words for."""
     try:
         return list(index)
-    except (OverflowError, NotImplementedError):
+    except (OverflowError, NotImplementedError, ValueError):  # by version and zone
         return list(range(len(index)))
 
 
@@ -217,7 +217,7 @@ def _offset(text: str) -> Any:
 
 def _unpack_index(body: Any) -> Any:
     number, name, *rest = body
-    cls: Any = _INDEXES[number] if 0 <= number < len(_INDEXES) else None
+    cls: Any = _INDEXES[number] if type(number) is int and 0 <= number < len(_INDEXES) else None
     if cls is pd.RangeIndex:
         start, stop, step = rest
         return pd.RangeIndex(start, stop, step, name=name)

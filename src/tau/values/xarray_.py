@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from xarray.core.extension_array import PandasExtensionArray
 from xarray.core.indexing import PandasIndexingAdapter
+from xarray.indexes import PandasIndex
 
 from tau.values import tags
 from tau.values.kinds import Kind
@@ -24,6 +26,8 @@ def _pack_variable(value: Any) -> list[Any]:
         if index.dtype != value.dtype and not isinstance(value.dtype, np.dtype):
             raise refuse(value, f"its dtype {value.dtype} is not its index's; store value.astype({index.dtype.name!r})")
         data = index if index.dtype == value.dtype else value.to_numpy()
+    elif isinstance(data, PandasExtensionArray):
+        data = data.array
     elif not isinstance(data, pd.api.extensions.ExtensionArray):
         if not value._in_memory:
             raise refuse(value, "its data is not in memory (a file, or dask); call value.load() or value.compute()")
@@ -65,7 +69,7 @@ def _objects(shape: Any, items: Any) -> Any:
 def _indexed(owner: Any, value: Any) -> list[Any]:
     """The names of the coordinates with an index."""
     for name, index in value.xindexes.items():
-        if type(index) is not xr.indexes.PandasIndex or isinstance(index.index, pd.MultiIndex):
+        if type(index) is not PandasIndex or isinstance(index.index, pd.MultiIndex):
             raise refuse(owner, f"its index {name!r} is a {type(index).__name__}; store value.reset_index({name!r})")
     return list(value.xindexes)
 
@@ -79,7 +83,7 @@ def _coordinates(variables: Any, indexed: Iterable[Any] | None) -> xr.Coordinate
     made, indexes = dict(variables), {}
     for name in indexed:
         alone = {name: variables[name]}
-        indexes[name] = xr.indexes.PandasIndex.from_variables(alone, options={})
+        indexes[name] = PandasIndex.from_variables(alone, options={})
         made.update(indexes[name].create_variables(alone))
     return xr.Coordinates(made, indexes)
 
