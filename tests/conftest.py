@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tau.stores import registry
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background is deaf to Ctrl-C, and so would be all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A change is judged by its own faults: what is drawn at random is the same in every run, but for the deep proofs.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
@@ -27,10 +32,18 @@ def refuse_skip(report: Any) -> None:
         report.longrepr = f"{report.nodeid}: skipped, and in CI that is a failure: {reason}"
 
 
+def spell_out(report: Any) -> None:
+    """Escape lone surrogates in a failure: a worker of pytest-xdist could not hand it on, and would die of it."""
+    said = str(report.longrepr)
+    if report.failed and said.encode("utf-8", "backslashreplace") != said.encode("utf-8", "surrogatepass"):
+        report.longrepr = said.encode("utf-8", "backslashreplace").decode()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
     refuse_skip(report)
+    spell_out(report)
     return report
 
 

@@ -28,7 +28,8 @@ few_and_many = pytest.mark.parametrize("examples", [60, pytest.param(5_000, mark
 
 
 def of(examples: int) -> settings:
-    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    ways: Any = {"derandomize": examples < 1_000, "suppress_health_check": list(HealthCheck)}
+    return settings(max_examples=examples, deadline=None, **ways)
 
 
 def is_grid(value: Any) -> bool:
