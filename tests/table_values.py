@@ -292,7 +292,10 @@ def same_frame(one: Any, two: Any) -> bool:
 
 
 def same_timestamp(one: Any, two: Any) -> bool:
-    return (repr(one), one.unit, one.fold) == (repr(two), two.unit, two.fold)
+    from exactness import same
+
+    parts = [(int(stamp.asm8.view("i8")), stamp.unit, stamp.fold) for stamp in (one, two)]
+    return parts[0] == parts[1] and same(one.tzinfo, two.tzinfo)
 
 
 def same_items(one: Any, two: Any) -> bool:

@@ -135,6 +135,8 @@ def test_every_array_of_pandas_that_is_read_can_be_changed() -> None:
 
 def test_labels_that_python_has_no_words_for_are_stored() -> None:
     at_the_end = pd.DatetimeIndex(np.array([2**62], "M8[us]")).tz_localize("UTC").tz_convert("Europe/Berlin")
+    check(pd.Series([1], name=pd.Timestamp(np.datetime64(2**53, "s")).tz_localize("UTC")))
+    check(pd.DataFrame([[1.5]], columns=pd.DatetimeIndex(np.array([-(2**53)], "M8[s]")).tz_localize("UTC")))
     for labels in (at_the_end, pd.MultiIndex.from_arrays([at_the_end])):
         check(pd.DataFrame([[1.5]], columns=labels))
         check(pd.DataFrame([[1.5]], index=labels))

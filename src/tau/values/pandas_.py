@@ -40,7 +40,7 @@ def _pack_frame(value: pd.DataFrame) -> list[Any]:
     labels = _labels(value.columns)
     numbered = value.set_axis(pd.RangeIndex(len(labels)), axis=1)  # shares the data
     packed = [_column(label, series) for label, (_, series) in zip(labels, numbered.items(), strict=True)]
-    return [value.columns, value.index, *_table(value, packed, list(map(str, labels)))]
+    return [value.columns, value.index, *_table(value, packed, list(map(_reading, labels)))]
 
 
 def _labels(index: pd.Index) -> list[Any]:
@@ -53,7 +53,15 @@ def _labels(index: pd.Index) -> list[Any]:
 
 def _pack_series(value: pd.Series) -> list[Any]:
     packed = [columns.take(value, _values(value))]
-    return [value.name, value.index, *_table(value, packed, [str(value.name)])]
+    return [value.name, value.index, *_table(value, packed, [_reading(value.name)])]
+
+
+def _reading(label: Any) -> str:
+    """How a label reads, for Arrow's other readers; nothing where it cannot be shown."""
+    try:
+        return str(label)
+    except Exception:
+        return ""
 
 
 def _column(label: Any, series: pd.Series) -> tuple[list[Any], Any]:
