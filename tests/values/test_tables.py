@@ -145,6 +145,12 @@ def test_labels_that_python_has_no_words_for_are_stored() -> None:
         assert caught.value.path == "[0][0]"
 
 
+def test_labels_with_lone_surrogates_are_stored() -> None:
+    labels = pd.Index(["\ud800", "a"], dtype=object)
+    check(pd.DataFrame([[1, 2.5]], columns=labels))
+    check(pd.Series([1, 2], index=labels, name="\udfff"))
+
+
 def test_a_name_that_pandas_would_cut_off_is_refused() -> None:
     column = pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array([{"a\0b": 1}])]))
     for value in (column, pd.Series(column), pd.DataFrame({"k": column})):

@@ -59,7 +59,7 @@ def _pack_series(value: pd.Series) -> list[Any]:
 def _reading(label: Any) -> str:
     """How a label reads, for Arrow's other readers; nothing where it cannot be shown."""
     try:
-        return str(label)
+        return str(label).encode("utf-8", "backslashreplace").decode()
     except Exception:
         return ""
 
