@@ -328,8 +328,10 @@ def snapshot(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copied(key: str, value: Any) -> Any:
+    if is_secret(key):
+        return None  # which nobody sees either
     try:
-        return None if is_secret(key) else value.open()[0] if type(value) is Cell else copy.deepcopy(value)
+        return value.open()[0] if type(value) is Cell else copy.deepcopy(value)
     except Exception as error:
         return f"[cannot be copied: {type(error).__name__}]"
 

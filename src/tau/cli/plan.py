@@ -44,7 +44,7 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: str) 
     screen.line()
     screen.table(("what", "node", "why"), ([line.what, line.node, line.why] for line in lines))
     if plan.refusal is not None and (way_out := remedy(plan.refusal)):
-        screen.line("  ", (f"{'remedy':<8}", "dim"), way_out)  # with what it is about, not on stderr
+        screen.note("remedy", way_out, error=False)
     return code
 
 

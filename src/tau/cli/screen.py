@@ -93,9 +93,9 @@ def line(*parts: Part, error: bool = False) -> None:
             raise
 
 
-def note(label: str, text: str) -> None:
-    """One labelled line on stderr, below an error."""
-    line("  ", (f"{label:<8}", "dim"), text, error=True)
+def note(label: str, text: str, *, error: bool = True) -> None:
+    """One labelled line below an error, or on stdout below what it is about."""
+    line("  ", (f"{label:<8}", "dim"), text, error=error)
 
 
 def fields(rows: Mapping[str, Any]) -> None:

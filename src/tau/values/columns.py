@@ -235,7 +235,8 @@ def _make_objects(array: Any) -> Any:
     return array.to_numpy(zero_copy_only=False)
 
 
-def _make_list(items: list[Any]) -> Any:
+def as_objects(items: list[Any]) -> Any:
+    """An array of these objects as they are: NumPy would make an array of more dimensions of some."""
     made = np.empty(len(items), object)
     for number, item in enumerate(items):
         made[number] = item
@@ -269,7 +270,7 @@ _MAKERS: dict[str, Any] = {
     "v": _make_interval,
     "s": _make_string,
     "o": _make_objects,
-    "l": _make_list,
+    "l": as_objects,
     "a": _make_array,
     "w": _make_arrow,
 }

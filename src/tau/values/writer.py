@@ -245,7 +245,9 @@ def _taken_apart(kind: Kind, value: Any) -> Any:
     except (Refused, ImportError, RecursionError, MemoryError):
         raise
     except Exception as error:  # of the library that the value is from
-        raise refuse(value, f"it cannot be taken apart: {type(error).__name__}: {error}") from error
+        raise refuse(
+            value, f"it cannot be taken apart ({type(error).__name__}: {error}); store the plain values it holds"
+        ) from error
 
 
 def _bounded(value: Any, data: bytes) -> bytes:

@@ -14,6 +14,7 @@ from xarray.core.indexing import PandasIndexingAdapter
 from xarray.indexes import PandasIndex
 
 from tau.values import tags
+from tau.values.columns import as_objects
 from tau.values.kinds import Kind
 from tau.values.refusal import Step, refuse
 
@@ -60,10 +61,7 @@ def _is_data(data: Any) -> bool:
 def _objects(shape: Any, items: Any) -> Any:
     if type(items) is not list or prod(shape) != len(items):
         raise ValueError("an array whose size does not match its shape")
-    made = np.empty(len(items), object)
-    for number, item in enumerate(items):
-        made[number] = item
-    return made.reshape(shape)
+    return as_objects(items).reshape(shape)
 
 
 def _indexed(owner: Any, value: Any) -> list[Any]:
