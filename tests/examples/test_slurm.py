@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tau import open_store
-from tau.records import CheckpointRecord, Claimed
+from tau.records import CheckpointRecord, Claimed, Interrupted
 from tau.sealing import unseal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,9 @@ def test_a_job_that_runs_out_of_time_is_requeued_until_the_run_is_finished(
     assert jobs == ["4711", *(f"4711 (restart {n})" for n in range(1, len(ends)))]
     assert cluster.results() == {"warming-4711-1": undisturbed}
     said = (cluster.folder / "warming-4711.out").read_text()
-    assert said.count("SIGUSR1: stopping when simulate is finished") == len(ends) - 1
+    assert "SIGUSR1: stopping" in said
+    reasons = [one.reason for one in found if isinstance(one, Interrupted)]
+    assert reasons == ["SIGUSR1"] * (len(ends) - 1), "a life that ends at once may not say it, but its record does"
     assert "member 1: 1.88 K" in cluster.shell("tau show warming-4711-1 --store file:runs --values")
 
 
