@@ -46,7 +46,7 @@ from tau.state import State
 from tau.stopping import Stop, stop_on
 from tau.stores import open_store, register_store
 from tau.values import register_type
-from tau.values.artifacts import Artifact
+from tau.values.types.artifact import Artifact
 
 if TYPE_CHECKING:
     from tau import observers, testing

@@ -17,14 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tau.cells import Cell, Inline
 from tau.errors import ArtifactError, ConfigError, StoreError
 from tau.stores.contract import Store
 from tau.stores.directories import Descriptor, make_directories, sync, sync_directory
 from tau.stores.failures import from_os
 from tau.stores.file_names import directory_of, temporary
 from tau.values import tags
-from tau.values.artifacts import Artifact
+from tau.values.stored import Cell, Inline
+from tau.values.types.artifact import Artifact
 
 _LONGEST = 150
 _CHUNK = 1 << 20

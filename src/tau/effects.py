@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.cells import Cell
 from tau.config import Retry
 from tau.graph import Graph, Node
 from tau.records import Progress, Record
 from tau.state import State
+from tau.values.stored import Cell
 
 
 class Job(Struct, kw_only=True):

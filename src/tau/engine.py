@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, NoReturn
 
-from tau.cells import Cell
 from tau.choosing import Stuck, choose
 from tau.config import Retry
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Outcome, Pause, Release, RunNode, StopNow
@@ -31,6 +30,7 @@ from tau.graph import Edge, Node
 from tau.opening import Opened, open_run
 from tau.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
 from tau.state import State, collect, raw, snapshot, view
+from tau.values.stored import Cell
 
 Steps = Generator[Effect, Any, Any]
 Ending = Generator[Effect, Any, NoReturn]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from tau.cells import Cell, Fetch, apply
 from tau.errors import CorruptCheckpointError
 from tau.records import (
     Admitted,
@@ -23,6 +22,7 @@ from tau.records import (
     advance,
 )
 from tau.sealing import damaged, unseal
+from tau.values.stored import Cell, Fetch, apply
 
 _STATUS: Final[dict[type[Record], str]] = {
     Pause: "waiting",

@@ -10,13 +10,13 @@ import threading
 from concurrent.futures import Future
 from typing import Final
 
-from tau.cells import Cell
 from tau.context import too_late
 from tau.effects import Append
 from tau.errors import StoreError
 from tau.journal import Journal
 from tau.records import Item
 from tau.stores.contract import Batch
+from tau.values.stored import Cell
 
 Result = int | Exception
 

@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Final
 
 from tau.artifacts import Maker, checked_file_name
-from tau.cells import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
 from tau.config import checked_name
 from tau.context import too_late
 from tau.effects import Emit, Job, RunNode
@@ -28,7 +27,8 @@ from tau.ownership import Loader
 from tau.records import Item, Scope
 from tau.state import State, Visit
 from tau.values import Refused, encode, is_atom
-from tau.values.artifacts import Artifact
+from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
+from tau.values.types.artifact import Artifact
 
 _ARTIFACT: Final = "artifact"
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from tau.cells import Cell
 from tau.effects import Append, Found
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
@@ -15,6 +14,7 @@ from tau.ownership import await_free, load
 from tau.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
 from tau.sealing import pack_blob, seal
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
+from tau.values.stored import Cell
 
 _log = logging.getLogger("tau")
 

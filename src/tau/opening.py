@@ -8,7 +8,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.cells import Cell, digest
 from tau.effects import Append, Effect, Found, Job, Load
 from tau.errors import (
     CheckpointNotFoundError,
@@ -23,6 +22,7 @@ from tau.errors import (
 from tau.fingerprint import Comparison, GraphFingerprint, compare
 from tau.provenance import differences
 from tau.records import Admitted, Claimed, Manifest, Progress
+from tau.values.stored import Cell, digest
 
 
 class Opened(Struct):

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from tau.cells import Part
 from tau.effects import Found
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError
 from tau.fold import Fold
 from tau.host import Host
 from tau.sealing import unpack_blob
 from tau.stores.contract import Lease, Owner, Store, Summary
+from tau.values.stored import Part
 
 _WATCH_STEP = 0.05
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from tau.cells import Stored
 from tau.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
+from tau.values.stored import Stored
 
 PATH_LIMIT: Final = 250
 """How many of the newest visits a run's path keeps, and at most 32 more."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from tau.cells import INLINE, NO_ATOM, Blobs, Cell, Inline
 from tau.errors import TauError
 from tau.redaction import REDACTED
 from tau.values import decode
-from tau.values.kinds import kind_of_tag
+from tau.values.registry import kind_of_tag
+from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
 
 SHOWN: Final = 80

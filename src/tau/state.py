@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tau.cells import NO_ATOM, Cell, make
 from tau.errors import ConfigError, UnserializableError
 from tau.redaction import is_secret, without_secrets
 from tau.values import Refused, encode
+from tau.values.stored import NO_ATOM, Cell, make
 
 
 class Visit:

@@ -9,9 +9,9 @@ import pytest
 from engine_steps import elsewhere, run
 
 from tau import ExecutionError, State
-from tau import cells as cells_module
 from tau.observers import Recorder
 from tau.stores.contract import Store
+from tau.values import stored as cells_module
 
 LARGE = np.random.default_rng(7).normal(size=(300, 200))
 

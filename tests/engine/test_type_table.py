@@ -14,11 +14,11 @@ from engine_steps import config, elsewhere
 from exactness import HASHABLE, VALUES, same
 from refusals import REFUSED
 from tau import ExecutionError, State, StateGraph, UnserializableError
-from tau.cells import INLINE
 from tau.observers import Recorder
 from tau.state import raw
 from tau.stores.contract import Store
 from tau.values import encode
+from tau.values.stored import INLINE
 
 PADDING = "x" * 2 * INLINE
 FORMS = {

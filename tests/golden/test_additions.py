@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from tau import CorruptCheckpointError, UnsupportedFormatError
-from tau.cells import Blobs, Grown, Inline, Part
 from tau.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerprint, NodeFingerprint
 from tau.records import (
     Admitted,
@@ -33,6 +32,7 @@ from tau.records import (
 )  # fmt: skip
 from tau.sealing import seal, unseal
 from tau.stores.contract import Owner
+from tau.values.stored import Blobs, Grown, Inline, Part
 
 OWNER = Owner(nonce="n", host="h", boot="b", pid=1, started=2, lease=60.0)
 CODE = CodeFingerprint("3.11", "aa", "bb")

@@ -25,11 +25,11 @@ from tau import (
     UnsupportedFormatError,
     open_store,
 )
-from tau.cells import Blobs
 from tau.observers import Recorder
 from tau.records import Claimed, Failed
 from tau.sealing import unseal
 from tau.stores.contract import Batch, Store
+from tau.values.stored import Blobs
 
 ARCHIVES = sorted(Path(__file__).parent.glob("v*/*.tar.xz"))
 NAMES = [f"{path.parent.name}-{path.name.partition('.')[0]}" for path in ARCHIVES]

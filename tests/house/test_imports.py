@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "version", "redaction"),
     ("values",),
     (
-        "cells",
+        "values.stored",
         "events",
         "showing",
         "observers.isolation",
@@ -57,12 +57,18 @@ DRIVERS = {
     "backports": ("sealing",),
     "compression": ("sealing",),
     "apsw": ("stores.sqlite",),
-    "numpy": ("values.numpy_", "values.npy", "values.columns", "values.pandas_", "values.xarray_"),
-    "pandas": ("values.columns", "values.pandas_", "values.xarray_"),
-    "pyarrow": ("values.arrow_", "values.columns", "values.pandas_", "values.polars_"),
-    "polars": ("values.polars_",),
-    "xarray": ("values.xarray_",),
-    "cftime": ("values.cftime_",),
+    "numpy": (
+        "values.types.numpy",
+        "values.types.npy_header",
+        "values.types.pandas_columns",
+        "values.types.pandas",
+        "values.types.xarray",
+    ),
+    "pandas": ("values.types.pandas_columns", "values.types.pandas", "values.types.xarray"),
+    "pyarrow": ("values.types.arrow", "values.types.pandas_columns", "values.types.pandas", "values.types.polars"),
+    "polars": ("values.types.polars",),
+    "xarray": ("values.types.xarray",),
+    "cftime": ("values.types.cftime",),
     "click": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),
@@ -80,7 +86,7 @@ KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("noop", "slog", "
 AGAINST_THE_ORDER = {
     ("tau.stores.contract", "tau.stores.committer"): "a store makes the committer that its runs share",
     ("tau.stores.contract", "tau.stores.verbs"): "every store has the seed's verbs, which stand on the journal",
-    ("tau.values.artifacts", "tau.artifacts"): "Artifact.check reads files, which no other value does",
+    ("tau.values.types.artifact", "tau.artifacts"): "Artifact.check reads files, which no other value does",
     ("tau.state", "tau.stores.images"): "State.to_bytes writes what a four-method store keeps",
 }
 

@@ -14,9 +14,9 @@ import pytest
 
 import tau
 from tau import State, StateGraph, open_store
-from tau.cells import Cell
 from tau.predicates import key_equals
 from tau.state import cells_of, raw, view
+from tau.values.stored import Cell
 
 KERNEL = Path(__file__).with_name("cells.py")
 GRAPH = 'from tau import StateGraph\ngraph = StateGraph("g", store="sqlite:///runs.db")'

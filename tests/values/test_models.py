@@ -13,7 +13,8 @@ import pytest
 
 from exactness import same
 from tau.errors import ConfigError, CorruptCheckpointError, UnsupportedFormatError
-from tau.values import Refused, classes, decode, encode, register_type
+from tau.values import Refused, decode, encode, register_type
+from tau.values import registered_classes as classes
 
 RAN: list[str] = []
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from exactness import Place, Point, Reading
 from refusals import REFUSED, Items, Text, Whole
 from tau.values import MAX_DEPTH, MAX_ITEMS, Refused, decode, encode
-from tau.values import writer as writer_module
+from tau.values import encoding as writer_module
 
 
 @pytest.mark.parametrize(("value", "reason"), REFUSED, ids=lambda value: type(value).__name__)

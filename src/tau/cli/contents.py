@@ -8,12 +8,12 @@ from typing import Any
 from msgspec import Struct
 
 from tau.artifacts import check
-from tau.cells import Cell
 from tau.cli import screen
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.records import Failure
 from tau.redaction import without_secrets
-from tau.values.artifacts import Artifact
+from tau.values.stored import Cell
+from tau.values.types.artifact import Artifact
 
 SHOWN = 200
 """How many characters of a value a line shows; JSON has all of them."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from tau.cells import Cell
 from tau.errors import CorruptCheckpointError
 from tau.fold import Fold
 from tau.host import Host
@@ -14,6 +13,7 @@ from tau.ownership import Loader, is_ownerless
 from tau.provenance import differences
 from tau.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.stores import Store, Summary
+from tau.values.stored import Cell
 
 
 class Visit(Struct, frozen=True):

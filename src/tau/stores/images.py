@@ -9,7 +9,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from tau.cells import Blobs, Part
 from tau.effects import Found
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.fold import Fold
@@ -19,6 +18,7 @@ from tau.sealing import unpack_blob
 from tau.state import State, changed_in_place, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
 from tau.stores.verbs import saving
+from tau.values.stored import Blobs, Part
 
 MAGIC: Final = b"tau-state"
 FORMAT: Final = 1

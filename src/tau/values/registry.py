@@ -13,8 +13,8 @@ from typing import Any
 from msgspec import Struct
 
 from tau.errors import UnsupportedFormatError
+from tau.values.plain import LEAVES, PLAIN
 from tau.values.refusal import Step
-from tau.values.scan import LEAVES, PLAIN
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -52,79 +52,79 @@ def singleton(tag: int, value: Any) -> Kind:
 
 
 def _classes() -> Sequence[Kind]:
-    from tau.values.classes import KINDS
+    from tau.values.registered_classes import KINDS
 
     return KINDS
 
 
 def _builtin() -> Sequence[Kind]:
-    from tau.values.builtin import KINDS
+    from tau.values.types.stdlib import KINDS
 
     return KINDS
 
 
 def _collections() -> Sequence[Kind]:
-    from tau.values.collections_ import KINDS
+    from tau.values.types.collections import KINDS
 
     return KINDS
 
 
 def _times() -> Sequence[Kind]:
-    from tau.values.times import KINDS
+    from tau.values.types.times import KINDS
 
     return KINDS
 
 
 def _numbers() -> Sequence[Kind]:
-    from tau.values.numbers_ import KINDS
+    from tau.values.types.numbers import KINDS
 
     return KINDS
 
 
 def _paths() -> Sequence[Kind]:
-    from tau.values.paths import KINDS
+    from tau.values.types.paths import KINDS
 
     return KINDS
 
 
 def _network() -> Sequence[Kind]:
-    from tau.values.network import KINDS
+    from tau.values.types.network import KINDS
 
     return KINDS
 
 
 def _numpy() -> Sequence[Kind]:
-    from tau.values.numpy_ import KINDS
+    from tau.values.types.numpy import KINDS
 
     return KINDS
 
 
 def _pandas() -> Sequence[Kind]:
-    from tau.values.pandas_ import KINDS
+    from tau.values.types.pandas import KINDS
 
     return KINDS
 
 
 def _arrow() -> Sequence[Kind]:
-    from tau.values.arrow_ import KINDS
+    from tau.values.types.arrow import KINDS
 
     return KINDS
 
 
 def _polars() -> Sequence[Kind]:
-    from tau.values.polars_ import KINDS
+    from tau.values.types.polars import KINDS
 
     return KINDS
 
 
 def _xarray() -> Sequence[Kind]:
-    from tau.values.xarray_ import KINDS
+    from tau.values.types.xarray import KINDS
 
     return KINDS
 
 
 def _cftime() -> Sequence[Kind]:
-    from tau.values.cftime_ import KINDS
+    from tau.values.types.cftime import KINDS
 
     return KINDS
 
@@ -148,7 +148,7 @@ def missing(error: ImportError) -> tuple[str, str]:
 
 
 def _artifacts() -> Sequence[Kind]:
-    from tau.values.artifacts import KINDS
+    from tau.values.types.artifact import KINDS
 
     return KINDS
 

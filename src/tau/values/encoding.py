@@ -12,11 +12,11 @@ from typing import Any
 from msgspec import Raw
 from msgspec.msgpack import Encoder, Ext
 
-from tau.values.deep import with_fresh_stack
-from tau.values.kinds import Kind, kind_of, missing
-from tau.values.reasons import why_unknown
+from tau.values.advice import why_unknown
+from tau.values.fresh_stack import with_fresh_stack
+from tau.values.plain import FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
 from tau.values.refusal import Refused, Step, refuse
-from tau.values.scan import FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
+from tau.values.registry import Kind, kind_of, missing
 from tau.values.tags import BIG_INT, FROZENSET, MAP, SET, TEXT, TUPLE
 
 MAX_BYTES = 900_000_000

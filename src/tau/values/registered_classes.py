@@ -14,11 +14,11 @@ from msgspec import Struct
 
 from tau.errors import ConfigError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.values import tags
-from tau.values.kinds import ATOMS, BY_TYPE, Kind, add, kind_of
+from tau.values.class_shapes import shape_of
+from tau.values.plain import PLAIN
 from tau.values.refusal import Refused, Step, refuse
-from tau.values.scan import PLAIN
+from tau.values.registry import ATOMS, BY_TYPE, Kind, add, kind_of
 from tau.values.shape import Shape
-from tau.values.shapes import shape_of
 
 T = TypeVar("T")
 Upgrade = Callable[[int, Any], Any]

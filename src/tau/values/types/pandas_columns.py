@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from tau.values.npy import same_dtype
 from tau.values.refusal import refuse
+from tau.values.types.npy_header import same_dtype
 
 _UNITS = ("s", "ms", "us", "ns")
 _NUMBERS = re.compile(r"[|<](b1|[iu][1248]|f[248])")

@@ -9,9 +9,9 @@ from typing import Any
 from msgspec.msgpack import Decoder
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
-from tau.values.deep import with_fresh_stack
-from tau.values.kinds import BY_TAG, BY_TYPE, kind_of_tag, missing
-from tau.values.scan import MAX_DEPTH
+from tau.values.fresh_stack import with_fresh_stack
+from tau.values.plain import MAX_DEPTH
+from tau.values.registry import BY_TAG, BY_TYPE, kind_of_tag, missing
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from msgspec import UNSET
 
 from tau.values import tags
-from tau.values.kinds import Kind, singleton
 from tau.values.refusal import Step, refuse
+from tau.values.registry import Kind, singleton
 
 _FLAGS = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE)
 _COMPLEX = struct.Struct(">dd")

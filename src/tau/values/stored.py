@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.values import Refused, decode, encode, is_atom, is_view_of
-from tau.values.artifacts import Artifact
+from tau.values.types.artifact import Artifact
 
 INLINE: Final = 512
 """Encodings of up to this many bytes lie inside the record itself, and every artifact."""

@@ -6,9 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from tau.values import arrow_bytes, tags
-from tau.values.kinds import Kind
+from tau.values import tags
 from tau.values.refusal import refuse
+from tau.values.registry import Kind
+from tau.values.types import arrow_bytes
 
 
 def _check(value: Any, types: Any) -> None:

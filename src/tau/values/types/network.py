@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from typing import Any
 
 from tau.values import tags
-from tau.values.kinds import Kind
+from tau.values.registry import Kind
 
 # The numbers are stored; they stay.
 _TYPES: tuple[type, ...] = (IPv4Address, IPv6Address, IPv4Network, IPv6Network, IPv4Interface, IPv6Interface)

@@ -14,9 +14,9 @@ from xarray.core.indexing import PandasIndexingAdapter
 from xarray.indexes import PandasIndex
 
 from tau.values import tags
-from tau.values.columns import as_objects
-from tau.values.kinds import Kind
 from tau.values.refusal import Step, refuse
+from tau.values.registry import Kind
+from tau.values.types.pandas_columns import as_objects
 
 
 def _pack_variable(value: Any) -> list[Any]:

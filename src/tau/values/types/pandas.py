@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tau.values import columns, tags
-from tau.values.kinds import Kind, singleton
+from tau.values import tags
 from tau.values.refusal import Refused, Step, refuse
+from tau.values.registry import Kind, singleton
+from tau.values.types import pandas_columns as columns
 
 # The numbers are stored; they stay.
 _INDEXES: tuple[type, ...] = (
@@ -80,7 +81,7 @@ def _table(value: Any, packed: list[tuple[list[Any], Any]], names: list[str]) ->
     extra = [name for name in vars(value) if name not in _FRAME_STATE and name not in value._accessors]
     if extra:
         raise refuse(value, f"its attribute {extra[0]!r} would be lost; keep it in value.attrs")
-    from tau.values import arrow_bytes
+    from tau.values.types import arrow_bytes
 
     arrays = [(_arrow(*data), name) for (_, data), name in zip(packed, names, strict=True) if data]
     stream = arrow_bytes.write([array for array, _ in arrays], [name for _, name in arrays])
@@ -129,7 +130,7 @@ def _unpack_series(body: Any) -> pd.Series:
 
 
 def _columns(descriptions: list[list[Any]], stream: bytes) -> Iterator[Any]:
-    from tau.values import arrow_bytes
+    from tau.values.types import arrow_bytes
 
     arrays = iter(arrow_bytes.read(stream))
     for description in descriptions:
@@ -195,7 +196,7 @@ def _plain(owner: Any, values: Any) -> list[Any]:
     if not data:
         return [description, None, None]
     if description[0] == "w":
-        from tau.values import arrow_bytes
+        from tau.values.types import arrow_bytes
 
         return [description, arrow_bytes.write(data, ["values"]), None]
     if description[0] in columns.ARROW:
@@ -245,7 +246,7 @@ def _unpack_index(body: Any) -> Any:
 def _array(description: list[Any], data: Any, missing: Any) -> Any:
     kind = description[0]
     if kind == "w":
-        from tau.values import arrow_bytes
+        from tau.values.types import arrow_bytes
 
         (data,) = arrow_bytes.read(data)
     elif kind in columns.ARROW:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tau.values import tags
-from tau.values.kinds import Kind, singleton
-from tau.values.npy import LONG_LONG, Unstorable, build, describe, head, read_head, same_dtype
+from tau.values.encoding import MAX_BYTES
 from tau.values.refusal import Step, refuse
-from tau.values.writer import MAX_BYTES
+from tau.values.registry import Kind, singleton
+from tau.values.types.npy_header import LONG_LONG, Unstorable, build, describe, head, read_head, same_dtype
 
 Array = np.ndarray[Any, Any]
 

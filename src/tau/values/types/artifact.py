@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from tau.values import tags
-from tau.values.kinds import Kind
+from tau.values.registry import Kind
 
 
 class Artifact(Struct, frozen=True, kw_only=True):

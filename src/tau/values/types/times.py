@@ -11,8 +11,8 @@ from typing import Any
 
 from tau.errors import UnsupportedFormatError
 from tau.values import tags
-from tau.values.kinds import Kind
 from tau.values.refusal import refuse
+from tau.values.registry import Kind
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
 _MICROSECOND = timedelta(microseconds=1)

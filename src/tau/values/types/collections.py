@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tau.values import tags
-from tau.values.kinds import Kind
 from tau.values.refusal import Step, refuse
+from tau.values.registry import Kind
 
 # The numbers are stored; they stay.
 _FACTORIES: tuple[type | None, ...] = (

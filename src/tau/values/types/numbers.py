@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, SafeUUID
 
 from tau.values import tags
-from tau.values.kinds import Kind
+from tau.values.registry import Kind
 
 # Decimal() answers other text with NaN where the caller's context does not trap; this text it always takes exactly.
 _DECIMAL = re.compile(rb"-?(\d+(\.\d+)?(E[+-]\d+)?|Infinity|s?NaN\d*)")

@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from tau.values import arrow_bytes, tags
-from tau.values.kinds import Kind
+from tau.values import tags
 from tau.values.refusal import refuse
+from tau.values.registry import Kind
+from tau.values.types import arrow_bytes
 
 _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)  # the second is not an Exception
 

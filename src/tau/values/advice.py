@@ -7,8 +7,8 @@ import types
 from typing import Any
 
 from tau.values import tags
-from tau.values.classes import was_redefined
-from tau.values.kinds import kind_of
+from tau.values.registered_classes import was_redefined
+from tau.values.registry import kind_of
 
 _BUILTINS = (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
 

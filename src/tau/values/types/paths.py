@@ -8,8 +8,8 @@ from typing import Any
 
 from tau.errors import UnsupportedFormatError
 from tau.values import tags
-from tau.values.kinds import Kind
 from tau.values.refusal import refuse
+from tau.values.registry import Kind
 
 # The numbers are stored; they stay.
 _FLAVOURS: tuple[type[PurePath], ...] = (PurePosixPath, PureWindowsPath, PosixPath, WindowsPath)

@@ -7,8 +7,8 @@ from typing import Any
 import cftime
 
 from tau.values import tags
-from tau.values.kinds import Kind
 from tau.values.refusal import refuse
+from tau.values.registry import Kind
 
 # The numbers of the classes are stored; they stay. With each, its calendars.
 _CLASSES: tuple[tuple[Any, tuple[str, ...]], ...] = (
