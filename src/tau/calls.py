@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from tau.errors import NodeTimeoutError
-from tau.graph import Node
+from tau.graph.graph import Node
 
 if TYPE_CHECKING:
     from tau.effects import RunNode

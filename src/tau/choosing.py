@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tau.events import text_of
-from tau.graph import Edge
+from tau.graph.graph import Edge
 from tau.state import State
 
 

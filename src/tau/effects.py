@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from tau.config import Retry
-from tau.graph import Graph, Node
+from tau.graph.graph import Graph, Node
 from tau.records import Progress, Record
 from tau.state import State
 from tau.values.stored import Cell

@@ -26,7 +26,7 @@ from tau.errors import (
 )
 from tau.events import text_of
 from tau.failures import describe
-from tau.graph import Edge, Node
+from tau.graph.graph import Edge, Node
 from tau.opening import Opened, open_run
 from tau.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
 from tau.state import State, collect, raw, snapshot, view

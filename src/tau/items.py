@@ -20,9 +20,9 @@ from tau.config import checked_name
 from tau.context import too_late
 from tau.effects import Emit, Job, RunNode
 from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError
+from tau.graph.nodes import is_async
 from tau.inner_commits import InnerCommits, Ticket
 from tau.journal import Journal
-from tau.nodes import is_async
 from tau.ownership import Loader
 from tau.records import Item, Scope
 from tau.state import State, Visit

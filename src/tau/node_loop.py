@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from tau.calls import timed_out
-from tau.graph import Node
+from tau.graph.graph import Node
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from tau.errors import (
     RunFinishedError,
     RunWaitingError,
 )
-from tau.fingerprint import Comparison, GraphFingerprint, compare
+from tau.graph.fingerprint import Comparison, GraphFingerprint, compare
 from tau.provenance import differences
 from tau.records import Admitted, Claimed, Manifest, Progress
 from tau.values.stored import Cell, digest

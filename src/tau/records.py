@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from tau.fingerprint import GraphFingerprint
+from tau.graph.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
 from tau.values.stored import Stored
 

@@ -15,7 +15,7 @@ from tau.drivers import Driver, SyncDriver
 from tau.effects import Job
 from tau.errors import ConfigError
 from tau.events import Event, Observer
-from tau.graph import Graph
+from tau.graph.graph import Graph
 from tau.history import Checkpoint, ResumePlan, checkpoints, plan_resume
 from tau.host import Host
 from tau.journal import Journal

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tau import CorruptCheckpointError, UnsupportedFormatError
-from tau.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerprint, NodeFingerprint
+from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerprint, NodeFingerprint
 from tau.records import (
     Admitted,
     Answer,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tau.fingerprint import CodeFingerprint, Comparison, GraphFingerprint, NodeFingerprint, compare
-from tau.graph import Graph
+from tau.graph.fingerprint import CodeFingerprint, Comparison, GraphFingerprint, NodeFingerprint, compare
+from tau.graph.graph import Graph
 from tau.predicates import key_equals, key_exists
 
 # The run: a, b and c are finished (b twice), d is next, e and x were not reached. b -> a is the way back, taken once.

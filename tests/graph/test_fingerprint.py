@@ -18,10 +18,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from tau import code_digest
 from tau.errors import GraphError
-from tau.fingerprint import CodeFingerprint, GraphFingerprint, NodeFingerprint, of_code, of_node, same_code, same_node
-from tau.graph import Graph
+from tau.graph import code_digest
+from tau.graph.fingerprint import (
+    CodeFingerprint,
+    GraphFingerprint,
+    NodeFingerprint,
+    of_code,
+    of_node,
+    same_code,
+    same_node,
+)
+from tau.graph.graph import Graph
 from tau.predicates import and_, key_equals, key_exists
 
 _numbers = itertools.count()
@@ -190,7 +198,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import pipeline
-from tau.fingerprint import of_node
+from tau.graph.fingerprint import of_node
 from tau.predicates import key_equals, and_
 import functools
 for item in (pipeline.f, functools.partial(pipeline.f, rate={"b", "a", "c"}), pipeline.Stage(frozenset("xyz")),
@@ -294,7 +302,7 @@ def test_a_decorator_counts_by_its_wrapper_and_the_wrapped_function_is_seen(tmp_
 
 def test_the_decorator_that_adds_a_node_does_not_count(tmp_path: Path) -> None:
     source = """
-    from tau.graph import Graph
+    from tau.graph.graph import Graph
     graph = Graph("g")
     @graph.node
     def f(state): return {"a": 1}

@@ -11,7 +11,7 @@ import pytest
 
 from tau.config import Retry
 from tau.errors import ConfigError, GraphError
-from tau.graph import Graph
+from tau.graph.graph import Graph
 from tau.predicates import key_equals, key_exists
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tau.config import Retry
 from tau.errors import ConfigError, GraphError
-from tau.nodes import make_node
+from tau.graph.nodes import make_node
 
 if TYPE_CHECKING:
     import click

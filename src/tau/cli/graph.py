@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from tau import drawing
 from tau.cli import options, screen
 from tau.cli.attempt import stdout_to_stderr
 from tau.cli.completion import run_ids
@@ -18,6 +17,7 @@ from tau.cli.places import find, furnish, is_there
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import load_graph, read_project
 from tau.errors import ConfigError
+from tau.graph import drawing
 from tau.run import StateGraph
 from tau.state import check_run_id
 

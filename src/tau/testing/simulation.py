@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tau.config import CheckpointConfig, GraphConfig
 from tau.effects import Job
 from tau.errors import ConfigError
-from tau.graph import Graph
+from tau.graph.graph import Graph
 from tau.records import Record
 from tau.state import State, cells_of
 from tau.stores.contract import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MethodType
 from typing import Any
 
-from tau.fingerprint import of_code
+from tau.graph.fingerprint import of_code
 from tau.predicates import Predicate
 
 _SCALARS = (type(None), bool, int, float, str)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from tau.nodes import Edge, Node
+from tau.graph.nodes import Edge, Node
 
 
 def problems(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from tau.nodes import Edge, Node
+from tau.graph.nodes import Edge, Node
 
 _NO_MARKS: Mapping[str, str] = MappingProxyType({})
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau import code_digest
 from tau.errors import GraphError
+from tau.graph import code_digest
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tau.config import Retry, checked_name, checked_seconds
 from tau.errors import ConfigError, GraphError
-from tau.fingerprint import NodeFingerprint, of_node
+from tau.graph.fingerprint import NodeFingerprint, of_node
 from tau.predicates import Condition
 
 _Parameter = inspect.Parameter

@@ -8,13 +8,14 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
-from tau import drawing, graph_checks
 from tau.config import Retry, checked_name
 from tau.errors import GraphError
-from tau.fingerprint import EdgeFingerprint, GraphFingerprint, of_code
-from tau.nodes import Edge, Node, make_node
+from tau.graph import drawing
+from tau.graph import validation as graph_checks
+from tau.graph.fingerprint import EdgeFingerprint, GraphFingerprint, of_code
+from tau.graph.nodes import Edge, Node, make_node
+from tau.graph.redefinition import both_lambdas, same, same_code, same_condition, same_home, same_source
 from tau.predicates import Condition, checked_condition, predicate_name
-from tau.redefining import both_lambdas, same, same_code, same_condition, same_home, same_source
 
 __all__ = ["Edge", "Graph", "Node"]
 
@@ -222,7 +223,7 @@ class Graph:
         return drawing.text(self._nodes, self._edges, self.entry_point, self.exit_points)
 
     def _repr_html_(self) -> str:
-        from tau.picture import svg
+        from tau.graph.svg import svg
 
         return svg(self._nodes, self._edges, self.entry_point, self.exit_points)
 

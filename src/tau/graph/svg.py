@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
-from tau.nodes import Edge, Node
+from tau.graph.nodes import Edge, Node
 
 ROW, BOX, LETTER = 64, 30, 7.5
 LONGEST = 40

@@ -1,0 +1,1 @@
+"""Building a graph, checking it, drawing it, and telling whether it changed."""
