@@ -7,7 +7,6 @@ from contextvars import Token
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tau import artifacts
 from tau import renewer as renewal
 from tau.calls import call_in_thread
 from tau.context import Context, Surroundings, surroundings
@@ -20,6 +19,7 @@ from tau.journal import Journal
 from tau.observers.isolation import notify
 from tau.state import State
 from tau.stopping import Stop
+from tau.stores import artifact_files as artifacts
 from tau.stores.contract import Batch
 
 if TYPE_CHECKING:

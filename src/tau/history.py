@@ -9,7 +9,6 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tau import artifacts
 from tau.effects import Found, Job
 from tau.errors import CorruptCheckpointError, GraphChangedError, RunFinishedError, StoreError, TauError
 from tau.fold import Fold
@@ -18,6 +17,7 @@ from tau.opening import changes_since, may_go_on, not_found
 from tau.ownership import Loader, await_free, load
 from tau.records import Admitted, CheckpointRecord, Claimed
 from tau.state import State, view
+from tau.stores import artifact_files as artifacts
 from tau.stores.contract import Store
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from tau.artifacts import Maker, checked_file_name
 from tau.config import checked_name
 from tau.context import too_late
 from tau.effects import Emit, Job, RunNode
@@ -26,6 +25,7 @@ from tau.journal import Journal
 from tau.ownership import Loader
 from tau.records import Item, Scope
 from tau.state import State, Visit
+from tau.stores.artifact_files import Maker, checked_file_name
 from tau.values import Refused, encode, is_atom
 from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
 from tau.values.types.artifact import Artifact

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from engine_steps import config
 
-import tau.artifacts
+import tau.stores.artifact_files
 from tau import (
     Artifact,
     ArtifactError,
@@ -328,7 +328,7 @@ def test_a_full_disk_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.Monkey
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tau.artifacts.sync", full)
+    monkeypatch.setattr("tau.stores.artifact_files.sync", full)
     with pytest.raises(ExecutionError) as caught:
         graph_of((MemoryStore(), {"artifacts": str(tmp_path)}), write()).execute({}, run_id="r")
     assert isinstance(caught.value.__cause__, StoreFullError)
@@ -408,14 +408,14 @@ def test_a_reference_comes_back_exactly_and_is_immutable(place: Any) -> None:
 
 def held_sync(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
     """Two events: flushing a file sets the first, and waits for the second."""
-    waits, go, flush = threading.Event(), threading.Event(), tau.artifacts.sync
+    waits, go, flush = threading.Event(), threading.Event(), tau.stores.artifact_files.sync
 
     def slow(number: int) -> None:
         waits.set()
         assert go.wait(60)
         flush(number)
 
-    monkeypatch.setattr("tau.artifacts.sync", slow)
+    monkeypatch.setattr("tau.stores.artifact_files.sync", slow)
     return waits, go
 
 

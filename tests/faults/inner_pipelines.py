@@ -11,7 +11,7 @@ from pipeline import RUN, Pipeline, noise
 from subjects import NODES, Place
 
 from tau import Artifact, ArtifactError, CheckpointConfig, Context, GraphConfig, State, StateGraph
-from tau.stores.file_names import TEMPORARY
+from tau.stores.names import TEMPORARY
 
 STEPS = ("a", "b")
 

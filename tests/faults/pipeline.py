@@ -19,7 +19,7 @@ from subjects import NODES, Place, Subject, settle_database
 import tau
 from tau import CheckpointConfig, Event, GraphConfig, State, StateGraph, open_store
 from tau.provenance import provenance
-from tau.stores.file_names import TEMPORARY
+from tau.stores.names import TEMPORARY
 
 ENGINE = Path(tau.__file__).parent
 BEFORE = {"values", "testing", "cli", "observers", "graph", "config", "predicates", "provenance", "events", "errors"}

@@ -20,11 +20,11 @@ LAYERS = (
         "showing",
         "observers.isolation",
         "stores.contract",
-        "stores.directories",
+        "stores.disk",
         "stores.failures",
-        "stores.file_names",
+        "stores.names",
     ),
-    ("artifacts",),
+    ("stores.artifact_files",),
     ("state", "host", "provenance"),
     ("predicates", "config", "graph.code_digest", "graph.fingerprint", "graph.redefinition"),
     (
@@ -45,7 +45,7 @@ LAYERS = (
     ("opening", "ownership"),
     ("engine",),
     ("journal", "inner_commits", "items", "drivers", "async_driver", "renewer", "stopping", "history", "cancelling"),
-    ("stores", "observers", "stores.adapter", "stores.committer", "stores.images", "stores.verbs"),
+    ("stores", "observers", "stores.user_store", "stores.committer", "stores.images", "stores.verbs"),
     ("run",),
     ("testing", "cli"),
     ("", "__main__", "cli.demo_pipeline"),
@@ -86,7 +86,7 @@ KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("noop", "slog", "
 AGAINST_THE_ORDER = {
     ("tau.stores.contract", "tau.stores.committer"): "a store makes the committer that its runs share",
     ("tau.stores.contract", "tau.stores.verbs"): "every store has the seed's verbs, which stand on the journal",
-    ("tau.values.types.artifact", "tau.artifacts"): "Artifact.check reads files, which no other value does",
+    ("tau.values.types.artifact", "tau.stores.artifact_files"): "Artifact.check reads files, which no other value does",
     ("tau.state", "tau.stores.images"): "State.to_bytes writes what a four-method store keeps",
 }
 

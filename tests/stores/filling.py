@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tau.stores import file_names as names
+from tau.stores import names
 from tau.stores.contract import Batch
 from tau.stores.file import FileStore
 from tau.testing.batches import batch, one, owner

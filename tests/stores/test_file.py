@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tau.errors import CorruptCheckpointError, StoreUnavailableError, UnsupportedFormatError
-from tau.stores import file_names as names
+from tau.stores import names
 from tau.stores.contract import Query
 from tau.stores.file import FileStore
-from tau.stores.file_run import RunDirectory
+from tau.stores.file.run_directory import RunDirectory
 from tau.testing.batches import batch, one, owner
 
 # Names

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from filling import contents, directory, fill
 
-from tau.stores import file_names as names
+from tau.stores import names
 from tau.stores.contract import PositionConflict
 from tau.stores.file import FileStore
-from tau.stores.file_pack import build
-from tau.stores.file_run import RunDirectory
+from tau.stores.file.pack import build
+from tau.stores.file.run_directory import RunDirectory
 from tau.testing.batches import batch, one, owner
 
 # Merging

@@ -186,7 +186,7 @@ def test_waiting_for_a_lock_can_be_interrupted(tmp_path: Path, monkeypatch: pyte
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tau.stores.sqlite_connection.time.sleep", interrupted)
+        patch.setattr("tau.stores.sqlite.connection.time.sleep", interrupted)
         with pytest.raises(KeyboardInterrupt):
             store.commit([batch("r", 1)])
     holder.execute("rollback")
@@ -203,7 +203,7 @@ def test_an_interrupted_transaction_leaves_nothing_behind(tmp_path: Path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("tau.stores.sqlite.pack", interrupted)
+        patch.setattr("tau.stores.sqlite.store.pack", interrupted)
         with pytest.raises(KeyboardInterrupt):
             store.commit([batch("r", 1)])
     assert one(store, batch("r", 1)) == 2

@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.artifacts import check
 from tau.cli import screen
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.records import Failure
 from tau.redaction import without_secrets
+from tau.stores.artifact_files import check
 from tau.values.stored import Cell
 from tau.values.types.artifact import Artifact
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from tau.artifacts import remove
 from tau.cli import options, screen
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import find, reading
@@ -18,6 +17,7 @@ from tau.ownership import await_free
 from tau.records import Cancelled, Progress
 from tau.state import check_run_id
 from tau.stores import Store, Summary
+from tau.stores.artifact_files import remove
 from tau.stores.contract import PositionConflict
 
 

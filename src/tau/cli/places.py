@@ -9,7 +9,7 @@ from tau.cli.targets import Project
 from tau.errors import CheckpointNotFoundError
 from tau.run import StateGraph
 from tau.stores import Store, Summary, mounts, open_store
-from tau.stores.locations import parse
+from tau.stores.urls import parse
 
 VARIABLE = "TAU_STORE"
 

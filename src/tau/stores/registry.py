@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from tau.errors import ConfigError, UnknownStoreError
 from tau.stores.contract import Store
-from tau.stores.locations import FORMS, Location, parse, without_password
 from tau.stores.memory import MemoryStore
+from tau.stores.urls import FORMS, Location, parse, without_password
 
 if TYPE_CHECKING:
-    from tau.stores.adapter import FourVerbs
+    from tau.stores.user_store import FourVerbs
 
 VERBS = ("save", "load", "delete", "list")
 
@@ -69,7 +69,7 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
 def _adapted(store: Store | FourVerbs) -> Store:
     if isinstance(store, Store):
         return store
-    from tau.stores.adapter import adapt
+    from tau.stores.user_store import adapt
 
     return adapt(store)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from tau.errors import ConfigError
 from tau.stores import open_store
-from tau.stores.adapter import FourVerbs, adapt
 from tau.stores.contract import Store
+from tau.stores.user_store import FourVerbs, adapt
 
 
 def resolve_store(store: Any) -> Store:

@@ -15,10 +15,10 @@ from zlib import crc32
 import msgspec
 
 from tau.errors import CorruptCheckpointError, StoreUnavailableError
-from tau.stores import file_names as names
+from tau.stores import names
 from tau.stores.contract import Batch, Summary, emptied
-from tau.stores.directories import Descriptor, sync
-from tau.stores.file_pack import Pack, build
+from tau.stores.disk import Descriptor, sync
+from tau.stores.file.pack import Pack, build
 
 LARGE = 128 * 1024  # a blob of this size gets a file of its own, so that merging never copies it
 MERGE_AFTER = 64  # commits

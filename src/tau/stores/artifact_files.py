@@ -19,9 +19,9 @@ from typing import Any
 
 from tau.errors import ArtifactError, ConfigError, StoreError
 from tau.stores.contract import Store
-from tau.stores.directories import Descriptor, make_directories, sync, sync_directory
+from tau.stores.disk import Descriptor, make_directories, sync, sync_directory
 from tau.stores.failures import from_os
-from tau.stores.file_names import directory_of, temporary
+from tau.stores.names import directory_of, temporary
 from tau.values import tags
 from tau.values.stored import Cell, Inline
 from tau.values.types.artifact import Artifact

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import apsw
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
-from tau.stores.directories import make_directories, sync_directory
+from tau.stores.disk import make_directories, sync_directory
 from tau.stores.failures import FULL
-from tau.stores.sqlite_statements import SCHEMA
+from tau.stores.sqlite.statements import SCHEMA
 
 APPLICATION_ID = 0x74617531  # "tau1"
 FORMAT = 1

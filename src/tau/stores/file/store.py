@@ -10,14 +10,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from tau.artifacts import remove
 from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
-from tau.stores import file_names as names
+from tau.stores import names
+from tau.stores.artifact_files import remove
 from tau.stores.checks import problem
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
-from tau.stores.directories import make_directories, sync_directory
+from tau.stores.disk import make_directories, sync_directory
 from tau.stores.failures import from_os
-from tau.stores.file_run import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
+from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
 from tau.stores.summaries import matches
 
 MARKER = "tau-store"

@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 
 import apsw
 
-from tau.artifacts import remove
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
 from tau.stores import mounts
-from tau.stores import sqlite_statements as sql
+from tau.stores.artifact_files import remove
 from tau.stores.boot import boot_id
 from tau.stores.checks import problem
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
 from tau.stores.failures import from_os
-from tau.stores.sqlite_connection import connect, create_file, failure, identity
+from tau.stores.sqlite import statements as sql
+from tau.stores.sqlite.connection import connect, create_file, failure, identity
 from tau.stores.summaries import matches, pack, unpack
 
 T = TypeVar("T")

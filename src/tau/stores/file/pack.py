@@ -12,7 +12,7 @@ import msgspec
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.stores.contract import Summary
-from tau.stores.directories import Descriptor
+from tau.stores.disk import Descriptor
 
 MAGIC = b"taupack"
 VERSION = b"1"
