@@ -7,7 +7,6 @@ from contextvars import Token
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tau import renewer as renewal
 from tau.calls import call_in_thread
 from tau.context import Context, Surroundings, surroundings
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
@@ -15,7 +14,8 @@ from tau.engine import Engine
 from tau.events import Event, Observer, text_of
 from tau.host import Host, Work
 from tau.items import Items
-from tau.journal import Journal
+from tau.log import lease_renewal as renewal
+from tau.log.journal import Journal
 from tau.observers.isolation import notify
 from tau.state import State
 from tau.stopping import Stop

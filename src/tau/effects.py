@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tau.config import Retry
 from tau.graph.graph import Graph, Node
-from tau.records import Progress, Record
+from tau.log.records import Progress, Record
 from tau.state import State
 from tau.values.stored import Cell
 

@@ -25,10 +25,10 @@ from tau.errors import (
     UnserializableError,
 )
 from tau.events import text_of
-from tau.failures import describe
 from tau.graph.graph import Edge, Node
+from tau.log.failures import describe
+from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
 from tau.opening import Opened, open_run
-from tau.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
 from tau.state import State, collect, raw, snapshot, view
 from tau.values.stored import Cell
 

@@ -13,8 +13,8 @@ from typing import Final
 from tau.context import too_late
 from tau.effects import Append
 from tau.errors import StoreError
-from tau.journal import Journal
-from tau.records import Item
+from tau.log.journal import Journal
+from tau.log.records import Item
 from tau.stores.contract import Batch
 from tau.values.stored import Cell
 

@@ -21,9 +21,9 @@ from tau.effects import Emit, Job, RunNode
 from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.graph.nodes import is_async
 from tau.inner_commits import InnerCommits, Ticket
-from tau.journal import Journal
-from tau.ownership import Loader
-from tau.records import Item, Scope
+from tau.log.journal import Journal
+from tau.log.loading import Loader
+from tau.log.records import Item, Scope
 from tau.state import State, Visit
 from tau.stores.artifact_files import Maker, checked_file_name
 from tau.values import Refused, encode, is_atom

@@ -20,8 +20,8 @@ from tau.errors import (
     RunWaitingError,
 )
 from tau.graph.fingerprint import Comparison, GraphFingerprint, compare
+from tau.log.records import Admitted, Claimed, Manifest, Progress
 from tau.provenance import differences
-from tau.records import Admitted, Claimed, Manifest, Progress
 from tau.values.stored import Cell, digest
 
 

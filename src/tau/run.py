@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from tau.cancelling import cancel_run
 from tau.config import CheckpointConfig, GraphConfig, checked_tags
 from tau.drivers import Driver, SyncDriver
 from tau.effects import Job
 from tau.errors import ConfigError
 from tau.events import Event, Observer
 from tau.graph.graph import Graph
-from tau.history import Checkpoint, ResumePlan, checkpoints, plan_resume
 from tau.host import Host
-from tau.journal import Journal
+from tau.log.cancellation import cancel_run
+from tau.log.history import Checkpoint, ResumePlan, checkpoints, plan_resume
+from tau.log.journal import Journal
 from tau.observers import resolve_observer
 from tau.opening import not_found
 from tau.provenance import provenance

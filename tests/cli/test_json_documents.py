@@ -16,8 +16,8 @@ from tau import State, open_store
 from tau.cli.app import tau as group
 from tau.effects import Append
 from tau.host import Host
-from tau.journal import Journal
-from tau.records import Answer, Pause, Planned
+from tau.log.journal import Journal
+from tau.log.records import Answer, Pause, Planned
 
 STORE = "sqlite:///runs.db"
 GRAPH = "work.py:graph"

@@ -12,11 +12,11 @@ from engine_steps import elsewhere
 from tau import ExecutionError, GraphChangedError, StateGraph
 from tau.effects import Append
 from tau.host import Host
-from tau.journal import Journal
+from tau.log.encoding import unseal
+from tau.log.journal import Journal
+from tau.log.loading import load
+from tau.log.records import Claimed, Interrupted, Item
 from tau.observers import Recorder
-from tau.ownership import load
-from tau.records import Claimed, Interrupted, Item
-from tau.sealing import unseal
 from tau.stores.contract import Store
 
 DONE = ["a", "b", "a", "b", "c"]

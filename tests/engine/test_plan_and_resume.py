@@ -14,8 +14,8 @@ from engine_steps import Steps, config
 from tau import Context, ExecutionError, StateGraph, TauError
 from tau.effects import Append
 from tau.host import Host
-from tau.journal import Journal
-from tau.records import Pause
+from tau.log.journal import Journal
+from tau.log.records import Pause
 from tau.stores.contract import Store
 
 

@@ -9,7 +9,7 @@ from engine_steps import Steps
 
 from tau import CorruptCheckpointError, ExecutionError, RunOwnedError
 from tau.host import Host
-from tau.journal import Journal
+from tau.log.journal import Journal
 from tau.stores.contract import Summary
 from tau.stores.memory import MemoryStore
 
@@ -30,7 +30,7 @@ class Overtaken(MemoryStore):
             assert found.progress is not None
             found.progress.status = "running"
             from tau.effects import Append
-            from tau.records import Claimed
+            from tau.log.records import Claimed
 
             append = Append((Claimed(),), found.progress, found.values, flush=True, expected=found.position)
             batch = rival.prepare(append)

@@ -30,11 +30,11 @@ from tau import (
     UnserializableError,
     current,
 )
-from tau.fold import Fold
+from tau.log.encoding import unseal
+from tau.log.loading import Loader
+from tau.log.records import Item
+from tau.log.replay import Fold
 from tau.observers import Recorder
-from tau.ownership import Loader
-from tau.records import Item
-from tau.sealing import unseal
 from tau.stores.contract import Batch, Store
 from tau.stores.memory import MemoryStore
 from tau.testing.wrappers import StoreWrapper
@@ -406,8 +406,8 @@ def test_who_was_superseded_is_told_in_the_step(store: Store) -> None:
 def taken(store: Store) -> Batch:
     """A commit of somebody else."""
     from tau.host import Host
-    from tau.records import Claimed
-    from tau.sealing import seal
+    from tau.log.encoding import seal
+    from tau.log.records import Claimed
 
     summary = store.summary("r")
     assert summary is not None

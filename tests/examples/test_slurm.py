@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tau import open_store
-from tau.records import CheckpointRecord, Claimed, Interrupted
-from tau.sealing import unseal
+from tau.log.encoding import unseal
+from tau.log.records import CheckpointRecord, Claimed, Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = "examples/slurm/job.sh"

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from tau import ExecutionError, RunInterruptedError, State, Stop, engine, open_store
 from tau.host import Host
-from tau.records import Failure
+from tau.log.records import Failure
 from tau.stores.contract import Owner, Store
 
 HERE = Path(__file__).parent

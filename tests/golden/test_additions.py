@@ -10,7 +10,8 @@ import pytest
 
 from tau import CorruptCheckpointError, UnsupportedFormatError
 from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerprint, NodeFingerprint
-from tau.records import (
+from tau.log.encoding import seal, unseal
+from tau.log.records import (
     Admitted,
     Answer,
     AnyRecord,
@@ -30,7 +31,6 @@ from tau.records import (
     Planned,
     Progress,
 )  # fmt: skip
-from tau.sealing import seal, unseal
 from tau.stores.contract import Owner
 from tau.values.stored import Blobs, Grown, Inline, Part
 

@@ -14,9 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from tau import Context, ExecutionError, RunCancelledError, State, StateGraph, open_store
+from tau.log.encoding import seal, unseal
+from tau.log.records import CheckpointRecord
 from tau.observers import Recorder
-from tau.records import CheckpointRecord
-from tau.sealing import seal, unseal
 from tau.stores.contract import Batch, Store
 
 

@@ -25,9 +25,9 @@ from tau import (
     UnsupportedFormatError,
     open_store,
 )
+from tau.log.encoding import unseal
+from tau.log.records import Claimed, Failed
 from tau.observers import Recorder
-from tau.records import Claimed, Failed
-from tau.sealing import unseal
 from tau.stores.contract import Batch, Store
 from tau.values.stored import Blobs
 

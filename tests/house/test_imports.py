@@ -28,7 +28,7 @@ LAYERS = (
     ("state", "host", "provenance"),
     ("predicates", "config", "graph.code_digest", "graph.fingerprint", "graph.redefinition"),
     (
-        "records",
+        "log.records",
         "graph.graph",
         "graph.validation",
         "graph.nodes",
@@ -37,15 +37,25 @@ LAYERS = (
         "calls",
         "node_loop",
         "making",
-        "sealing",
+        "log.encoding",
         "choosing",
-        "failures",
+        "log.failures",
     ),
-    ("effects", "context", "fold"),
-    ("opening", "ownership"),
+    ("effects", "context", "log.replay"),
+    ("opening", "log.loading"),
     ("engine",),
-    ("journal", "inner_commits", "items", "drivers", "async_driver", "renewer", "stopping", "history", "cancelling"),
-    ("stores", "observers", "stores.user_store", "stores.committer", "stores.images", "stores.verbs"),
+    (
+        "log.journal",
+        "inner_commits",
+        "items",
+        "drivers",
+        "async_driver",
+        "log.lease_renewal",
+        "stopping",
+        "log.history",
+        "log.cancellation",
+    ),
+    ("stores", "observers", "stores.user_store", "log.committer", "stores.images", "stores.verbs"),
     ("run",),
     ("testing", "cli"),
     ("", "__main__", "cli.demo_pipeline"),
@@ -54,8 +64,8 @@ LAYERS = (
 # The one file, or family of files, that may import a driver. Anything else of the standard library is free.
 DRIVERS = {
     "msgspec": ("",),
-    "backports": ("sealing",),
-    "compression": ("sealing",),
+    "backports": ("log.encoding",),
+    "compression": ("log.encoding",),
     "apsw": ("stores.sqlite",),
     "numpy": (
         "values.types.numpy",
@@ -84,7 +94,7 @@ KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("noop", "slog", "
 # Imports against the order, each with its reason. They are made inside a function, at the first use of something that
 # most programs never use or that needs its own contract to exist first.
 AGAINST_THE_ORDER = {
-    ("tau.stores.contract", "tau.stores.committer"): "a store makes the committer that its runs share",
+    ("tau.stores.contract", "tau.log.committer"): "a store makes the committer that its runs share",
     ("tau.stores.contract", "tau.stores.verbs"): "every store has the seed's verbs, which stand on the journal",
     ("tau.values.types.artifact", "tau.stores.artifact_files"): "Artifact.check reads files, which no other value does",
     ("tau.state", "tau.stores.images"): "State.to_bytes writes what a four-method store keeps",

@@ -24,7 +24,7 @@ from tau import (
     State,
     StateGraph,
 )
-from tau.records import Cancelled, CheckpointRecord
+from tau.log.records import Cancelled, CheckpointRecord
 from tau.stores.memory import MemoryStore
 from tau.testing import Fault, Moment, SimulationError, explore, simulate
 from tau.testing.simulated_process import Process

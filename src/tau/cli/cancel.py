@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from tau.cancelling import cancel_run
 from tau.cli import options, screen
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import find, reading
 from tau.cli.targets import read_project
 from tau.host import Host
+from tau.log.cancellation import cancel_run
 from tau.state import check_run_id
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tau.cli import screen
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
-from tau.records import Failure
+from tau.log.records import Failure
 from tau.redaction import without_secrets
 from tau.stores.artifact_files import check
 from tau.values.stored import Cell

@@ -12,9 +12,9 @@ from tau.cli.targets import read_project
 from tau.effects import Append
 from tau.errors import RunOwnedError
 from tau.host import Host
-from tau.journal import Journal
-from tau.ownership import await_free
-from tau.records import Cancelled, Progress
+from tau.log.journal import Journal
+from tau.log.loading import await_free
+from tau.log.records import Cancelled, Progress
 from tau.state import check_run_id
 from tau.stores import Store, Summary
 from tau.stores.artifact_files import remove

@@ -24,7 +24,7 @@ from tau.cli.places import is_there, url_in
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
 from tau.errors import ConfigError, RunInterruptedError
-from tau.records import CheckpointRecord, Claimed, Item
+from tau.log.records import CheckpointRecord, Claimed, Item
 from tau.run import StateGraph
 from tau.stopping import Stop, stop_on
 from tau.stores import Store

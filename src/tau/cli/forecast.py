@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from tau.errors import TauError
-from tau.records import CheckpointRecord
-from tau.sealing import unseal
+from tau.log.encoding import unseal
+from tau.log.records import CheckpointRecord
 from tau.stores import Store, Summary
 from tau.stores.contract import Query
 

@@ -14,7 +14,7 @@ from tau.cli.places import find, reading
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
 from tau.errors import ConfigError
-from tau.records import (
+from tau.log.records import (
     Admitted,
     Answer,
     AnyRecord,

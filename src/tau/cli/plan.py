@@ -10,7 +10,7 @@ from tau.cli import screen
 from tau.cli.outcome import Exit, Session, complain, exit_code, remedy
 from tau.cli.places import find, is_there
 from tau.cli.reading import Account, read_run
-from tau.history import ResumePlan
+from tau.log.history import ResumePlan
 from tau.run import StateGraph
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError
-from tau.fold import Fold
 from tau.host import Host
-from tau.ownership import Loader, is_ownerless
+from tau.log.loading import Loader, is_ownerless
+from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
+from tau.log.replay import Fold
 from tau.provenance import differences
-from tau.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.stores import Store, Summary
 from tau.values.stored import Cell
 

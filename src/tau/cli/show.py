@@ -14,7 +14,7 @@ from tau.cli.places import find, reading
 from tau.cli.reading import Account, Move, Piece, Visit, read_run
 from tau.cli.runs import document
 from tau.cli.targets import read_project
-from tau.records import Failure
+from tau.log.records import Failure
 from tau.state import check_run_id
 
 VISITS_SHOWN = 50

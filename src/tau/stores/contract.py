@@ -16,8 +16,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
+    from tau.log.committer import Committer
     from tau.state import State
-    from tau.stores.committer import Committer
 
 FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", "deleted"})
 """The statuses under which nobody owns a run."""
@@ -166,7 +166,7 @@ class Store(ABC):
         """What commits for all runs of this process; made at first use."""
         committer = self._committer
         if committer is None or committer.stale:
-            from tau.stores.committer import Committer
+            from tau.log.committer import Committer
 
             committer = self._committer = Committer(self)
         return committer

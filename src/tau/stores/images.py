@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from tau.effects import Found
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
-from tau.fold import Fold
 from tau.host import Host
-from tau.journal import Journal
-from tau.sealing import unpack_blob
+from tau.log.encoding import unpack_blob
+from tau.log.journal import Journal
+from tau.log.replay import Fold
 from tau.state import State, changed_in_place, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
 from tau.stores.verbs import saving

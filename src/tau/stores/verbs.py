@@ -10,9 +10,9 @@ from tau.context import surroundings
 from tau.effects import Append, Found
 from tau.errors import CheckpointNotFoundError, LeaseLostError, RunFinishedError, RunOwnedError
 from tau.host import Host
-from tau.journal import Journal
-from tau.ownership import is_ownerless, load
-from tau.records import Admitted, Interrupted, Manifest, Progress
+from tau.log.journal import Journal
+from tau.log.loading import is_ownerless, load
+from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.state import State, cells_of, check_run_id, view
 from tau.stores.contract import Batch, Query, Rows, Store, Summary
 

@@ -20,9 +20,9 @@ from tau.errors import (
     TauError,
 )
 from tau.events import TERMINAL_TYPES
-from tau.fold import Fold
-from tau.ownership import Loader
-from tau.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Item
+from tau.log.loading import Loader
+from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Item
+from tau.log.replay import Fold
 from tau.state import State
 from tau.testing.simulated_process import Process
 from tau.testing.simulated_world import INTERRUPTS, STORE_FAULTS, World

@@ -8,8 +8,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tau.errors import TauError
-from tau.records import Cancelled, Claimed, Failed, Finished, Interrupted, Record
-from tau.sealing import unseal
+from tau.log.encoding import unseal
+from tau.log.records import Cancelled, Claimed, Failed, Finished, Interrupted, Record
 from tau.stores.contract import Batch, Store
 
 STATUS: Final[Mapping[type[Record], str]] = {

@@ -10,7 +10,7 @@ from tau.context import surroundings
 from tau.drivers import Driver
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.errors import ExecutionError, RunFinishedError
-from tau.journal import Journal
+from tau.log.journal import Journal
 from tau.node_loop import with_timeout
 from tau.observers.recorder import Recorder
 from tau.state import State

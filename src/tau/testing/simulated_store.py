@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from tau.errors import StoreUnavailableError
-from tau.stores.committer import Committer, Listener, Ticket
+from tau.log.committer import Committer, Listener, Ticket
 from tau.stores.contract import Batch, Lease, Query, Store, Summary
 
 if TYPE_CHECKING:

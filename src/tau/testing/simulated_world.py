@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from tau.cancelling import cancel_run
 from tau.host import Host, Work
+from tau.log.cancellation import cancel_run
 from tau.stores.contract import Owner, Store
 from tau.testing.simulated_history import Execution, History, StepCall
 from tau.testing.simulated_store import SimulatedStore

@@ -18,7 +18,7 @@ from tau.config import CheckpointConfig, GraphConfig
 from tau.effects import Job
 from tau.errors import ConfigError
 from tau.graph.graph import Graph
-from tau.records import Record
+from tau.log.records import Record
 from tau.state import State, cells_of
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 
-from tau.journal import Journal
+from tau.log.journal import Journal
 from tau.stores.failures import start_thread
 
 _log = logging.getLogger("tau")

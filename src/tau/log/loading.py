@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from tau.effects import Found
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError
-from tau.fold import Fold
 from tau.host import Host
-from tau.sealing import unpack_blob
+from tau.log.encoding import unpack_blob
+from tau.log.replay import Fold
 from tau.stores.contract import Lease, Owner, Store, Summary
 from tau.values.stored import Part
 

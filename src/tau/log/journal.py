@@ -10,9 +10,9 @@ from typing import Final
 from tau.effects import Append, Found
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
-from tau.ownership import await_free, load
-from tau.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
-from tau.sealing import pack_blob, seal
+from tau.log.encoding import pack_blob, seal
+from tau.log.loading import await_free, load
+from tau.log.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import Cell
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tau.effects import Append
 from tau.host import Host
-from tau.journal import Journal
-from tau.records import Cancelled
+from tau.log.journal import Journal
+from tau.log.records import Cancelled
 from tau.stores.contract import PositionConflict, Store
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
-from tau.records import AnyRecord, Record
+from tau.log.records import AnyRecord, Record
 
 if sys.version_info >= (3, 14):
     from compression import zstd

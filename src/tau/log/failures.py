@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 
 from tau.events import text_of
-from tau.records import Failure
+from tau.log.records import Failure
 
 
 def describe(error: BaseException) -> Failure:

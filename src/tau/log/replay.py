@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from tau.errors import CorruptCheckpointError
-from tau.records import (
+from tau.log.encoding import damaged, unseal
+from tau.log.records import (
     Admitted,
     AnyRecord,
     Cancelled,
@@ -21,7 +22,6 @@ from tau.records import (
     Scope,
     advance,
 )
-from tau.sealing import damaged, unseal
 from tau.values.stored import Cell, Fetch, apply
 
 _STATUS: Final[dict[type[Record], str]] = {
