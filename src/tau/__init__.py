@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tau.config import CheckpointConfig, GraphConfig, Retry
-from tau.context import Context, current
 from tau.errors import (
     AgentError,
     ArtifactError,
@@ -39,6 +38,7 @@ from tau.errors import (
     UnsupportedFormatError,
 )
 from tau.events import Event
+from tau.node.context import Context, current
 from tau.observers import register_observer
 from tau.predicates import always, and_, key_equals, key_exists, not_, or_
 from tau.run import StateGraph

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tau.calls import call_in_thread
 from tau.drivers import Driver
 from tau.effects import Append, Drop, Effect, Emit, Load, Outcome, Pause, Release, RunNode, StopNow
-from tau.node_loop import with_timeout
+from tau.node.async_calls import with_timeout
+from tau.node.calls import call_in_thread
 from tau.state import State
 
 T = TypeVar("T")

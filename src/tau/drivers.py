@@ -7,15 +7,15 @@ from contextvars import Token
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tau.calls import call_in_thread
-from tau.context import Context, Surroundings, surroundings
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.engine import Engine
 from tau.events import Event, Observer, text_of
 from tau.host import Host, Work
-from tau.items import Items
 from tau.log import lease_renewal as renewal
 from tau.log.journal import Journal
+from tau.node.calls import call_in_thread
+from tau.node.context import Context, Surroundings, surroundings
+from tau.node.steps import Items
 from tau.observers.isolation import notify
 from tau.state import State
 from tau.stopping import Stop
@@ -23,7 +23,7 @@ from tau.stores import artifact_files as artifacts
 from tau.stores.contract import Batch
 
 if TYPE_CHECKING:
-    from tau.node_loop import NodeLoop
+    from tau.node.async_calls import NodeLoop
 
 Result = int | Exception
 
@@ -208,7 +208,7 @@ class SyncDriver(Driver):
         return self.outcome(began, result)
 
     def _run_async(self, effect: RunNode) -> Any:
-        from tau.node_loop import NodeLoop, with_timeout  # asyncio is only loaded where something needs it
+        from tau.node.async_calls import NodeLoop, with_timeout  # asyncio is only loaded where something needs it
 
         if self._loop is None:
             self._loop = NodeLoop()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import click
 
     import tau
-    from tau.context import Context
+    from tau.node.context import Context
 
 
 class FakeModule:
@@ -131,7 +131,7 @@ def test_a_context_goes_to_a_second_parameter_without_default_or_to_one_annotate
 
 
 def test_the_class_itself_as_annotation_is_seen_also_under_another_name() -> None:
-    context = type("Context", (), {"__module__": "tau.context"})
+    context = type("Context", (), {"__module__": "tau.node.context"})
 
     def renamed(state: Any, *, ctx: Any = None) -> None: ...
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from simulated_graphs import four_nodes
 
 from tau import CheckpointConfig, GraphConfig, LeaseLostError, Retry, RunFinishedError, State, StateGraph
-from tau.context import Context
+from tau.node.context import Context
 from tau.stores.contract import Batch, PositionConflict, Summary
 from tau.stores.memory import MemoryStore
 from tau.testing import Moment, simulate

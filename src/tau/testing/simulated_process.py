@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tau.context import surroundings
 from tau.drivers import Driver
 from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.log.journal import Journal
-from tau.node_loop import with_timeout
+from tau.node.async_calls import with_timeout
+from tau.node.context import surroundings
 from tau.observers.recorder import Recorder
 from tau.state import State
 from tau.stopping import Stop

@@ -16,14 +16,14 @@ from types import TracebackType
 from typing import Any, Final
 
 from tau.config import checked_name
-from tau.context import too_late
 from tau.effects import Emit, Job, RunNode
 from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.graph.nodes import is_async
-from tau.inner_commits import InnerCommits, Ticket
 from tau.log.journal import Journal
 from tau.log.loading import Loader
 from tau.log.records import Item, Scope
+from tau.node.context import too_late
+from tau.node.step_commits import InnerCommits, Ticket
 from tau.state import State, Visit
 from tau.stores.artifact_files import Maker, checked_file_name
 from tau.values import Refused, encode, is_atom

@@ -10,11 +10,11 @@ import threading
 from concurrent.futures import Future
 from typing import Final
 
-from tau.context import too_late
 from tau.effects import Append
 from tau.errors import StoreError
 from tau.log.journal import Journal
 from tau.log.records import Item
+from tau.node.context import too_late
 from tau.stores.contract import Batch
 from tau.values.stored import Cell
 
@@ -68,7 +68,7 @@ class InnerCommits:
 
     async def commit_async(self, ticket: Ticket) -> str:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it."""
-        from tau.node_loop import done  # asyncio is only loaded where something needs it
+        from tau.node.async_calls import done  # asyncio is only loaded where something needs it
 
         if self._enter(ticket, _COMMITTER):
             self._submit()
@@ -87,7 +87,7 @@ class InnerCommits:
 
     async def close_async(self) -> None:
         """`close` for an event loop."""
-        from tau.node_loop import done
+        from tau.node.async_calls import done
 
         with self._lock:
             self.closed = True

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tau.calls import timed_out
 from tau.graph.graph import Node
+from tau.node.calls import timed_out
 
 T = TypeVar("T")
 

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from tau.calls import left_behind
 from tau.effects import RunNode
 from tau.errors import TauError
-from tau.making import Making
+from tau.node.artifacts import Making
+from tau.node.calls import left_behind
 
 if TYPE_CHECKING:
-    from tau.items import Items
+    from tau.node.steps import Items
 
 P = ParamSpec("P")
 T = TypeVar("T")

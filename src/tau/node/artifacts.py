@@ -41,7 +41,7 @@ class Making(AbstractContextManager[Path], AbstractAsyncContextManager[Path]):
 
 async def _in_thread(call: Callable[[], T], answer: Future[T]) -> T:
     """Call in a thread of its own; what has begun is completed, and a cancellation meanwhile is raised after it."""
-    from tau.node_loop import done  # asyncio is only loaded where something needs it
+    from tau.node.async_calls import done  # asyncio is only loaded where something needs it
 
     def work() -> None:
         try:

@@ -1,0 +1,1 @@
+"""What a node is given, and how it is called."""
