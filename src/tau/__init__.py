@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tau.config import CheckpointConfig, GraphConfig, Retry
+from tau.engine.stop import Stop, stop_on
 from tau.errors import (
     AgentError,
     ArtifactError,
@@ -41,9 +42,8 @@ from tau.events import Event
 from tau.node.context import Context, current
 from tau.observers import register_observer
 from tau.predicates import always, and_, key_equals, key_exists, not_, or_
-from tau.run import StateGraph
 from tau.state import State
-from tau.stopping import Stop, stop_on
+from tau.state_graph import StateGraph
 from tau.stores import open_store, register_store
 from tau.values import register_type
 from tau.values.types.artifact import Artifact

@@ -10,7 +10,7 @@ from edited_graphs import FAILING, GOES_ON, HOPELESS, RAN, REFUSED, Edit, build
 from engine_steps import elsewhere
 
 from tau import ExecutionError, GraphChangedError, StateGraph
-from tau.effects import Append
+from tau.engine.effects import Append
 from tau.host import Host
 from tau.log.encoding import unseal
 from tau.log.journal import Journal

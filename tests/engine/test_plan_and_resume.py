@@ -12,7 +12,7 @@ import pytest
 from engine_steps import Steps, config
 
 from tau import Context, ExecutionError, StateGraph, TauError
-from tau.effects import Append
+from tau.engine.effects import Append
 from tau.host import Host
 from tau.log.journal import Journal
 from tau.log.records import Pause

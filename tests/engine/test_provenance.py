@@ -15,9 +15,9 @@ from engine_steps import Steps
 
 import tau
 from tau import ExecutionError, open_store
+from tau.engine.provenance import differences
 from tau.log.encoding import unseal
 from tau.log.records import Admitted, Claimed
-from tau.provenance import differences
 from tau.stores.contract import Store
 
 PROGRAM = """

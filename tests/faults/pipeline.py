@@ -18,7 +18,7 @@ from subjects import NODES, Place, Subject, settle_database
 
 import tau
 from tau import CheckpointConfig, Event, GraphConfig, State, StateGraph, open_store
-from tau.provenance import provenance
+from tau.engine.provenance import provenance
 from tau.stores.names import TEMPORARY
 
 ENGINE = Path(tau.__file__).parent

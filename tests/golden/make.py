@@ -21,7 +21,8 @@ from golden_runs import BREAKS, ODD_RUN_IDS, RAW, WIDE, counting, keeping, pipel
 from golden_values import VALUES
 from msgspec.structs import replace
 
-from tau import ExecutionError, RunInterruptedError, State, Stop, engine, open_store
+from tau import ExecutionError, RunInterruptedError, State, Stop, open_store
+from tau.engine import engine
 from tau.host import Host
 from tau.log.records import Failure
 from tau.stores.contract import Owner, Store
@@ -100,8 +101,8 @@ def main(version: str) -> None:
     target.mkdir()
     here = (
         patch.object(Host, "owner", _owner),
-        patch("tau.run.provenance", return_value={"host": "golden", "program": "make.py"}),
-        patch("tau.engine.describe", _described),
+        patch("tau.state_graph.provenance", return_value={"host": "golden", "program": "make.py"}),
+        patch("tau.engine.engine.describe", _described),
     )
     with tempfile.TemporaryDirectory() as temporary, here[0], here[1], here[2]:
         for kind, place in (("sqlite", "sqlite:///{}/runs.sqlite"), ("file", "file://{}")):

@@ -13,9 +13,9 @@ from tau.cli import contents, screen
 from tau.cli.outcome import Exit, Session
 from tau.cli.progress import Progress, announcing
 from tau.cli.view import shown
-from tau.run import StateGraph
+from tau.engine.stop import stop_on
 from tau.state import State, raw
-from tau.stopping import stop_on
+from tau.state_graph import StateGraph
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """SIGUSR1 is what batch systems can be told to send before the time is up."""

@@ -9,7 +9,7 @@ from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.places import find, reading
 from tau.cli.reading import status_of
 from tau.cli.targets import read_project
-from tau.effects import Append
+from tau.engine.effects import Append
 from tau.errors import RunOwnedError
 from tau.host import Host
 from tau.log.journal import Journal

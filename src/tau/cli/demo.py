@@ -23,10 +23,10 @@ from tau.cli.outcome import Exit, Session, reporting
 from tau.cli.places import is_there, url_in
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
+from tau.engine.stop import Stop, stop_on
 from tau.errors import ConfigError, RunInterruptedError
 from tau.log.records import CheckpointRecord, Claimed, Item
-from tau.run import StateGraph
-from tau.stopping import Stop, stop_on
+from tau.state_graph import StateGraph
 from tau.stores import Store
 
 TARGET = "tau.cli.demo_pipeline:graph"

@@ -18,8 +18,8 @@ from tau.cli.reading import Account, read_run
 from tau.cli.targets import load_graph, read_project
 from tau.errors import ConfigError
 from tau.graph import drawing
-from tau.run import StateGraph
 from tau.state import check_run_id
+from tau.state_graph import StateGraph
 
 FORMATS: dict[str, Callable[..., str]] = {"text": drawing.text, "mermaid": drawing.mermaid, "svg": drawing.dot}
 

@@ -14,7 +14,7 @@ import click
 from msgspec import Struct
 
 from tau.cli import screen
-from tau.effects import StopNow
+from tau.engine.effects import StopNow
 from tau.errors import (
     CheckpointNotFoundError,
     ConfigError,

@@ -7,7 +7,7 @@ import os
 from tau.cli.outcome import Session, complain
 from tau.cli.targets import Project
 from tau.errors import CheckpointNotFoundError
-from tau.run import StateGraph
+from tau.state_graph import StateGraph
 from tau.stores import Store, Summary, mounts, open_store
 from tau.stores.urls import parse
 

@@ -11,7 +11,7 @@ from tau.cli.outcome import Exit, Session, complain, exit_code, remedy
 from tau.cli.places import find, is_there
 from tau.cli.reading import Account, read_run
 from tau.log.history import ResumePlan
-from tau.run import StateGraph
+from tau.state_graph import StateGraph
 
 
 class Line(Struct, frozen=True):

@@ -11,7 +11,8 @@ from typing import Any
 
 from tau.cli import screen
 from tau.cli.outcome import Session, complain
-from tau.effects import StopNow
+from tau.engine.effects import StopNow
+from tau.engine.stop import Stop
 from tau.events import (
     CHAIN_START,
     CHECKPOINT_LOAD,
@@ -26,7 +27,6 @@ from tau.events import (
     WORKER_COMPLETE,
     Event,
 )
-from tau.stopping import Stop
 
 Data = Mapping[str, Any]
 

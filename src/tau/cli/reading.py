@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
 from tau.log.loading import Loader, is_ownerless
 from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.log.replay import Fold
-from tau.provenance import differences
 from tau.stores import Store, Summary
 from tau.values.stored import Cell
 

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from tau.cli.outcome import where
 from tau.errors import ConfigError
-from tau.run import StateGraph
+from tau.state_graph import StateGraph
 
 T = TypeVar("T")
 

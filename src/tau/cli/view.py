@@ -14,7 +14,7 @@ from tau.cli.forecast import Forecast, forecast
 from tau.cli.plan import reachable
 from tau.cli.progress import Progress
 from tau.cli.terminal import Terminal
-from tau.run import StateGraph
+from tau.state_graph import StateGraph
 
 FIRST_SIGN = 60.0
 """Without a terminal a node gives a sign of life after so many seconds, then after twice as many, and so on."""

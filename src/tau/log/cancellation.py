@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tau.effects import Append
+from tau.engine.effects import Append
 from tau.host import Host
 from tau.log.journal import Journal
 from tau.log.records import Cancelled

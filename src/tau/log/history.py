@@ -9,13 +9,13 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tau.effects import Found, Job
+from tau.engine.admission import changes_since, may_go_on, not_found
+from tau.engine.effects import Found, Job
 from tau.errors import CorruptCheckpointError, GraphChangedError, RunFinishedError, StoreError, TauError
 from tau.host import Host
 from tau.log.loading import Loader, await_free, load
 from tau.log.records import Admitted, CheckpointRecord, Claimed
 from tau.log.replay import Fold
-from tau.opening import changes_since, may_go_on, not_found
 from tau.state import State, view
 from tau.stores import artifact_files as artifacts
 from tau.stores.contract import Store

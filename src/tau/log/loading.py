@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from tau.effects import Found
+from tau.engine.effects import Found
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError
 from tau.host import Host
 from tau.log.encoding import unpack_blob

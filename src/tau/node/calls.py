@@ -12,7 +12,7 @@ from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
 
 if TYPE_CHECKING:
-    from tau.effects import RunNode
+    from tau.engine.effects import RunNode
 
 left_behind: ContextVar[RunNode | None] = ContextVar("tau_left_behind", default=None)
 """The visit that a thread is of, which may be left to itself while the run goes on."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from tau.effects import RunNode
+from tau.engine.effects import RunNode
 from tau.errors import TauError
 from tau.node.artifacts import Making
 from tau.node.calls import left_behind

@@ -10,7 +10,7 @@ import threading
 from concurrent.futures import Future
 from typing import Final
 
-from tau.effects import Append
+from tau.engine.effects import Append
 from tau.errors import StoreError
 from tau.log.journal import Journal
 from tau.log.records import Item

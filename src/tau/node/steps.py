@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from tau.config import checked_name
-from tau.effects import Emit, Job, RunNode
+from tau.engine.effects import Emit, Job, RunNode
 from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.graph.nodes import is_async
 from tau.log.journal import Journal

@@ -226,13 +226,13 @@ class Store(ABC):
 
         Raises `RunOwnedError` where somebody owns the run, `UnserializableError` for a value that cannot be stored.
         """
-        from tau.stores.verbs import save
+        from tau.engine.saved_state import save
 
         save(self, state)
 
     def load(self, run_id: str) -> State:
         """The newest state of a run. Raises `CheckpointNotFoundError`, or `CorruptCheckpointError`."""
-        from tau.stores.verbs import load_state
+        from tau.engine.saved_state import load_state
 
         return load_state(self, run_id)
 
@@ -244,7 +244,7 @@ class Store(ABC):
         self, *, graph: str | None = None, status: str | None = None, tag: str | None = None, limit: int | None = None
     ) -> Sequence[Summary]:
         """Runs at a glance, the most recently updated first; a running one that lost its owner has status ``dead``."""
-        from tau.stores.verbs import runs
+        from tau.engine.saved_state import runs
 
         return runs(self, Query(graph=graph, status=status, tag=tag, limit=limit))
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from tau.effects import Found
+from tau.engine.effects import Found
+from tau.engine.saved_state import saving
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.host import Host
 from tau.log.encoding import unpack_blob
@@ -17,7 +18,6 @@ from tau.log.journal import Journal
 from tau.log.replay import Fold
 from tau.state import State, changed_in_place, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
-from tau.stores.verbs import saving
 from tau.values.stored import Blobs, Part
 
 MAGIC: Final = b"tau-state"

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tau.drivers import Driver
-from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine.stop import Stop
+from tau.engine.sync_driver import Driver
 from tau.errors import ExecutionError, RunFinishedError
 from tau.log.journal import Journal
 from tau.node.async_calls import with_timeout
 from tau.node.context import surroundings
 from tau.observers.recorder import Recorder
 from tau.state import State
-from tau.stopping import Stop
 from tau.testing.simulated_history import Execution, StepCall
 from tau.testing.simulated_loop import run_to_the_end
 from tau.testing.simulated_store import SimulatedStore

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig
-from tau.effects import Job
+from tau.engine.effects import Job
 from tau.errors import ConfigError
 from tau.graph.graph import Graph
 from tau.log.records import Record

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from tau.effects import StopNow
+from tau.engine.effects import StopNow
 from tau.errors import ConfigError
 
 

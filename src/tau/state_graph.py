@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig, checked_tags
-from tau.drivers import Driver, SyncDriver
-from tau.effects import Job
+from tau.engine.admission import not_found
+from tau.engine.effects import Job
+from tau.engine.provenance import provenance
+from tau.engine.stop import Stop, checked_options
+from tau.engine.sync_driver import Driver, SyncDriver
 from tau.errors import ConfigError
 from tau.events import Event, Observer
 from tau.graph.graph import Graph
@@ -20,10 +23,7 @@ from tau.log.cancellation import cancel_run
 from tau.log.history import Checkpoint, ResumePlan, checkpoints, plan_resume
 from tau.log.journal import Journal
 from tau.observers import resolve_observer
-from tau.opening import not_found
-from tau.provenance import provenance
 from tau.state import State, cells_of, check_run_id
-from tau.stopping import Stop, checked_options
 from tau.stores.contract import Store
 from tau.stores.resolve import resolve_store
 
@@ -140,7 +140,7 @@ class StateGraph(Graph):
         """`execute` in an event loop; sync nodes run in the loop's thread pool."""
         job = self._admission(state, run_id, if_exists, tags)
         options = checked_options(wait, resources, stop, max_runtime)
-        from tau.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
+        from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
         return await self._driver(AsyncDriver, job, observer, **options).drive()
 
@@ -158,7 +158,7 @@ class StateGraph(Graph):
         """`resume` in an event loop."""
         job = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
-        from tau.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
+        from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
         return await self._driver(AsyncDriver, job, observer, **options).drive()
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, NoReturn
 
-from tau.choosing import Stuck, choose
 from tau.config import Retry
-from tau.effects import Append, Drop, Effect, Emit, Found, Job, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine.admission import Opened, open_run
+from tau.engine.choosing import Stuck, choose
+from tau.engine.effects import Append, Drop, Effect, Emit, Found, Job, Outcome, Pause, Release, RunNode, StopNow
 from tau.errors import (
     CorruptCheckpointError,
     ExecutionError,
@@ -28,7 +29,6 @@ from tau.events import text_of
 from tau.graph.graph import Edge, Node
 from tau.log.failures import describe
 from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
-from tau.opening import Opened, open_run
 from tau.state import State, collect, raw, snapshot, view
 from tau.values.stored import Cell
 

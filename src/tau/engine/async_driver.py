@@ -9,8 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tau.drivers import Driver
-from tau.effects import Append, Drop, Effect, Emit, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine.effects import Append, Drop, Effect, Emit, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine.sync_driver import Driver
 from tau.node.async_calls import with_timeout
 from tau.node.calls import call_in_thread
 from tau.state import State

@@ -8,7 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.effects import Append, Effect, Found, Job, Load
+from tau.engine.effects import Append, Effect, Found, Job, Load
+from tau.engine.provenance import differences
 from tau.errors import (
     CheckpointNotFoundError,
     GraphChangedError,
@@ -21,7 +22,6 @@ from tau.errors import (
 )
 from tau.graph.fingerprint import Comparison, GraphFingerprint, compare
 from tau.log.records import Admitted, Claimed, Manifest, Progress
-from tau.provenance import differences
 from tau.values.stored import Cell, digest
 
 

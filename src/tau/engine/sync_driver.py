@@ -7,8 +7,9 @@ from contextvars import Token
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tau.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
-from tau.engine import Engine
+from tau.engine.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine.engine import Engine
+from tau.engine.stop import Stop
 from tau.events import Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
@@ -18,7 +19,6 @@ from tau.node.context import Context, Surroundings, surroundings
 from tau.node.steps import Items
 from tau.observers.isolation import notify
 from tau.state import State
-from tau.stopping import Stop
 from tau.stores import artifact_files as artifacts
 from tau.stores.contract import Batch
 

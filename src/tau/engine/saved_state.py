@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tau.effects import Append, Found
+from tau.engine.effects import Append, Found
 from tau.errors import CheckpointNotFoundError, LeaseLostError, RunFinishedError, RunOwnedError
 from tau.host import Host
 from tau.log.journal import Journal

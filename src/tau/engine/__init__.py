@@ -1,0 +1,1 @@
+"""What happens in a run, and the drivers that do it."""
