@@ -22,7 +22,7 @@ from tau.stores.contract import Batch, Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
-from tau.testing.batches import batch, owner
+from tau.testing.store_contract.batches import batch, owner
 
 RECORD = 300
 

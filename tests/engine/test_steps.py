@@ -37,7 +37,7 @@ from tau.log.replay import Fold
 from tau.observers import Recorder
 from tau.stores.contract import Batch, Store
 from tau.stores.memory import MemoryStore
-from tau.testing.wrappers import StoreWrapper
+from tau.testing.store_wrappers import StoreWrapper
 
 Node = Callable[[State, Context], Any]
 

@@ -27,7 +27,7 @@ from tau import (
 from tau.log.records import Cancelled, CheckpointRecord
 from tau.stores.memory import MemoryStore
 from tau.testing import Fault, Moment, SimulationError, explore, simulate
-from tau.testing.simulated_process import Process
+from tau.testing.simulation.process import Process
 
 WANTED = {"wanted": 2}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tau.stores import names
 from tau.stores.contract import Batch
 from tau.stores.file import FileStore
-from tau.testing.batches import batch, one, owner
+from tau.testing.store_contract.batches import batch, one, owner
 
 
 def directory(store: FileStore, run_id: str = "r") -> Path:

@@ -6,7 +6,7 @@ import sys
 
 from tau.stores import open_store
 from tau.stores.contract import PositionConflict
-from tau.testing.batches import batch, one
+from tau.testing.store_contract.batches import batch, one
 
 
 def main(url: str, rounds: int, name: str) -> None:

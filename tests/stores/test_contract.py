@@ -9,7 +9,7 @@ from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
-from tau.testing.stores import FlakyStore, RetryingStore, SlowStore, StoreContract
+from tau.testing.store_contract.suite import FlakyStore, RetryingStore, SlowStore, StoreContract
 
 
 class TestMemory(StoreContract):

@@ -20,7 +20,7 @@ from tau.stores import names
 from tau.stores.contract import Query
 from tau.stores.file import FileStore
 from tau.stores.file.run_directory import RunDirectory
-from tau.testing.batches import batch, one, owner
+from tau.testing.store_contract.batches import batch, one, owner
 
 # Names
 

@@ -17,7 +17,7 @@ from tau.stores.contract import PositionConflict
 from tau.stores.file import FileStore
 from tau.stores.file.pack import build
 from tau.stores.file.run_directory import RunDirectory
-from tau.testing.batches import batch, one, owner
+from tau.testing.store_contract.batches import batch, one, owner
 
 # Merging
 

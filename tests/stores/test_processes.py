@@ -15,7 +15,7 @@ from tau.stores.contract import PositionConflict, Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
-from tau.testing.batches import batch, one
+from tau.testing.store_contract.batches import batch, one
 
 URLS = ["sqlite:///{}/runs.db", "file://{}/runs"]
 
@@ -140,7 +140,7 @@ def test_a_child_of_fork_has_its_own_copy_of_a_memory_store() -> None:
 LIMITED = """
 import resource, sys
 from tau.stores import open_store
-from tau.testing.batches import batch, one
+from tau.testing.store_contract.batches import batch, one
 store = open_store(sys.argv[1])
 assert one(store, batch("r", 0)) == 1
 {limit}

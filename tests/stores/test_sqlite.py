@@ -13,7 +13,7 @@ import pytest
 from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import mounts
 from tau.stores.sqlite import SQLiteStore
-from tau.testing.batches import batch, one, owner
+from tau.testing.store_contract.batches import batch, one, owner
 
 
 def test_settings_that_survive_a_power_cut_are_on(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from tau.errors import CorruptCheckpointError, StoreError, UnsupportedFormatError
 from tau.stores.contract import Query
 from tau.stores.sqlite import SQLiteStore
-from tau.testing.batches import batch, one, owner
+from tau.testing.store_contract.batches import batch, one, owner
 
 TYPED = (CorruptCheckpointError, UnsupportedFormatError, StoreError)
 

@@ -11,7 +11,7 @@ from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
-from tau.testing.stateful import StoreMachine
+from tau.testing.store_contract.stateful import StoreMachine
 
 QUICK = settings(
     max_examples=15, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True

@@ -13,7 +13,7 @@ from tau.stores import open_store, register_store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
-from tau.testing.batches import batch, one
+from tau.testing.store_contract.batches import batch, one
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,18 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Fault": "tau.testing.simulation",
-    "Moment": "tau.testing.simulation",
-    "SimulationError": "tau.testing.simulation",
-    "SimulationResult": "tau.testing.simulation",
-    "CountingStore": "tau.testing.wrappers",
-    "FlakyStore": "tau.testing.wrappers",
-    "RetryingStore": "tau.testing.wrappers",
-    "SlowStore": "tau.testing.wrappers",
-    "StoreContract": "tau.testing.stores",
-    "StoreMachine": "tau.testing.stateful",
-    "explore": "tau.testing.simulation",
-    "simulate": "tau.testing.simulation",
+    "Fault": "tau.testing.simulation.simulate",
+    "Moment": "tau.testing.simulation.simulate",
+    "SimulationError": "tau.testing.simulation.simulate",
+    "SimulationResult": "tau.testing.simulation.simulate",
+    "CountingStore": "tau.testing.store_wrappers",
+    "FlakyStore": "tau.testing.store_wrappers",
+    "RetryingStore": "tau.testing.store_wrappers",
+    "SlowStore": "tau.testing.store_wrappers",
+    "StoreContract": "tau.testing.store_contract.suite",
+    "StoreMachine": "tau.testing.store_contract.stateful",
+    "explore": "tau.testing.simulation.simulate",
+    "simulate": "tau.testing.simulation.simulate",
 }
 
 __all__ = sorted(_HOMES)  # noqa: PLE0605

@@ -15,10 +15,10 @@ from tau.node.async_calls import with_timeout
 from tau.node.context import surroundings
 from tau.observers.recorder import Recorder
 from tau.state import State
-from tau.testing.simulated_history import Execution, StepCall
-from tau.testing.simulated_loop import run_to_the_end
-from tau.testing.simulated_store import SimulatedStore
-from tau.testing.simulated_world import NODE_SECONDS, PAUSES, STORE_FAULTS, TICK, Crashed, Moment, SimulatedHost, World
+from tau.testing.simulation.history import Execution, StepCall
+from tau.testing.simulation.loop import run_to_the_end
+from tau.testing.simulation.store import SimulatedStore
+from tau.testing.simulation.world import NODE_SECONDS, PAUSES, STORE_FAULTS, TICK, Crashed, Moment, SimulatedHost, World
 
 
 class Process:

@@ -24,8 +24,8 @@ from tau.log.loading import Loader
 from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Item
 from tau.log.replay import Fold
 from tau.state import State
-from tau.testing.simulated_process import Process
-from tau.testing.simulated_world import INTERRUPTS, STORE_FAULTS, World
+from tau.testing.simulation.process import Process
+from tau.testing.simulation.world import INTERRUPTS, STORE_FAULTS, World
 from tau.values import encode
 
 Visit = tuple[str, int]

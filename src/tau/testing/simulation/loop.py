@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tau.testing.simulated_world import World
+    from tau.testing.simulation.world import World
 
 
 def run_to_the_end(world: World, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tau.stores.contract import Store
-from tau.testing.log_clauses import LogClauses
-from tau.testing.run_clauses import RunClauses
-from tau.testing.wrappers import CountingStore, FlakyStore, RetryingStore, SlowStore, StoreWrapper
+from tau.testing.store_contract.log_clauses import LogClauses
+from tau.testing.store_contract.run_clauses import RunClauses
+from tau.testing.store_wrappers import CountingStore, FlakyStore, RetryingStore, SlowStore, StoreWrapper
 
 __all__ = ["CountingStore", "FlakyStore", "RetryingStore", "SlowStore", "StoreContract", "StoreWrapper"]
 

@@ -22,10 +22,10 @@ from tau.log.records import Record
 from tau.state import State, cells_of
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
-from tau.testing.safety import Expected, observed, violations
-from tau.testing.simulated_history import Execution, StepCall
-from tau.testing.simulated_process import Process
-from tau.testing.simulated_world import CALL_FAULTS, EFFECT_FAULTS, EPOCH, Fault, Faults, Moment, World
+from tau.testing.simulation.history import Execution, StepCall
+from tau.testing.simulation.process import Process
+from tau.testing.simulation.promises import Expected, observed, violations
+from tau.testing.simulation.world import CALL_FAULTS, EFFECT_FAULTS, EPOCH, Fault, Faults, Moment, World
 
 __all__ = ["Fault", "Moment", "SimulationError", "SimulationResult", "explore", "simulate"]
 

@@ -16,11 +16,11 @@ from msgspec import Struct
 from tau.host import Host, Work
 from tau.log.cancellation import cancel_run
 from tau.stores.contract import Owner, Store
-from tau.testing.simulated_history import Execution, History, StepCall
-from tau.testing.simulated_store import SimulatedStore
+from tau.testing.simulation.history import Execution, History, StepCall
+from tau.testing.simulation.store import SimulatedStore
 
 if TYPE_CHECKING:
-    from tau.testing.simulated_process import Process
+    from tau.testing.simulation.process import Process
 
 EPOCH: Final = 1_700_000_000.0
 TICK: Final = 0.001

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tau.stores.contract import PositionConflict, Query, Store, emptied
-from tau.testing.batches import batch, one, owner, race
+from tau.testing.store_contract.batches import batch, one, owner, race
 
 RUN_IDS = (
     "plain", "Plain", "with space", "a/b", "a%2fb", "a%2Fb", "../up", "..", ".", "/root", "\\", "CON", "con.", "nul",

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary, emptied
-from tau.testing.batches import batch, owner
+from tau.testing.store_contract.batches import batch, owner
 
 runs = st.sampled_from(["r", "R", "a/b", "\U0001f30d"])
 writers = st.integers(0, 2)

@@ -12,8 +12,8 @@ from tau.log.committer import Committer, Listener, Ticket
 from tau.stores.contract import Batch, Lease, Query, Store, Summary
 
 if TYPE_CHECKING:
-    from tau.testing.simulated_process import Process
-    from tau.testing.simulated_world import World
+    from tau.testing.simulation.process import Process
+    from tau.testing.simulation.world import World
 
 T = TypeVar("T")
 

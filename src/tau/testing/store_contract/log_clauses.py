@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tau.stores.contract import Batch, PositionConflict, Store
-from tau.testing.batches import batch, one, owner, race
+from tau.testing.store_contract.batches import batch, one, owner, race
 
 
 class LogClauses:

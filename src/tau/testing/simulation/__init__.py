@@ -1,0 +1,1 @@
+"""Graphs that crash at every point, in a simulated world."""
