@@ -18,8 +18,8 @@ from steps import countdown
 
 from tau import State, StateGraph
 from tau.cli.outcome import Session
-from tau.cli.progress import Progress
-from tau.cli.view import shown
+from tau.cli.output.progress import Progress
+from tau.cli.output.view import shown
 from tau.stores.memory import MemoryStore
 
 NODES = 400

@@ -174,7 +174,7 @@ class State(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         """For notebooks: names, types and sizes, short values; showing a state reads and changes nothing in it."""
-        from tau.showing import table, value
+        from tau.html import table, value
 
         opened = self._visit.opened if self._visit is not None else {}
         rows = []

@@ -8,7 +8,7 @@ import pytest
 from cli_shell import Here, Shell
 
 from tau import RunOwnedError, open_store
-from tau.cli.delete import delete_run
+from tau.cli.commands.delete import delete_run
 from tau.host import Host
 
 GRAPH = "pipeline.py:graph"

@@ -10,8 +10,9 @@ import pytest
 from cli_shell import Here, Shell
 from rich.console import Console
 
-from tau.cli import places, screen
+from tau.cli import places
 from tau.cli.app import tau as group
+from tau.cli.output import screen
 from tau.cli.targets import Project
 from tau.stores import mounts
 

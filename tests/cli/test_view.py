@@ -18,12 +18,12 @@ import pytest
 from cli_shell import Shell, command
 
 from tau import State, StateGraph, open_store
-from tau.cli import screen
-from tau.cli.forecast import Estimate, Forecast, forecast
 from tau.cli.outcome import Session
-from tau.cli.progress import Progress
-from tau.cli.terminal import AT_ONCE, Terminal
-from tau.cli.view import Status, shown, signs_of_life
+from tau.cli.output import screen
+from tau.cli.output.forecast import Estimate, Forecast, forecast
+from tau.cli.output.progress import Progress
+from tau.cli.output.terminal import AT_ONCE, Terminal
+from tau.cli.output.view import Status, shown, signs_of_life
 
 GRAPH = "pipeline.py:graph"
 

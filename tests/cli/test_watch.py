@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from cli_shell import Here, Shell, command
 
-from tau.cli.watching import repeat
+from tau.cli.output.watching import repeat
 
 GRAPH = "pipeline.py:graph"
 
@@ -99,13 +99,13 @@ def read_until(terminal: int, seen: str, text: str) -> str:
 def test_a_look_that_takes_long_is_followed_by_a_longer_pause(monkeypatch) -> None:
     pauses: list[float] = []
     clock = iter([0.0, 1.0, 1.0, 1.001])
-    monkeypatch.setattr("tau.cli.watching.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("tau.cli.output.watching.time.monotonic", lambda: next(clock))
 
     def pause(seconds: float) -> None:
         pauses.append(round(seconds, 6))
         if len(pauses) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("tau.cli.watching.time.sleep", pause)
+    monkeypatch.setattr("tau.cli.output.watching.time.sleep", pause)
     assert repeat(list, lambda found: None, 2.0) == 130
     assert pauses == [10.0, 2.0]

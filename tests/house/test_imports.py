@@ -17,7 +17,7 @@ LAYERS = (
     (
         "values.stored",
         "events",
-        "showing",
+        "html",
         "observers.isolation",
         "stores.contract",
         "stores.disk",

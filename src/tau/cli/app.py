@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 import click
 
-from tau.cli import screen
-from tau.cli.cancel import cancel
-from tau.cli.delete import delete
-from tau.cli.demo import demo
-from tau.cli.graph import graph
-from tau.cli.history import history
+from tau.cli.commands.cancel import cancel
+from tau.cli.commands.delete import delete
+from tau.cli.commands.demo import demo
+from tau.cli.commands.graph import graph
+from tau.cli.commands.history import history
+from tau.cli.commands.resume import resume
+from tau.cli.commands.run import run
+from tau.cli.commands.runs import runs
+from tau.cli.commands.show import show
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output
-from tau.cli.resume import resume
-from tau.cli.run import run
-from tau.cli.runs import runs
-from tau.cli.show import show
+from tau.cli.output import screen
 from tau.version import __version__
 
 COMMANDS = (run, resume, runs, show, history, graph, cancel, delete, demo)

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tau.cli import contents, screen
 from tau.cli.outcome import Exit, Session
-from tau.cli.progress import Progress, announcing
-from tau.cli.view import shown
+from tau.cli.output import contents, screen
+from tau.cli.output.progress import Progress, announcing
+from tau.cli.output.view import shown
 from tau.engine.stop import stop_on
 from tau.state import State, raw
 from tau.state_graph import StateGraph

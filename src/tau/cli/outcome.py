@@ -13,7 +13,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from tau.cli import screen
+from tau.cli.output import screen
 from tau.engine.effects import StopNow
 from tau.errors import (
     CheckpointNotFoundError,

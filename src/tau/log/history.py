@@ -40,7 +40,7 @@ class History(list[Checkpoint]):
     """A list of checkpoints that notebooks show as a table."""
 
     def _repr_html_(self) -> str:
-        from tau.showing import table
+        from tau.html import table
 
         rows = [(one.seq, one.node, one.visit, one.next or "", f"{one.timestamp:%Y-%m-%d %H:%M:%S}") for one in self]
         title = f"History of run {self[0].state.run_id}" if self else "No checkpoints"
@@ -74,7 +74,7 @@ class ResumePlan(Struct, frozen=True, kw_only=True):
         return () if self.refusal is None else (str(self.refusal),)
 
     def _repr_html_(self) -> str:
-        from tau.showing import table
+        from tau.html import table
 
         rows = [("finished, skipped", node) for node in self.finished]
         rows += [("runs next", self.pending)] if self.pending and self.can_resume else []

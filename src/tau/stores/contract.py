@@ -79,7 +79,7 @@ class Rows(list[Summary]):
     """A list of runs that notebooks show as a table."""
 
     def _repr_html_(self) -> str:
-        from tau.showing import table
+        from tau.html import table
 
         heads = ("run", "graph", "status", "node", "visits", "updated (UTC)", "tags", "owner")
         rows = [

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from tau.cli import contents, options, screen
+from tau.cli import options
 from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.output import contents, screen
 from tau.cli.places import find, reading
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project

@@ -8,10 +8,10 @@ import click
 
 from tau.cli import options
 from tau.cli.attempt import attempt, resume_command, stdout_to_stderr
+from tau.cli.commands.plan import show_plan
 from tau.cli.completion import targets
 from tau.cli.outcome import Session, reporting
 from tau.cli.places import find, furnish, reading
-from tau.cli.plan import show_plan
 from tau.cli.targets import FORMS, Project, load_graph, read_project
 from tau.errors import ConfigError
 from tau.state import check_run_id

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from tau.cli import screen
+from tau.cli.output import screen
 
 PERIOD = 0.5
 """Seconds from one drawing to the next. What it costs is measured by ``benchmarks/progress.py``."""

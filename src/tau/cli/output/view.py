@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
-from tau.cli import screen
-from tau.cli.forecast import Forecast, forecast
-from tau.cli.plan import reachable
-from tau.cli.progress import Progress
-from tau.cli.terminal import Terminal
+from tau.cli.commands.plan import reachable
+from tau.cli.output import screen
+from tau.cli.output.forecast import Forecast, forecast
+from tau.cli.output.progress import Progress
+from tau.cli.output.terminal import Terminal
 from tau.state_graph import StateGraph
 
 FIRST_SIGN = 60.0

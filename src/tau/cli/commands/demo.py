@@ -16,10 +16,11 @@ from importlib import import_module
 import click
 from msgspec import Struct
 
-from tau.cli import options, screen
+from tau.cli import options
 from tau.cli.attempt import SIGNALS
-from tau.cli.history import node_of
+from tau.cli.commands.history import node_of
 from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.output import screen
 from tau.cli.places import is_there, url_in
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from tau.cli import options, screen
+from tau.cli import options
 from tau.cli.attempt import stdout_to_stderr
 from tau.cli.completion import run_ids
 from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.output import screen
 from tau.cli.places import find, furnish, is_there
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import load_graph, read_project

@@ -9,8 +9,8 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-from tau.cli import screen
 from tau.cli.outcome import Session, complain
+from tau.cli.output import screen
 from tau.engine.effects import StopNow
 from tau.engine.stop import Stop
 from tau.events import (

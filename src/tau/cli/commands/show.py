@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
-from tau.cli import contents, options, screen
-from tau.cli.contents import Key
+from tau.cli import options
+from tau.cli.commands.runs import document
 from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.output import contents, screen
+from tau.cli.output.contents import Key
 from tau.cli.places import find, reading
 from tau.cli.reading import Account, Move, Piece, Visit, read_run
-from tau.cli.runs import document
 from tau.cli.targets import read_project
 from tau.log.records import Failure
 from tau.state import check_run_id

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from tau.cli import screen
 from tau.cli.outcome import Exit, Session, complain, exit_code, remedy
+from tau.cli.output import screen
 from tau.cli.places import find, is_there
 from tau.cli.reading import Account, read_run
 from tau.log.history import ResumePlan

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from tau.cli import options, screen
+from tau.cli import options
 from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.output import screen
+from tau.cli.output.watching import follow, watch
 from tau.cli.places import reading
 from tau.cli.targets import read_project
-from tau.cli.watching import follow, watch
 from tau.stores import Summary
 
 HEADS = ("run", "graph", "status", "node", "visits", "updated", "tags")

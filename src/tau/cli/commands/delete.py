@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from tau.cli import options, screen
+from tau.cli import options
 from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.reading import status_of
 from tau.cli.targets import read_project

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.cli import screen
+from tau.cli.output import screen
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.log.records import Failure
 from tau.redaction import without_secrets

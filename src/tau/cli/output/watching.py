@@ -10,8 +10,8 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from tau.cli import screen
 from tau.cli.outcome import Exit
+from tau.cli.output import screen
 from tau.stores import Summary
 
 SHARE = 0.1
