@@ -18,7 +18,7 @@ from measure import HERE, Figure, kilobyte, looping, one_key, size_of
 
 from tau import CheckpointConfig, ExecutionError, GraphConfig, State, StateGraph
 from tau.stores.contract import Store
-from tau.stores.resolve import resolve_store
+from tau.stores.registry import resolve_store
 
 LIMITS = {"SQLite": 2.0, "file": 15.0}
 LENGTHS = (1_000, 10_000)

@@ -142,7 +142,7 @@ def traced(url: str, steps: int) -> tuple[int, int]:
 
 def plain(url: str, steps: int) -> None:
     """So many steps and nothing else, for strace."""
-    from tau.stores.resolve import resolve_store
+    from tau.stores.registry import resolve_store
 
     store = resolve_store(url)
     looping(countdown(one_key, steps), steps, store).execute(kilobyte())

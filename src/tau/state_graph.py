@@ -25,7 +25,7 @@ from tau.log.journal import Journal
 from tau.observers import resolve_observer
 from tau.state import State, cells_of, check_run_id
 from tau.stores.contract import Store
-from tau.stores.resolve import resolve_store
+from tau.stores.registry import resolve_store
 
 D = TypeVar("D", bound=Driver)
 

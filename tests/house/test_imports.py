@@ -18,7 +18,7 @@ LAYERS = (
         "values.stored",
         "events",
         "html",
-        "observers.isolation",
+        "observers.notify",
         "stores.contract",
         "stores.disk",
         "stores.failures",
@@ -39,7 +39,6 @@ LAYERS = (
         "node.artifacts",
         "log.encoding",
         "engine.choosing",
-        "log.failures",
     ),
     ("engine.effects", "node.context", "log.replay"),
     ("engine.admission", "log.loading"),
@@ -89,7 +88,7 @@ DRIVERS = {
 NEWER = {"annotationlib", "compression"}
 
 # One way to keep a store is one file; none of them knows another.
-KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("noop", "slog", "recorder")}
+KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("slog", "recorder")}
 
 # Imports against the order, each with its reason. They are made inside a function, at the first use of something that
 # most programs never use or that needs its own contract to exist first.

@@ -27,8 +27,7 @@ from tau.errors import (
 )
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
-from tau.log.failures import describe
-from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance
+from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance, describe
 from tau.state import State, collect, raw, snapshot, view
 from tau.values.stored import Cell
 

@@ -17,7 +17,7 @@ from tau.log.journal import Journal
 from tau.node.calls import call_in_thread
 from tau.node.context import Context, Surroundings, surroundings
 from tau.node.steps import Items
-from tau.observers.isolation import notify
+from tau.observers.notify import notify
 from tau.state import State
 from tau.stores import artifact_files as artifacts
 from tau.stores.contract import Batch

@@ -1,11 +1,13 @@
-"""The records of a run's log: every kind there is, and what each holds. Their bytes are made in ``sealing.py``."""
+"""The records of a run's log: every kind there is, and what each holds. Their bytes are made in ``encoding.py``."""
 
 from __future__ import annotations
 
+import traceback
 from typing import Any, Final
 
 from msgspec import Struct, field
 
+from tau.events import text_of
 from tau.graph.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
 from tau.values.stored import Stored
@@ -54,6 +56,16 @@ class Failure(Struct, frozen=True):
     type: str
     text: str
     frames: tuple[tuple[str, int, str], ...] = ()
+
+
+def describe(error: BaseException) -> Failure:
+    """The type, text and innermost frames of an error, all of them text that can be stored."""
+    frames = traceback.extract_tb(error.__traceback__)[-20:]
+    return Failure(
+        type=type(error).__name__,
+        text=text_of(error)[:4000],
+        frames=tuple((text_of(frame.filename), frame.lineno or 0, frame.name) for frame in frames),
+    )
 
 
 class Record(Struct, array_like=True, gc=False):

@@ -12,9 +12,7 @@ from typing import Any
 
 from tau.errors import ConfigError, UnknownObserverError
 from tau.events import Observer
-from tau.observers.isolation import describe, failures, notify
-from tau.observers.multi import Multi
-from tau.observers.noop import noop
+from tau.observers.notify import Multi, describe, failures, noop, notify
 from tau.observers.recorder import Recorder
 from tau.observers.slog import slog
 

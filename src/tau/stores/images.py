@@ -83,7 +83,7 @@ def image_of(state: State) -> Image:
 
 def save_in(store: Any, state: State) -> None:
     """See `State.checkpoint`."""
-    from tau.stores.resolve import resolve_store
+    from tau.stores.registry import resolve_store
 
     resolve_store(store).save(state)
 

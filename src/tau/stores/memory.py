@@ -8,8 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tau.stores.checks import problem
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied, problem
 from tau.stores.summaries import matches
 
 

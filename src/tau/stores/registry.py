@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tau.errors import ConfigError, UnknownStoreError
 from tau.stores.contract import Store
@@ -64,6 +64,22 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
         )
     with _lock:
         _registered[name] = store
+
+
+def resolve_store(store: Any) -> Store:
+    """The store that is meant. Raises `UnknownStoreError` for a name nobody registered, `ConfigError` for nonsense."""
+    if isinstance(store, Store):
+        return store
+    if isinstance(store, str):
+        return open_store(store)
+    if isinstance(store, type):
+        raise ConfigError(f"a graph takes a store, not a class; call it: {store.__name__}(...)")
+    if all(callable(getattr(store, verb, None)) for verb in VERBS):
+        return _adapted(store)
+    raise ConfigError(
+        f"a store is a URL, a registered name, a tau store, or an object with save, load, delete and list; "
+        f"{type(store).__name__} is none of these"
+    )
 
 
 def _adapted(store: Store | FourVerbs) -> Store:

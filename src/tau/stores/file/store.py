@@ -13,8 +13,7 @@ from contextlib import contextmanager, suppress
 from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import names
 from tau.stores.artifact_files import remove
-from tau.stores.checks import problem
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, problem
 from tau.stores.disk import make_directories, sync_directory
 from tau.stores.failures import from_os
 from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen

@@ -16,8 +16,7 @@ from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, Store
 from tau.stores import mounts
 from tau.stores.artifact_files import remove
 from tau.stores.boot import boot_id
-from tau.stores.checks import problem
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied, problem
 from tau.stores.failures import from_os
 from tau.stores.sqlite import statements as sql
 from tau.stores.sqlite.connection import connect, create_file, failure, identity

@@ -1,10 +1,11 @@
-"""Telling an observer without letting it change the outcome."""
+"""Telling one observer, or several, without letting them change the outcome."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -65,3 +66,23 @@ def _report(observer: Observer, event: Event, error: Exception) -> None:
                 name, type(error).__qualname__, event.type, error,
                 exc_info=error,
             )  # fmt: skip
+
+
+class Multi:
+    """Tells each observer, in the order given, one after the other; one that raises does not stop the rest."""
+
+    __slots__ = ("__weakref__", "observers")
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self.observers = tuple(observers)
+
+    def __call__(self, event: Event) -> None:
+        for observer in self.observers:
+            notify(observer, event)
+
+    def __repr__(self) -> str:
+        return f"Multi({list(self.observers)!r})"
+
+
+def noop(event: Event) -> None:
+    """Discard the event."""
