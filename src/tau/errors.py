@@ -230,3 +230,10 @@ class HubError(TauError, RuntimeError):
 
 class AgentError(TauError, RuntimeError):
     """An agent or its model failed."""
+
+
+def too_late(node: str) -> TauError:
+    return TauError(
+        f"node {node!r} is not running any more (it returned, timed out or was stopped), so what a thread or task of "
+        "it still does cannot be saved; let the node wait for all that it starts"
+    )

@@ -10,18 +10,20 @@ from typing import Any, TypeVar
 from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig, checked_tags
-from tau.engine.admission import not_found
+from tau.engine.driver import Driver
 from tau.engine.effects import Job
+from tau.engine.plan import ResumePlan, plan_resume
 from tau.engine.provenance import provenance
 from tau.engine.stop import Stop, checked_options
-from tau.engine.sync_driver import Driver, SyncDriver
+from tau.engine.sync_driver import SyncDriver
 from tau.errors import ConfigError
 from tau.events import Event, Observer
 from tau.graph.graph import Graph
 from tau.host import Host
 from tau.log.cancellation import cancel_run
-from tau.log.history import Checkpoint, ResumePlan, checkpoints, plan_resume
+from tau.log.history import Checkpoint, checkpoints
 from tau.log.journal import Journal
+from tau.log.loading import not_found
 from tau.observers import resolve_observer
 from tau.state import State, cells_of, check_run_id
 from tau.stores.contract import Store

@@ -14,9 +14,8 @@ from json_tables import PAGE, Tables
 
 from tau import State, open_store
 from tau.cli.app import tau as group
-from tau.engine.effects import Append
 from tau.host import Host
-from tau.log.journal import Journal
+from tau.log.journal import Append, Journal
 from tau.log.records import Answer, Pause, Planned
 
 STORE = "sqlite:///runs.db"

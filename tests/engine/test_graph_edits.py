@@ -10,10 +10,9 @@ from edited_graphs import FAILING, GOES_ON, HOPELESS, RAN, REFUSED, Edit, build
 from engine_steps import elsewhere
 
 from tau import ExecutionError, GraphChangedError, StateGraph
-from tau.engine.effects import Append
 from tau.host import Host
 from tau.log.encoding import unseal
-from tau.log.journal import Journal
+from tau.log.journal import Append, Journal
 from tau.log.loading import load
 from tau.log.records import Claimed, Interrupted, Item
 from tau.observers import Recorder

@@ -12,9 +12,8 @@ import pytest
 from engine_steps import Steps, config
 
 from tau import Context, ExecutionError, StateGraph, TauError
-from tau.engine.effects import Append
 from tau.host import Host
-from tau.log.journal import Journal
+from tau.log.journal import Append, Journal
 from tau.log.records import Pause
 from tau.stores.contract import Store
 

@@ -14,7 +14,7 @@ import click
 from msgspec import Struct
 
 from tau.cli.output import screen
-from tau.engine.effects import StopNow
+from tau.engine.stop import StopNow
 from tau.errors import (
     CheckpointNotFoundError,
     ConfigError,

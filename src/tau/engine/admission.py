@@ -8,10 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.engine.effects import Append, Effect, Found, Job, Load
+from tau.engine.effects import Effect, Job, Load
 from tau.engine.provenance import differences
 from tau.errors import (
-    CheckpointNotFoundError,
     GraphChangedError,
     LeaseLostError,
     LimitExceededError,
@@ -21,6 +20,8 @@ from tau.errors import (
     RunWaitingError,
 )
 from tau.graph.fingerprint import Comparison, GraphFingerprint, compare
+from tau.log.journal import Append
+from tau.log.loading import Found, not_found
 from tau.log.records import Admitted, Claimed, Manifest, Progress
 from tau.values.stored import Cell, digest
 
@@ -160,10 +161,6 @@ def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Genera
     except LeaseLostError:
         return False
     return True
-
-
-def not_found(run_id: str) -> CheckpointNotFoundError:
-    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)
 
 
 def input_digest(values: Mapping[str, Cell]) -> bytes:

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tau.engine.effects import Append, Drop, Effect, Emit, Load, Outcome, Pause, Release, RunNode, StopNow
-from tau.engine.sync_driver import Driver
+from tau.engine.driver import Driver
+from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
+from tau.engine.stop import StopNow
+from tau.log.journal import Append
 from tau.node.async_calls import with_timeout
 from tau.node.calls import call_in_thread
+from tau.node.current import RunNode
 from tau.state import State
 
 T = TypeVar("T")

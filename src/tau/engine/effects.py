@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import Struct
 
 from tau.config import Retry
-from tau.graph.graph import Graph, Node
-from tau.log.records import Progress, Record
-from tau.state import State
+from tau.graph.graph import Graph
+from tau.log.journal import Append
+from tau.node.current import RunNode
 from tau.values.stored import Cell
 
 
@@ -35,34 +35,11 @@ class Job(Struct, kw_only=True):
     snapshots: bool = False
 
 
-class Append(Struct):
-    """Append these records; reply: the node of the newest checkpoint that is on disk by that, or nothing.
-
-    ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are
-    the cells as of the newest record.
-    """
-
-    records: tuple[Record, ...]
-    progress: Progress
-    values: Mapping[str, Cell]
-    flush: bool = False
-    expected: int | None = None
-
-
 class Load(Struct):
     """Read the run; reply: `Found`. With ``take``, wait until nobody owns it."""
 
     run_id: str
     take: bool
-
-
-class RunNode(Struct):
-    """Run a node on a state; reply: `Outcome`."""
-
-    node: Node
-    state: State
-    visit: int
-    attempt: int
 
 
 class Emit(Struct):
@@ -89,22 +66,6 @@ class Release(Struct):
     """Let go of the run. Always the last effect."""
 
 
-class Found(Struct):
-    """A run as it lies in the store; status ``deleted`` where there is none.
-
-    ``progress`` is ``None`` where nothing is left to resume from. ``damaged`` says what was passed over to get to
-    ``rewind``, the newest sound position, where that is not the newest.
-    """
-
-    status: str
-    position: int
-    progress: Progress | None = None
-    values: dict[str, Cell] = {}
-    updated: float = 0.0
-    rewind: int | None = None
-    damaged: str = ""
-
-
 class Outcome(Struct):
     """How a visit ended: with a result or an error. ``stop`` is why the run should stop now, if it should."""
 
@@ -113,10 +74,6 @@ class Outcome(Struct):
     began: float = 0.0
     seconds: float = 0.0
     stop: str = ""
-
-
-class StopNow(BaseException):
-    """Breaks off the node in flight; its text is the reason."""
 
 
 Effect = Append | Load | RunNode | Emit | Pause | Drop | Release

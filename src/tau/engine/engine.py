@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from tau.config import Retry
 from tau.engine.admission import Opened, open_run
 from tau.engine.choosing import Stuck, choose
-from tau.engine.effects import Append, Drop, Effect, Emit, Found, Job, Outcome, Pause, Release, RunNode, StopNow
+from tau.engine.effects import Drop, Effect, Emit, Job, Outcome, Pause, Release
+from tau.engine.stop import StopNow
 from tau.errors import (
     CorruptCheckpointError,
     ExecutionError,
@@ -27,7 +28,10 @@ from tau.errors import (
 )
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
+from tau.log.journal import Append
+from tau.log.loading import Found
 from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance, describe
+from tau.node.current import RunNode
 from tau.state import State, collect, raw, snapshot, view
 from tau.values.stored import Cell
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tau.engine.effects import Append, Found
 from tau.errors import CheckpointNotFoundError, LeaseLostError, RunFinishedError, RunOwnedError
 from tau.host import Host
-from tau.log.journal import Journal
-from tau.log.loading import is_ownerless, load
+from tau.log.journal import Append, Journal
+from tau.log.loading import Found, is_ownerless, load
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
-from tau.node.context import surroundings
+from tau.node.current import surroundings
 from tau.state import State, cells_of, check_run_id, view
 from tau.stores.contract import Batch, Query, Rows, Store, Summary
 

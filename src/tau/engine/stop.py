@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from tau.engine.effects import StopNow
 from tau.errors import ConfigError
+
+
+class StopNow(BaseException):
+    """Breaks off the node in flight; its text is the reason."""
 
 
 class Stop:

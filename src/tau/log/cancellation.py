@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tau.engine.effects import Append
 from tau.host import Host
-from tau.log.journal import Journal
+from tau.log.journal import Append, Journal
 from tau.log.records import Cancelled
 from tau.stores.contract import PositionConflict, Store
 

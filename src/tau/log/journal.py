@@ -7,11 +7,12 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from tau.engine.effects import Append, Found
+from msgspec import Struct
+
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.log.encoding import pack_blob, seal
-from tau.log.loading import await_free, load
+from tau.log.loading import Found, await_free, load
 from tau.log.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import Cell
@@ -20,6 +21,20 @@ _log = logging.getLogger("tau")
 
 MANIFEST_EVERY: Final = 32
 """A full manifest follows after so many records, once these outweigh the last one."""
+
+
+class Append(Struct):
+    """Append these records; reply: the node of the newest checkpoint that is on disk by that, or nothing.
+
+    ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are
+    the cells as of the newest record.
+    """
+
+    records: tuple[Record, ...]
+    progress: Progress
+    values: Mapping[str, Cell]
+    flush: bool = False
+    expected: int | None = None
 
 
 class Journal:

@@ -6,15 +6,33 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from tau.engine.effects import Found
+from msgspec import Struct
+
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError
 from tau.host import Host
 from tau.log.encoding import unpack_blob
+from tau.log.records import Progress
 from tau.log.replay import Fold
 from tau.stores.contract import Lease, Owner, Store, Summary
-from tau.values.stored import Part
+from tau.values.stored import Cell, Part
 
 _WATCH_STEP = 0.05
+
+
+class Found(Struct):
+    """A run as it lies in the store; status ``deleted`` where there is none.
+
+    ``progress`` is ``None`` where nothing is left to resume from. ``damaged`` says what was passed over to get to
+    ``rewind``, the newest sound position, where that is not the newest.
+    """
+
+    status: str
+    position: int
+    progress: Progress | None = None
+    values: dict[str, Cell] = {}
+    updated: float = 0.0
+    rewind: int | None = None
+    damaged: str = ""
 
 
 def load(store: Store, run_id: str) -> tuple[Found, Fold | None]:
@@ -128,3 +146,7 @@ class Loader:
         if len(stored) < len(sizes) and (error := _was_deleted(self.store, self.run_id)) is not None:
             raise error
         return {name: unpack_blob(self.run_id, name, sizes[name], data) for name, data in stored.items()}
+
+
+def not_found(run_id: str) -> CheckpointNotFoundError:
+    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)

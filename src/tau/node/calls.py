@@ -5,17 +5,11 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
-
-if TYPE_CHECKING:
-    from tau.engine.effects import RunNode
-
-left_behind: ContextVar[RunNode | None] = ContextVar("tau_left_behind", default=None)
-"""The visit that a thread is of, which may be left to itself while the run goes on."""
+from tau.node.current import RunNode, left_behind
 
 
 def call_in_thread(effect: RunNode, call: Callable[[], Any]) -> Any:

@@ -4,78 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from collections.abc import Callable, Coroutine, Mapping
-from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
-from tau.engine.effects import RunNode
 from tau.errors import TauError
 from tau.node.artifacts import Making
-from tau.node.calls import left_behind
+from tau.node.current import RunNode, Surroundings, left_behind, surroundings
 
 if TYPE_CHECKING:
-    from tau.node.steps import Items
+    pass
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
-
-
-class Surroundings:
-    """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what is finished in it,
-    both ``None`` where there is nothing."""
-
-    __slots__ = ("deadline", "effect", "items", "make_items", "resources", "run_id", "should_stop", "store")
-
-    def __init__(
-        self,
-        run_id: str,
-        *,
-        resources: Mapping[str, Any] | None,
-        should_stop: Callable[[], str],
-        deadline: float | None,
-        store: Any,
-        make_items: Callable[[RunNode | None], Items],
-    ) -> None:
-        self.run_id = run_id
-        self.resources = MappingProxyType(dict(resources)) if resources else _EMPTY
-        self.should_stop = should_stop
-        self.deadline = deadline
-        self.store = store
-        self.make_items = make_items
-        self.effect: RunNode | None = None
-        self.items: Items | None = None
-
-    def items_of(self, effect: RunNode | None) -> Items:
-        """The items of that attempt. Raises `TauError` where it has ended."""
-        items = self.items
-        if items is None or items.effect is not effect:
-            with _making:
-                if self.effect is effect and (self.items is None or self.items.effect is not effect):
-                    self.items = self.make_items(effect)
-                items = self.items
-        # Who ends an attempt first says so and then looks for items: either it closes these, or this sees that it did.
-        if items is None or self.effect is not effect or items.effect is not effect:
-            raise too_late(effect.node.name if effect is not None else "")
-        return items
-
-    def flush(self) -> None:
-        """Commit what an interval held back."""
-        self.items_of(left_behind.get() or self.effect).flush()
-
-    def leave(self, result: Any) -> Any:
-        """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a
-        commit that is under way in it."""
-        self.effect = None
-        items, self.items = self.items, None
-        if items is None:
-            return result
-        items.close()
-        return items.with_artifacts(result)
 
 
 class Context:
@@ -165,9 +106,6 @@ class Context:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"
 
 
-surroundings: ContextVar[Surroundings | None] = ContextVar("tau_surroundings", default=None)
-
-
 def current() -> Context:
     """The context of the node that is running here. Raises `TauError` outside of one."""
     around = surroundings.get()
@@ -175,13 +113,3 @@ def current() -> Context:
     if around is None or effect is None:
         raise TauError("tau.current() is for code that a node runs; no node is running here")
     return Context(around, effect)
-
-
-def too_late(node: str) -> TauError:
-    return TauError(
-        f"node {node!r} is not running any more (it returned, timed out or was stopped), so what a thread or task of "
-        "it still does cannot be saved; let the node wait for all that it starts"
-    )
-
-
-_making = threading.Lock()

@@ -10,11 +10,9 @@ import threading
 from concurrent.futures import Future
 from typing import Final
 
-from tau.engine.effects import Append
-from tau.errors import StoreError
-from tau.log.journal import Journal
+from tau.errors import StoreError, too_late
+from tau.log.journal import Append, Journal
 from tau.log.records import Item
-from tau.node.context import too_late
 from tau.stores.contract import Batch
 from tau.values.stored import Cell
 

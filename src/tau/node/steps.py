@@ -16,13 +16,12 @@ from types import TracebackType
 from typing import Any, Final
 
 from tau.config import checked_name
-from tau.engine.effects import Emit, Job, RunNode
-from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError
+from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError, too_late
 from tau.graph.nodes import is_async
 from tau.log.journal import Journal
 from tau.log.loading import Loader
 from tau.log.records import Item, Scope
-from tau.node.context import too_late
+from tau.node.current import RunNode
 from tau.node.step_commits import InnerCommits, Ticket
 from tau.state import State, Visit
 from tau.stores.artifact_files import Maker, checked_file_name
@@ -36,25 +35,28 @@ _ARTIFACT: Final = "artifact"
 class Items:
     """The items of one attempt at a visit; made when the node first asks for one. Thread-safe.
 
-    Without a ``journal`` nothing is stored; ``emit`` is ``None`` where nobody observes.
+    Without a ``journal`` nothing is stored; ``place`` is where artifacts go, ``emit`` tells the observers; both are
+    ``None`` where there are none.
     """
 
     def __init__(
         self,
-        job: Job,
+        run_id: str,
         effect: RunNode | None,
+        *,
         journal: Journal | None,
-        emit: Callable[[Emit], None] | None,
+        place: str | None,
+        emit: Callable[[str, dict[str, Any]], None] | None,
         now: Callable[[], float],
     ) -> None:
-        self.run_id = job.run_id
+        self.run_id = run_id
         self.effect = effect
         self.node = effect.node.name if effect is not None else ""
         self.visit = effect.visit if effect is not None else 0
         self.journal = journal
         self.now = now
         self._emit = emit
-        self._place = job.artifacts
+        self._place = place
         self._made: list[Artifact] = []
         self._any_resumed = False
         self._commits = InnerCommits(journal, self.node) if journal is not None else None
@@ -197,12 +199,12 @@ class Items:
         if self._emit is not None and not self._closed:
             attempt = self.effect.attempt if self.effect is not None else 0
             where = {"node": self.node, "visit": self.visit, "attempt": attempt}
-            self._emit(Emit(type_, {**where, **data, "run_id": self.run_id}))
+            self._emit(type_, {**where, **data, "run_id": self.run_id})
 
     def saved(self, newest: str) -> None:
         """Tell that checkpoints which were held back are on disk, up to that node's."""
         if newest and self._emit is not None:
-            self._emit(Emit("checkpoint.save", {"node": newest, "run_id": self.run_id}))
+            self._emit("checkpoint.save", {"node": newest, "run_id": self.run_id})
 
 
 class _Step:

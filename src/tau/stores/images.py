@@ -9,12 +9,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from tau.engine.effects import Found
 from tau.engine.saved_state import saving
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.host import Host
 from tau.log.encoding import unpack_blob
 from tau.log.journal import Journal
+from tau.log.loading import Found
 from tau.log.replay import Fold
 from tau.state import State, changed_in_place, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary

@@ -10,10 +10,9 @@ from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.reading import status_of
 from tau.cli.targets import read_project
-from tau.engine.effects import Append
 from tau.errors import RunOwnedError
 from tau.host import Host
-from tau.log.journal import Journal
+from tau.log.journal import Append, Journal
 from tau.log.loading import await_free
 from tau.log.records import Cancelled, Progress
 from tau.state import check_run_id

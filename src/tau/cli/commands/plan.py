@@ -10,7 +10,7 @@ from tau.cli.outcome import Exit, Session, complain, exit_code, remedy
 from tau.cli.output import screen
 from tau.cli.places import find, is_there
 from tau.cli.reading import Account, read_run
-from tau.log.history import ResumePlan
+from tau.engine.plan import ResumePlan
 from tau.state_graph import StateGraph
 
 

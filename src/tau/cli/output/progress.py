@@ -11,8 +11,7 @@ from typing import Any
 
 from tau.cli.outcome import Session, complain
 from tau.cli.output import screen
-from tau.engine.effects import StopNow
-from tau.engine.stop import Stop
+from tau.engine.stop import Stop, StopNow
 from tau.events import (
     CHAIN_START,
     CHECKPOINT_LOAD,

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tau.engine.effects import Append, Drop, Effect, Emit, Found, Job, Load, Outcome, Pause, Release, RunNode, StopNow
-from tau.engine.stop import Stop
-from tau.engine.sync_driver import Driver
+from tau.engine.driver import Driver
+from tau.engine.effects import Drop, Effect, Emit, Job, Load, Outcome, Pause, Release
+from tau.engine.stop import Stop, StopNow
 from tau.errors import ExecutionError, RunFinishedError
-from tau.log.journal import Journal
+from tau.log.journal import Append, Journal
+from tau.log.loading import Found
 from tau.node.async_calls import with_timeout
-from tau.node.context import surroundings
+from tau.node.current import RunNode, surroundings
 from tau.observers.recorder import Recorder
 from tau.state import State
 from tau.testing.simulation.history import Execution, StepCall

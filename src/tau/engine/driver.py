@@ -1,0 +1,145 @@
+"""What both drivers share: everything that neither waits nor runs a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import Token
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tau.engine.effects import Drop, Emit, Job, Load, Outcome
+from tau.engine.engine import Engine
+from tau.engine.stop import Stop
+from tau.events import Event, Observer, text_of
+from tau.host import Host, Work
+from tau.log import lease_renewal as renewal
+from tau.log.journal import Journal
+from tau.log.loading import Found
+from tau.node.context import Context
+from tau.node.current import RunNode, Surroundings, surroundings
+from tau.node.steps import Items
+from tau.observers.notify import notify
+from tau.stores import artifact_files as artifacts
+from tau.stores.contract import Batch
+
+if TYPE_CHECKING:
+    pass
+
+Result = int | Exception
+
+
+class Driver:
+    """What both drivers share: everything that neither waits nor runs a node."""
+
+    def __init__(
+        self,
+        job: Job,
+        host: Host,
+        *,
+        journal: Journal | None = None,
+        observer: Observer | None = None,
+        resources: Mapping[str, Any] | None = None,
+        stop: Stop | None = None,
+        max_runtime: float | None = None,
+        wait: float = 0.0,
+    ) -> None:
+        self.job = job
+        self.host = host
+        self.journal = journal
+        self.observer = observer
+        self.stop = stop
+        self.wait = wait
+        self.engine = Engine(job).run()
+        self._ends = None if max_runtime is None else host.monotonic() + max_runtime
+        self._work: Work | None = None
+        self._stoppable = stop is not None or max_runtime is not None
+        self._now = host.now
+        self.around = Surroundings(
+            job.run_id,
+            resources=resources,
+            should_stop=self.stopping,
+            deadline=None if max_runtime is None else host.now() + max_runtime,
+            store=journal.store if journal is not None else None,
+            make_items=self.items,
+        )
+
+    def begin(self) -> Token[Surroundings | None]:
+        """From here on this process may own the run."""
+        if self.journal is not None:
+            self._work = self.host.hold(self.journal.owner)
+        return surroundings.set(self.around)
+
+    def end(self, token: Token[Surroundings | None]) -> None:
+        """It does no longer, however the run ended."""
+        self._work = None
+        surroundings.reset(token)
+        del self.around  # it knows this driver: without the cycle a run is freed as soon as nobody needs it
+        if self.journal is not None:
+            renewal.renewer.forget(self.journal)
+
+    def stopping(self) -> str:
+        """Why the run should stop, or nothing."""
+        if self.stop is not None and self.stop.is_set():
+            return text_of(self.stop.reason) or "stop requested"
+        if self._ends is not None and self.host.monotonic() >= self._ends:
+            return "max_runtime"
+        return ""
+
+    def emit(self, effect: Emit) -> Any:
+        self.tell(effect.type, effect.data)
+
+    def tell(self, type_: str, data: dict[str, Any]) -> None:
+        """Tell the observers, of whom there is at least one."""
+        assert self.observer is not None
+        time = datetime.fromtimestamp(self.host.now(), UTC)
+        notify(self.observer, Event(type_, self.job.graph.name, time, data))
+
+    def items(self, effect: RunNode | None) -> Items:
+        """What finishes inside that visit."""
+        job = self.job
+        emit = self.tell if job.observed else None
+        return Items(job.run_id, effect, journal=self.journal, place=job.artifacts, emit=emit, now=self._now)
+
+    def settle(self, batch: Batch, result: Result) -> str:
+        journal = self.journal
+        assert journal is not None
+        was_claimed = journal.claimed
+        newest = journal.settle(batch, result)
+        if journal.claimed != was_claimed:
+            (renewal.renewer.watch if journal.claimed else renewal.renewer.forget)(journal)
+        return newest
+
+    def load(self, effect: Load) -> Found:
+        assert self.journal is not None
+        found = self.journal.load(effect.take, self.wait, self.stop.event if self.stop is not None else None)
+        if found.status not in ("finished", "cancelled"):
+            artifacts.check_all(found.values.values())
+        return found
+
+    def drop(self, effect: Drop) -> None:
+        assert self.journal is not None
+        artifacts.drop(self.journal.store, self.job.run_id, self.job.artifacts, effect.values.values())
+
+    def release(self) -> Any:
+        if self.journal is not None:
+            renewal.renewer.forget(self.journal)
+            self.journal.release()
+
+    def call(self, effect: RunNode) -> Any:
+        """Call the node's function; an async one gives its coroutine."""
+        node = effect.node
+        if not node.wants_context:
+            return node.function(effect.state)
+        context = Context(self.around, effect)
+        if node.context_name is None:
+            return node.function(effect.state, context)
+        return node.function(effect.state, **{node.context_name: context})
+
+    def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
+        around = self.around
+        around.effect = None
+        if around.items is not None:
+            result = around.leave(result if error is None else error)
+        seconds = self._now() - began
+        stop = self.stopping() if self._stoppable else ""
+        return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop)

@@ -1,0 +1,91 @@
+"""What a resume would do, judged without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tau.engine.admission import changes_since, may_go_on
+from tau.engine.effects import Job
+from tau.errors import GraphChangedError, StoreError, TauError
+from tau.host import Host
+from tau.log.loading import Found, await_free, load, not_found
+from tau.stores import artifact_files as artifacts
+from tau.stores.contract import Store
+
+
+class ResumePlan(Struct, frozen=True, kw_only=True):
+    """What ``resume`` would do: skip the ``finished`` nodes and go on at ``pending``, or raise ``refusal``.
+
+    ``blocking`` are differences of the graph for which ``on_change="error"`` refuses, ``notes`` those that never stand
+    in the way.
+    """
+
+    run_id: str
+    status: str
+    finished: tuple[str, ...]
+    pending: str | None
+    blocking: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    refusal: TauError | None = None
+
+    @property
+    def can_resume(self) -> bool:
+        return self.refusal is None
+
+    @property
+    def obstacles(self) -> tuple[str, ...]:
+        """Why ``resume`` would refuse: each difference of the graph, or what its error says."""
+        if isinstance(self.refusal, GraphChangedError):
+            return tuple(self.refusal.changes)
+        return () if self.refusal is None else (str(self.refusal),)
+
+    def _repr_html_(self) -> str:
+        from tau.html import table
+
+        rows = [("finished, skipped", node) for node in self.finished]
+        rows += [("runs next", self.pending)] if self.pending and self.can_resume else []
+        rows += [("stands in the way", text) for text in self.obstacles]
+        rows += [("changed", text) for text in (*self.blocking, *self.notes) if text not in self.obstacles]
+        answer = "can be resumed" if self.can_resume else "cannot be resumed"
+        return table(f"Run {self.run_id} {answer}", ("", ""), rows, {"status": self.status})
+
+
+def plan_resume(store: Store, job: Job, host: Host) -> ResumePlan:
+    """See `StateGraph.plan`."""
+    owned = _refused(partial(await_free, store, job.run_id, host, 0.0))
+    found, _ = load(store, job.run_id)
+    if found.status == "deleted":
+        raise not_found(job.run_id)
+    refusal = owned or _refused(partial(_check, job, found))
+    plan = ResumePlan(run_id=job.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
+    if found.progress is None:
+        return plan
+    comparison = changes_since(found.progress, job.graph.fingerprint())
+    return replace(
+        plan,
+        finished=tuple(found.progress.path),
+        pending=found.progress.next,
+        blocking=tuple(comparison.blocking),
+        notes=tuple(comparison.notes),
+    )
+
+
+def _refused(check: Callable[[], object]) -> TauError | None:
+    """Why the check refuses, if it does; what the store itself cannot do is raised."""
+    try:
+        check()
+    except StoreError:
+        raise
+    except TauError as error:
+        return error.with_traceback(None)
+    return None
+
+
+def _check(job: Job, found: Found) -> None:
+    if found.status not in ("finished", "cancelled"):
+        artifacts.check_all(found.values.values())
+    may_go_on(job, found)

@@ -1,0 +1,91 @@
+"""Which visit of which run is at work here: what the code inside a node finds around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from tau.errors import too_late
+from tau.graph.graph import Node
+from tau.state import State
+
+if TYPE_CHECKING:
+    from tau.node.steps import Items
+
+
+class RunNode(Struct):
+    """Run a node on a state; reply: `Outcome`."""
+
+    node: Node
+    state: State
+    visit: int
+    attempt: int
+
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class Surroundings:
+    """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what is finished in it,
+    both ``None`` where there is nothing."""
+
+    __slots__ = ("deadline", "effect", "items", "make_items", "resources", "run_id", "should_stop", "store")
+
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        resources: Mapping[str, Any] | None,
+        should_stop: Callable[[], str],
+        deadline: float | None,
+        store: Any,
+        make_items: Callable[[RunNode | None], Items],
+    ) -> None:
+        self.run_id = run_id
+        self.resources = MappingProxyType(dict(resources)) if resources else _EMPTY
+        self.should_stop = should_stop
+        self.deadline = deadline
+        self.store = store
+        self.make_items = make_items
+        self.effect: RunNode | None = None
+        self.items: Items | None = None
+
+    def items_of(self, effect: RunNode | None) -> Items:
+        """The items of that attempt. Raises `TauError` where it has ended."""
+        items = self.items
+        if items is None or items.effect is not effect:
+            with _making:
+                if self.effect is effect and (self.items is None or self.items.effect is not effect):
+                    self.items = self.make_items(effect)
+                items = self.items
+        # Who ends an attempt first says so and then looks for items: either it closes these, or this sees that it did.
+        if items is None or self.effect is not effect or items.effect is not effect:
+            raise too_late(effect.node.name if effect is not None else "")
+        return items
+
+    def flush(self) -> None:
+        """Commit what an interval held back."""
+        self.items_of(left_behind.get() or self.effect).flush()
+
+    def leave(self, result: Any) -> Any:
+        """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a
+        commit that is under way in it."""
+        self.effect = None
+        items, self.items = self.items, None
+        if items is None:
+            return result
+        items.close()
+        return items.with_artifacts(result)
+
+
+surroundings: ContextVar[Surroundings | None] = ContextVar("tau_surroundings", default=None)
+
+left_behind: ContextVar[RunNode | None] = ContextVar("tau_left_behind", default=None)
+"""The visit that a thread is of, which may be left to itself while the run goes on."""
+
+_making = threading.Lock()
