@@ -204,11 +204,15 @@ def same_index(one: Any, two: Any) -> bool:
     if type(one) is not type(two) or one.dtype != two.dtype or not same_names(one.names, two.names):
         return False
     if isinstance(one, pd.MultiIndex):
-        codes = all(map(np.array_equal, one.codes, two.codes))
+        codes = all(map(same_codes, one.codes, two.codes))
         return codes and all(map(same_index, one.levels, two.levels))
     if isinstance(one, pd.RangeIndex):
         return (one.start, one.stop, one.step) == (two.start, two.stop, two.step)
     return getattr(one, "freq", None) == getattr(two, "freq", None) and same_values(one.array, two.array)
+
+
+def same_codes(one: Any, two: Any) -> bool:
+    return one.dtype == two.dtype and np.array_equal(one, two)
 
 
 def same_names(one: Any, two: Any) -> bool:
@@ -249,7 +253,7 @@ def same_ticks(one: Any, two: Any) -> bool:
 ARRAYS: list[tuple[Any, Any]] = [
     (
         (pd.Categorical,),
-        lambda one, two: np.array_equal(one.codes, two.codes) and same_index(one.categories, two.categories),
+        lambda one, two: same_codes(one.codes, two.codes) and same_index(one.categories, two.categories),
     ),
     ((pd.arrays.NumpyExtensionArray,), same_numpy),
     ((pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray), same_ticks),

@@ -195,6 +195,7 @@ _FAMILY_OF_TAG: Mapping[int, Family] = {
     **dict.fromkeys(range(80, 82), _polars),
     **dict.fromkeys(range(84, 88), _xarray),
     88: _cftime,
+    89: _xarray,
 }
 
 BY_TYPE: dict[type, Kind] = {}

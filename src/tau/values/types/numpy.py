@@ -163,8 +163,10 @@ def _pack_masked(value: Any) -> list[Any]:
         )
     mask = value._mask
     fill = value._fill_value
-    if fill is not None and np.ma.default_fill_value(value.dtype) == fill:
-        fill = None
+    if fill is not None and not value.dtype.hasobject:
+        default = np.array(np.ma.default_fill_value(value.dtype), value.dtype)
+        if default.tobytes() == np.array(fill, value.dtype).tobytes():
+            fill = None  # looking at it sets it
     return [value.data, None if mask is np.ma.nomask else mask, fill, bool(value.hardmask)]
 
 

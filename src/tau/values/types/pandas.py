@@ -231,8 +231,7 @@ def _unpack_index(body: Any) -> Any:
         start, stop, step = rest
         return pd.RangeIndex(start, stop, step, name=name)
     if cls is pd.MultiIndex:
-        levels, codes = rest
-        return pd.MultiIndex(levels=levels, codes=codes, names=name)
+        return _levels(name, *rest)
     *data, frequency = rest
     values = _array(*data)
     made = pd.Index(values, dtype=values.dtype, name=name, copy=False)
@@ -240,6 +239,17 @@ def _unpack_index(body: Any) -> Any:
         raise ValueError(f"the values of an index make it a {type(made).__name__}")
     if frequency is not None:
         made.freq = _offset(frequency)
+    return made
+
+
+def _levels(names: Any, levels: Any, codes: list[Any]) -> pd.MultiIndex:
+    made = pd.MultiIndex(levels=levels, codes=codes, names=names)
+    found: Any = made.codes
+    if [one.dtype for one in found] != [one.dtype for one in codes]:
+        # Levels were set to more or fewer labels, and the codes are of another width than pandas would choose.
+        if not all(one.dtype.kind == "i" for one in codes):
+            raise ValueError("codes are integers")
+        made._codes = type(found)(codes)
     return made
 
 

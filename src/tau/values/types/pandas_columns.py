@@ -209,9 +209,8 @@ def _make_categories(categories: Any, ordered: bool, numbers: Any) -> Any:
     if not isinstance(categories, pd.Index) or type(ordered) is not bool or numbers.dtype.kind != "i":
         raise ValueError("categories need an index and codes")
     made = pd.Categorical.from_codes(numbers, dtype=pd.CategoricalDtype(categories, ordered))
-    if made.codes.dtype != numbers.dtype:
-        raise ValueError("codes of another size than their categories need")
-    return made
+    # Where categories were renamed to more or fewer, the codes are of another width than pandas would choose.
+    return made if made.codes.dtype == numbers.dtype else made._from_backing_data(np.array(numbers))
 
 
 def _make_interval(closed: str, left: Any, right: Any) -> Any:
