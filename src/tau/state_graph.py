@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec.structs import replace
 
-from tau.config import CheckpointConfig, GraphConfig, checked_tags
+from tau.config import CheckpointConfig, GraphConfig, ObserverSpec, checked_tags
 from tau.engine.driver import Driver
 from tau.engine.effects import Job
 from tau.engine.plan import ResumePlan, plan_resume
@@ -24,28 +24,40 @@ from tau.log.cancellation import cancel_run
 from tau.log.history import Checkpoint, checkpoints
 from tau.log.journal import Journal
 from tau.log.loading import not_found
-from tau.observers import resolve_observer
+from tau.observers import noop, resolve_observer
 from tau.state import State, cells_of, check_run_id
 from tau.stores.contract import Store
 from tau.stores.registry import resolve_store
 
+if TYPE_CHECKING:
+    import os
+
+    from tau.stores.user_store import FourVerbs
+
 D = TypeVar("D", bound=Driver)
+
+IfExists = Literal["error", "resume"]
+"""What `StateGraph.execute` does with a run id that is in use."""
+
+OnChange = Literal["error", "continue", "redo"]
+"""What `StateGraph.resume` does about differences of the graph that it must not guess about."""
 
 
 class StateGraph(Graph):
     """A state graph with its observer and store.
 
     Made from a `GraphConfig`, or from a name: then a store means that every finished node is saved and kept, and
-    nothing is observed unless an observer is given. ``store`` is a URL, a registered name, or a store; given beside a
-    config it replaces the config's only (`ConfigError` where that has interval 0). Thread-safe once it has run.
+    nothing is observed unless an observer is given. ``store`` is a URL, a path (an existing directory for a file
+    store, all else for an SQLite file), a registered name, or a store; given beside a config it replaces the config's
+    only (`ConfigError` where that has interval 0). Thread-safe once it has run.
     """
 
     def __init__(
         self,
         config: GraphConfig | str,
         *,
-        observer: Any = None,
-        store: Any = None,
+        observer: ObserverSpec = None,
+        store: str | os.PathLike[str] | Store | FourVerbs | None = None,
     ) -> None:
         if isinstance(config, str):
             checkpoint = CheckpointConfig() if store is None else CheckpointConfig(interval=1, preserve=True)
@@ -63,7 +75,7 @@ class StateGraph(Graph):
         if config.checkpoint.interval > 0:
             self._store = resolve_store(config.checkpoint.store if store is None else store)
 
-    def use_store(self, store: Any) -> None:
+    def use_store(self, store: str | os.PathLike[str] | Store | FourVerbs) -> None:
         """Keep runs in this store from now on; every node, and kept, where checkpointing was off."""
         checkpoint = self.config.checkpoint
         if checkpoint.interval == 0:
@@ -87,10 +99,10 @@ class StateGraph(Graph):
         state: State | Mapping[str, Any] | None = None,
         *,
         run_id: str | None = None,
-        if_exists: str = "error",
+        if_exists: IfExists = "error",
         wait: float = 0.0,
         resources: Mapping[str, Any] | None = None,
-        observer: Any = None,
+        observer: ObserverSpec = None,
         stop: Stop | None = None,
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
@@ -109,10 +121,10 @@ class StateGraph(Graph):
         self,
         run_id: str,
         *,
-        on_change: str = "error",
+        on_change: OnChange = "error",
         wait: float = 0.0,
         resources: Mapping[str, Any] | None = None,
-        observer: Any = None,
+        observer: ObserverSpec = None,
         stop: Stop | None = None,
         max_runtime: float | None = None,
     ) -> State:
@@ -131,10 +143,10 @@ class StateGraph(Graph):
         state: State | Mapping[str, Any] | None = None,
         *,
         run_id: str | None = None,
-        if_exists: str = "error",
+        if_exists: IfExists = "error",
         wait: float = 0.0,
         resources: Mapping[str, Any] | None = None,
-        observer: Any = None,
+        observer: ObserverSpec = None,
         stop: Stop | None = None,
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
@@ -150,10 +162,10 @@ class StateGraph(Graph):
         self,
         run_id: str,
         *,
-        on_change: str = "error",
+        on_change: OnChange = "error",
         wait: float = 0.0,
         resources: Mapping[str, Any] | None = None,
-        observer: Any = None,
+        observer: ObserverSpec = None,
         stop: Stop | None = None,
         max_runtime: float | None = None,
     ) -> State:
@@ -165,11 +177,22 @@ class StateGraph(Graph):
         return await self._driver(AsyncDriver, job, observer, **options).drive()
 
     async def astream(
-        self, state: State | Mapping[str, Any] | None = None, *, observer: Any = None, **options: Any
-    ) -> AsyncIterator[Event | State]:
+        self,
+        state: State | Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        if_exists: IfExists = "error",
+        wait: float = 0.0,
+        resources: Mapping[str, Any] | None = None,
+        observer: ObserverSpec = None,
+        stop: Stop | None = None,
+        max_runtime: float | None = None,
+        tags: Iterable[str] = (),
+    ) -> AsyncGenerator[Event | State, None]:
         """`aexecute`, yielding each event as it happens and the final state as the last item.
 
-        Closing the iterator early stops the run; `aresume` goes on with it.
+        Closing the iterator early stops the run; `aresume` goes on with it. Raises what `aexecute` raises, after the
+        events that came before.
         """
         import asyncio
 
@@ -179,8 +202,18 @@ class StateGraph(Graph):
         def put(event: Event | None) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, event)
 
-        observers = [put] if observer is None else [put, observer]
-        task = asyncio.ensure_future(self.aexecute(state, observer=observers, **options))
+        run = self.aexecute(
+            state,
+            run_id=run_id,
+            if_exists=if_exists,
+            wait=wait,
+            resources=resources,
+            observer=[put] if observer is None else [put, resolve_observer(observer) or noop],
+            stop=stop,
+            max_runtime=max_runtime,
+            tags=tags,
+        )
+        task = asyncio.ensure_future(run)
         task.add_done_callback(lambda _: put(None))
         try:
             while (event := await queue.get()) is not None:
@@ -192,7 +225,7 @@ class StateGraph(Graph):
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
-    def plan(self, run_id: str, *, on_change: str = "error") -> ResumePlan:
+    def plan(self, run_id: str, *, on_change: OnChange = "error") -> ResumePlan:
         """What `resume` would do now; ``refusal`` is what it would raise. Changes nothing; `CheckpointNotFoundError`
         is raised."""
         return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
@@ -212,7 +245,7 @@ class StateGraph(Graph):
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id)
 
-    def _admission(self, state: Any, run_id: str | None, if_exists: str, tags: Iterable[str]) -> Job:
+    def _admission(self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]) -> Job:
         if if_exists not in ("error", "resume"):
             raise ConfigError(f"if_exists is 'error' or 'resume', not {if_exists!r}")
         if not (state is None or isinstance(state, Mapping)):
@@ -224,7 +257,7 @@ class StateGraph(Graph):
         values = cells_of(given) if job.stored else given
         return replace(job, values=values, if_exists=if_exists, tags=checked_tags(tags))
 
-    def _resumption(self, run_id: str, on_change: str) -> Job:
+    def _resumption(self, run_id: str, on_change: OnChange) -> Job:
         if on_change not in ("error", "continue", "redo"):
             raise ConfigError(f"on_change is 'error', 'continue' or 'redo', not {on_change!r}")
         _ = self.store
@@ -245,7 +278,7 @@ class StateGraph(Graph):
             snapshots=self.config.snapshots,
         )
 
-    def _driver(self, kind: type[D], job: Job, observer: Any, **options: Any) -> D:
+    def _driver(self, kind: type[D], job: Job, observer: ObserverSpec, **options: Any) -> D:
         observers: Sequence[Observer | None] = (self._observer, resolve_observer(observer))
         told = [one for one in observers if one is not None]
         job.observed = bool(told)

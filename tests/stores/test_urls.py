@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tau import CheckpointConfig, GraphConfig, StateGraph
 from tau.errors import ConfigError, UnknownStoreError
 from tau.stores import open_store, register_store
 from tau.stores.file import FileStore
@@ -170,3 +171,25 @@ def test_an_object_of_four_verbs_can_be_registered() -> None:
 def test_what_is_no_store_cannot_be_registered(name: Any, store: Any, remedy: str) -> None:
     with pytest.raises(ConfigError, match=remedy):
         register_store(name, store)
+
+
+def test_a_path_means_the_store_that_is_there_or_an_sqlite_file(tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    found = [StateGraph("g", store=path).store for path in (folder, tmp_path / "a.db", Path("b.db"))]
+    assert [(type(store), store.location) for store in found] == [
+        (FileStore, f"file://{os.path.realpath(folder)}"),
+        (SQLiteStore, f"sqlite:///{os.path.realpath(tmp_path / 'a.db')}"),
+        (SQLiteStore, f"sqlite:///{os.path.realpath('b.db')}"),
+    ]
+    config = GraphConfig("g", checkpoint=CheckpointConfig(store=tmp_path / "a.db", interval=1))
+    assert StateGraph(config).store is found[1]
+
+
+def test_a_path_of_bytes_is_refused_with_the_remedy() -> None:
+    class Odd:
+        def __fspath__(self) -> bytes:
+            return b"runs.db"
+
+    with pytest.raises(ConfigError, match="fsdecode"):
+        StateGraph("g", store=Odd())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tau.errors import ConfigError, UnknownStoreError
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
-from tau.stores.urls import FORMS, Location, parse, without_password
+from tau.stores.urls import FORMS, Location, parse, url_of, without_password
 
 if TYPE_CHECKING:
     from tau.stores.user_store import FourVerbs
@@ -72,12 +72,14 @@ def resolve_store(store: Any) -> Store:
         return store
     if isinstance(store, str):
         return open_store(store)
+    if isinstance(store, os.PathLike):
+        return open_store(url_of(store))
     if isinstance(store, type):
         raise ConfigError(f"a graph takes a store, not a class; call it: {store.__name__}(...)")
     if all(callable(getattr(store, verb, None)) for verb in VERBS):
         return _adapted(store)
     raise ConfigError(
-        f"a store is a URL, a registered name, a tau store, or an object with save, load, delete and list; "
+        f"a store is a URL, a path, a registered name, a tau store, or an object with save, load, delete and list; "
         f"{type(store).__name__} is none of these"
     )
 

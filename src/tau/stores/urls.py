@@ -37,6 +37,14 @@ def without_password(url: str) -> str:
     return re.sub(r"\?.*", "?***", url, flags=re.DOTALL)
 
 
+def url_of(path: str | os.PathLike[str]) -> str:
+    """The store at a path: an existing directory is a file store, all else an SQLite file. Raises `ConfigError`."""
+    found = os.fspath(path)
+    if not isinstance(found, str):
+        raise ConfigError(f"the path of a store is text, not {type(found).__name__}: {found!r}; use os.fsdecode")
+    return f"file:{found}" if os.path.isdir(found) else f"sqlite:///{found}"
+
+
 def parse(url: str) -> Location:
     """Where ``url`` points. Raises `ConfigError` with the remedy, `UnknownStoreError` for what is no store at all."""
     scheme, colon, rest = url.partition(":")

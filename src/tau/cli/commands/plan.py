@@ -11,7 +11,7 @@ from tau.cli.output import screen
 from tau.cli.places import find, is_there
 from tau.cli.reading import Account, read_run
 from tau.engine.plan import ResumePlan
-from tau.state_graph import StateGraph
+from tau.state_graph import OnChange, StateGraph
 
 
 class Line(Struct, frozen=True):
@@ -22,7 +22,7 @@ class Line(Struct, frozen=True):
     why: str
 
 
-def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: str) -> int:
+def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnChange) -> int:
     """Print the plan; the exit code is that of the resume where it would be refused, 0 otherwise."""
     place, summary = find(graph.store if is_there(graph.store) else None, run_id, session)
     account = read_run(place, summary)

@@ -15,6 +15,7 @@ from tau.cli.places import find, furnish, reading
 from tau.cli.targets import FORMS, Project, load_graph, read_project
 from tau.errors import ConfigError
 from tau.state import check_run_id
+from tau.state_graph import OnChange
 
 
 @click.command()
@@ -41,7 +42,7 @@ def resume(
     *,
     run_id: str,
     target: str | None,
-    on_change: str,
+    on_change: OnChange,
     planning: bool,
     store: str | None,
     wait: float,

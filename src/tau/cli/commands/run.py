@@ -12,6 +12,7 @@ from tau.cli.outcome import Session, reporting
 from tau.cli.places import furnish
 from tau.cli.targets import load_graph, read_project
 from tau.state import State
+from tau.state_graph import IfExists
 
 
 @click.command()
@@ -43,7 +44,7 @@ def run(
     settings: tuple[str, ...],
     file: str | None,
     run_id: str | None,
-    if_exists: str,
+    if_exists: IfExists,
     tags: tuple[str, ...],
     store: str | None,
     wait: float,
