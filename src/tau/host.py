@@ -1,14 +1,18 @@
-"""What the engine's surroundings give it: time, sleep, randomness, identity. Tests and simulations bring their own."""
+"""What the engine's surroundings give it: time, sleep, randomness, identity. Tests and simulations bring their own.
+
+Two identities tell what may be compared with what another process stored: `pid_space` for pids, `clock_space` for
+readings of the monotonic clock. Each is empty where it cannot be told, and what cannot be told is never equal.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 from tau.stores.contract import Owner
@@ -49,9 +53,9 @@ class Host:
         return Owner(
             nonce=os.urandom(12).hex(),
             host=os.uname().nodename,
-            boot=boot_id(),
+            boot=pid_space(),
             pid=os.getpid(),
-            started=_own_start(os.getpid()),
+            started=_own_start(),
             lease=lease,
             since=self.now(),
             job=_job(),
@@ -63,13 +67,14 @@ class Host:
         return work
 
     def is_dead(self, owner: Owner) -> bool:
-        """Whether that owner is certainly gone: of this very boot, and its process, or its work in this one, ended."""
-        if owner.boot != boot_id() or owner.host != os.uname().nodename:
+        """Whether that owner is certainly gone: its pid is one of this system, and its process, or its work in this
+        one, ended."""
+        if not owner.boot or owner.boot != pid_space() or owner.host != os.uname().nodename:
             return False
         if owner.pid == os.getpid() and owner.nonce not in _at_work:
             return True
         started = _start_time(owner.pid)
-        return started is None or owner.started not in (0, started)
+        return started is None or (started and owner.started and started != owner.started) != 0
 
 
 def _job() -> str:
@@ -84,42 +89,99 @@ def _job() -> str:
     return job if restarts == "0" else f"{job} (restart {restarts})"
 
 
-@cache
-def boot_id() -> str:
-    """One boot of one machine, and the pid namespace within it; empty where the system does not tell."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        namespace = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return ""
-    return f"{boot}:{namespace}"
+_INITIAL_TIME = "4026531834"
+"""The number that Linux gives the time namespace it starts with."""
+
+_facts: dict[str, str] = {}
+"""What was found out about this process, which a child of fork finds out anew."""
 
 
-@cache
-def _own_start(pid: int) -> int:
-    return _start_time(pid) or 0
+def pid_space() -> str:
+    """Where a pid means one process: one boot of one system and a pid namespace in it; empty if it cannot be told."""
+    boot, namespace = _fact("boot"), _fact("pid")
+    return f"{boot}:{namespace}" if boot and namespace else ""
 
 
-def _start_time(pid: int) -> int | None:
-    """When a process started, in ticks since boot; ``None`` when it is gone or a zombie, 0 where it cannot be told."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except FileNotFoundError:
-        return None if Path("/proc/self/stat").exists() else _alive(pid)
-    except OSError:
-        return _alive(pid)
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+def clock_space() -> str:
+    """Where the monotonic clock is one clock: one boot of one system, and the time namespace in it where that is not
+    the first one; empty if it cannot be told."""
+    boot, namespace = _fact("boot"), _fact("time")
+    if namespace == _INITIAL_TIME:
+        return boot
+    return f"{boot}:{namespace}" if boot and namespace else ""
 
 
-def _alive(pid: int) -> int | None:
+def is_alive(pid: int) -> bool:
+    """Whether there may be a process of that pid here; ``False`` only where the system says that there is none."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return None
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _fact(name: str) -> str:
+    """Empty where the system does not tell; then it is asked again the next time, as the reason may pass."""
+    known = _facts.get(name, "")
+    if not known:
+        try:
+            known = _boot() if name == "boot" else _namespace(name)
+        except OSError:
+            return ""
+        _facts[name] = known
+    return known
+
+
+def _boot() -> str:
+    if sys.platform != "darwin":
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    import subprocess
+
+    asked = subprocess.run(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, check=False)
+    return asked.stdout.decode("ascii", "replace").strip()
+
+
+def _namespace(kind: str) -> str:
+    try:
+        return str(os.stat(f"/proc/self/ns/{kind}").st_ino)
+    except FileNotFoundError:
+        if sys.platform == "darwin" or os.path.isdir("/proc/self/ns"):  # a system without such namespaces
+            return _INITIAL_TIME if kind == "time" else "0"
+        raise
+
+
+def _own_start() -> int:
+    known = _facts.get("start")
+    if known is None:
+        known = str(_start_time(os.getpid()) or 0)
+        if known != "0":
+            _facts["start"] = known
+    return int(known)
+
+
+def _start_time(pid: int) -> int | None:
+    """When a process started, in ticks since boot; ``None`` when it is gone or a zombie, 0 where it cannot be told.
+
+    /proc may be mounted so that it hides processes of others, or shows those of another pid namespace, and it tells
+    the times of another time namespace with an offset.
+    """
+    try:
+        known = os.readlink("/proc/self") == str(os.getpid()) and _fact("time") == _INITIAL_TIME
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split() if known else []
     except OSError:
-        return 0
-    return 0
+        fields = []
+    if len(fields) < 20:
+        return 0 if is_alive(pid) else None
+    ended = fields[0] in "ZX" and int(fields[17]) <= 1  # where only the first thread has ended, the others are at work
+    return None if ended else int(fields[19])
 
 
-os.register_at_fork(after_in_child=_at_work.clear)
+def _after_fork() -> None:
+    _at_work.clear()
+    for name in ("pid", "time", "start"):
+        _facts.pop(name, None)
+
+
+os.register_at_fork(after_in_child=_after_fork)

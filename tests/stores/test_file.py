@@ -77,12 +77,40 @@ def test_what_a_dead_writer_left_is_cleaned(tmp_path: Path, dead: str, monkeypat
     interrupted = names.temporary()
     foreign = f"+0123abcd-{pid}-abc"
     old = f"+0123abcd-{pid}-old"
+    taken = f"+0123abcd-{pid}-abc-p0000000000000001"
     monkeypatch.setattr(names, "writing", {mine})
-    for name in (dead, mine, interrupted, foreign, old):
+    for name in (dead, mine, interrupted, foreign, old, taken):
         (directory(store) / name).write_bytes(b"half")
     os.utime(directory(store) / old, (1, 1))
     assert FileStore(tmp_path).summary("r") is not None
-    assert {name for name in os.listdir(directory(store)) if name[0] == "+"} == {mine, foreign}
+    assert {name for name in os.listdir(directory(store)) if name[0] == "+"} == {mine, foreign, old}
+
+
+def test_what_a_writer_elsewhere_left_goes_when_the_name_it_was_to_get_is_taken(tmp_path: Path) -> None:
+    """By then it can become nothing any more; no clock is asked."""
+    store = FileStore(tmp_path)
+    one(store, batch("r", 0, owner=owner("a")))
+    pack = f"+0123abcd-{os.getpid()}-abc-p0000000000000002"
+    lease = f"+0123abcd-{os.getpid()}-abc"
+
+    def left() -> set[str]:
+        return {name for name in os.listdir(directory(store)) if name[0] == "+"}
+
+    for name in (pack, lease):
+        (directory(store) / name).write_bytes(b"half")
+        os.utime(directory(store) / name, (1, 1))
+    with RunDirectory(str(directory(store))) as run:
+        run.clean()
+        assert left() == {pack, lease}
+        assert one(store, batch("r", 1, owner=owner("b"))) == 2
+        run.clean()
+        assert left() == {lease}
+
+
+def test_a_commit_whose_file_was_cleaned_away_is_told_that_its_position_is_taken(tmp_path: Path) -> None:
+    with RunDirectory(str(tmp_path), "r") as run:
+        assert run.publish("p0000000000000001", [b"theirs"])
+        assert not run._link("+gone", "p0000000000000001")
 
 
 def test_what_a_dead_writer_left_in_its_run_is_cleaned_by_the_next_owner(tmp_path: Path, dead: str) -> None:

@@ -12,7 +12,7 @@ from tau.engine.admission import changes_since, may_go_on
 from tau.engine.effects import Job
 from tau.errors import GraphChangedError, StoreError, TauError
 from tau.host import Host
-from tau.log.loading import Found, await_free, load, not_found
+from tau.log.loading import Found, Watch, load, not_found
 from tau.stores import artifact_files as artifacts
 from tau.stores.contract import Store
 
@@ -56,7 +56,7 @@ class ResumePlan(Struct, frozen=True, kw_only=True):
 
 def plan_resume(store: Store, job: Job, host: Host) -> ResumePlan:
     """See `StateGraph.plan`."""
-    owned = _refused(partial(await_free, store, job.run_id, host, 0.0))
+    owned = _refused(Watch(store, job.run_id, host, take=False).look)
     found, _ = load(store, job.run_id)
     if found.status == "deleted":
         raise not_found(job.run_id)

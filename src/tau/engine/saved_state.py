@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tau.errors import CheckpointNotFoundError, LeaseLostError, RunFinishedError, RunOwnedError
 from tau.host import Host
 from tau.log.journal import Append, Journal
-from tau.log.loading import Found, is_ownerless, load
+from tau.log.loading import Found, await_free, is_ownerless, load
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import surroundings
 from tau.state import State, cells_of, check_run_id, view
@@ -26,12 +26,16 @@ def save(store: Store, state: State) -> None:
         return
     host = Host()
     summary = store.summary(state.run_id)
-    if summary is not None and summary.status == "running" and not is_ownerless(store, summary, host):
-        raise RunOwnedError(
-            f"run {state.run_id!r} is owned by {summary.owner}; its state cannot be replaced while it runs",
-            run_id=state.run_id,
-            owner=str(summary.owner),
-        )
+    if summary is not None and summary.status == "running":
+        try:
+            await_free(store, state.run_id, host, 0.0)
+        except RunOwnedError as error:
+            raise RunOwnedError(
+                f"run {state.run_id!r} is owned by {error.owner}; its state cannot be replaced while it runs",
+                run_id=state.run_id,
+                owner=error.owner,
+                since=error.since,
+            ) from None
     found, _ = load(store, state.run_id)
     journal = Journal(store, state.run_id, host, host.owner(0.0), interval=1)
     batch = saving(journal, state, found)

@@ -16,7 +16,9 @@ from tau.log.replay import Fold
 from tau.stores.contract import Lease, Owner, Store, Summary
 from tau.values.stored import Cell, Part
 
-_WATCH_STEP = 0.05
+_WATCH_STEP = 0.05  # seconds between two looks
+_LONG_LOOK = 0.25  # seconds
+_MOMENT = 1.0  # seconds in which an owner that tries to renew its lease succeeds once it can
 
 
 class Found(Struct):
@@ -90,28 +92,81 @@ def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
     return None
 
 
-def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> int:
-    """The position at which nobody owned the run. Raises `RunOwnedError` when somebody does for ``wait`` seconds,
-    or until ``wake`` is set."""
-    start = host.monotonic()
-    watch: tuple[object, float] | None = None
-    while True:
-        summary = store.summary(run_id)
+class Watch:
+    """Looks at a run until nobody owns it. What cannot be told of an owner does not count against it.
+
+    `look` is to be called again after ``pause`` seconds for as long as it answers ``None``. Without ``take`` nothing is
+    written, and the answer is what it seems.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        host: Host,
+        *,
+        wait: float = 0.0,
+        wake: threading.Event | None = None,
+        take: bool = True,
+    ) -> None:
+        self.pause = 0.0
+        self._store = store
+        self._run_id = run_id
+        self._host = host
+        self._wait = wait
+        self._wake = wake
+        self._take = take
+        self._start = self._looked = host.monotonic()
+        self._sign: object = None
+        self._silent = 0.0
+        self._asked = not take
+
+    def look(self) -> int | None:
+        """The position at which nobody owned the run. Raises `RunOwnedError` when somebody did for ``wait`` seconds, or
+        until ``wake`` was set."""
+        store, host = self._store, self._host
+        summary = store.summary(self._run_id)
         owner = summary.owner if summary is not None else None
         if summary is None or owner is None or host.is_dead(owner):
             return summary.position if summary is not None else 0
-        lease = store.lease(run_id)
-        if lease is None or (lease.expires_in is not None and lease.expires_in <= 0):
+        lease = store.lease(self._run_id)
+        if lease is None:
             return summary.position
-        now = host.monotonic()
-        sign = (lease.nonce, lease.counter, summary.position)
-        if watch is None or watch[0] != sign:
-            watch = (sign, now)
-        elif lease.expires_in is None and now - watch[1] >= owner.lease:
-            return summary.position
-        if now - start >= wait or (wake is not None and wake.is_set()):
-            raise _owned(run_id, owner, lease)
-        host.sleep(min(_WATCH_STEP, wait - (now - start)), wake)
+        woken = self._wake is not None and self._wake.is_set()
+        if self._is_silent(owner, lease, summary.position) and not woken:
+            if self._asked:
+                return summary.position
+            # The owner may have been kept from renewing by whoever had the store locked: wait for that one, too, and
+            # then leave the owner a moment.
+            store.renew(self._run_id, "", 0.0)
+            self._asked = True
+            self.pause = min(_MOMENT, owner.lease / 4)
+            return None
+        left = self._wait - (host.monotonic() - self._start)
+        if left <= 0 or woken:
+            raise _owned(self._run_id, owner, lease)
+        self.pause = min(_WATCH_STEP, left)
+        return None
+
+    def _is_silent(self, owner: Owner, lease: Lease, position: int) -> bool:
+        """Whether the owner gave no sign of life for the time of its lease."""
+        now = self._host.monotonic()
+        sign = (lease.nonce, lease.counter, position)
+        if sign != self._sign:
+            self._sign, self._silent, self._asked = sign, 0.0, not self._take
+        else:  # a look that took long, as the store did not answer, is no proof of silence
+            self._silent += min(now - self._looked, max(_LONG_LOOK, owner.lease / 8))
+        self._looked = now
+        return self._silent >= owner.lease if lease.expires_in is None else lease.expires_in <= 0
+
+
+def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> int:
+    """The position at which nobody owned the run. Raises `RunOwnedError` when somebody does for ``wait`` seconds,
+    or until ``wake`` is set."""
+    watch = Watch(store, run_id, host, wait=wait, wake=wake)
+    while (position := watch.look()) is None:
+        host.sleep(watch.pause, wake)
+    return position
 
 
 def is_ownerless(store: Store, summary: Summary, host: Host) -> bool:

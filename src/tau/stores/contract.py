@@ -26,8 +26,9 @@ FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", 
 class Owner(Struct, frozen=True, kw_only=True, gc=False):
     """Who owns a run: a process, told apart from every other by ``nonce``.
 
-    ``boot`` names one boot of one machine and its pid namespace; ``started`` is the start time of the process in the
-    kernel's ticks, so that a reused pid is not mistaken for the owner. ``lease`` is in seconds.
+    ``boot`` names one boot of one machine and its pid namespace, empty where that cannot be told; ``started`` is the
+    start time of the process in the kernel's ticks, so that a reused pid is not mistaken for the owner, 0 where it
+    cannot be told. ``lease`` is in seconds.
     """
 
     nonce: str
@@ -110,7 +111,8 @@ class Lease(Struct, frozen=True):
     """The sign of life of an owner.
 
     ``expires_in`` is in seconds by the store's own clock, negative when it ran out. It is ``None`` where the store has
-    no clock that all its users share (files, S3): there the lease is judged by watching ``counter`` for its whole time.
+    no clock that all its users share (files, S3), or the lease was measured by another clock than the one here: then it
+    is judged by watching ``counter`` for its whole time.
     """
 
     nonce: str

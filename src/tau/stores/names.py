@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from tau.host import is_alive, pid_space
 
 SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 LONGEST = 150
 TEMPORARY = "+"
-STALE_SECONDS = 86_400.0
 
 writing: set[str] = set()
 """The temporary files that threads of this process are writing now: its others are what an interrupt left."""
@@ -138,44 +138,29 @@ def _needless(found: Cover, covers: list[Cover], floor: int) -> bool:
     )
 
 
-def temporary() -> str:
-    """A name that no other process or thread uses, with its maker in it."""
-    return f"{TEMPORARY}{_machine()}-{os.getpid()}-{secrets.token_hex(6)}"
+def temporary(name: str = "") -> str:
+    """A name that no other process or thread uses, with its maker in it, and with the ``name`` that it is to get."""
+    return f"{TEMPORARY}{_machine()}-{os.getpid()}-{secrets.token_hex(6)}" + (f"-{name}" if name else "")
 
 
-def is_stale(name: str, modified: float) -> bool:
-    """Whether the maker of a temporary file is dead for sure, or gave it up, or the file so old that it must be."""
-    machine, _, rest = name[1:].partition("-")
-    pid = rest.partition("-")[0]
+def is_stale(temporary: str, listing: Sequence[str]) -> bool:
+    """Whether a temporary file in a directory is of no use any more: its maker is dead for sure or gave it up, or the
+    name that it was to get is taken. How old it is says nothing: clocks differ."""
+    machine, _, rest = temporary[1:].partition("-")
+    pid, _, rest = rest.partition("-")
     if machine == _machine() and pid.isdecimal():
-        return name not in writing if int(pid) == os.getpid() else not _alive(int(pid))
-    return time.time() - modified > STALE_SECONDS
+        return temporary not in writing if int(pid) == os.getpid() else not is_alive(int(pid))
+    name = rest.partition("-")[2]
+    if name[:1] == "p":  # the pack that sorts above it stands for it, or came after it
+        return any(found >= name for found in listing if found[:1] == "p" and len(found) in (17, 34))
+    return name in listing
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
-
-
-_machines: dict[int, str] = {}
+_unknown: dict[int, str] = {}
 
 
 def _machine() -> str:
-    """One boot and one pid namespace: where a pid means one process."""
-    known = _machines.get(os.getpid())
-    if known is None:
-        parts = []
-        try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                parts.append(file.read())
-            parts.append(os.readlink("/proc/self/ns/pid"))
-        except OSError:
-            parts = [secrets.token_hex(8)]  # unknown: only age tells
-        _machines.clear()
-        known = _machines[os.getpid()] = hashlib.sha256("".join(parts).encode()).hexdigest()[:8]
-    return known
+    """Eight digits for where a pid means one process, or for this process alone where that cannot be told."""
+    boot, _, namespace = pid_space().partition(":")
+    known = f"{boot}\npid:[{namespace}]" if boot else _unknown.setdefault(os.getpid(), secrets.token_hex(8))
+    return hashlib.sha256(known.encode()).hexdigest()[:8]

@@ -89,9 +89,8 @@ class RunDirectory:
                 return Seen(0, 0, 0, None)
             with suppress(Changed), self.open(view.top) as pack:
                 summary = pack.head.summary
-                if summary.owner is None:  # perhaps nobody will ever commit here again, and clean up on the way
-                    for name in view.temporary:
-                        self._remove_stale(name)
+                if summary.owner is None and view.temporary:  # perhaps nobody will ever commit here and clean up
+                    self.clean()
                 return Seen(pack.head.last, view.floor, len(view.slots), summary, pack.head.token)
         raise self._missing("the newest pack")
 
@@ -165,8 +164,8 @@ class RunDirectory:
 
     def publish(self, name: str, pieces: Sequence[bytes], *, replace: bool = False, durable: bool = True) -> bool:
         """Write a file whole under a name; ``False`` if the name is taken and ``replace`` is not asked for."""
-        folder, slash, _ = name.rpartition("/")
-        unique = names.temporary()
+        folder, slash, last = name.rpartition("/")
+        unique = names.temporary("" if replace else last)
         temporary = folder + slash + unique
         here = self.descriptor
         names.writing.add(unique)
@@ -200,8 +199,11 @@ class RunDirectory:
             os.link(temporary, name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
         except OSError as error:
             # Over NFS the reply to a link that was made may be lost, and a second try meets the first one's name.
-            if os.stat(temporary, dir_fd=here, follow_symlinks=False).st_nlink == 2:
-                return True
+            try:
+                if os.stat(temporary, dir_fd=here, follow_symlinks=False).st_nlink == 2:
+                    return True
+            except FileNotFoundError:  # somebody cleaned up, and did so because the name was taken
+                return False
             if isinstance(error, FileExistsError):
                 return False
             raise
@@ -338,24 +340,12 @@ class RunDirectory:
     def clean(self) -> None:
         """Remove what writers that died left half written, here and in the directories of blobs; never fails."""
         with suppress(OSError):
-            for name in os.listdir(self.descriptor):
+            listing = os.listdir(self.descriptor)
+            _remove_stale(self.descriptor, listing)
+            for name in listing:
                 if name.startswith("blobs-"):
-                    self._clean_blobs(name)
-                elif name[0] == names.TEMPORARY:
-                    self._remove_stale(name)
-
-    def _clean_blobs(self, directory: str) -> None:
-        with Descriptor(directory, DIRECTORY, dir_fd=self.descriptor) as descriptor:
-            found = os.listdir(descriptor)
-        for name in found:
-            if name[0] == names.TEMPORARY:
-                self._remove_stale(f"{directory}/{name}")
-
-    def _remove_stale(self, name: str) -> None:
-        with suppress(OSError):  # also where this user may only read: what is left over harms nobody
-            found = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-            if names.is_stale(name.rpartition("/")[2], found.st_mtime):
-                os.unlink(name, dir_fd=self.descriptor)
+                    with Descriptor(name, DIRECTORY, dir_fd=self.descriptor) as descriptor:
+                        _remove_stale(descriptor, os.listdir(descriptor))
 
     def settle(self) -> None:
         """Make durable what an earlier attempt left in the directory, by a new file and a new descriptor."""
@@ -380,6 +370,13 @@ class RunDirectory:
 
     def set_mark(self, mark: Mark) -> None:
         self.publish("lease", [msgspec.json.encode(mark)], replace=True, durable=False)
+
+
+def _remove_stale(directory: int, listing: Sequence[str]) -> None:
+    for name in listing:
+        if name[0] == names.TEMPORARY and names.is_stale(name, listing):
+            with suppress(OSError):  # also where this user may only read: what is left over harms nobody
+                os.unlink(name, dir_fd=directory)
 
 
 def write(descriptor: int, pieces: Sequence[bytes]) -> None:

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import apsw
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
+from tau.host import clock_space
 from tau.stores import mounts
 from tau.stores.artifact_files import remove
-from tau.stores.boot import boot_id
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied, problem
 from tau.stores.failures import from_os
 from tau.stores.sqlite import statements as sql
@@ -46,7 +46,6 @@ class SQLiteStore(Store):
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._file_system = file_system
-        self._boot = boot_id()
         self._writing = threading.RLock()
         self._reading = threading.RLock()
         self._writer: apsw.Connection | None = None
@@ -131,7 +130,7 @@ class SQLiteStore(Store):
             sql.MOVE,
             (
                 summary.position, last, pack(summary), summary.graph, summary.status, summary.updated,
-                nonce, seconds, now + seconds, self._boot, summary.run_id,
+                nonce, seconds, now + seconds, clock_space(), summary.run_id,
             ),
         )  # fmt: skip
 
@@ -153,7 +152,7 @@ class SQLiteStore(Store):
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         def work(connection: apsw.Connection) -> bool:
-            connection.execute(sql.RENEW, (seconds, self._clock() + seconds, self._boot, run_id, nonce))
+            connection.execute(sql.RENEW, (seconds, self._clock() + seconds, clock_space(), run_id, nonce))
             return connection.changes() > 0
 
         with self._writing:
@@ -215,9 +214,8 @@ class SQLiteStore(Store):
         if not (type(nonce) is str and type(counter) is int and type(seconds) is type(expires) is float):
             raise self._damaged(run_id, "its lease is no lease", what="lease")
         left = expires - self._clock()
-        if boot != self._boot or left > seconds:  # the clock began anew: the machine was started again since
-            left = min(-seconds, -0.001)
-        return Lease(nonce, counter, left)
+        # By another clock than ours, or one that cannot be told, nothing ran out: then the counter is watched.
+        return Lease(nonce, counter, left if boot and boot == clock_space() and left <= seconds else None)
 
     # Connections
 
