@@ -6,7 +6,7 @@ import copy
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tau.errors import ConfigError, UnserializableError
 from tau.redaction import is_secret, without_secrets
@@ -119,6 +119,21 @@ class State(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._data)
+
+    if not TYPE_CHECKING:  # a type checker refuses these by itself; whoever runs without one is told what to do
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            raise TypeError(_not_in_place(key))
+
+        def __delitem__(self, key: Any) -> None:
+            raise TypeError(f"a state is not changed in place: return state.drop({key!r}) from the node")
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _MUTATORS:
+                raise AttributeError(_not_in_place("a"))
+            if not name.startswith("_") and name in self._data:
+                raise AttributeError(f"a value is read by its key: state[{name!r}]; {_not_in_place(name)}")
+            raise AttributeError(f"a State has no attribute {name!r}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mapping):
@@ -334,6 +349,13 @@ def _copied(key: str, value: Any) -> Any:
         return value.open()[0] if type(value) is Cell else copy.deepcopy(value)
     except Exception as error:
         return f"[cannot be copied: {type(error).__name__}]"
+
+
+_MUTATORS = frozenset({"update", "pop", "popitem", "setdefault", "clear"})
+
+
+def _not_in_place(key: Any) -> str:
+    return f"a state is not changed in place: return {{{key!r}: ...}} from the node, or use state.set({key!r}, ...)"
 
 
 def _names(keys: Any) -> str:

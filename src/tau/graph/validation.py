@@ -24,10 +24,10 @@ def problems(
         found += [f"to node {edge.target} does not exist (edge from {edge.source})"] * (edge.target not in nodes)
     if entry is None or entry not in nodes:
         return found
-    reached = reachable(entry, edges, exits)
+    reached, beyond = reachable(entry, edges, exits), reachable(entry, edges, ())
     for name in exits:
-        if name in nodes and name not in reached:
-            found.append(f"exit point {name} cannot be reached from entry point {entry}{_behind(name, entry, edges)}")
+        if name in nodes and name not in beyond:
+            found.append(f"exit point {name} cannot be reached from entry point {entry}")
     for name in nodes:
         if name in reached and name not in exits and not edges.get(name):
             found.append(f"node {name} has no outgoing edges and is not an exit point")
@@ -56,7 +56,14 @@ def warnings(
     if entry is None or entry not in nodes:
         return found
     reached = reachable(entry, edges, exits)
-    found += [f"node {name} cannot be reached from entry point {entry}" for name in nodes if name not in reached]
+    behind = reachable(entry, edges, ()) - reached
+    for name in nodes:
+        if name in behind and name in exits:
+            found.append(
+                f"exit point {name} is never reached: every way leads through another exit point, which ends the run"
+            )
+        elif name not in reached:
+            found.append(f"node {name} cannot be reached from entry point {entry}")
     ending = _leading_to(exits, edges, exits)
     for name in nodes:
         if name in reached and name not in ending and edges.get(name):
@@ -90,14 +97,6 @@ def _leading_to(targets: Iterable[str], edges: Mapping[str, Sequence[Edge]], exi
                 leading.add(source)
                 waiting.append(source)
     return leading
-
-
-def _behind(name: str, entry: str, edges: Mapping[str, Sequence[Edge]]) -> str:
-    return (
-        ": every way leads through another exit point, which ends the run"
-        if name in reachable(entry, edges, ())
-        else ""
-    )
 
 
 def _all(edges: Mapping[str, Sequence[Edge]]) -> Iterable[Edge]:
