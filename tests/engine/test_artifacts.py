@@ -6,6 +6,8 @@ import asyncio
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +355,98 @@ def test_what_a_dead_attempt_left_is_removed_and_what_an_heir_made_is_not(place:
     graph_of(place, node).resume("r")
     assert [path.exists() for path in planted] == [False, True]
     assert files(tmp_path) == ["+dead.a", "a"]
+
+
+# Several in one attempt.
+
+
+def whole(state: State, names: Any) -> dict[str, str]:
+    for name in names:
+        state[name].check()
+    return {name: Path(state[name]).read_text() for name in names}
+
+
+def test_blocks_inside_blocks_keep_what_each_made(place: Any, tmp_path: Path) -> None:
+    names = [f"{number}.csv" for number in range(8)]
+
+    def node(state: State, ctx: Context) -> None:
+        with ExitStack() as blocks:
+            paths = [blocks.enter_context(ctx.artifact(name)) for name in names]
+            with ctx.artifact("first of all") as path:
+                path.write_text("first of all")
+            ctx.step("one", lambda: 1)
+            with ctx.artifact("last of all") as path:
+                path.write_text("last of all")
+            for name, path in zip(names, paths, strict=True):
+                path.write_text(name)
+
+    final = graph_of(place, node).execute({}, run_id="r")
+    made = [*names, "first of all", "last of all"]
+    assert whole(final, made) == {name: name for name in made}
+    assert files(tmp_path) == sorted(made)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_of_a_node_keep_what_each_made(place: Any, tmp_path: Path, fails: bool) -> None:
+    names = [f"{number}.csv" for number in range(12)]
+    failed: list[int] = []
+
+    def node(state: State, ctx: Context) -> None:
+        together = threading.Barrier(4)
+
+        def make(name: str) -> None:
+            with ctx.artifact(name) as path:
+                path.write_text(name)
+                together.wait(60)  # four blocks are open at a time, and end at once
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(make, names))
+        if fails and not failed:
+            failed.append(1)
+            raise OSError
+
+    final = graph_of(place, node, retry=Retry(attempts=2, delay=0.0)).execute({}, run_id="r")
+    assert whole(final, names) == {name: name for name in names}
+    assert sorted(files(tmp_path)) == sorted(names)
+
+
+async def test_tasks_of_an_async_node_keep_what_each_made(place: Any, tmp_path: Path) -> None:
+    names = [f"{number}.csv" for number in range(12)]
+
+    async def make(ctx: Context, name: str) -> None:
+        async with ctx.artifact(name) as path:
+            path.write_text(name)
+
+    async def node(state: State, ctx: Context) -> None:
+        await asyncio.gather(*(make(ctx, name) for name in names))
+
+    final = await graph_of(place, node).aexecute({}, run_id="r")
+    assert whole(final, names) == {name: name for name in names}
+    assert sorted(files(tmp_path)) == sorted(names)
+
+
+def test_what_was_made_in_several_attempts_stays_whole_whoever_cleans_up(place: Any, tmp_path: Path) -> None:
+    """Steps that are spared keep their files, blocks that were broken off leave none."""
+
+    def node(state: State, ctx: Context) -> None:
+        def make(name: str) -> None:
+            with ctx.artifact(name) as path:
+                path.write_text(name)
+
+        for number in range(ctx.attempt):
+            ctx.step(f"make {number}", make, f"{number}.csv")
+        with ctx.artifact("again.csv") as path:
+            path.write_text(str(ctx.attempt))
+        with ctx.artifact("broken.csv") as path:
+            path.write_text("half")
+            if ctx.attempt < 4:
+                raise OSError
+
+    final = graph_of(place, node, retry=Retry(attempts=4, delay=0.0)).execute({}, run_id="r")
+    made = [f"{number}.csv" for number in range(4)]
+    assert whole(final, made) == {name: name for name in made}
+    assert whole(final, ["again.csv", "broken.csv"]) == {"again.csv": "4", "broken.csv": "half"}
+    assert files(tmp_path) == sorted([*made, "again.csv", "broken.csv"])
 
 
 def test_a_netcdf_file_is_written_and_read_as_xarray_does_it(place: Any) -> None:

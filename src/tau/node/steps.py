@@ -57,6 +57,8 @@ class Items:
         self.now = now
         self._emit = emit
         self._place = place
+        self._began = journal.position if journal is not None else 0
+        self._maker: Maker | None = None
         self._made: list[Artifact] = []
         self._any_resumed = False
         self._commits = InnerCommits(journal, self.node) if journal is not None else None
@@ -93,17 +95,12 @@ class Items:
     def artifact(self, name: str, directory: bool) -> Iterator[Path]:
         """See `Context.artifact`."""
         checked_file_name(name)
-        if self._place is None:
-            raise ConfigError(
-                f"there is no place for the artifact {name!r}: give the graph a store on disk, as in "
-                "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
-            )
+        maker = self._maker_for(name)
         self.enter(f"artifact {name}", name)
         made: list[Artifact] = []
         replaced = self.find(name, _ARTIFACT)
-        maker = self._maker(self._place)
         try:
-            with maker.writing(name, directory, made, self._artifact_cells()) as path:
+            with maker.writing(name, directory, made) as path:
                 yield path
                 if self._closed:
                     raise too_late(self.node)
@@ -118,11 +115,23 @@ class Items:
         if replaced is not None:
             maker.discard(replaced.open()[0])
 
-    def _maker(self, place: str) -> Maker:
-        position = self.journal.position if self.journal is not None else 0
-        return Maker(os.path.abspath(place), self.run_id, self.node, self.visit, position)
+    def _maker_for(self, name: str) -> Maker:
+        """What makes the artifacts of this attempt, all of them below the position at which it began."""
+        if self._place is None:
+            raise ConfigError(
+                f"there is no place for the artifact {name!r}: give the graph a store on disk, as in "
+                "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
+            )
+        with self._lock:
+            if self._maker is None:
+                place = os.path.abspath(self._place)
+                self._maker = Maker(
+                    place, self.run_id, self.node, visit=self.visit, position=self._began, kept=self._older_artifacts
+                )
+            return self._maker
 
-    def _artifact_cells(self) -> list[bytes]:
+    def _older_artifacts(self) -> list[bytes]:
+        """The encodings of what is finished in this visit and may name artifacts."""
         items = [*self.journal.items.items()] if self.journal is not None else []
         return [cell.data() for (_, key), cell in items if key == _ARTIFACT]
 

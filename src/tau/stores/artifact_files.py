@@ -12,7 +12,8 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -47,26 +48,32 @@ def checked_file_name(name: Any) -> str:
 
 
 class Maker:
-    """Makes the artifacts of one visit below ``place``."""
+    """Makes the artifacts of one attempt at a visit, which began at ``position``, below ``place``. Thread-safe.
 
-    def __init__(self, place: str, run_id: str, node: str, visit: int, position: int) -> None:
+    ``kept`` gives the encodings in which artifacts of earlier attempts may be named. The other ones' files are removed
+    when the first artifact is made: once, as the position moves on within an attempt, and its own files must stay.
+    """
+
+    def __init__(
+        self, place: str, run_id: str, node: str, *, visit: int, position: int, kept: Callable[[], Iterable[bytes]]
+    ) -> None:
         self.run_id = run_id
         self.node = node
         self.visit = visit
         self._position = position
+        self._kept = kept
         self._visit = os.path.join(place, directory_of(run_id), f"{directory_of(node)}.{visit}")
+        self._lock = threading.Lock()
+        self._ready = False
 
     @contextmanager
-    def writing(self, name: str, directory: bool, made: list[Artifact], keep: Iterable[bytes]) -> Iterator[Path]:
-        """Give the temporary path of an artifact, and publish it after the block; it is added to ``made``.
-
-        ``keep`` are encodings in which older attempts' artifacts may be named; the other ones' are removed.
-        """
+    def writing(self, name: str, directory: bool, made: list[Artifact]) -> Iterator[Path]:
+        """Give the temporary path of an artifact, and publish it after the block; it is added to ``made``."""
         own = os.path.join(self._visit, f"{self._position:016d}-{secrets.token_hex(6)}")
         draft = os.path.join(own, f"{temporary()}.{name}")
         with _typed(own, "make an artifact in"):
+            self._begin()
             make_directories(own)
-            self._clean([*keep])
             if directory:
                 os.mkdir(draft, 0o700)
         try:
@@ -103,13 +110,19 @@ class Maker:
             run_id=self.run_id, node=self.node, visit=self.visit,
         )  # fmt: skip
 
-    def _clean(self, keep: list[bytes]) -> None:
-        """Remove what earlier attempts at this visit left behind, and nobody refers to."""
-        for name in os.listdir(self._visit):
-            position, _, token = name.partition("-")
-            mine = position.isdecimal() and int(position) < self._position
-            if mine and not any(token.encode() in data for data in keep):
-                shutil.rmtree(os.path.join(self._visit, name), ignore_errors=True)
+    def _begin(self) -> None:
+        """Make the directory of the visit, durably, and remove what earlier attempts left there that nobody needs."""
+        with self._lock:
+            if self._ready:
+                return
+            make_directories(self._visit)
+            kept = [*self._kept()]
+            for name in os.listdir(self._visit):
+                position, _, token = name.partition("-")
+                earlier = position.isdecimal() and int(position) < self._position
+                if earlier and not any(token.encode() in data for data in kept):
+                    shutil.rmtree(os.path.join(self._visit, name), ignore_errors=True)
+            self._ready = True
 
 
 class _Odd(Exception):
