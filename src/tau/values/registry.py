@@ -8,6 +8,7 @@ first read: the two tables below are the only roads to one, and neither holds a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from msgspec import Struct
@@ -51,84 +52,6 @@ def singleton(tag: int, value: Any) -> Kind:
     return Kind(tag=tag, types=(type(value),), pack=lambda _: b"", unpack=unpack, raw=True, atom=True)
 
 
-def _classes() -> Sequence[Kind]:
-    from tau.values.registered_classes import KINDS
-
-    return KINDS
-
-
-def _builtin() -> Sequence[Kind]:
-    from tau.values.types.stdlib import KINDS
-
-    return KINDS
-
-
-def _collections() -> Sequence[Kind]:
-    from tau.values.types.collections import KINDS
-
-    return KINDS
-
-
-def _times() -> Sequence[Kind]:
-    from tau.values.types.times import KINDS
-
-    return KINDS
-
-
-def _numbers() -> Sequence[Kind]:
-    from tau.values.types.numbers import KINDS
-
-    return KINDS
-
-
-def _paths() -> Sequence[Kind]:
-    from tau.values.types.paths import KINDS
-
-    return KINDS
-
-
-def _network() -> Sequence[Kind]:
-    from tau.values.types.network import KINDS
-
-    return KINDS
-
-
-def _numpy() -> Sequence[Kind]:
-    from tau.values.types.numpy import KINDS
-
-    return KINDS
-
-
-def _pandas() -> Sequence[Kind]:
-    from tau.values.types.pandas import KINDS
-
-    return KINDS
-
-
-def _arrow() -> Sequence[Kind]:
-    from tau.values.types.arrow import KINDS
-
-    return KINDS
-
-
-def _polars() -> Sequence[Kind]:
-    from tau.values.types.polars import KINDS
-
-    return KINDS
-
-
-def _xarray() -> Sequence[Kind]:
-    from tau.values.types.xarray import KINDS
-
-    return KINDS
-
-
-def _cftime() -> Sequence[Kind]:
-    from tau.values.types.cftime import KINDS
-
-    return KINDS
-
-
 # Where the package that a value belongs to comes from.
 _EXTRAS: Mapping[str, str] = {
     "numpy": "science",
@@ -147,61 +70,46 @@ def missing(error: ImportError) -> tuple[str, str]:
     return package, f"the package {package} cannot be imported here ({error}); {remedy}"
 
 
-def _artifacts() -> Sequence[Kind]:
-    from tau.values.types.artifact import KINDS
-
-    return KINDS
-
-
-Family = Callable[[], Sequence[Kind]]
-
-# By the first part of the module name of the value's own type.
-_FAMILY_OF_MODULE: Mapping[str, Family] = {
-    "builtins": _builtin,
-    "array": _builtin,
-    "re": _builtin,
-    "types": _builtin,
-    "msgspec": _builtin,
-    "collections": _collections,
-    "datetime": _times,
-    "zoneinfo": _times,
-    "decimal": _numbers,
-    "fractions": _numbers,
-    "uuid": _numbers,
-    "pathlib": _paths,
-    "ipaddress": _network,
-    "tau": _artifacts,
-    "numpy": _numpy,
-    "pandas": _pandas,
-    "polars": _polars,
-    "pyarrow": _arrow,
-    "xarray": _xarray,
-    "cftime": _cftime,
+# The file of a family, by the first part of the name of the module that a value's own type comes from.
+_FAMILY_OF_MODULE: Mapping[str, str] = {
+    **dict.fromkeys(("builtins", "array", "re", "types", "msgspec"), "types.stdlib"),
+    "collections": "types.collections",
+    **dict.fromkeys(("datetime", "zoneinfo"), "types.times"),
+    "freezegun": "types.frozen_times",
+    **dict.fromkeys(("decimal", "fractions", "uuid"), "types.numbers"),
+    "pathlib": "types.paths",
+    "ipaddress": "types.network",
+    "tau": "types.artifact",
+    "numpy": "types.numpy",
+    "pandas": "types.pandas",
+    "polars": "types.polars",
+    "pyarrow": "types.arrow",
+    "xarray": "types.xarray",
+    "cftime": "types.cftime",
 }
 
 # By tag. Up to 95 arrays and tables.
-_FAMILY_OF_TAG: Mapping[int, Family] = {
-    **dict.fromkeys(range(1, 17), _builtin),
-    **dict.fromkeys(range(17, 23), _collections),
-    **dict.fromkeys(range(23, 29), _times),
-    **dict.fromkeys(range(29, 33), _numbers),
-    **dict.fromkeys(range(33, 35), _paths),
-    **dict.fromkeys(range(35, 37), _network),
-    40: _classes,
-    41: _artifacts,
-    **dict.fromkeys(range(48, 54), _numpy),
-    **dict.fromkeys(range(56, 66), _pandas),
-    **dict.fromkeys(range(72, 78), _arrow),
-    **dict.fromkeys(range(80, 82), _polars),
-    **dict.fromkeys(range(84, 88), _xarray),
-    88: _cftime,
-    89: _xarray,
+_FAMILY_OF_TAG: Mapping[int, str] = {
+    **dict.fromkeys(range(1, 17), "types.stdlib"),
+    **dict.fromkeys(range(17, 23), "types.collections"),
+    **dict.fromkeys(range(23, 29), "types.times"),
+    **dict.fromkeys(range(29, 33), "types.numbers"),
+    **dict.fromkeys(range(33, 35), "types.paths"),
+    **dict.fromkeys(range(35, 37), "types.network"),
+    40: "registered_classes",
+    41: "types.artifact",
+    **dict.fromkeys(range(48, 54), "types.numpy"),
+    **dict.fromkeys(range(56, 66), "types.pandas"),
+    **dict.fromkeys(range(72, 78), "types.arrow"),
+    **dict.fromkeys(range(80, 82), "types.polars"),
+    **dict.fromkeys((*range(84, 88), 89), "types.xarray"),
+    88: "types.cftime",
 }
 
 BY_TYPE: dict[type, Kind] = {}
 BY_TAG: dict[int, Kind] = {}
 ATOMS: set[type] = set(LEAVES)
-_LOADED: set[Family] = set()
+_LOADED: set[str] = set()
 _NOT_ATOMS = frozenset({list, dict, tuple, set, frozenset, bytearray})
 
 
@@ -257,7 +165,8 @@ def add(kind: Kind) -> None:
             ATOMS.add(cls)
 
 
-def _load(family: Family) -> None:
-    for kind in family():
+def _load(family: str) -> None:
+    kinds: Sequence[Kind] = import_module(f"tau.values.{family}").KINDS
+    for kind in kinds:
         add(kind)
     _LOADED.add(family)

@@ -19,12 +19,12 @@ _MICROSECOND = timedelta(microseconds=1)
 _known_zones: set[str] = set()
 
 
-def _pack_datetime(value: datetime) -> list[Any]:
+def pack_datetime(value: datetime) -> list[Any]:
     day = [value.year, value.month, value.day]
     return [*day, value.hour, value.minute, value.second, value.microsecond, value.fold, *_pack_zone_of(value)]
 
 
-def _unpack_datetime(body: Any) -> datetime:
+def unpack_datetime(body: Any) -> datetime:
     year, month, day, hour, minute, second, micro, fold, *zone = body
     return datetime(year, month, day, hour, minute, second, micro, _unpack_zone_of(zone), fold=fold)
 
@@ -56,7 +56,11 @@ def _unpack_zone_of(zone: list[Any]) -> tzinfo | None:
     return _zone(zone[0]) if zone and type(zone[0]) is str else _unpack_fixed(zone)
 
 
-def _unpack_date(body: Any) -> date:
+def pack_date(value: date) -> list[Any]:
+    return [value.year, value.month, value.day]
+
+
+def unpack_date(body: Any) -> date:
     year, month, day = body
     return date(year, month, day)
 
@@ -121,16 +125,22 @@ def _available() -> frozenset[str]:
     return frozenset(zoneinfo.available_timezones())
 
 
+def _own(cls: Any, name: str) -> type:
+    """The class that Python itself has under this name; freezegun puts subclasses in its place for a while."""
+    found: type = next(base for base in cls.__mro__ if (base.__module__, base.__name__) == ("datetime", name))
+    return found
+
+
 KINDS = (
     Kind(
         tag=tags.DATE,
-        types=(date,),
-        pack=lambda value: [value.year, value.month, value.day],
-        unpack=_unpack_date,
+        types=(_own(date, "date"),),
+        pack=pack_date,
+        unpack=unpack_date,
         atom=True,
     ),
     Kind(tag=tags.TIME, types=(time,), pack=_pack_time, unpack=_unpack_time, atom=True),
-    Kind(tag=tags.DATETIME, types=(datetime,), pack=_pack_datetime, unpack=_unpack_datetime, atom=True),
+    Kind(tag=tags.DATETIME, types=(_own(datetime, "datetime"),), pack=pack_datetime, unpack=unpack_datetime, atom=True),
     Kind(tag=tags.DURATION, types=(timedelta,), pack=_pack_duration, unpack=_unpack_duration, atom=True),
     Kind(tag=tags.FIXED_ZONE, types=(timezone,), pack=_pack_fixed, unpack=_unpack_fixed, atom=True),
     Kind(
