@@ -70,40 +70,52 @@ def missing(error: ImportError) -> tuple[str, str]:
     return package, f"the package {package} cannot be imported here ({error}); {remedy}"
 
 
-# The file of a family, by the first part of the name of the module that a value's own type comes from.
+# Every family, by the name of its file.
+FAMILIES: Mapping[str, str] = {
+    "registered_classes": "tau.values.registered_classes",
+    **{
+        name: f"tau.values.types.{name}"
+        for name in (
+            "stdlib", "collections", "times", "frozen_times", "numbers", "paths", "network", "artifact",
+            "numpy", "pandas", "arrow", "polars", "xarray", "cftime",
+        )
+    },
+}  # fmt: skip
+
+# By the first part of the name of the module that a value's own type comes from.
 _FAMILY_OF_MODULE: Mapping[str, str] = {
-    **dict.fromkeys(("builtins", "array", "re", "types", "msgspec"), "types.stdlib"),
-    "collections": "types.collections",
-    **dict.fromkeys(("datetime", "zoneinfo"), "types.times"),
-    "freezegun": "types.frozen_times",
-    **dict.fromkeys(("decimal", "fractions", "uuid"), "types.numbers"),
-    "pathlib": "types.paths",
-    "ipaddress": "types.network",
-    "tau": "types.artifact",
-    "numpy": "types.numpy",
-    "pandas": "types.pandas",
-    "polars": "types.polars",
-    "pyarrow": "types.arrow",
-    "xarray": "types.xarray",
-    "cftime": "types.cftime",
+    **dict.fromkeys(("builtins", "array", "re", "types", "msgspec"), "stdlib"),
+    "collections": "collections",
+    **dict.fromkeys(("datetime", "zoneinfo"), "times"),
+    "freezegun": "frozen_times",
+    **dict.fromkeys(("decimal", "fractions", "uuid"), "numbers"),
+    "pathlib": "paths",
+    "ipaddress": "network",
+    "tau": "artifact",
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "polars": "polars",
+    "pyarrow": "arrow",
+    "xarray": "xarray",
+    "cftime": "cftime",
 }
 
 # By tag. Up to 95 arrays and tables.
 _FAMILY_OF_TAG: Mapping[int, str] = {
-    **dict.fromkeys(range(1, 17), "types.stdlib"),
-    **dict.fromkeys(range(17, 23), "types.collections"),
-    **dict.fromkeys(range(23, 29), "types.times"),
-    **dict.fromkeys(range(29, 33), "types.numbers"),
-    **dict.fromkeys(range(33, 35), "types.paths"),
-    **dict.fromkeys(range(35, 37), "types.network"),
+    **dict.fromkeys(range(1, 17), "stdlib"),
+    **dict.fromkeys(range(17, 23), "collections"),
+    **dict.fromkeys(range(23, 29), "times"),
+    **dict.fromkeys(range(29, 33), "numbers"),
+    **dict.fromkeys(range(33, 35), "paths"),
+    **dict.fromkeys(range(35, 37), "network"),
     40: "registered_classes",
-    41: "types.artifact",
-    **dict.fromkeys(range(48, 54), "types.numpy"),
-    **dict.fromkeys(range(56, 66), "types.pandas"),
-    **dict.fromkeys(range(72, 78), "types.arrow"),
-    **dict.fromkeys(range(80, 82), "types.polars"),
-    **dict.fromkeys((*range(84, 88), 89), "types.xarray"),
-    88: "types.cftime",
+    41: "artifact",
+    **dict.fromkeys(range(48, 54), "numpy"),
+    **dict.fromkeys(range(56, 66), "pandas"),
+    **dict.fromkeys(range(72, 78), "arrow"),
+    **dict.fromkeys(range(80, 82), "polars"),
+    **dict.fromkeys((*range(84, 88), 89), "xarray"),
+    88: "cftime",
 }
 
 BY_TYPE: dict[type, Kind] = {}
@@ -166,7 +178,7 @@ def add(kind: Kind) -> None:
 
 
 def _load(family: str) -> None:
-    kinds: Sequence[Kind] = import_module(f"tau.values.{family}").KINDS
+    kinds: Sequence[Kind] = import_module(FAMILIES[family]).KINDS
     for kind in kinds:
         add(kind)
     _LOADED.add(family)
