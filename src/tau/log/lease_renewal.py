@@ -1,4 +1,4 @@
-"""Signs of life: one thread per process renews the leases of the runs it owns."""
+"""Signs of life: threads of tau's own renew the leases of the runs that this process owns."""
 
 from __future__ import annotations
 
@@ -6,65 +6,120 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 
+from tau.errors import StoreUnavailableError
 from tau.log.journal import Journal
 from tau.stores.failures import start_thread
 
 _log = logging.getLogger("tau")
-_IDLE = 5.0  # seconds without a run after which the thread ends
+_IDLE = 5.0  # seconds without anything to do after which a thread ends
+_AGAIN = 1.0  # seconds after which a renewal that failed is tried again, at the latest
+_THREADS = 16
 
 
 class Renewer:
     """Renews each journal's lease every quarter of its time, as long as the journal is watched.
 
-    The thread starts with the first run and ends when there is none; it is never one that nodes use.
+    There is a thread for each store that has a run, up to 16, and a store is asked by one of them at a time: one that
+    hangs in a call is left alone with it. They start with the first run and end when there is none; none is ever one
+    that nodes use.
     """
 
     def __init__(self) -> None:
-        self._due: dict[Journal, float] = {}
+        self._due: dict[int, dict[Journal, float]] = {}
+        self._asked: set[int] = set()
+        self._failing: set[Journal] = set()
+        self._threads: set[threading.Thread] = set()
         self._looks_at = 0.0
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
 
     def watch(self, journal: Journal) -> None:
         """Renew this journal's lease from now on. Raises `StoreUnavailableError` where no thread can be had."""
         with self._changed:
-            due = self._due[journal] = time.monotonic() + journal.owner.lease / 4
-            if self._thread is None:
-                self._thread = start_thread(self._serve, "tau-lease", journal.store.location)
-            elif due < self._looks_at:  # woken only where it would come too late: it costs the run a switch of threads
+            due = time.monotonic() + journal.owner.lease / 4
+            self._due.setdefault(id(journal.store), {})[journal] = due
+            self._staff(journal)
+            if due < self._looks_at:  # woken only where it would come too late: it costs the run a switch of threads
                 self._changed.notify()
 
     def forget(self, journal: Journal) -> None:
         """Renew it no more."""
         with self._changed:
-            self._due.pop(journal, None)
+            journals = self._due.get(id(journal.store), {})
+            journals.pop(journal, None)
+            if not journals:
+                self._due.pop(id(journal.store), None)
+            self._failing.discard(journal)
+
+    def _staff(self, journal: Journal) -> None:
+        if not all(thread.is_alive() for thread in self._threads):
+            self._threads = {thread for thread in self._threads if thread.is_alive()}
+        if len(self._threads) < self._needed():
+            try:
+                self._threads.add(start_thread(self._serve, "tau-lease", journal.store.location))
+            except StoreUnavailableError:
+                if not self._threads:
+                    raise
+
+    def _needed(self) -> int:
+        return min(_THREADS, len(self._due.keys() | self._asked))
 
     def _serve(self) -> None:
-        while True:
-            with self._changed:
-                if not self._due and not self._wait(_IDLE) and not self._due:
-                    self._thread = None
-                    return
-                now = time.monotonic()
-                ready = [journal for journal, due in self._due.items() if due <= now]
-                for journal in ready:
-                    self._due[journal] = now + journal.owner.lease / 4
-                if not ready and self._due:
-                    self._wait(min(self._due.values()) - now)
+        going = True
+        while going:
+            try:
+                going = self._turn()
+            except BaseException:  # whatever it is, the runs go on and need their leases
+                with suppress(BaseException):
+                    _log.exception("the thread that renews leases goes on after an error")
+                with suppress(BaseException):
+                    time.sleep(_AGAIN)
+
+    def _turn(self) -> bool:
+        """Renew what is due in one store, or wait for it; whether the thread is needed any longer."""
+        with self._changed:
+            now = time.monotonic()
+            free = [(min(line.values()), store) for store, line in self._due.items() if store not in self._asked]
+            due, store = min(free, default=(now + _IDLE, 0))
+            if due > now:
+                self._looks_at = due
+                idle = not self._changed.wait(due - now)
+                spare = not free and len(self._threads) > len(self._due.keys() | self._asked)
+                if idle and (spare or not self._due):
+                    self._threads.discard(threading.current_thread())
+                    return False
+                return True
+            line = self._due[store]
+            ready = [journal for journal, due in line.items() if due <= now]
+            for journal in ready:
+                line[journal] = now + journal.owner.lease / 4
+            self._asked.add(store)
+            self._changed.notify()  # another thread looks after the rest, should this one not come back
+        try:
             for journal in ready:
                 self._renew(journal)
-
-    def _wait(self, seconds: float) -> bool:
-        self._looks_at = time.monotonic() + seconds
-        return self._changed.wait(seconds)
+        finally:
+            with self._changed:
+                self._asked.discard(store)
+        return True
 
     def _renew(self, journal: Journal) -> None:
         try:
-            if not journal.store.renew(journal.run_id, journal.owner.nonce, journal.owner.lease):
+            if journal.store.renew(journal.run_id, journal.owner.nonce, journal.owner.lease):
+                self._failing.discard(journal)
+            else:
                 self.forget(journal)
-        except Exception as error:
-            _log.warning("the lease of run %r could not be renewed: %s", journal.run_id, error)
+        except BaseException as error:  # a store of somebody's own may raise anything, and other runs wait
+            first = journal not in self._failing
+            with self._changed:
+                line = self._due.get(id(journal.store), {})
+                if journal in line:
+                    line[journal] = time.monotonic() + min(_AGAIN, journal.owner.lease / 4)
+                    self._failing.add(journal)
+            if first:
+                with suppress(BaseException):  # nor must a filter or handler of logging end this
+                    _log.warning("the lease of run %r could not be renewed: %s", journal.run_id, error)
 
 
 renewer = Renewer()
