@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tau.graph.fingerprint import CodeFingerprint, Comparison, GraphFingerprint, NodeFingerprint, compare
+from tau.graph.changes import Comparison, compare
+from tau.graph.fingerprint import CodeFingerprint, GraphFingerprint, NodeFingerprint
 from tau.graph.graph import Graph
 from tau.predicates import key_equals, key_exists
 

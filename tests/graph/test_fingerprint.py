@@ -19,16 +19,9 @@ import msgspec
 import pytest
 
 from tau.errors import GraphError
-from tau.graph import code_digest
-from tau.graph.fingerprint import (
-    CodeFingerprint,
-    GraphFingerprint,
-    NodeFingerprint,
-    of_code,
-    of_node,
-    same_code,
-    same_node,
-)
+from tau.graph import bytecode_digest, code_digest, syntax_digest
+from tau.graph.changes import same_code, same_node
+from tau.graph.fingerprint import CodeFingerprint, GraphFingerprint, NodeFingerprint, of_code, of_node
 from tau.graph.graph import Graph
 from tau.predicates import and_, key_equals, key_exists
 
@@ -237,13 +230,13 @@ def test_running_and_tracing_a_function_does_not_change_it(tmp_path: Path) -> No
     before = of_code(function)
     for _ in range(200):  # enough for the interpreter to specialise its instructions
         function({"a": 1, "b": 2})
-    code_digest._digests.clear()
+    bytecode_digest._digests.clear()
     assert of_code(function) == before
     old = sys.gettrace()
     sys.settrace(lambda *args: None)
     try:
         function({"a": 1, "b": 2})
-        code_digest._digests.clear()
+        bytecode_digest._digests.clear()
         during = of_code(function)
     finally:
         sys.settrace(old)
@@ -254,7 +247,7 @@ def test_a_source_edited_after_it_was_loaded_is_not_trusted(tmp_path: Path) -> N
     module = load(tmp_path, BASE)
     file = Path(str(module.__file__))
     file.write_text(file.read_text("utf-8").replace("total = 0", "total = 1"), "utf-8")
-    code_digest._trees.clear()
+    syntax_digest._trees.clear()
     found = of_code(module.f)
     assert found.ast is None
     assert found.bytecode == code(tmp_path, BASE).bytecode
@@ -263,7 +256,7 @@ def test_a_source_edited_after_it_was_loaded_is_not_trusted(tmp_path: Path) -> N
 def test_without_a_source_there_is_still_the_bytecode(tmp_path: Path) -> None:
     module = load(tmp_path, BASE)
     Path(str(module.__file__)).unlink()
-    code_digest._trees.clear()
+    syntax_digest._trees.clear()
     found = of_code(module.f)
     assert found.bytecode
     assert found.ast is None
@@ -445,11 +438,11 @@ def test_a_package_counts_with_every_file_in_it(tmp_path: Path, monkeypatch: pyt
     (package / "sub" / "deep.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     module = importlib.import_module("climate_lib")
-    before = code_digest.of_module(module)
+    before = code_digest.of_module(module).now
     (package / "sub" / "deep.py").write_text("x = 1  # the same\n")
-    assert code_digest.of_module(module) == before
+    assert code_digest.of_module(module).now == before
     (package / "sub" / "deep.py").write_text("x = 2\n")
-    assert code_digest.of_module(module) != before
+    assert code_digest.of_module(module).now != before
     monkeypatch.delitem(sys.modules, "climate_lib")
 
 

@@ -19,7 +19,8 @@ from tau.errors import (
     RunFinishedError,
     RunWaitingError,
 )
-from tau.graph.fingerprint import Comparison, GraphFingerprint, compare
+from tau.graph.changes import Comparison, compare
+from tau.graph.fingerprint import GraphFingerprint
 from tau.log.journal import Append
 from tau.log.loading import Found, not_found
 from tau.log.records import Admitted, Claimed, Manifest, Progress

@@ -1,103 +1,112 @@
-"""Digests of code and of the data bound to it, equal in every process that has loaded the same code.
+"""Digests of callables and of the data bound to them, equal in every process that has loaded the same code.
 
-Two roads lead to a digest. By *bytecode*: what the interpreter runs, exact, but another under each Python minor
-version. By *syntax tree*: the same under all of them, but it needs the source, and the source must be that of the code
-that is loaded, which is checked by compiling it and comparing. Neither depends on line numbers, file names, comments,
-docstrings, the name of the function itself, or the seed of Python's hashing. Formatting never shows in a tree; in the
-bytecode it can, rarely, since where a line ends decides how the compiler lays out its jumps.
+Two roads lead to a digest, by bytecode and by syntax tree; the data bound to code counts on both. Neither depends on
+the seed of Python's hashing, on how the program was started, or on where in tau a thing of tau lies.
+
+A digest is made by a rule, and rules may change: the first one called classes by the module that they were loaded as,
+and took the code of tau for the user's. Both digests are given, so that what was stored by the first rule is compared
+by it.
 """
 
 from __future__ import annotations
-import __future__
 
-import ast
 import dataclasses
-import dis
 import functools
-import hashlib
-import inspect
-import linecache
+import operator
+import re
 import types
-import warnings
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import date, time, timedelta, tzinfo
 from enum import Enum
-from fractions import Fraction
-from pathlib import Path, PurePath
-from typing import Any
-from uuid import UUID
-from weakref import WeakKeyDictionary
+from pathlib import PurePath
+from typing import Any, Final, NamedTuple
 
+from tau.graph.bytecode_digest import bytecode_digest
+from tau.graph.digesting import EXACT_REPR, Opaque, hashed, scalar
+from tau.graph.loaded_names import first_module, full_name, home, is_own
+from tau.graph.syntax_digest import loaded_source, module_digest, syntax_digest
 from tau.predicates import Predicate
 
+RULE: Final = 2
+"""By which rule digests are made now."""
 
-class Opaque(Exception):
-    """There is no code to look at on this road; its text says of what."""
+
+class Digest(NamedTuple):
+    """One thing's digest by the rule of now and by the first one; ``None`` where that rule finds none."""
+
+    now: str | None
+    first: str | None
 
 
-def by_bytecode(function: Any) -> str:
+def by_bytecode(function: Any) -> Digest:
     """The digest of what the interpreter runs. Raises `Opaque` for functions written in C."""
-    return _Walk(_code_digest).callable(function).hex()
+    walk = _Walk(_bytecode, home(function))
+    now = walk.callable(function).hex()
+    return Digest(now, _by_first_rule(_first_bytecode, function) if walk.named else now)
 
 
-def by_syntax(function: Any) -> str | None:
-    """The digest of the syntax tree; ``None`` for lambdas and wherever the source is not at hand or not the same."""
+def by_syntax(function: Any) -> Digest:
+    """The digest of the syntax tree; without any for lambdas and wherever the source is not at hand or not the same."""
+    walk = _Walk(_syntax, home(function))
     try:
-        return _Walk(_syntax_digest).callable(function).hex()
+        now = walk.callable(function).hex()
+    except Opaque:
+        return Digest(None, _by_first_rule(_first_syntax, function))
+    return Digest(now, _by_first_rule(_first_syntax, function) if walk.named else now)
+
+
+def of_module(module: types.ModuleType) -> Digest:
+    """The digest of a module's source. Raises `Opaque` without any."""
+    first = module_digest(module)
+    return Digest(hashed("tau", full_name(module, "").encode()).hex() if is_own(module) else first, first)
+
+
+def of_value(value: Any, near: str = "") -> str:
+    """The digest of plain data, whose classes are called as seen from the module ``near``."""
+    return _Walk(_bytecode, near).value(value).hex()
+
+
+def _by_first_rule(code: Callable[[types.FunctionType], bytes], function: Any) -> str | None:
+    try:
+        return _FirstRule(code, "").callable(function).hex()
     except Opaque:
         return None
 
 
-def of_module(module: types.ModuleType) -> str:
-    """The digest of a module's source, of a package's all Python files below it. Raises `Opaque` without any."""
-    found = getattr(module, "__file__", None)
-    if found is None:
-        raise Opaque(f"module {module.__name__} has no file")
-    path = Path(found)
-    files = sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
-    try:
-        return _hash("module", *(_file_digest(file, path.parent) for file in files)).hex()
-    except OSError as error:
-        raise Opaque(f"module {module.__name__} cannot be read: {error}") from error
+def _bytecode(function: types.FunctionType) -> bytes:
+    return bytecode_digest(loaded_source(function))
 
 
-def _file_digest(file: Path, root: Path) -> bytes:
-    name = file.relative_to(root).as_posix()
-    data = file.read_bytes()
-    if file.suffix == ".py":
-        try:
-            return _hash(name, _tree(_without_docstring(ast.parse(data))))
-        except (SyntaxError, ValueError):
-            pass  # a template, say, that is no Python yet: its bytes then
-    return _hash(name, data)
+def _first_bytecode(function: types.FunctionType) -> bytes:
+    return bytecode_digest(function.__code__)
 
 
-def _hash(tag: str, *parts: bytes) -> bytes:
-    state = hashlib.blake2b(tag.encode(errors="surrogatepass"), digest_size=16)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "big") + part)
-    return state.digest()
+def _syntax(function: types.FunctionType) -> bytes:
+    return syntax_digest(function, loaded_source(function))
 
 
-# Callables and the data bound to them
+def _first_syntax(function: types.FunctionType) -> bytes:
+    return syntax_digest(function, function.__code__)
 
-_EXACT_REPR = (Decimal, Fraction, UUID, PurePath, date, datetime, time, timedelta, range, complex)
+
 _MAX_DEPTH = 100
 
 
 class _Walk:
-    """One walk over a callable and everything bound to it; ``code`` digests the functions met."""
+    """One walk over a callable and everything bound to it; ``code`` digests the functions met, ``named`` tells whether
+    anything was met that the first rule calls by another name."""
 
-    def __init__(self, code: Callable[[types.FunctionType], bytes]) -> None:
+    def __init__(self, code: Callable[[types.FunctionType], bytes], near: str) -> None:
         self.code = code
+        self.near = near
+        self.named = False
         self.open: set[int] = set()
 
     def callable(self, function: Any) -> bytes:
         """The digest of a callable. Raises `Opaque` where there is no code."""
         if id(function) in self.open or len(self.open) > _MAX_DEPTH:
-            return _hash("recursion")
+            return hashed("recursion")
         self.open.add(id(function))
         try:
             return self._callable(function)
@@ -106,32 +115,44 @@ class _Walk:
 
     def _callable(self, function: Any) -> bytes:  # noqa: PLR0911
         if isinstance(function, Predicate):
-            return _hash("predicate", *map(self.value, function.describe()))
+            return hashed("predicate", *map(self.value, function.describe()))
         if isinstance(function, functools.partial):
             bound = (function.args, sorted(function.keywords.items()))
-            return _hash("partial", self.callable(function.func), self.value(bound))
+            return hashed("partial", self.callable(function.func), self.value(bound))
         if isinstance(function, types.MethodType):
-            return _hash("method", self.callable(function.__func__), self._instance(function.__self__))
+            return hashed("method", self.callable(function.__func__), self.instance(function.__self__))
         if isinstance(function, types.FunctionType):
-            return self._function(function)
+            return self.function(function)
         if isinstance(function, type):
-            return self._class(function)
+            return self.cls(function)
         if callable(getattr(function, "__wrapped__", None)):  # lru_cache, staticmethod and their like
-            return _hash("wrapper", self.callable(function.__wrapped__))
+            return hashed("wrapper", self.callable(function.__wrapped__))
         call = getattr(type(function), "__call__", None)  # noqa: B004
         if isinstance(call, types.FunctionType):
-            return _hash("instance", self.callable(call), self._instance(function))
+            return hashed("instance", self.callable(call), self.instance(function))
         raise Opaque(f"{getattr(function, '__qualname__', type(function).__qualname__)} is not written in Python")
 
-    def _function(self, function: types.FunctionType) -> bytes:
+    def function(self, function: types.FunctionType) -> bytes:
+        """The digest of a function; one of tau goes by its name."""
+        if is_own(function):
+            return self._name("tau", function)
+        if function.__code__ is not loaded_source(function):
+            self.named = True
+        return self.code_of(function)
+
+    def code_of(self, function: types.FunctionType) -> bytes:
         keywords = sorted((function.__kwdefaults__ or {}).items())
         parts = [self.code(function), self.value(function.__defaults__), self.value(keywords)]
         wrapped = getattr(function, "__wrapped__", None)
         if wrapped is not None:
             parts.append(self.value(wrapped))
-        return _hash("function", *parts)
+        return hashed("function", *parts)
 
-    def _class(self, cls: type) -> bytes:
+    def cls(self, cls: type) -> bytes:
+        """The digest of a class that is called; one of tau goes by its name."""
+        return self._name("tau", cls) if is_own(cls) else self.body_of(cls)
+
+    def body_of(self, cls: type) -> bytes:
         """A class by its own body: methods, and attributes that are plain data. Its bases are not covered."""
         body = {name: item for name, item in vars(cls).items() if not name.startswith("__") or _is_method(item)}
         if not any(map(_is_method, body.values())):
@@ -142,28 +163,32 @@ class _Walk:
             parts.append(
                 self.value([name, item.fget, item.fset, item.fdel] if isinstance(item, property) else [name, item])
             )
-        return _hash("class", *parts)
+        return hashed("class", *parts)
 
-    def _instance(self, instance: Any) -> bytes:
-        """The data of a callable object counts only where it cannot change: in a frozen dataclass."""
-        params = getattr(type(instance), "__dataclass_params__", None)
-        if params is None or not params.frozen or isinstance(instance, type):
+    def instance(self, instance: Any) -> bytes:
+        """The data of an object counts here only where it cannot change: in a frozen dataclass."""
+        if not _is_frozen(instance):
             return b""
-        return self.value([getattr(instance, one.name) for one in dataclasses.fields(instance)])
+        fields = dataclasses.fields(instance)
+        if is_own(type(instance)):  # whose next version may have more fields
+            return self.value(
+                [[one.name, getattr(instance, one.name)] for one in fields if not _left_out(one, instance)]
+            )
+        return self.value([getattr(instance, one.name) for one in fields])
 
     def value(self, value: Any) -> bytes:
         """The digest of a value bound to code. Of objects that are neither plain data nor code, their type."""
         if id(value) in self.open or len(self.open) > _MAX_DEPTH:
-            return _hash("recursion")
+            return hashed("recursion")
         if isinstance(value, types.CodeType):
-            return _bytecode(value)
+            return bytecode_digest(value)
         kind = type(value)
-        if value is None or value is Ellipsis or kind in (bool, int, str, bytes, float) or kind in _EXACT_REPR:
-            return _hash(kind.__name__, _scalar(value))
+        if value is None or value is Ellipsis or kind in (bool, int, str, bytes, float) or kind in EXACT_REPR:
+            return scalar(value)
         if isinstance(value, PurePath):
-            return _hash("path", str(value).encode(errors="surrogatepass"))
+            return hashed("path", str(value).encode(errors="surrogatepass"))
         if isinstance(value, Enum):
-            return _hash("enum", f"{kind.__qualname__}.{value.name}".encode())
+            return hashed("enum", f"{kind.__qualname__}.{value.name}".encode())
         self.open.add(id(value))
         try:
             return self._compound(value)
@@ -171,28 +196,86 @@ class _Walk:
             self.open.discard(id(value))
 
     def _compound(self, value: Any) -> bytes:  # noqa: PLR0911
-        kind = type(value)
         if isinstance(value, (list, tuple)):
-            return _hash(kind.__name__, *map(self.value, value))
+            return hashed(type(value).__name__, *map(self.value, value))
         if isinstance(value, (set, frozenset)):
-            return _hash(kind.__name__, *sorted(map(self.value, value)))
+            return hashed(type(value).__name__, *sorted(map(self.value, value)))
         if isinstance(value, Mapping):
-            return _hash("mapping", *sorted(self.value(key) + self.value(item) for key, item in value.items()))
+            return hashed("mapping", *sorted(self.value(key) + self.value(item) for key, item in value.items()))
         if isinstance(value, slice):
-            return _hash("slice", *map(self.value, (value.start, value.stop, value.step)))
+            return hashed("slice", *map(self.value, (value.start, value.stop, value.step)))
         if isinstance(value, (type, types.ModuleType)):
-            return _hash("named", f"{getattr(value, '__module__', '')}.{value.__name__}".encode())
+            return self.named_thing(value)
         if callable(value) or isinstance(value, (staticmethod, classmethod)):
             self.open.discard(id(value))
             try:
                 return self.callable(value)
             except Opaque:
-                if self.code is _syntax_digest and _has_code(value):
+                if self.code in (_syntax, _first_syntax) and _has_code(value):
                     raise
-                return _hash("opaque", getattr(value, "__qualname__", kind.__qualname__).encode())
+                return self.without_code(value)
         if hasattr(value, "dtype") and hasattr(value, "tobytes") and not getattr(value.dtype, "hasobject", True):
-            return _hash("array", f"{value.dtype}{getattr(value, 'shape', '')}".encode(), value.tobytes())
-        return _hash("object", f"{kind.__module__}.{kind.__qualname__}".encode(), self._instance(value))
+            return hashed("array", f"{value.dtype}{getattr(value, 'shape', '')}".encode(), value.tobytes())
+        return self.object(value)
+
+    def _name(self, tag: str, thing: Any, *data: bytes) -> bytes:
+        self.named = True
+        return hashed(tag, full_name(thing, self.near).encode(errors="surrogatepass"), *data)
+
+    def named_thing(self, thing: Any) -> bytes:
+        return self._name("named", thing)
+
+    def without_code(self, function: Any) -> bytes:
+        """A callable written in C, with what is bound to it."""
+        if isinstance(function, functools.partial):
+            bound = [function.func, function.args, sorted(function.keywords.items())]
+            return self._name("opaque", functools.partial, self.value(bound))
+        if isinstance(function, (operator.itemgetter, operator.attrgetter, operator.methodcaller)):
+            return self._name("opaque", type(function), self.value(list(function.__reduce__()[:2])))
+        owner = getattr(function, "__self__", None)
+        bound_to = b"" if owner is None or isinstance(owner, types.ModuleType) else self.value(owner)
+        return self._name("opaque", function, bound_to)
+
+    def object(self, value: Any) -> bytes:
+        """An object by its type; with its data where that cannot change."""
+        data = _data(value)
+        return self._name("object", type(value), self.instance(value) if data is None else self.value(data))
+
+
+class _FirstRule(_Walk):
+    """What stores hold that were written by the first rule. Never changed."""
+
+    def function(self, function: types.FunctionType) -> bytes:
+        return self.code_of(function)
+
+    def cls(self, cls: type) -> bytes:
+        return self.body_of(cls)
+
+    def instance(self, instance: Any) -> bytes:
+        if not _is_frozen(instance):
+            return b""
+        return self.value([getattr(instance, one.name) for one in dataclasses.fields(instance)])
+
+    def named_thing(self, thing: Any) -> bytes:
+        module = first_module(thing) if isinstance(thing, type) else ""
+        return hashed("named", f"{module}.{thing.__name__}".encode())
+
+    def without_code(self, function: Any) -> bytes:
+        return hashed("opaque", getattr(function, "__qualname__", type(function).__qualname__).encode())
+
+    def object(self, value: Any) -> bytes:
+        kind = type(value)
+        return hashed("object", f"{first_module(kind)}.{kind.__qualname__}".encode(), self.instance(value))
+
+
+def _is_frozen(instance: Any) -> bool:
+    params = getattr(type(instance), "__dataclass_params__", None)
+    return params is not None and params.frozen and not isinstance(instance, type)
+
+
+def _left_out(field: dataclasses.Field[Any], instance: Any) -> bool:
+    value = getattr(instance, field.name)
+    return type(value) is type(field.default) and bool(value == field.default)
 
 
 def _is_method(item: Any) -> bool:
@@ -207,191 +290,18 @@ def _has_code(function: Any) -> bool:
     return True
 
 
-def _scalar(value: Any) -> bytes:
-    if isinstance(value, int):  # repr() refuses integers of more than 4,300 digits
-        return hex(value).encode()
-    return repr(value).encode()
+_EXACT = {int: int.__index__, float: float.__float__, str: str.__str__, bytes: bytes.hex}
 
 
-# By bytecode
-
-_digests: WeakKeyDictionary[types.CodeType, bytes] = WeakKeyDictionary()
-_SKIPPED = frozenset({"NOP", "CACHE", "EXTENDED_ARG"})
-# What the body of a nested class stores under these names depends on where it stands, not on what it does.
-_PLACE_NAMES = frozenset({"__qualname__", "__firstlineno__", "__static_attributes__", "__doc__"})
-_JUMPS = frozenset(dis.hasjabs) | frozenset(dis.hasjrel)
-_FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
-
-
-def _code_digest(function: types.FunctionType) -> bytes:
-    return _bytecode(function.__code__)
-
-
-def _bytecode(code: types.CodeType) -> bytes:
-    known = _digests.get(code)
-    if known is None:
-        known = _digests[code] = _hash("code", *_code_parts(code))
-    return known
-
-
-def _code_parts(code: types.CodeType) -> Iterator[bytes]:
-    counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS)
-    yield repr((counts, code.co_varnames[: sum(counts[:3:2])], code.co_freevars)).encode()
-    kept = _meant(code)
-    offsets = [one.offset for one in kept]
-    walk = _Walk(_code_digest)
-    for one in kept:
-        yield one.opname.encode()
-        yield _argument(one, offsets, walk)
-    for start, end, target, depth in _handlers(code.co_exceptiontable):
-        yield repr((_index(offsets, start), _index(offsets, end), _index(offsets, target), depth)).encode()
-
-
-def _meant(code: types.CodeType) -> list[dis.Instruction]:
-    """The instructions without those that formatting, docstrings or the place of the code put in.
-
-    They shift offsets, which is why jumps are counted in the instructions kept.
-    """
-    kept: list[dis.Instruction] = []
-    for one in dis.get_instructions(code):
-        if one.opname == "STORE_NAME" and one.argval in _PLACE_NAMES and kept:
-            kept.pop()
-        elif one.opname not in _SKIPPED:
-            kept.append(one)
-    return kept
-
-
-def _argument(one: dis.Instruction, offsets: list[int], walk: _Walk) -> bytes:
-    if one.opcode in _JUMPS:
-        return str(_index(offsets, one.argval)).encode()
-    if one.opcode in dis.hasconst:
-        return walk.value(one.argval)
-    if isinstance(one.argval, (str, tuple)):
-        return repr(one.argval).encode()
-    return repr(one.arg).encode()
-
-
-def _index(offsets: list[int], offset: int) -> int:
-    return bisect_left(offsets, offset)
-
-
-def _handlers(table: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """The entries (start, end, target, depth and lasti) of a code object's exception table, in bytes.
-
-    The encoding is described in CPython's ``Objects/exception_handling_notes.txt``.
-    """
-    numbers = _varints(table)
-    for start in numbers:
-        length, target, depth = next(numbers), next(numbers), next(numbers)
-        yield start * 2, (start + length) * 2, target * 2, depth
-
-
-def _varints(table: bytes) -> Iterator[int]:
-    number = 0
-    for byte in table:
-        number = (number << 6) | (byte & 63)
-        if not byte & 64:
-            yield number
-            number = 0
-
-
-# By syntax tree
-
-_trees: WeakKeyDictionary[types.CodeType, bytes] = WeakKeyDictionary()
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def _syntax_digest(function: types.FunctionType) -> bytes:
-    code = function.__code__
-    known = _trees.get(code)  # once a source was seen to compile to this code, later edits of the file do not matter
-    if known is None:
-        known = _trees[code] = _find_tree(function, code)
-    return known
-
-
-def _find_tree(function: types.FunctionType, code: types.CodeType) -> bytes:
-    if code.co_name == "<lambda>":
-        raise Opaque("lambdas go by bytecode")
-    linecache.checkcache(code.co_filename)
-    source = "".join(linecache.getlines(code.co_filename, function.__globals__))
-    if not source:
-        raise Opaque(f"the source of {function.__qualname__} is not at hand")
-    flags = code.co_flags & _FUTURE_FLAGS
-    compiled, nodes = _functions(code.co_filename, source, flags)
-    place = (code.co_name, code.co_firstlineno)
-    for candidate in compiled.get(place, ()):
-        # The file may have been edited since the code was loaded: only a source that compiles to this code will do.
-        if place in nodes and _bytecode(candidate) == _bytecode(code):
-            return _hash("tree", _tree(_bare(nodes[place])))
-    raise Opaque(f"the source of {function.__qualname__} is not the code that is loaded")
-
-
-_FUTURE_FLAGS = __future__.annotations.compiler_flag
-
-_Places = tuple[dict[tuple[str, int], list[types.CodeType]], dict[tuple[str, int], _Function]]
-
-
-@functools.lru_cache(maxsize=8)
-def _functions(filename: str, source: str, flags: int) -> _Places:
-    """The code objects and the syntax trees of all functions of a source, by name and first line."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-            module = compile(source, filename, "exec", flags=flags, dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError):
-        return {}, {}
-    compiled: dict[tuple[str, int], list[types.CodeType]] = {}
-    for code in _nested(module):
-        compiled.setdefault((code.co_name, code.co_firstlineno), []).append(code)
-    nodes = {
-        (node.name, min([node.lineno, *(one.lineno for one in node.decorator_list)])): node
-        for node in ast.walk(tree)
-        if isinstance(node, _Function)
-    }
-    return compiled, nodes
-
-
-def _nested(code: types.CodeType) -> Iterable[types.CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield constant
-            yield from _nested(constant)
-
-
-def _bare(function: _Function) -> ast.AST:
-    """The function without what its code does not hold: name, decorators, defaults and annotations.
-
-    Default values are counted as values, decorators by the wrappers that they leave behind.
-    """
-    arguments = function.args
-    plain = [arguments.posonlyargs, arguments.args, arguments.kwonlyargs]
-    names = [ast.List([ast.Constant(one.arg) for one in group]) for group in plain]
-    names += [ast.List([ast.Constant(one.arg if one else None)]) for one in (arguments.vararg, arguments.kwarg)]
-    kind = ast.Constant(type(function).__name__)
-    return ast.List([kind, *names, ast.List(_without_docstring(function).body)])
-
-
-def _without_docstring(node: Any) -> Any:
-    first = node.body[0] if node.body else None
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        return type(node)(**{**dict(ast.iter_fields(node)), "body": node.body[1:]})
-    return node
-
-
-_IGNORED_FIELDS = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
-
-
-def _tree(node: Any) -> bytes:
-    """The digest of a tree: only fields that hold something, so that fields new in later Pythons do not show."""
-    if isinstance(node, ast.AST):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            node = _without_docstring(node)
-        parts = []
-        for name, value in sorted(ast.iter_fields(node)):
-            if name not in _IGNORED_FIELDS and value is not None and value != []:
-                parts += [name.encode(), _tree(value)]
-        return _hash(type(node).__name__, *parts)
-    if isinstance(node, list):
-        return _hash("list", *map(_tree, node))
-    return _Walk(_code_digest).value(node)
+def _data(value: Any) -> Any:
+    """What an object that cannot be changed holds, as plain data; ``None`` for all others."""
+    for base, exact in _EXACT.items():
+        if isinstance(value, base):
+            return exact(value)  # type: ignore[operator]
+    if isinstance(value, (date, time)):
+        return value.isoformat(), str(getattr(value, "tzinfo", None))
+    if isinstance(value, (timedelta, tzinfo)):
+        return str(value)
+    if isinstance(value, re.Pattern):
+        return value.pattern, value.flags
+    return list(value) if isinstance(value, (bytearray, deque)) else None

@@ -1,4 +1,4 @@
-"""What "changed" means: the fingerprint of a graph, and how two of them compare.
+"""The fingerprint of a graph: what it was when a run was stored. ``changes.py`` compares two of them.
 
 A node's fingerprint covers the code that is loaded: bytecode, constants, names, nested code and default values, through
 partials, bound methods, wrappers and callable instances. Helpers that it calls, globals, closures and data are *not*
@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tau.errors import GraphError
 from tau.graph import code_digest
+from tau.graph.bound_fields import bound_fields
+from tau.graph.code_digest import Digest
+from tau.graph.digesting import Opaque
+from tau.graph.loaded_names import first_module, full_name
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -24,12 +29,23 @@ class CodeFingerprint(Struct, frozen=True, array_like=True):
     """Digests of one piece of code: ``bytecode`` compares under one Python minor version, ``ast`` under all.
 
     ``bytecode`` is empty where there is none (C functions; modules go by their source), ``ast`` is ``None`` for
-    lambdas and where the source was not at hand.
+    lambdas and where the source was not at hand. Both are by the first rule (see `code_digest`); ``rule`` is the one
+    by which the rest was made: ``now``, the same two where that rule gives others, ``bound``, the digests of the
+    plain fields of objects that are bound to it, and ``name``, what a dependency is called however it was loaded.
     """
 
     python: str
     bytecode: str
     ast: str | None = None
+    rule: int = 1
+    now: tuple[str, str | None] | None = None
+    bound: dict[str, str] = {}
+    name: str = ""
+
+    @property
+    def digests(self) -> tuple[str, str | None]:
+        """By bytecode and by syntax tree, by the rule of its day."""
+        return self.now or (self.bytecode, self.ast)
 
 
 class NodeFingerprint(Struct, frozen=True, array_like=True):
@@ -42,7 +58,7 @@ class NodeFingerprint(Struct, frozen=True, array_like=True):
     @property
     def opaque(self) -> bool:
         """There is neither code nor a version to tell one from another."""
-        return self.version is None and not self.code.bytecode
+        return self.version is None and not self.code.digests[0]
 
 
 class EdgeFingerprint(Struct, frozen=True, array_like=True):
@@ -65,247 +81,67 @@ class GraphFingerprint(Struct, frozen=True, array_like=True):
     python: str = PYTHON
 
 
-class Comparison(Struct):
-    """What differs: ``notes`` do not stand in the way of a resume, ``blocking`` differences do; each is a sentence."""
-
-    notes: list[str]
-    blocking: list[str]
-
-
 def of_code(function: Any) -> CodeFingerprint:
     """The fingerprint of a callable; with an empty ``bytecode`` where it has no code that can be looked at."""
     try:
-        return CodeFingerprint(PYTHON, code_digest.by_bytecode(function), code_digest.by_syntax(function))
-    except code_digest.Opaque:
-        return CodeFingerprint(PYTHON, "")
+        return _of_code(function)
+    except Opaque:
+        return CodeFingerprint(PYTHON, "", rule=code_digest.RULE)
+
+
+def _of_code(function: Any, name: str = "") -> CodeFingerprint:
+    code, tree = code_digest.by_bytecode(function), code_digest.by_syntax(function)
+    fields = bound_fields(function, code_digest.of_value)
+    return _made(code, tree, fields, name)
+
+
+def _made(code: Digest, tree: Digest, fields: dict[str, str], name: str) -> CodeFingerprint:
+    now, first = (code.now or "", tree.now), (code.first or "", tree.first)
+    rule = code_digest.RULE
+    return CodeFingerprint(PYTHON, *first, rule=rule, now=None if now == first else now, bound=fields, name=name)
 
 
 def of_node(function: Any, version: str | None = None, depends_on: Iterable[Any] = ()) -> NodeFingerprint:
     """The fingerprint of a node. Raises `GraphError` for something in ``depends_on`` that cannot be looked at."""
-    return NodeFingerprint(of_code(function), version, dict(map(_dependency, depends_on)))
+    return NodeFingerprint(of_code(function), version, _dependencies(list(depends_on)))
 
 
-def _dependency(item: Any) -> tuple[str, CodeFingerprint]:
+def _dependencies(items: list[Any]) -> dict[str, CodeFingerprint]:
+    """By the names that they were loaded under. Those that share a name are one, whatever their order."""
+    names = [_short_name(item) for item in items]
+    found: dict[str, list[CodeFingerprint]] = {}
+    for item, name in zip(items, names, strict=True):
+        key, code = _dependency(item, name if names.count(name) == 1 else full_name(item, ""))
+        found.setdefault(key, []).append(code)
+    return {key: _together(codes) for key, codes in found.items()}
+
+
+def _dependency(item: Any, name: str) -> tuple[str, CodeFingerprint]:
     try:
         if isinstance(item, types.ModuleType):
-            return item.__name__, CodeFingerprint(PYTHON, "", code_digest.of_module(item))
+            return item.__name__, _made(Digest("", ""), code_digest.of_module(item), {}, name)
         if callable(item):
-            name = getattr(item, "__qualname__", type(item).__qualname__)
-            module = getattr(item, "__module__", None) or type(item).__module__
-            code = CodeFingerprint(PYTHON, code_digest.by_bytecode(item), code_digest.by_syntax(item))
-            return f"{module}.{name}", code
-    except code_digest.Opaque as error:
+            return f"{first_module(item)}.{_short_name(item)}", _of_code(item, name)
+    except Opaque as error:
         raise GraphError(f"depends_on: {error}, so a change of it could not be seen; use version= instead") from error
     raise GraphError(f"depends_on: expected functions, classes or modules, found {type(item).__name__}: {item!r:.80}")
 
 
-# Comparing. Three answers: True (the same), False (changed), None (cannot be known).
+def _short_name(item: Any) -> str:
+    if isinstance(item, types.ModuleType):
+        return full_name(item, "").rpartition(".")[2]
+    name: str = getattr(item, "__qualname__", type(item).__qualname__)
+    return name
 
 
-def same_code(old: CodeFingerprint, new: CodeFingerprint) -> bool | None:
-    """Whether two pieces of code are the same; ``None`` when that cannot be known."""
-    if old.ast is not None and old.ast == new.ast:
-        return True
-    if old.python == new.python and old.bytecode and new.bytecode:
-        return old.bytecode == new.bytecode
-    if old.ast is not None and new.ast is not None:
-        return False
-    if bool(old.bytecode) != bool(new.bytecode):
-        return False
-    return None
-
-
-def same_node(old: NodeFingerprint, new: NodeFingerprint) -> bool | None:
-    """Whether two nodes are the same: by version where both have one, else by code; and by what they depend on."""
-    if old.version is not None and new.version is not None:
-        answers: list[bool | None] = [old.version == new.version]
-    else:
-        answers = [same_code(old.code, new.code)]
-    for name in old.depends.keys() | new.depends.keys():
-        known = name in old.depends and name in new.depends
-        answers.append(same_code(old.depends[name], new.depends[name]) if known else False)
-    if False in answers:
-        return False
-    return None if None in answers else True
-
-
-def compare(
-    *,
-    current: GraphFingerprint,
-    graph_name: str,
-    admitted: GraphFingerprint,
-    finished: Mapping[str, NodeFingerprint],
-    edges_taken: Collection[tuple[str, str]] = (),
-    pending: str | None = None,
-    has_items: bool = False,
-) -> Comparison:
-    """How the graph ``current`` differs from the one that made a run, for that run.
-
-    ``graph_name`` and ``admitted`` are as stored with the last accepted claim, ``finished`` maps each node with a
-    committed visit to its fingerprint of then, ``edges_taken`` are (source, target) pairs, ``pending`` is the node that
-    comes next, ``has_items`` says whether finished items lie inside it. A pure function.
-    """
-    found = _Findings(current, admitted)
-    if graph_name != current.name:
-        found.block(
-            f"the run belongs to graph {graph_name!r}, this graph is {current.name!r}: use the graph of that name"
-        )
-    for name in sorted(finished):
-        found.finished(name, finished[name])
-    if pending is not None and pending not in finished:
-        found.pending(pending, has_items)
-    for source, target in sorted(set(map(_pair, edges_taken))):
-        found.taken(source, target)
-    found.rest(set(finished) | ({pending} if pending is not None else set()))
-    return Comparison(notes=found.notes, blocking=found.blocking)
-
-
-def _pair(edge: Collection[str]) -> tuple[str, str]:
-    source, target = edge
-    return source, target
-
-
-_KEEP = "on_change='continue' keeps its stored result"
-_RESTORE = "restore it or start a new run id"
-
-
-class _Findings:
-    """Collects the differences, node by node and edge by edge."""
-
-    def __init__(self, current: GraphFingerprint, admitted: GraphFingerprint) -> None:
-        self.current = current
-        self.admitted = admitted
-        self.notes: list[str] = []
-        self.blocking: list[str] = []
-
-    def block(self, sentence: str) -> None:
-        self.blocking.append(sentence)
-
-    def note(self, sentence: str) -> None:
-        self.notes.append(sentence)
-
-    def finished(self, name: str, then: NodeFingerprint) -> None:
-        """A node with a committed visit: it must be there, be the same, and not have become an exit."""
-        now = self.current.nodes.get(name)
-        if now is None:
-            self.block(f"finished node {name!r} is gone{self._renamed(then)}: {_RESTORE}; {_KEEP}")
-            return
-        same = same_node(then, now)
-        if same is False:
-            self.block(f"finished node {name!r} changed ({_what(then, now)}): {_RESTORE}; {_KEEP}")
-        elif same is None and then.opaque and now.opaque:
-            self.block(
-                f"finished node {name!r} has no Python code, so nobody can tell whether it changed: "
-                f"give it version= before the next run; {_KEEP}"
-            )
-        elif same is None:
-            self.note(_unknown(f"finished node {name!r}", then, now))
-        if name in self.current.exits and name not in self.admitted.exits:
-            self.block(
-                f"finished node {name!r} became an exit point, which would have ended the run: {_RESTORE}; {_KEEP}"
-            )
-
-    def pending(self, name: str, has_items: bool) -> None:
-        """The node that comes next, or was in flight: it must be there; with finished items inside it, be the same."""
-        then, now = self.admitted.nodes.get(name), self.current.nodes.get(name)
-        if now is None:
-            self.block(
-                f"the node to run next, {name!r}, is gone{self._renamed(then)}: "
-                "add a node of that name or start a new run id; no on_change= can replace it"
-            )
-            return
-        same = False if then is None else same_node(then, now)
-        if same is True:
-            return
-        what = f"node {name!r}, which comes next,"
-        if not has_items:
-            self.note(f"{what} changed" if same is False else _unknown(what, then or now, now))
-        elif same is False or now.opaque:
-            self.block(
-                f"node {name!r} was in flight with finished items and changed: {_RESTORE}; "
-                "on_change='continue' keeps the items, on_change='redo' drops them"
-            )
-        else:
-            self.note(_unknown(what, then or now, now))
-
-    def taken(self, source: str, target: str) -> None:
-        if not any((edge.source, edge.target) == (source, target) for edge in self.current.edges):
-            self.block(
-                f"edge {source!r} -> {target!r}, which this run has taken, is gone: restore it or start a new run id; "
-                "on_change='continue' goes on from where the run is"
-            )
-
-    def rest(self, judged: Collection[str]) -> None:
-        """All that this run has not reached yet, and what decides where it goes from here."""
-        old, new = self.admitted.nodes, self.current.nodes
-        self._each("node {!r} is new", new.keys() - old.keys() - set(judged))
-        self._each("node {!r}, not run yet, is gone", old.keys() - new.keys() - set(judged))
-        common = (old.keys() & new.keys()) - set(judged)
-        self._each("node {!r}, not run yet, changed", {n for n in common if same_node(old[n], new[n]) is False})
-        self._edges()
-        if self.admitted.entry != self.current.entry:
-            self.note(f"the entry point is now {self.current.entry!r}, this run began at {self.admitted.entry!r}")
-        was, now = set(self.admitted.exits), set(self.current.exits)
-        self._each("node {!r} became an exit point", (now - was) & old.keys())
-        self._each("node {!r} is no exit point any more", (was - now) & new.keys())
-
-    def _each(self, sentence: str, names: Iterable[str]) -> None:
-        self.notes += [sentence.format(name) for name in sorted(names)]
-
-    def _edges(self) -> None:
-        for source in sorted({edge.source for edge in (*self.admitted.edges, *self.current.edges)}):
-            old = [edge for edge in self.admitted.edges if edge.source == source]
-            new = [edge for edge in self.current.edges if edge.source == source]
-            targets, targets_before = [edge.target for edge in new], [edge.target for edge in old]
-            for target in dict.fromkeys([*targets_before, *targets]):
-                self._edge(
-                    source, target, [e for e in old if e.target == target], [e for e in new if e.target == target]
-                )
-            if targets != targets_before and sorted(targets) == sorted(targets_before):
-                self.note(f"the edges from {source!r} are tried in another order")
-
-    def _edge(self, source: str, target: str, old: list[EdgeFingerprint], new: list[EdgeFingerprint]) -> None:
-        edge = f"edge {source!r} -> {target!r}"
-        if len(old) != len(new):
-            self.note(f"{edge} is {'gone' if not new else 'new' if not old else 'there another number of times'}")
-        elif any(_same_predicate(a.predicate, b.predicate) is False for a, b in zip(old, new, strict=True)):
-            self.note(f"the predicate of {edge} changed")
-
-    def _renamed(self, then: NodeFingerprint | None) -> str:
-        if then is None or then.opaque:
-            return ""
-        fresh = sorted(self.current.nodes.keys() - self.admitted.nodes.keys())
-        names = [repr(name) for name in fresh if same_code(then.code, self.current.nodes[name].code)]
-        return f" (the new node {' or '.join(names)} has the same code: renamed?)" if names else ""
-
-
-def _same_predicate(old: CodeFingerprint | None, new: CodeFingerprint | None) -> bool | None:
-    if old is None or new is None:
-        return old is new
-    return same_code(old, new)
-
-
-def _what(then: NodeFingerprint, now: NodeFingerprint) -> str:
-    changes = []
-    if then.version is not None and now.version is not None:
-        if then.version != now.version:
-            changes.append(f"version {then.version!r} -> {now.version!r}")
-    elif same_code(then.code, now.code) is False:
-        changes.append("its code")
-    for name in sorted(then.depends.keys() | now.depends.keys()):
-        if name not in now.depends:
-            changes.append(f"it no longer depends on {name}")
-        elif name not in then.depends:
-            changes.append(f"it now depends on {name}")
-        elif same_code(then.depends[name], now.depends[name]) is False:
-            changes.append(f"{name}, on which it depends")
-    return ", ".join(changes)
-
-
-def _unknown(what: str, then: NodeFingerprint, now: NodeFingerprint) -> str:
-    if then.code.python == now.code.python:
-        return f"whether {what} changed cannot be known: it has no Python code; give it version="
-    return (
-        f"whether {what} changed cannot be known: it ran under Python {then.code.python}, this is Python "
-        f"{now.code.python}, and there is no source to compare"
+def _together(codes: list[CodeFingerprint]) -> CodeFingerprint:
+    """The last one, as the first rule has it; by the rule of now, all of them."""
+    if len(codes) == 1:
+        return codes[0]
+    trees = [code.digests[1] for code in codes]
+    now = (
+        code_digest.of_value({code.digests[0] for code in codes}),
+        None if None in trees else code_digest.of_value({*trees}),
     )
+    fields = {f"{path} ({number})": one for number, code in enumerate(codes) for path, one in code.bound.items()}
+    return replace(codes[-1], now=now, bound=fields)

@@ -17,7 +17,7 @@ from tau.predicates import Condition
 
 _Parameter = inspect.Parameter
 _POSITIONAL = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
-_CONTEXT_NAMES = frozenset({"Context", "tau.Context", "tau.node.context.Context"})
+_CONTEXT_NAMES = frozenset({"Context", "tau.Context", "tau.context.Context", "tau.node.context.Context"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,277 @@
+"""What "changed" means: how the fingerprints of two graphs, nodes or pieces of code compare.
+
+Three answers: ``True`` (the same), ``False`` (changed), ``None`` (cannot be known).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from msgspec import Struct
+
+from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerprint, NodeFingerprint
+
+
+class Comparison(Struct):
+    """What differs: ``notes`` do not stand in the way of a resume, ``blocking`` differences do; each is a sentence."""
+
+    notes: list[str]
+    blocking: list[str]
+
+
+def same_code(old: CodeFingerprint, new: CodeFingerprint) -> bool | None:
+    """Whether two pieces of code are the same; ``None`` when that cannot be known."""
+    if old.rule == new.rule:
+        return False if old.bound != new.bound else _same(old, old.digests, new, new.digests)
+    same = _same(old, (old.bytecode, old.ast), new, (new.bytecode, new.ast))
+    # Where the rules differ, another digest by the first one may tell of the name of a module only.
+    return None if same is False and (old.now or new.now) else same
+
+
+_Digests = tuple[str, str | None]
+
+
+def _same(old: CodeFingerprint, then: _Digests, new: CodeFingerprint, now: _Digests) -> bool | None:
+    if then[1] is not None and then[1] == now[1]:
+        return True
+    if old.python == new.python and then[0] and now[0]:
+        return then[0] == now[0]
+    if then[1] is not None and now[1] is not None:
+        return False
+    if bool(then[0]) != bool(now[0]):
+        return False
+    return None
+
+
+def same_node(old: NodeFingerprint, new: NodeFingerprint) -> bool | None:
+    """Whether two nodes are the same: by version where both have one, else by code; and by what they depend on."""
+    if old.version is not None and new.version is not None:
+        answers: list[bool | None] = [old.version == new.version]
+    else:
+        answers = [same_code(old.code, new.code)]
+    for _, before, after in _both(old, new):
+        answers.append(same_code(before, after) if before is not None and after is not None else False)
+    if False in answers:
+        return False
+    return None if None in answers else True
+
+
+def _both(
+    old: NodeFingerprint, new: NodeFingerprint
+) -> list[tuple[str, CodeFingerprint | None, CodeFingerprint | None]]:
+    """What either depends on: the name that it was loaded under, what it was and what it is."""
+    before, after = _by_name(old.depends, new.depends), _by_name(new.depends, old.depends)
+    return [
+        (
+            after.get(name, before.get(name, ("", None)))[0],
+            before.get(name, ("", None))[1],
+            after.get(name, ("", None))[1],
+        )
+        for name in sorted(before.keys() | after.keys())
+    ]
+
+
+def _by_name(
+    depends: Mapping[str, CodeFingerprint], others: Mapping[str, CodeFingerprint]
+) -> dict[str, tuple[str, CodeFingerprint]]:
+    """By the name that does not depend on how a file was loaded; where the first rule has none, by the others'."""
+    names = [code.name for code in others.values() if code.name]
+    return {
+        code.name or next((name for name in names if f".{key}".endswith(f".{name}")), key): (key, code)
+        for key, code in depends.items()
+    }
+
+
+def compare(
+    *,
+    current: GraphFingerprint,
+    graph_name: str,
+    admitted: GraphFingerprint,
+    finished: Mapping[str, NodeFingerprint],
+    edges_taken: Collection[tuple[str, str]] = (),
+    pending: str | None = None,
+    has_items: bool = False,
+) -> Comparison:
+    """How the graph ``current`` differs from the one that made a run, for that run.
+
+    ``graph_name`` and ``admitted`` are as stored with the last accepted claim, ``finished`` maps each node with a
+    committed visit to its fingerprint of then, ``edges_taken`` are (source, target) pairs, ``pending`` is the node that
+    comes next, ``has_items`` says whether finished items lie inside it. A pure function.
+    """
+    found = _Findings(current, admitted)
+    if graph_name != current.name:
+        found.block(
+            f"the run belongs to graph {graph_name!r}, this graph is {current.name!r}: use the graph of that name"
+        )
+    for name in sorted(finished):
+        found.finished(name, finished[name])
+    if pending is not None and pending not in finished:
+        found.pending(pending, has_items)
+    for source, target in sorted(set(map(_pair, edges_taken))):
+        found.taken(source, target)
+    found.rest(set(finished) | ({pending} if pending is not None else set()))
+    return Comparison(notes=found.notes, blocking=found.blocking)
+
+
+def _pair(edge: Collection[str]) -> tuple[str, str]:
+    source, target = edge
+    return source, target
+
+
+_KEEP = "on_change='continue' keeps its stored result"
+_RESTORE = "restore it or start a new run id"
+
+
+class _Findings:
+    """Collects the differences, node by node and edge by edge."""
+
+    def __init__(self, current: GraphFingerprint, admitted: GraphFingerprint) -> None:
+        self.current = current
+        self.admitted = admitted
+        self.notes: list[str] = []
+        self.blocking: list[str] = []
+
+    def block(self, sentence: str) -> None:
+        self.blocking.append(sentence)
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+    def finished(self, name: str, then: NodeFingerprint) -> None:
+        """A node with a committed visit: it must be there, be the same, and not have become an exit."""
+        now = self.current.nodes.get(name)
+        if now is None:
+            self.block(f"finished node {name!r} is gone{self._renamed(then)}: {_RESTORE}; {_KEEP}")
+            return
+        same = same_node(then, now)
+        if same is False:
+            self.block(f"finished node {name!r} changed ({_what(then, now)}): {_RESTORE}; {_KEEP}")
+        elif same is None and then.opaque and now.opaque:
+            self.block(
+                f"finished node {name!r} has no Python code, so nobody can tell whether it changed: "
+                f"give it version= before the next run; {_KEEP}"
+            )
+        elif same is None:
+            self.note(_unknown(f"finished node {name!r}", then, now))
+        if name in self.current.exits and name not in self.admitted.exits:
+            self.block(
+                f"finished node {name!r} became an exit point, which would have ended the run: {_RESTORE}; {_KEEP}"
+            )
+
+    def pending(self, name: str, has_items: bool) -> None:
+        """The node that comes next, or was in flight: it must be there; with finished items inside it, be the same."""
+        then, now = self.admitted.nodes.get(name), self.current.nodes.get(name)
+        if now is None:
+            self.block(
+                f"the node to run next, {name!r}, is gone{self._renamed(then)}: "
+                "add a node of that name or start a new run id; no on_change= can replace it"
+            )
+            return
+        same = False if then is None else same_node(then, now)
+        if same is True:
+            return
+        what = f"node {name!r}, which comes next,"
+        if not has_items:
+            self.note(f"{what} changed" if same is False else _unknown(what, then or now, now))
+        elif same is False or now.opaque:
+            self.block(
+                f"node {name!r} was in flight with finished items and changed: {_RESTORE}; "
+                "on_change='continue' keeps the items, on_change='redo' drops them"
+            )
+        else:
+            self.note(_unknown(what, then or now, now))
+
+    def taken(self, source: str, target: str) -> None:
+        if not any((edge.source, edge.target) == (source, target) for edge in self.current.edges):
+            self.block(
+                f"edge {source!r} -> {target!r}, which this run has taken, is gone: restore it or start a new run id; "
+                "on_change='continue' goes on from where the run is"
+            )
+
+    def rest(self, judged: Collection[str]) -> None:
+        """All that this run has not reached yet, and what decides where it goes from here."""
+        old, new = self.admitted.nodes, self.current.nodes
+        self._each("node {!r} is new", new.keys() - old.keys() - set(judged))
+        self._each("node {!r}, not run yet, is gone", old.keys() - new.keys() - set(judged))
+        common = (old.keys() & new.keys()) - set(judged)
+        self._each("node {!r}, not run yet, changed", {n for n in common if same_node(old[n], new[n]) is False})
+        self._edges()
+        if self.admitted.entry != self.current.entry:
+            self.note(f"the entry point is now {self.current.entry!r}, this run began at {self.admitted.entry!r}")
+        was, now = set(self.admitted.exits), set(self.current.exits)
+        self._each("node {!r} became an exit point", (now - was) & old.keys())
+        self._each("node {!r} is no exit point any more", (was - now) & new.keys())
+
+    def _each(self, sentence: str, names: Iterable[str]) -> None:
+        self.notes += [sentence.format(name) for name in sorted(names)]
+
+    def _edges(self) -> None:
+        for source in sorted({edge.source for edge in (*self.admitted.edges, *self.current.edges)}):
+            old = [edge for edge in self.admitted.edges if edge.source == source]
+            new = [edge for edge in self.current.edges if edge.source == source]
+            targets, targets_before = [edge.target for edge in new], [edge.target for edge in old]
+            for target in dict.fromkeys([*targets_before, *targets]):
+                self._edge(
+                    source, target, [e for e in old if e.target == target], [e for e in new if e.target == target]
+                )
+            if targets != targets_before and sorted(targets) == sorted(targets_before):
+                self.note(f"the edges from {source!r} are tried in another order")
+
+    def _edge(self, source: str, target: str, old: list[EdgeFingerprint], new: list[EdgeFingerprint]) -> None:
+        edge = f"edge {source!r} -> {target!r}"
+        if len(old) != len(new):
+            self.note(f"{edge} is {'gone' if not new else 'new' if not old else 'there another number of times'}")
+        elif any(_same_predicate(a.predicate, b.predicate) is False for a, b in zip(old, new, strict=True)):
+            self.note(f"the predicate of {edge} changed")
+
+    def _renamed(self, then: NodeFingerprint | None) -> str:
+        if then is None or then.opaque:
+            return ""
+        fresh = sorted(self.current.nodes.keys() - self.admitted.nodes.keys())
+        names = [repr(name) for name in fresh if same_code(then.code, self.current.nodes[name].code)]
+        return f" (the new node {' or '.join(names)} has the same code: renamed?)" if names else ""
+
+
+def _same_predicate(old: CodeFingerprint | None, new: CodeFingerprint | None) -> bool | None:
+    if old is None or new is None:
+        return old is new
+    return same_code(old, new)
+
+
+def _what(then: NodeFingerprint, now: NodeFingerprint) -> str:
+    changes = []
+    if then.version is not None and now.version is not None:
+        if then.version != now.version:
+            changes.append(f"version {then.version!r} -> {now.version!r}")
+    elif same_code(then.code, now.code) is False:
+        changes += _parts(then.code, now.code)
+    for name, before, after in _both(then, now):
+        if after is None:
+            changes.append(f"it no longer depends on {name}")
+        elif before is None:
+            changes.append(f"it now depends on {name}")
+        elif same_code(before, after) is False:
+            changes.append(f"{name}, on which it depends")
+    return ", ".join(changes)
+
+
+def _parts(then: CodeFingerprint, now: CodeFingerprint) -> list[str]:
+    """What differs in one piece of code: itself, or the fields of what is bound to it."""
+    fields: list[str] = []
+    if then.rule == now.rule:
+        fields = sorted(
+            name for name in then.bound.keys() | now.bound.keys() if then.bound.get(name) != now.bound.get(name)
+        )
+    code = ["its code"] if not fields or _same(then, then.digests, now, now.digests) is False else []
+    return code + [f"{name}, which is bound to it" for name in fields]
+
+
+def _unknown(what: str, then: NodeFingerprint, now: NodeFingerprint) -> str:
+    if then.code.python != now.code.python:
+        pythons = f"it ran under Python {then.code.python}, this is Python {now.code.python}"
+        why = f"{pythons}, and there is no source to compare"
+    elif then.code.rule != now.code.rule and now.code.digests[0]:
+        why = "its fingerprint was made by another version of tau, which had another rule for what is bound to it"
+    else:
+        why = "it has no Python code; give it version="
+    return f"whether {what} changed cannot be known: {why}"
