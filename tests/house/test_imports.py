@@ -75,7 +75,10 @@ AGAINST_THE_ORDER = {
     ("tau.stores.contract", "tau.log.committer"): "a store makes the committer that its runs share",
     ("tau.stores.contract", "tau.engine.saved_state"): "every store has the origin's verbs, which stand on the journal",
     ("tau.stores.registry", "tau.stores.user_store"): "a four-method store keeps states, which stand on the log",
-    ("tau.values.types.artifact", "tau.stores.artifact_files"): "Artifact.check reads files, which no other value does",
+    (
+        "tau.values.types.artifact",
+        "tau.stores.artifact_content",
+    ): "Artifact.check reads files, which no other value does",
     ("tau.state", "tau.stores.images"): "State.to_bytes writes what a four-method store keeps",
 }
 

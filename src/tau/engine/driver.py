@@ -19,7 +19,8 @@ from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
 from tau.node.steps import Items
 from tau.observers.notify import notify
-from tau.stores import artifact_files as artifacts
+from tau.stores.artifact_content import check_all
+from tau.stores.artifact_files import drop as drop_run
 from tau.stores.contract import Batch
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ class Driver:
         assert self.journal is not None
         found = self.journal.load(effect.take, self.wait, self.stop.event if self.stop is not None else None)
         if found.status not in ("finished", "cancelled"):
-            artifacts.check_all(found.values.values())
+            check_all(found.values.values())
         return found
 
     def drop(self, effect: Drop) -> None:
         assert self.journal is not None
-        artifacts.drop(self.journal.store, self.job.run_id, self.job.artifacts, effect.values.values())
+        drop_run(self.journal.store, self.job.run_id, self.job.artifacts, effect.values.values())
 
     def release(self) -> Any:
         if self.journal is not None:

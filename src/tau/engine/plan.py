@@ -13,7 +13,7 @@ from tau.engine.effects import Job
 from tau.errors import GraphChangedError, StoreError, TauError
 from tau.host import Host
 from tau.log.loading import Found, Watch, load, not_found
-from tau.stores import artifact_files as artifacts
+from tau.stores.artifact_content import check_all
 from tau.stores.contract import Store
 
 
@@ -87,5 +87,5 @@ def _refused(check: Callable[[], object]) -> TauError | None:
 
 def _check(job: Job, found: Found) -> None:
     if found.status not in ("finished", "cancelled"):
-        artifacts.check_all(found.values.values())
+        check_all(found.values.values())
     may_go_on(job, found)

@@ -97,8 +97,8 @@ class Context:
         ``async with`` does the same without holding up the event loop while the file goes to the disk.
 
         Files lie beside a store that is a file or directory, or in ``CheckpointConfig(artifacts=...)``; otherwise
-        this is a `ConfigError`. A block that left nothing, a link or a device is an `ArtifactError`; a full or
-        unusable disk is a `StoreError`.
+        this is a `ConfigError`. A block that left nothing, a link, a device or a file that somebody still has open for
+        writing is an `ArtifactError`; a full or unusable disk is a `StoreError`. What is published is read-only.
         """
         return Making(self._surroundings.items_of(self._effect).artifact(name, directory))
 

@@ -24,7 +24,7 @@ from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.step_commits import InnerCommits, Ticket
 from tau.state import State, Visit
-from tau.stores.artifact_files import Maker, checked_file_name
+from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values import Refused, encode, is_atom
 from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
 from tau.values.types.artifact import Artifact
@@ -58,7 +58,7 @@ class Items:
         self._emit = emit
         self._place = place
         self._began = journal.position if journal is not None else 0
-        self._maker: Maker | None = None
+        self._maker: AttemptFiles | None = None
         self._made: list[Artifact] = []
         self._any_resumed = False
         self._commits = InnerCommits(journal, self.node) if journal is not None else None
@@ -115,7 +115,7 @@ class Items:
         if replaced is not None:
             maker.discard(replaced.open()[0])
 
-    def _maker_for(self, name: str) -> Maker:
+    def _maker_for(self, name: str) -> AttemptFiles:
         """What makes the artifacts of this attempt, all of them below the position at which it began."""
         if self._place is None:
             raise ConfigError(
@@ -125,7 +125,7 @@ class Items:
         with self._lock:
             if self._maker is None:
                 place = os.path.abspath(self._place)
-                self._maker = Maker(
+                self._maker = AttemptFiles(
                     place, self.run_id, self.node, visit=self.visit, position=self._began, kept=self._older_artifacts
                 )
             return self._maker

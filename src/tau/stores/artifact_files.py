@@ -7,7 +7,7 @@ higher one, so an owner that was superseded can never mistake the files of its h
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 import secrets
 import shutil
@@ -16,19 +16,19 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tau.errors import ArtifactError, ConfigError, StoreError
+from tau.stores.artifact_content import Odd, entries, measure, open_file
 from tau.stores.contract import Store
-from tau.stores.disk import Descriptor, make_directories, sync, sync_directory
+from tau.stores.disk import Descriptor, make_directories, sync
 from tau.stores.failures import from_os
 from tau.stores.names import directory_of, temporary
-from tau.values import tags
-from tau.values.stored import Cell, Inline
+from tau.stores.open_writers import held, is_written
+from tau.values.stored import Cell
 from tau.values.types.artifact import Artifact
 
 _LONGEST = 150
-_CHUNK = 1 << 20
 
 
 def checked_file_name(name: Any) -> str:
@@ -47,8 +47,18 @@ def checked_file_name(name: Any) -> str:
     return name
 
 
-class Maker:
-    """Makes the artifacts of one attempt at a visit, which began at ``position``, below ``place``. Thread-safe.
+class Draft(NamedTuple):
+    """An artifact that is being made: its directory, by name and by identity, and its temporary name in it."""
+
+    name: str
+    directory: bool
+    own: str
+    identity: tuple[int, int]
+    temporary: str
+
+
+class AttemptFiles:
+    """The artifacts of one attempt at a visit, which began at ``position``, below ``place``. Thread-safe.
 
     ``kept`` gives the encodings in which artifacts of earlier attempts may be named. The other ones' files are removed
     when the first artifact is made: once, as the position moves on within an attempt, and its own files must stay.
@@ -60,174 +70,133 @@ class Maker:
         self.run_id = run_id
         self.node = node
         self.visit = visit
+        self._place = place
+        self._below = (directory_of(run_id), f"{directory_of(node)}.{visit}")
         self._position = position
         self._kept = kept
-        self._visit = os.path.join(place, directory_of(run_id), f"{directory_of(node)}.{visit}")
         self._lock = threading.Lock()
         self._ready = False
+
+    @property
+    def _path(self) -> str:
+        return os.path.join(self._place, *self._below)
 
     @contextmanager
     def writing(self, name: str, directory: bool, made: list[Artifact]) -> Iterator[Path]:
         """Give the temporary path of an artifact, and publish it after the block; it is added to ``made``."""
-        own = os.path.join(self._visit, f"{self._position:016d}-{secrets.token_hex(6)}")
-        draft = os.path.join(own, f"{temporary()}.{name}")
-        with _typed(own, "make an artifact in"):
-            self._begin()
-            make_directories(own)
-            if directory:
-                os.mkdir(draft, 0o700)
+        with typed(self._path, "make an artifact in"):
+            draft = self._draft(name, directory)
         try:
-            yield Path(draft)
-            with _typed(own, "publish an artifact in"):
-                made.append(self._publish(name, draft, own, directory))
+            yield Path(self._path, draft.own, draft.temporary)
+            with typed(self._path, "publish an artifact in"):
+                made.append(self._publish(draft))
         except BaseException:
-            shutil.rmtree(own, ignore_errors=True)
+            with suppress(OSError):
+                self._remove(draft.own)
             raise
 
     def discard(self, artifact: Artifact) -> None:
         """Remove an artifact of this visit that another one has replaced."""
-        own = os.path.dirname(artifact.path)
-        if os.path.dirname(own) == self._visit:
-            shutil.rmtree(own, ignore_errors=True)
+        visit, own = os.path.split(os.path.dirname(artifact.path))
+        if visit == self._path:
+            with suppress(OSError):
+                self._remove(own)
 
-    def _publish(self, name: str, draft: str, own: str, directory: bool) -> Artifact:
-        final = os.path.join(own, name)
+    def _draft(self, name: str, directory: bool) -> Draft:
+        own = f"{self._position:016d}-{secrets.token_hex(6)}"
+        draft = f"{temporary()}.{name}"
+        self._begin()
+        with enter(self._place, self._below, make=True) as visit, enter(visit, (own,), make=True) as number:
+            if directory:
+                os.mkdir(draft, dir_fd=number)
+            found = os.fstat(number)
+        return Draft(name, directory, own, (found.st_dev, found.st_ino), draft)
+
+    def _publish(self, draft: Draft) -> Artifact:
+        own = os.path.join(self._path, draft.own)
+        path = os.path.join(own, draft.temporary)
         try:
-            size, digest, modified = _measure(draft, directory, settle=True)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, _Odd) as error:
-            what = "a directory" if directory else "a file, or with directory=True a directory,"
-            raise ArtifactError(
-                f"node {self.node!r} left no sound artifact {name!r}: {error}; write {what} to exactly the path that "
+            with enter(self._place, (*self._below, draft.own)) as number:
+                found = os.fstat(number)
+                if (found.st_dev, found.st_ino) != draft.identity:
+                    raise Odd(f"{own} was replaced")
+                self._close(draft, path, freeze(draft.temporary, draft.directory, number))
+                size, digest, modified = measure(draft.temporary, draft.directory, number, flush=True)
+                os.rename(draft.temporary, draft.name, src_dir_fd=number, dst_dir_fd=number)
+                sync(number)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, Odd) as error:
+            what = "a directory" if draft.directory else "a file, or with directory=True a directory,"
+            raise self._unsound(
+                f"left no sound artifact {draft.name!r}: {error}; write {what} to exactly the path that "
                 "ctx.artifact gives, and close it within the block",
-                path=draft,
-                node=self.node,
-                run_id=self.run_id,
+                path,
             ) from error
-        os.rename(draft, final)
-        sync_directory(own)
         return Artifact(
-            name=name, path=Path(final), size_bytes=size, digest=digest, directory=directory, modified=modified,
-            run_id=self.run_id, node=self.node, visit=self.visit,
+            name=draft.name, path=Path(own, draft.name), size_bytes=size, digest=digest, directory=draft.directory,
+            modified=modified, run_id=self.run_id, node=self.node, visit=self.visit,
         )  # fmt: skip
+
+    def _close(self, draft: Draft, path: str, suspects: list[str]) -> None:
+        """Refuse what somebody could still write to, now or later from a buffer."""
+        for inner, who in held(os.path.normpath(os.path.join(path, suspect)) for suspect in suspects).items():
+            inside = f" ({os.path.relpath(inner, path)} in it)" if draft.directory else ""
+            raise self._unsound(
+                f"left the artifact {draft.name!r}{inside} open for writing in {who}, so that it may lack what is "
+                "still to be written; close it within the block, delete there an array that is mapped to it, and wait "
+                "for the threads and processes that write to it",
+                path,
+            )
+
+    def _unsound(self, text: str, path: str) -> ArtifactError:
+        return ArtifactError(f"node {self.node!r} {text}", path=path, node=self.node, run_id=self.run_id)
 
     def _begin(self) -> None:
         """Make the directory of the visit, durably, and remove what earlier attempts left there that nobody needs."""
         with self._lock:
             if self._ready:
                 return
-            make_directories(self._visit)
             kept = [*self._kept()]
-            for name in os.listdir(self._visit):
-                position, _, token = name.partition("-")
-                earlier = position.isdecimal() and int(position) < self._position
-                if earlier and not any(token.encode() in data for data in kept):
-                    shutil.rmtree(os.path.join(self._visit, name), ignore_errors=True)
+            with enter(self._place, self._below, make=True) as visit:
+                for name in os.listdir(visit):
+                    position, _, token = name.partition("-")
+                    earlier = position.isdecimal() and int(position) < self._position
+                    if earlier and not any(token.encode() in data for data in kept):
+                        with suppress(OSError):
+                            remove_entry(name, visit)
             self._ready = True
 
-
-class _Odd(Exception):
-    """Something other than what belongs there."""
-
-
-def _measure(path: str, directory: bool, *, settle: bool) -> tuple[int, str, int]:
-    """Size, digest and newest modification of a file or tree; ``settle`` makes it private and puts it on the disk."""
-    if not directory:
-        return _measure_file(path, settle)
-    total, newest, tree = 0, 0, hashlib.sha256()
-    for where, folders, files in os.walk(path, onerror=_raise):
-        folders.sort()
-        for name in sorted([*folders, *files]):
-            found = os.path.join(where, name)
-            kind = os.lstat(found).st_mode
-            relative = os.fsencode(os.path.relpath(found, path))
-            if stat.S_ISDIR(kind):
-                tree.update(b"d%d:%b" % (len(relative), relative))
-                continue
-            size, digest, modified = _measure_file(found, settle)
-            tree.update(b"f%d:%b%b" % (len(relative), relative, bytes.fromhex(digest)))
-            total, newest = total + size, max(newest, modified)
-        if settle:
-            os.chmod(where, 0o700)
-            sync_directory(where)
-    return total, tree.hexdigest(), newest
+    def _remove(self, own: str) -> None:
+        with enter(self._place, self._below) as visit:
+            remove_entry(own, visit)
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def freeze(path: str, directory: bool, parent: int | None = None) -> list[str]:
+    """Take the write bits from the files of an artifact; its directories stay writable, so that it can be removed.
+
+    Returns the files, relative to ``path``, that somebody may have open for writing. Raises `Odd` for what is no file,
+    and for a file that has another name elsewhere: that one would change with it.
+    """
+    suspects = []
+    for entry in entries(path, directory, parent):
+        if entry.number is not None:
+            _set_mode(entry.number, stat.S_IMODE(os.fstat(entry.number).st_mode) | 0o700)
+        elif not (directory and stat.S_ISDIR(os.lstat(entry.name, dir_fd=entry.parent).st_mode)):
+            with open_file(entry.name, entry.parent) as number:
+                found = os.fstat(number)
+                if found.st_nlink > 1:
+                    raise Odd(f"{os.path.basename(entry.name)} is a hard link to a file that has another name too")
+                _set_mode(number, stat.S_IMODE(found.st_mode) & ~0o222)
+                if is_written(number) is not False:
+                    suspects.append(entry.path)
+    return suspects
 
 
-def _open(path: str) -> Descriptor:
-    mode = os.lstat(path).st_mode
-    if not stat.S_ISREG(mode):
-        kinds = ((stat.S_ISDIR, "a directory"), (stat.S_ISLNK, "a symbolic link"))
-        what = next((name for is_kind, name in kinds if is_kind(mode)), "neither a file nor a directory")
-        raise _Odd(f"{os.path.basename(path)} is {what}")
-    return Descriptor(path, os.O_RDONLY | os.O_NOFOLLOW)
-
-
-def _measure_file(path: str, settle: bool) -> tuple[int, str, int]:
-    content = hashlib.sha256()
-    with _open(path) as number:
-        if settle:
-            os.fchmod(number, 0o600)
-            sync(number)
-        while data := os.read(number, _CHUNK):
-            content.update(data)
-        found = os.fstat(number)
-    return found.st_size, content.hexdigest(), found.st_mtime_ns
-
-
-def _glance(artifact: Artifact) -> tuple[int, int]:
-    """Its size and newest modification, without reading what it holds."""
-    path = str(artifact.path)
-    if not artifact.directory:
-        with _open(path) as number:
-            found = os.fstat(number)
-        return found.st_size, found.st_mtime_ns
-    total, newest = 0, 0
-    for where, _, files in os.walk(path, onerror=_raise):
-        for name in files:
-            found = os.lstat(os.path.join(where, name))
-            total, newest = total + found.st_size, max(newest, found.st_mtime_ns)
-    return total, newest
-
-
-def check(artifact: Artifact, *, thorough: bool = False) -> None:
-    """Raise `ArtifactError` for one that is missing or altered; ``thorough`` also reads one that looks sound."""
-    path = str(artifact.path)
+def _set_mode(number: int, mode: int) -> None:
     try:
-        wrong = ""
-        if thorough or _glance(artifact) != (artifact.size_bytes, artifact.modified):
-            size, digest, _ = _measure(path, artifact.directory, settle=False)
-            if (size, digest) != (artifact.size_bytes, artifact.digest):
-                wrong = "is not what it was"
-    except (FileNotFoundError, NotADirectoryError):
-        wrong = "is missing"
-    except (OSError, _Odd) as error:
-        wrong = f"cannot be read ({error})"
-    if wrong:
-        raise ArtifactError(
-            f"the artifact {artifact.name!r} {wrong}: {path}. Node {artifact.node!r} (visit {artifact.visit}) of run "
-            f"{artifact.run_id!r} made it; bring it back from a copy, or start a new run, which makes it again",
-            path=path,
-            node=artifact.node,
-            run_id=artifact.run_id,
-        )
-
-
-def check_all(cells: Iterable[Any]) -> None:
-    """`check` for those among the values of a state; the others are not looked into."""
-    for cell in cells:
-        if isinstance(cell, Cell) and _is_artifact(cell):
-            check(cell.open()[0])
-
-
-def _is_artifact(cell: Cell) -> bool:
-    if type(cell.whole) is not Inline:  # where `cells.make` puts every artifact: nothing is fetched to find them
-        return False
-    head = cell.whole.data[:6]
-    width = {0xC7: 2, 0xC8: 3, 0xC9: 5}.get(head[0])  # the headers of an extension
-    return width is not None and head[width] == tags.ARTIFACT
+        os.fchmod(number, mode)
+    except OSError as error:  # as on file systems without such bits, or where the file is another user's
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+            raise
 
 
 def drop(store: Store, run_id: str, place: str | None, values: Iterable[Any]) -> None:
@@ -240,24 +209,72 @@ def drop(store: Store, run_id: str, place: str | None, values: Iterable[Any]) ->
 
 def remove(place: str | None, run_id: str, keep: Iterable[bytes] = ()) -> None:
     """Remove the artifacts of a run, but for those that are named in the encodings ``keep``."""
-    root = os.path.join(place, directory_of(run_id)) if place is not None else ""
-    if not root or not os.path.isdir(root):
+    if place is None:
         return
     kept = [*keep]
-    with _typed(root, "delete artifacts in"):
-        for visit in os.listdir(root):
-            for name in os.listdir(os.path.join(root, visit)):
-                token = name.rpartition("-")[2].encode()
-                if not any(token in data for data in kept):
-                    shutil.rmtree(os.path.join(root, visit, name))
-            with suppress(OSError):  # where something is kept
-                os.rmdir(os.path.join(root, visit))
-        with suppress(OSError):
-            os.rmdir(root)
+    with typed(place, "delete artifacts in"), suppress(FileNotFoundError), enter(place, ()) as number:
+        name = directory_of(run_id)
+        if not _is_directory(name, number):
+            remove_entry(name, number)
+            return
+        with enter(number, (name,)) as run:
+            for visit in os.listdir(run):
+                _empty(visit, run, kept)
+        with suppress(OSError):  # where something is kept
+            os.rmdir(name, dir_fd=number)
+
+
+def _empty(visit: str, run: int, kept: list[bytes]) -> None:
+    """Remove the artifacts of a visit, and what else lies beside the directories of visits."""
+    if not _is_directory(visit, run):
+        remove_entry(visit, run)
+        return
+    with enter(run, (visit,)) as number:
+        for name in os.listdir(number):
+            token = name.rpartition("-")[2].encode()
+            if not any(token in data for data in kept):
+                remove_entry(name, number)
+    with suppress(OSError):  # where something is kept
+        os.rmdir(visit, dir_fd=run)
+
+
+def remove_entry(name: str, parent: int) -> None:
+    """Remove a tree, or whatever else has that name in the open directory; a link goes, what it leads to stays."""
+    if _is_directory(name, parent):
+        shutil.rmtree(name, dir_fd=parent)
+    else:
+        os.unlink(name, dir_fd=parent)
+
+
+def _is_directory(name: str, parent: int) -> bool:
+    return stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode)
+
+
+def enter(start: str | int, below: Iterable[str], *, make: bool = False) -> Descriptor:
+    """The directory ``below`` the place, or open directory, ``start``; no link is followed on the way from there.
+
+    With ``make`` what is missing is made, private to this user and durable before what is in it.
+    """
+    if isinstance(start, str):
+        if make:
+            make_directories(start)
+        found = Descriptor(start, os.O_RDONLY | os.O_DIRECTORY)
+    else:
+        found = Descriptor(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=start)
+    for name in below:
+        with found as parent:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o700, dir_fd=parent)
+                    sync(parent)
+            if stat.S_ISLNK(os.lstat(name, dir_fd=parent).st_mode):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+            found = Descriptor(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    return found
 
 
 @contextmanager
-def _typed(place: str, doing: str) -> Iterator[None]:
+def typed(place: str, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

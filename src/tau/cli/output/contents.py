@@ -11,7 +11,7 @@ from tau.cli.output import screen
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.log.records import Failure
 from tau.redaction import without_secrets
-from tau.stores.artifact_files import check
+from tau.stores.artifact_content import check
 from tau.values.stored import Cell
 from tau.values.types.artifact import Artifact
 

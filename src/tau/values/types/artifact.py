@@ -34,7 +34,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Read it all and compare. Raises `ArtifactError` for one that is missing or altered."""
-        from tau.stores.artifact_files import check
+        from tau.stores.artifact_content import check
 
         check(self, thorough=True)
 

@@ -1,0 +1,295 @@
+"""Artifacts and those who write to them: what is published is whole, and stays as it is."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import mmap
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine_steps import config
+
+import tau.stores.open_writers
+from tau import Artifact, ArtifactError, Context, ExecutionError, State, StateGraph, open_store
+
+TEXT = "".join(f"{year},{year}\n" for year in range(1959, 2002))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with open_store(f"sqlite:///{tmp_path}/runs.db") as store:
+        yield store
+
+
+def graph_of(store: Any, *nodes: Any, **options: Any) -> StateGraph:
+    graph = StateGraph(config(store))
+    names = [f"n{number}" for number in range(len(nodes))]
+    for name, node in zip(names, nodes, strict=True):
+        graph.add_node(name, node, version="1", **options)
+    graph.sequence(*names)
+    return graph
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return sorted(path for path in (tmp_path / "runs.db-artifacts").rglob("*") if not path.is_dir())
+
+
+# Who still has the file open at the end of the block. Each opens `path`, leaves it open, and returns how to let go.
+
+Hold = Callable[[Path], Callable[[], Any]]
+
+
+def text_file(path: Path) -> Callable[[], Any]:
+    file = open(path, "w")  # noqa: SIM115
+    file.write(TEXT)
+    return file.close
+
+
+def descriptor(path: Path) -> Callable[[], Any]:
+    number = os.open(path, os.O_RDWR | os.O_CREAT)
+    return lambda: os.close(number)
+
+
+def appending(path: Path) -> Callable[[], Any]:
+    path.write_text(TEXT)
+    return open(path, "a").close
+
+
+def memory_map(path: Path) -> Callable[[], Any]:
+    path.write_bytes(b"\0" * 4096)
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), 0).close
+
+
+def thread(path: Path) -> Callable[[], Any]:
+    opened, go = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with open(path, "w") as file:
+            opened.set()
+            assert go.wait(60)
+            file.write(TEXT)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert opened.wait(60)
+    return lambda: (go.set(), writer.join())
+
+
+def forked_child(path: Path) -> Callable[[], Any]:
+    """As the worker of a pool that was started within the block."""
+    wait, go = os.pipe()
+    with open(path, "w") as file:
+        file.write(TEXT)
+        file.flush()
+        child = os.fork()
+        if child == 0:
+            os.close(go)
+            os.read(wait, 1)
+            os._exit(0)
+    os.close(wait)
+    return lambda: (os.close(go), os.waitpid(child, 0))
+
+
+def program(path: Path) -> Callable[[], Any]:
+    with open(path, "w") as file:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=file)
+
+    def end() -> None:
+        assert child.stdin is not None
+        child.stdin.close()
+        child.wait()
+
+    return end
+
+
+OWN = (text_file, descriptor, appending, memory_map, thread)
+CHILDREN = (forked_child, program)
+
+
+@pytest.mark.parametrize("directory", [False, True], ids=["file", "directory"])
+@pytest.mark.parametrize("hold", [*OWN, *CHILDREN])
+def test_a_file_that_is_still_open_at_the_end_of_the_block_is_refused(
+    store: Any, tmp_path: Path, hold: Hold, directory: bool
+) -> None:
+    ends: list[Callable[[], Any]] = []
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("table.csv", directory=directory) as path:
+            if directory:
+                (path / "closed").write_text("x")
+            ends.append(hold(path / "inner" if directory else path))
+
+    try:
+        with pytest.raises(ExecutionError, match=r"'n0' left the artifact 'table\.csv'.*open for writing in") as caught:
+            graph_of(store, node).execute({}, run_id="r")
+        assert isinstance(caught.value.__cause__, ArtifactError)
+        assert ("which was started by this one" if hold in CHILDREN else "this process (desc") in str(caught.value)
+        assert ("(inner in it)" in str(caught.value)) == directory
+        assert files(tmp_path) == []
+    finally:
+        for end in ends:
+            end()
+
+
+@pytest.mark.parametrize("hold", OWN)
+def test_where_the_file_system_cannot_tell_this_process_is_looked_through(
+    store: Any, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tau.stores.open_writers, "_LEASE", None)
+    ends: list[Callable[[], Any]] = []
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("good") as path:
+            path.write_text(TEXT)
+        with ctx.artifact("table.csv") as path:
+            ends.append(hold(path))
+
+    with pytest.raises(ExecutionError, match="open for writing in this process"):
+        graph_of(store, node).execute({}, run_id="r")
+    ends[0]()
+
+
+def test_a_handle_that_only_the_collector_can_close_is_closed_in_time(store: Any) -> None:
+    def node(state: State, ctx: Context) -> None:
+        gc.disable()
+        try:
+            with ctx.artifact("table.csv") as path:
+                file: Any = open(path, "w")  # noqa: SIM115
+                file.write(TEXT)
+                file.itself = file
+                del file
+        finally:
+            gc.enable()
+
+    final = graph_of(store, node).execute({}, run_id="r")
+    assert Path(final["table.csv"]).read_text() == TEXT
+
+
+def test_a_child_that_lets_go_in_a_moment_is_waited_for(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between fork and exec any child has what its parent had open."""
+    ends: list[Callable[[], Any]] = []
+    monkeypatch.setattr(tau.stores.open_writers.time, "sleep", lambda _: ends.pop()())
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("table.csv") as path:
+            ends.append(forked_child(path))
+
+    final = graph_of(store, node).execute({}, run_id="r")
+    assert Path(final["table.csv"]).read_text() == TEXT
+    assert ends == []
+
+
+@pytest.mark.parametrize("how", ["reading", "mapped for reading", "another file", "replaced"])
+def test_who_cannot_write_to_the_file_is_not_refused(store: Any, tmp_path: Path, how: str) -> None:
+    with open(tmp_path / "other", "w") as other:
+
+        def node(state: State, ctx: Context) -> None:
+            with ctx.artifact("table.csv") as path:
+                if how == "replaced":
+                    opened.append(open(path, "w"))  # noqa: SIM115
+                    path.with_name("new").write_text(TEXT)
+                    path.with_name("new").replace(path)
+                else:
+                    path.write_text(TEXT)
+                if how == "reading":
+                    opened.append(open(path))  # noqa: SIM115
+                elif how == "mapped for reading":
+                    with open(path, "rb") as file:
+                        opened.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+        opened: list[Any] = [other]
+        final = graph_of(store, node).execute({}, run_id="r")
+        assert Path(final["table.csv"]).read_text() == TEXT
+        for one in opened:
+            one.close()
+
+
+def test_whoever_opens_the_file_while_it_is_looked_at_ends_nobody(tmp_path: Path) -> None:
+    """A lease that is broken is told by a signal: it must be one that nobody minds."""
+    (tmp_path / "file").write_text(TEXT)
+    asking = (
+        "import sys, os; from tau.stores.open_writers import is_written; n = os.open('file', os.O_RDONLY)\n"
+        "found = [is_written(n) for _ in range(100_000)]; print(len(found), found.count(None))"
+    )
+    with subprocess.Popen([sys.executable, "-c", asking], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as asker:
+        while asker.poll() is None:
+            with suppress(OSError), open(tmp_path / "file", "a"):
+                pass
+        assert asker.stdout is not None
+        assert asker.stdout.read().split() == ["100000", "0"]
+        assert asker.returncode == 0
+
+
+# The mode of a file, and its other names.
+
+
+@pytest.fixture
+def mask() -> Iterator[None]:
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, 0o440), (0o775, 0o555), (0o600, 0o400), (0o644, 0o444)])
+def test_only_the_bits_for_writing_are_taken(store: Any, mask: None, given: int | None, kept: int) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("one") as path:
+            path.write_text(TEXT)
+            if given is not None:
+                path.chmod(given)
+        with ctx.artifact("many", directory=True) as path:
+            (path / "sub").mkdir()
+            (path / "sub" / "one").write_text(TEXT)
+            if given is not None:
+                (path / "sub" / "one").chmod(given)
+
+    final = graph_of(store, node).execute({}, run_id="r")
+    many = final["many"].path
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (final["one"].path, many / "sub" / "one")] == [kept, kept]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (many, many / "sub")] == [0o750, 0o750]
+    assert stat.S_IMODE(many.parent.stat().st_mode) == 0o700
+    store.delete("r")
+    assert not many.exists()
+
+
+def test_a_file_system_that_has_no_such_bits_is_no_error(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("os.fchmod", refused)
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a", directory=True) as path:
+            (path / "x").write_text(TEXT)
+
+    artifact = graph_of(store, node).execute({}, run_id="r")["a"]
+    assert isinstance(artifact, Artifact)
+    artifact.check()
+
+
+@pytest.mark.parametrize("directory", [False, True], ids=["file", "directory"])
+def test_a_file_that_has_another_name_too_is_refused_and_left_as_it_is(
+    store: Any, tmp_path: Path, directory: bool
+) -> None:
+    mine = tmp_path / "mine.nc"
+    mine.write_text("mine")
+    mine.chmod(0o664)
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.nc", directory=directory) as path:
+            os.link(mine, path / "inner.nc" if directory else path)
+
+    with pytest.raises(ExecutionError, match="is a hard link to a file that has another name"):
+        graph_of(store, node).execute({}, run_id="r")
+    assert (mine.read_text(), stat.S_IMODE(mine.stat().st_mode)) == ("mine", 0o664)
+    assert files(tmp_path) == []
