@@ -1,7 +1,7 @@
 """What the engine's surroundings give it: time, sleep, randomness, identity. Tests and simulations bring their own.
 
 Two identities tell what may be compared with what another process stored: `pid_space` for pids, `clock_space` for
-readings of the monotonic clock. Each is empty where it cannot be told, and what cannot be told is never equal.
+readings of `boot_clock`. Each is empty where it cannot be told, and what cannot be told is never equal.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def _job() -> str:
     return job if restarts == "0" else f"{job} (restart {restarts})"
 
 
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _INITIAL_TIME = "4026531834"
 """The number that Linux gives the time namespace it starts with."""
 
@@ -103,12 +104,19 @@ def pid_space() -> str:
 
 
 def clock_space() -> str:
-    """Where the monotonic clock is one clock: one boot of one system, and the time namespace in it where that is not
-    the first one; empty if it cannot be told."""
-    boot, namespace = _fact("boot"), _fact("time")
-    if namespace == _INITIAL_TIME:
-        return boot
-    return f"{boot}:{namespace}" if boot and namespace else ""
+    """Where `boot_clock` is one clock: one boot of one system; empty if that, or our time namespace, cannot be told."""
+    return _fact("boot") if _fact("ahead") else ""
+
+
+def has_ended(boot: str, machine: str) -> bool:
+    """Whether that boot was one of this very machine, and is over; ``False`` where it cannot be told."""
+    here = _fact("boot")
+    return bool(boot and here and boot != here and machine == os.uname().nodename and _fact("own boot") == "no")
+
+
+def boot_clock() -> float:
+    """The monotonic clock of the system, as its first time namespace shows it; comparable within one `clock_space`."""
+    return time.monotonic() - float(_fact("ahead") or 0.0)
 
 
 def is_alive(pid: int) -> bool:
@@ -127,7 +135,7 @@ def _fact(name: str) -> str:
     known = _facts.get(name, "")
     if not known:
         try:
-            known = _boot() if name == "boot" else _namespace(name)
+            known = _TOLD[name]()
         except OSError:
             return ""
         _facts[name] = known
@@ -136,7 +144,7 @@ def _fact(name: str) -> str:
 
 def _boot() -> str:
     if sys.platform != "darwin":
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return Path(_BOOT_ID).read_text("ascii").strip()
     import subprocess
 
     asked = subprocess.run(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, check=False)
@@ -150,6 +158,30 @@ def _namespace(kind: str) -> str:
         if sys.platform == "darwin" or os.path.isdir("/proc/self/ns"):  # a system without such namespaces
             return _INITIAL_TIME if kind == "time" else "0"
         raise
+
+
+def _own_boot() -> str:
+    """Whether this is a container with a boot id of its own, beside which there are others on the same system."""
+    return "yes" if f" {_BOOT_ID} " in Path("/proc/self/mountinfo").read_text("utf-8", "replace") else "no"
+
+
+def _ahead() -> str:
+    """How many seconds our time namespace shows the monotonic clock ahead of the first one."""
+    if _fact("time") == _INITIAL_TIME:
+        return "0.0"
+    if os.stat("/proc/self/ns/time").st_ino != os.stat("/proc/self/ns/time_for_children").st_ino:
+        return ""  # the offsets are those of the children
+    for line in Path("/proc/self/timens_offsets").read_text("ascii").splitlines():
+        name, seconds, nanoseconds = line.split()
+        if name == "monotonic":
+            return str(int(seconds) + int(nanoseconds) / 1e9)
+    return ""
+
+
+_TOLD: dict[str, Callable[[], str]] = {
+    "boot": _boot, "own boot": _own_boot, "ahead": _ahead,
+    "pid": lambda: _namespace("pid"), "time": lambda: _namespace("time"),
+}  # fmt: skip
 
 
 def _own_start() -> int:
@@ -180,7 +212,7 @@ def _start_time(pid: int) -> int | None:
 
 def _after_fork() -> None:
     _at_work.clear()
-    for name in ("pid", "time", "start"):
+    for name in ("own boot", "pid", "time", "ahead", "start"):
         _facts.pop(name, None)
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,11 +72,14 @@ except Exception as error:
 """
 
 
-def proc(options: str, user: int = 0) -> tuple[str, ...]:
-    """A command that runs another one where /proc is mounted like that, as that user."""
+def mounted(mount: str, user: int = 0) -> tuple[str, ...]:
+    """A command that runs another one where that is mounted, as that user."""
     become = f"setpriv --reuid={user} --regid=10009 --clear-groups " if user else ""
-    mount = f'mount -t proc -o {options} proc /proc && exec {become}"$@"'
-    return ("unshare", "-m", "--propagation", "private", "sh", "-c", mount, "sh")
+    return ("unshare", "-m", "-u", "--propagation", "private", "sh", "-c", f'{mount} && exec {become}"$@"', "sh")
+
+
+def proc(options: str, user: int = 0) -> tuple[str, ...]:
+    return mounted(f"mount -t proc -o {options} proc /proc", user)
 
 
 HERE: tuple[str, ...] = ()
@@ -84,6 +88,9 @@ PID_OTHER_PROC = ("unshare", "-p", "-f", "--kill-child")
 TIME = ("unshare", "-T", "--monotonic", "100000", "--boottime", "100000", "-f", "--kill-child")
 TIME_AND_PID = (*TIME, "-p", "--mount-proc")
 NO_BOOT_ID = proc("subset=pid")
+OWN_ID = "mount -t tmpfs none /mnt && echo 6e4a1b0c > /mnt/id && mount --bind /mnt/id /proc/sys/kernel/random/boot_id"
+OWN_BOOT_ID = mounted(OWN_ID)
+OTHER_HOST = mounted(f"{OWN_ID} && hostname elsewhere")
 
 
 def _can_unshare() -> bool:
@@ -163,6 +170,8 @@ def test_the_identities_are_the_ones_that_older_versions_store() -> None:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert host.pid_space() == f"{boot}:{os.stat('/proc/self/ns/pid').st_ino}"
     assert host.clock_space() == boot
+    before, shown, after = time.monotonic(), host.boot_clock(), time.monotonic()
+    assert before <= shown <= after
 
 
 if NAMESPACES:
@@ -201,7 +210,20 @@ if NAMESPACES:
         assert said.startswith("RunOwnedError")
         assert process.go_on() == "{'x': 1}"
 
-    @pytest.mark.parametrize("there", [TIME_AND_PID, NO_BOOT_ID])
+    @pytest.mark.parametrize("there", [HERE, TIME, TIME_AND_PID, OWN_BOOT_ID])
+    def test_one_clock_is_shown_in_all_time_namespaces(there: tuple[str, ...]) -> None:
+        script = "from tau import host; print(host.clock_space(), host.boot_clock())"
+        before = host.boot_clock()
+        space, _, shown = ask(there, script)[0].partition(" ")
+        assert (space == host.clock_space()) is (there != OWN_BOOT_ID)
+        assert before <= float(shown) <= host.boot_clock()
+
+    @pytest.mark.parametrize("there", [HERE, OWN_BOOT_ID])
+    def test_where_others_of_the_system_have_other_boot_ids_no_boot_is_over(there: tuple[str, ...]) -> None:
+        script = "import os; from tau import host; print(host.has_ended('yesterday', os.uname().nodename))"
+        assert ask(there, script) == [str(there == HERE)]
+
+    @pytest.mark.parametrize("there", [OTHER_HOST, NO_BOOT_ID])
     def test_it_is_taken_once_its_lease_was_watched_to_the_end(url: str, there: tuple[str, ...]) -> None:
         process = Process(there, RUN, url, "execute", "1", "0")
         process.kill()

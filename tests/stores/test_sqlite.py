@@ -9,9 +9,11 @@ from typing import Any
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import mounts
+from tau.stores.contract import Lease
 from tau.stores.sqlite import SQLiteStore
 from tau.testing.store_contract.batches import batch, one, owner
 
@@ -247,19 +249,30 @@ def test_a_lease_is_measured_by_a_clock_that_only_grows(tmp_path: Path) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("boot", ["yesterday", ""])
-def test_a_lease_of_another_clock_or_an_unknown_one_does_not_run_out(tmp_path: Path, boot: str) -> None:
-    store = SQLiteStore(tmp_path / "a.db")
-    one(store, batch("r", 0, owner=owner("a", lease=60.0)))
+def _of_another_boot(path: Path, boot: str, machine: str) -> Lease | None:
+    store = SQLiteStore(path)
+    one(store, batch("r", 0, owner=replace(owner("a", lease=60.0), host=machine)))
     store.close()
-    with apsw.Connection(str(tmp_path / "a.db")) as connection:
+    with apsw.Connection(str(path)) as connection:
         connection.execute("update runs set boot = ?, expires = 1", (boot,))
     connection.close()
     lease = store.lease("r")
-    assert lease is not None
-    assert (lease.nonce, lease.expires_in) == ("a", None)
     assert store.renew("r", "a", 60.0), "its owner is of this clock"
     renewed = store.lease("r")
     assert renewed is not None
     assert renewed.expires_in is not None
     store.close()
+    return lease
+
+
+@pytest.mark.parametrize(("boot", "machine"), [("yesterday", "another"), ("", os.uname().nodename), ("", "another")])
+def test_a_lease_of_another_clock_or_an_unknown_one_does_not_run_out(tmp_path: Path, boot: str, machine: str) -> None:
+    lease = _of_another_boot(tmp_path / "a.db", boot, machine)
+    assert lease is not None
+    assert (lease.nonce, lease.expires_in) == ("a", None)
+
+
+def test_a_lease_of_an_earlier_boot_of_this_machine_ran_out(tmp_path: Path) -> None:
+    lease = _of_another_boot(tmp_path / "a.db", "yesterday", os.uname().nodename)
+    assert lease is not None
+    assert lease.expires_in == -60.0

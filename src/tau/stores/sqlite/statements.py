@@ -75,7 +75,7 @@ SELECT = """
 select summary from runs where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
 order by updated desc, id desc
 """
-LEASE = "select nonce, counter, seconds, expires, boot from runs where run_id = ?"
+LEASE = "select nonce, counter, seconds, expires, boot, summary from runs where run_id = ?"
 RENEW = """
 update runs set counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ? and nonce = ?
 """

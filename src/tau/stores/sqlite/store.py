@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 import apsw
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
-from tau.host import clock_space
+from tau.host import boot_clock, clock_space, has_ended
 from tau.stores import mounts
 from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied, problem
@@ -37,7 +36,7 @@ class SQLiteStore(Store):
         path: str | os.PathLike[str],
         *,
         busy_timeout: float = 30.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boot_clock,
         file_system: Callable[[str], str] = mounts.kind_of,
     ) -> None:
         self.path = os.path.realpath(os.fspath(path))
@@ -210,12 +209,16 @@ class SQLiteStore(Store):
             row = connection.execute(sql.LEASE, (run_id,)).fetchone()
         if row is None or row[0] is None:
             return None
-        nonce, counter, seconds, expires, boot = row
+        nonce, counter, seconds, expires, boot, summary = row
         if not (type(nonce) is str and type(counter) is int and type(seconds) is type(expires) is float):
             raise self._damaged(run_id, "its lease is no lease", what="lease")
         left = expires - self._clock()
-        # By another clock than ours, or one that cannot be told, nothing ran out: then the counter is watched.
-        return Lease(nonce, counter, left if boot and boot == clock_space() and left <= seconds else None)
+        if boot and boot == clock_space() and left <= seconds:
+            return Lease(nonce, counter, left)
+        owner = unpack(summary, self.location, run_id).owner
+        if owner is not None and has_ended(boot, owner.host):
+            return Lease(nonce, counter, min(-seconds, -0.001))
+        return Lease(nonce, counter, None)  # by a clock that is not ours, or cannot be told, nothing ran out
 
     # Connections
 
