@@ -20,6 +20,7 @@ from engine_steps import config
 
 import tau.stores.open_writers
 from tau import Artifact, ArtifactError, Context, ExecutionError, State, StateGraph, open_store
+from tau.stores.artifact_files import remove
 
 TEXT = "".join(f"{year},{year}\n" for year in range(1959, 2002))
 
@@ -293,3 +294,79 @@ def test_a_file_that_has_another_name_too_is_refused_and_left_as_it_is(
         graph_of(store, node).execute({}, run_id="r")
     assert (mine.read_text(), stat.S_IMODE(mine.stat().st_mode)) == ("mine", 0o664)
     assert files(tmp_path) == []
+
+
+# Links, and what lies below another's directory.
+
+
+@pytest.mark.parametrize("where", ["run", "visit", "artifact"])
+def test_deleting_a_run_follows_no_link(store: Any, tmp_path: Path, where: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.tex").write_text("years of work")
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv") as path:
+            path.write_text(TEXT)
+
+    path = graph_of(store, node).execute({}, run_id="r")["a.csv"].path
+    run = path.parents[2]
+    if where == "run":
+        run.rename(tmp_path / "moved")
+    link = {"run": run, "visit": run / "r-a.2", "artifact": path.parents[1] / f"{1:016d}-{'a' * 12}"}[where]
+    link.symlink_to(home)
+    store.delete("r")
+    assert (home / "thesis.tex").read_text() == "years of work"
+    assert not link.is_symlink()
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("where", ["run", "visit"])
+def test_nothing_is_written_through_a_link(store: Any, tmp_path: Path, where: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    run = tmp_path / "runs.db-artifacts" / "r-r"
+    run.parent.mkdir()
+    if where == "visit":
+        run.mkdir()
+    (run if where == "run" else run / "r-n0.1").symlink_to(tmp_path / "elsewhere")
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv") as path:
+            path.write_text(TEXT)
+
+    with pytest.raises(ExecutionError, match="a symbolic link lies in the way: remove it"):
+        graph_of(store, node).execute({}, run_id="r")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_place_itself_may_be_a_link(store: Any, tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "runs.db-artifacts").symlink_to(tmp_path / "scratch")
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv") as path:
+            path.write_text(TEXT)
+
+    assert Path(graph_of(store, node).execute({}, run_id="r")["a.csv"]).read_text() == TEXT
+    store.delete("r")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_directory_that_was_replaced_in_the_block_is_noticed(store: Any, tmp_path: Path) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv") as path:
+            path.parent.rename(tmp_path / "moved")
+            path.parent.mkdir()
+            path.write_text(TEXT)
+
+    with pytest.raises(ExecutionError, match="was replaced"):
+        graph_of(store, node).execute({}, run_id="r")
+
+
+def test_a_deletion_at_a_position_leaves_what_was_made_after_it(tmp_path: Path) -> None:
+    for position in (3, 4, 5):
+        (tmp_path / "r-r" / "r-n.1" / f"{position:016d}-{'a' * 12}").mkdir(parents=True)
+    remove(str(tmp_path), "r", upto=4)
+    assert [path.name[:16] for path in tmp_path.glob("*/*/*")] == [f"{5:016d}"]
+    remove(str(tmp_path), "r")
+    assert list(tmp_path.iterdir()) == []

@@ -207,35 +207,35 @@ def drop(store: Store, run_id: str, place: str | None, values: Iterable[Any]) ->
     remove(place, run_id, needed)
 
 
-def remove(place: str | None, run_id: str, keep: Iterable[bytes] = ()) -> None:
-    """Remove the artifacts of a run, but for those that are named in the encodings ``keep``."""
+def remove(place: str | None, run_id: str, keep: Iterable[bytes] = (), *, upto: int | None = None) -> None:
+    """Remove the artifacts of a run, but for those that are named in the encodings ``keep``.
+
+    With ``upto``, the position at which it was deleted, newer ones stay: they belong to a run that was begun anew.
+    """
     if place is None:
         return
     kept = [*keep]
+
+    def clear(name: str, visit: int) -> None:
+        position, _, token = name.partition("-")
+        newer = upto is not None and position.isdecimal() and int(position) > upto
+        if not newer and not any(token.encode() in data for data in kept):
+            remove_entry(name, visit)
+
     with typed(place, "delete artifacts in"), suppress(FileNotFoundError), enter(place, ()) as number:
-        name = directory_of(run_id)
-        if not _is_directory(name, number):
-            remove_entry(name, number)
-            return
-        with enter(number, (name,)) as run:
-            for visit in os.listdir(run):
-                _empty(visit, run, kept)
-        with suppress(OSError):  # where something is kept
-            os.rmdir(name, dir_fd=number)
+        _clear(directory_of(run_id), number, lambda visit, run: _clear(visit, run, clear))
 
 
-def _empty(visit: str, run: int, kept: list[bytes]) -> None:
-    """Remove the artifacts of a visit, and what else lies beside the directories of visits."""
-    if not _is_directory(visit, run):
-        remove_entry(visit, run)
+def _clear(name: str, parent: int, each: Callable[[str, int], None]) -> None:
+    """Do that to each entry of a directory, and remove it where it is empty then; whatever is no directory goes."""
+    if not _is_directory(name, parent):
+        remove_entry(name, parent)
         return
-    with enter(run, (visit,)) as number:
-        for name in os.listdir(number):
-            token = name.rpartition("-")[2].encode()
-            if not any(token in data for data in kept):
-                remove_entry(name, number)
+    with enter(parent, (name,)) as number:
+        for inner in os.listdir(number):
+            each(inner, number)
     with suppress(OSError):  # where something is kept
-        os.rmdir(visit, dir_fd=run)
+        os.rmdir(name, dir_fd=parent)
 
 
 def remove_entry(name: str, parent: int) -> None:
