@@ -10,7 +10,7 @@ import dis
 import inspect
 import types
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from weakref import WeakKeyDictionary
 
 from tau.graph.digesting import constant, hashed
@@ -23,26 +23,42 @@ _JUMPS = frozenset(dis.hasjabs) | frozenset(dis.hasjrel)
 _FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
 
 
+_NONE: Mapping[str, str] = {}
+
+
 def bytecode_digest(code: types.CodeType) -> bytes:
     known = _digests.get(code)
     if known is None:
-        known = _digests[code] = hashed("code", *_parts(code))
+        known = _digests[code] = hashed("code", *_parts(code, bytecode_digest, _SKIPPED))
     return known
 
 
-def _parts(code: types.CodeType) -> Iterator[bytes]:
+def unit_free_digest(code: types.CodeType) -> bytes:
+    """The digest without what the compiler knows of the rest of its unit, a file or a notebook's statement.
+
+    What a call of an attribute is compiled to depends on whether the name before it is imported in the same unit.
+    """
+    return hashed("code", *_parts(code, unit_free_digest, _SKIPPED | {"PUSH_NULL"}, {"LOAD_METHOD": "LOAD_ATTR"}))
+
+
+def _parts(
+    code: types.CodeType,
+    nested: Callable[[types.CodeType], bytes],
+    skipped: Container[str],
+    names: Mapping[str, str] = _NONE,
+) -> Iterator[bytes]:
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS)
     yield repr((counts, code.co_varnames[: sum(counts[:3:2])], code.co_freevars)).encode()
-    kept = _meant(code)
+    kept = _meant(code, skipped)
     offsets = [one.offset for one in kept]
     for one in kept:
-        yield one.opname.encode()
-        yield _argument(one, offsets)
+        yield names.get(one.opname, one.opname).encode()
+        yield _argument(one, offsets, nested)
     for start, end, target, depth in _handlers(code.co_exceptiontable):
         yield repr((_index(offsets, start), _index(offsets, end), _index(offsets, target), depth)).encode()
 
 
-def _meant(code: types.CodeType) -> list[dis.Instruction]:
+def _meant(code: types.CodeType, skipped: Container[str]) -> list[dis.Instruction]:
     """The instructions without those that formatting, docstrings or the place of the code put in.
 
     They shift offsets, which is why jumps are counted in the instructions kept.
@@ -51,16 +67,16 @@ def _meant(code: types.CodeType) -> list[dis.Instruction]:
     for one in dis.get_instructions(code):
         if one.opname == "STORE_NAME" and one.argval in _PLACE_NAMES and kept:
             kept.pop()
-        elif one.opname not in _SKIPPED:
+        elif one.opname not in skipped:
             kept.append(one)
     return kept
 
 
-def _argument(one: dis.Instruction, offsets: list[int]) -> bytes:
+def _argument(one: dis.Instruction, offsets: list[int], nested: Callable[[types.CodeType], bytes]) -> bytes:
     if one.opcode in _JUMPS:
         return str(_index(offsets, one.argval)).encode()
     if one.opcode in dis.hasconst:
-        return constant(one.argval, bytecode_digest)
+        return constant(one.argval, nested)
     if isinstance(one.argval, (str, tuple)):
         return repr(one.argval).encode()
     return repr(one.arg).encode()

@@ -22,7 +22,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, Final, NamedTuple
 
-from tau.graph.bytecode_digest import bytecode_digest
+from tau.graph.bytecode_digest import bytecode_digest, unit_free_digest
 from tau.graph.digesting import EXACT_REPR, Opaque, hashed, scalar
 from tau.graph.loaded_names import first_module, full_name, home, is_own
 from tau.graph.syntax_digest import loaded_source, module_digest, syntax_digest
@@ -75,7 +75,8 @@ def _by_first_rule(code: Callable[[types.FunctionType], bytes], function: Any) -
 
 
 def _bytecode(function: types.FunctionType) -> bytes:
-    return bytecode_digest(loaded_source(function))
+    code = loaded_source(function)
+    return unit_free_digest(code) if _is_lambda(function) else bytecode_digest(code)
 
 
 def _first_bytecode(function: types.FunctionType) -> bytes:
@@ -136,7 +137,7 @@ class _Walk:
         """The digest of a function; one of tau goes by its name."""
         if is_own(function):
             return self._name("tau", function)
-        if function.__code__ is not loaded_source(function):
+        if _is_lambda(function) or function.__code__ is not loaded_source(function):
             self.named = True
         return self.code_of(function)
 
@@ -276,6 +277,11 @@ def _is_frozen(instance: Any) -> bool:
 def _left_out(field: dataclasses.Field[Any], instance: Any) -> bool:
     value = getattr(instance, field.name)
     return type(value) is type(field.default) and bool(value == field.default)
+
+
+def _is_lambda(function: types.FunctionType) -> bool:
+    """It has only its bytecode to go by."""
+    return function.__code__.co_name == "<lambda>"
 
 
 def _is_method(item: Any) -> bool:

@@ -20,7 +20,7 @@ from tau.graph import code_digest
 from tau.graph.bound_fields import bound_fields
 from tau.graph.code_digest import Digest
 from tau.graph.digesting import Opaque
-from tau.graph.loaded_names import first_module, full_name
+from tau.graph.loaded_names import first_module, full_name, home
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -103,15 +103,16 @@ def _made(code: Digest, tree: Digest, fields: dict[str, str], name: str) -> Code
 
 def of_node(function: Any, version: str | None = None, depends_on: Iterable[Any] = ()) -> NodeFingerprint:
     """The fingerprint of a node. Raises `GraphError` for something in ``depends_on`` that cannot be looked at."""
-    return NodeFingerprint(of_code(function), version, _dependencies(list(depends_on)))
+    return NodeFingerprint(of_code(function), version, _dependencies([*depends_on], home(function)))
 
 
-def _dependencies(items: list[Any]) -> dict[str, CodeFingerprint]:
+def _dependencies(items: list[Any], near: str) -> dict[str, CodeFingerprint]:
     """By the names that they were loaded under. Those that share a name are one, whatever their order."""
-    names = [_short_name(item) for item in items]
+    once = list({id(item): item for item in items}.values())
+    names = [_short_name(item) for item in once]
     found: dict[str, list[CodeFingerprint]] = {}
-    for item, name in zip(items, names, strict=True):
-        key, code = _dependency(item, name if names.count(name) == 1 else full_name(item, ""))
+    for item, name in zip(once, names, strict=True):
+        key, code = _dependency(item, name if names.count(name) == 1 else full_name(item, near))
         found.setdefault(key, []).append(code)
     return {key: _together(codes) for key, codes in found.items()}
 

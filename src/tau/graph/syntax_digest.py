@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tau.graph.bytecode_digest import bytecode_digest
+from tau.graph.bytecode_digest import bytecode_digest, unit_free_digest
 from tau.graph.digesting import Opaque, constant, hashed
 
 _trees: WeakKeyDictionary[types.CodeType, bytes] = WeakKeyDictionary()
@@ -42,9 +42,13 @@ def _find_tree(function: types.FunctionType, code: types.CodeType) -> bytes:
     place = (code.co_name, code.co_firstlineno)
     for candidate in compiled.get(place, ()):
         # The file may have been edited since the code was loaded: only a source that compiles to this code will do.
-        if place in nodes and bytecode_digest(candidate) == bytecode_digest(code):
+        if place in nodes and _same(candidate, code):
             return hashed("tree", _tree(_bare(nodes[place])))
     raise Opaque(f"the source of {function.__qualname__} is not the code that is loaded")
+
+
+def _same(candidate: types.CodeType, code: types.CodeType) -> bool:
+    return bytecode_digest(candidate) == bytecode_digest(code) or unit_free_digest(candidate) == unit_free_digest(code)
 
 
 def _source(function: types.FunctionType) -> str:
