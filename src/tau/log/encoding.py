@@ -12,8 +12,10 @@ from typing import Final
 
 import msgspec
 
-from tau.errors import CorruptCheckpointError, UnsupportedFormatError
-from tau.log.records import AnyRecord, Record
+from tau.errors import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
+from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Record
+from tau.values.encoding import MAX_BYTES
+from tau.values.fresh_stack import with_fresh_stack
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -29,14 +31,23 @@ _RAW, _ZSTD = 0, 1
 _HEADS = tuple(bytes((FORMAT, kind)) for kind in (_RAW, _ZSTD))
 _WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
 _SAMPLE = 1 << 16
+_TIMES = (-62_135_596_800.0, 253_402_300_799.0)  # the years 1 to 9999
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)
 
 
 def seal(run_id: str, record: Record) -> bytes:
-    """The bytes of a record: magic, format, compression, checksum, body."""
+    """The bytes of a record: magic, format, compression, checksum, body. Raises `LimitExceededError` for one that is
+    longer than any that is read."""
     body = _encoder.encode(record)
+    if len(body) > MAX_BYTES:
+        raise LimitExceededError(
+            f"a record of run {run_id!r} would take {len(body):,} bytes, at most {MAX_BYTES:,} are stored; keep fewer "
+            "keys in the state",
+            limit=MAX_BYTES,
+            run_id=run_id,
+        )
     kind = _RAW
     if len(body) > _WORTH_COMPRESSING:
         kind, body = _squeeze(body)
@@ -62,14 +73,39 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
             found=form,
             supported=FORMAT,
         )
+    if kind not in (_RAW, _ZSTD):
+        raise _unknown(run_id, position, f"compression {kind}")
     try:
-        return _decoder.decode(body if kind == _RAW else _expand(kind, body, limit=1 << 31))
-    except (msgspec.MsgspecError, ValueError, zstd.ZstdError) as error:
-        raise UnsupportedFormatError(
-            f"record {position} of run {run_id!r} is sound but of a kind that this version of tau does not know "
-            f"({error}); use the version that wrote it, or a newer one",
-            supported=FORMAT,
-        ) from error
+        record = _decoded(body if kind == _RAW else _expand(kind, body, limit=MAX_BYTES))
+    except msgspec.ValidationError as error:
+        raise _unknown(run_id, position, str(error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise damaged(run_id, position, "it asks for more than any record needs") from error
+    except (ValueError, zstd.ZstdError) as error:
+        raise damaged(run_id, position, str(error)) from error
+    if record.position != position:
+        raise damaged(run_id, position, f"it says that it is record {record.position}")
+    if not all(_TIMES[0] <= time <= _TIMES[1] for time in _times(record)):
+        raise damaged(run_id, position, "it tells of a time that no calendar has")
+    return record
+
+
+def _decoded(body: bytes) -> AnyRecord:
+    try:
+        return _decoder.decode(body)
+    except RecursionError:  # perhaps only because the caller's stack is deep
+        return with_fresh_stack(_decoder.decode, body)
+
+
+def _times(record: AnyRecord) -> list[float]:
+    """Every time and duration in a record."""
+    found = [record.time]
+    if isinstance(record, CheckpointRecord | Item):
+        found.append(record.seconds)
+    elif isinstance(record, Claimed) and record.owner is not None:
+        found += (record.owner.since, record.owner.lease)
+    manifest = record.manifest if isinstance(record, CheckpointRecord | Admitted) else None
+    return found if manifest is None else [*found, manifest.progress.created, manifest.progress.updated]
 
 
 def pack_blob(data: bytes) -> bytes:
@@ -84,7 +120,7 @@ def unpack_blob(run_id: str, name: bytes, size: int, data: bytes) -> bytes:
     """What a stored blob holds, checked against its name and size. Raises `CorruptCheckpointError`."""
     try:
         content = _expand(data[0], data[1:], limit=size) if data else b""
-    except (ValueError, zstd.ZstdError) as error:
+    except (ValueError, MemoryError, zstd.ZstdError) as error:
         raise _damaged_blob(run_id, name, str(error)) from error
     if len(content) != size or sha256(content).digest()[: len(name)] != name:
         raise _damaged_blob(run_id, name, "its content does not match its digest")
@@ -110,10 +146,21 @@ def _expand(kind: int, data: bytes, limit: int) -> bytes:
         return data
     if kind != _ZSTD:
         raise ValueError(f"unknown compression {kind}")
+    promised = zstd.get_frame_info(data).decompressed_size
+    if promised is not None and promised > limit:
+        raise ValueError(f"it expands to more than {limit} bytes")
     content = zstd.ZstdDecompressor().decompress(data, max_length=limit + 1)
     if len(content) > limit:
         raise ValueError(f"it expands to more than {limit} bytes")
     return content
+
+
+def _unknown(run_id: str, position: int, why: str) -> UnsupportedFormatError:
+    return UnsupportedFormatError(
+        f"record {position} of run {run_id!r} is sound but of a kind that this version of tau does not know "
+        f"({why}); use the version that wrote it, or a newer one",
+        supported=FORMAT,
+    )
 
 
 def damaged(run_id: str, position: int, why: str) -> CorruptCheckpointError:

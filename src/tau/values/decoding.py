@@ -10,7 +10,7 @@ from msgspec.msgpack import Decoder
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values.fresh_stack import with_fresh_stack
-from tau.values.plain import MAX_DEPTH
+from tau.values.plain import CROWDED, MAX_DEPTH, crowded
 from tau.values.registry import BY_TAG, BY_TYPE, kind_of_tag, missing
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
 
@@ -77,7 +77,10 @@ def _extension(depth: int, tag: int, payload: memoryview) -> Any:
 def _map(flat: Any) -> dict[Any, Any]:
     if type(flat) is not list or len(flat) % 2:
         raise ValueError("a map needs a key for every value")
-    value = dict(zip(flat[::2], flat[1::2], strict=True))
+    keys = flat[::2]
+    if crowded(keys):
+        raise ValueError(CROWDED)
+    value = dict(zip(keys, flat[1::2], strict=True))
     if 2 * len(value) != len(flat):
         raise ValueError("a map with a repeated key")
     return value
@@ -86,6 +89,8 @@ def _map(flat: Any) -> dict[Any, Any]:
 def _set(items: Any) -> set[Any]:
     if type(items) is not list:
         raise ValueError("a set needs an array of elements")
+    if crowded(items):
+        raise ValueError(CROWDED)
     value = set(items)
     if len(value) != len(items):
         raise ValueError("a set with a repeated element")

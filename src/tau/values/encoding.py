@@ -14,7 +14,7 @@ from msgspec.msgpack import Encoder, Ext
 
 from tau.values.advice import why_unknown
 from tau.values.fresh_stack import with_fresh_stack
-from tau.values.plain import FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
+from tau.values.plain import CROWDED, FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, crowded, is_plain
 from tau.values.refusal import Refused, Step, refuse
 from tau.values.registry import Kind, kind_of, missing
 from tau.values.tags import BIG_INT, FROZENSET, MAP, SET, TEXT, TUPLE
@@ -148,12 +148,16 @@ class _Writer:
         values = self.elements(list(value.values()), depth, value)
         if LEAVES.issuperset(map(type, value)) and not (self.strict and not self.writable(list(value))):
             return dict(zip(value, values, strict=True))
+        if crowded(value):
+            raise refuse(value, CROWDED, len(value))
         flat: list[Any] = [None] * (2 * len(values))
         flat[::2] = self.elements(list(value), depth, value.keys())
         flat[1::2] = values
         return Ext(MAP, _bounded(value, _msgpack(flat)))
 
     def of_set(self, value: set[Any] | frozenset[Any], depth: int) -> Ext:
+        if crowded(value):
+            raise refuse(value, CROWDED, len(value))
         # The order of a set depends on the process; that of its sorted elements does not.
         types = set(map(type, value))
         if len(types) == 1 and not self.strict and (str in types or int in types):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
-from tau.values import Refused, decode, encode, is_atom, is_view_of
+from tau.values import MAX_BYTES, Refused, decode, encode, is_atom, is_view_of
 from tau.values.types.artifact import Artifact
 
 INLINE: Final = 512
@@ -26,6 +26,10 @@ MAX_PARTS: Final = 512
 
 MERGED: Final = 1 << 20
 """Parts of this many bytes are not merged again."""
+
+
+MAX_HEADER: Final = 5
+"""The longest header of a MessagePack list, map, text or binary."""
 
 
 class NO_ATOM:
@@ -124,11 +128,12 @@ class Cell(Struct, eq=False):
             return whole.data
         assert type(whole) is Blobs
         assert self.fetch is not None
+        _check_promise(whole)
         found = self.fetch(whole.parts)
         for part in whole.parts:
-            if part.digest not in found:
-                name = part.digest.hex()
-                text = f"blob {name} is missing; restore the store from a copy, or start a new run"
+            if len(found.get(part.digest, b"")) != part.size:
+                name, how = part.digest.hex(), "of another length" if part.digest in found else "missing"
+                text = f"blob {name} is {how}; restore the store from a copy, or start a new run"
                 raise CorruptCheckpointError(text, what=f"blob {name}")
         joined = b"".join([found[part.digest] for part in whole.parts])
         return whole.head + joined[whole.skip :] if whole.skip or whole.head else joined
@@ -196,6 +201,15 @@ def _place(data: bytes, previous: Cell | None) -> tuple[Blobs, Stored, tuple[tup
     part = Part(digest(data), len(data))
     alone = Blobs(b"", 0, (part,))
     return alone, alone, ((part.digest, data),)
+
+
+def _check_promise(whole: Blobs) -> None:
+    """What a record says of a value must be what `encode` gives, before anything of it is fetched."""
+    promised = sum(part.size for part in whole.parts)
+    sound = whole.skip >= 0 and all(part.size >= 0 for part in whole.parts) and promised > whole.skip
+    if not sound or promised - whole.skip + len(whole.head) > MAX_BYTES or whole.skip > MAX_HEADER:
+        what = f"a record says that a value takes {promised - whole.skip + len(whole.head):,} bytes"
+        raise CorruptCheckpointError(f"{what}, and no value does; restore the store from a copy", what=what)
 
 
 def _grown(old: Blobs, grown: Grown) -> Blobs:

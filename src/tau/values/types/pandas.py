@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tau.values import tags
+from tau.values.plain import CROWDED, crowded
 from tau.values.refusal import Refused, Step, refuse
 from tau.values.registry import Kind, singleton
 from tau.values.types import pandas_columns as columns
@@ -187,6 +188,8 @@ def _pack_index(value: Any) -> list[Any]:
     if type(value) is pd.MultiIndex:
         return [number, list(value.names), list(value.levels), [np.asarray(codes) for codes in value.codes]]
     values = value.to_numpy() if isinstance(value.dtype, np.dtype) else value.array
+    if _crowded(values):
+        raise refuse(value, CROWDED, len(values))
     return [number, value.name, *_plain(value, values), _frequency(value)]
 
 
@@ -234,12 +237,22 @@ def _unpack_index(body: Any) -> Any:
         return _levels(name, *rest)
     *data, frequency = rest
     values = _array(*data)
+    if _crowded(values):
+        raise ValueError(CROWDED)
     made = pd.Index(values, dtype=values.dtype, name=name, copy=False)
     if type(made) is not cls:
         raise ValueError(f"the values of an index make it a {type(made).__name__}")
     if frequency is not None:
         made.freq = _offset(frequency)
     return made
+
+
+def _crowded(labels: Any) -> bool:
+    """Whether telling if labels appear twice, as pandas does of categories, would take for ever."""
+    try:
+        return labels.dtype == object and crowded(labels)
+    except TypeError:  # there are lists among them, which pandas does not look up
+        return False
 
 
 def _levels(names: Any, levels: Any, codes: list[Any]) -> pd.MultiIndex:
