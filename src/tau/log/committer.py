@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -20,6 +21,8 @@ from tau.stores.failures import start_thread
 if TYPE_CHECKING:
     import asyncio
 
+_log = logging.getLogger("tau")
+
 Result = int | Exception
 Listener = Union["asyncio.Future[None]", Callable[[Result], None]]
 
@@ -30,6 +33,9 @@ class Ticket(Struct, eq=False):
     batch: Batch
     answer: Listener | None = None
     result: Result | None = None
+
+
+Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 
 
 class Committer:
@@ -43,6 +49,7 @@ class Committer:
         self.stale = False
         _committers.add(self)
         self._queue: deque[Ticket] = deque()
+        self._unsettled: Unsettled | None = None
         self._answered: deque[Ticket] = deque()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -55,10 +62,14 @@ class Committer:
                 return self._alone(batch)
         ticket = Ticket(batch)
         self._queue.append(ticket)
-        with self._lock:
-            if ticket.result is None:
-                self._flush()
-        assert ticket.result is not None
+        try:
+            with self._lock:
+                while ticket.result is None:
+                    self._flush()
+        except BaseException:
+            with suppress(ValueError):
+                self._queue.remove(ticket)
+            raise
         return ticket.result
 
     def submit(self, batch: Batch, answer: Listener) -> Ticket:
@@ -67,7 +78,7 @@ class Committer:
         ``answer`` is told when the ticket has its result: a future in its own loop, a function, which is given the
         result, in the committer's thread.
         """
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._start()
         ticket = Ticket(batch, answer)
         self._queue.append(ticket)
@@ -77,40 +88,74 @@ class Committer:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = start_thread(self._serve, "tau-commit", self.store.location)
 
     def _serve(self) -> None:
         while True:
-            self._wake.wait()
-            self._wake.clear()
-            with self._lock:
-                while self._queue:
-                    self._flush()
-            while self._answered:  # without the lock: they may commit something in turn
-                ticket = self._answered.popleft()
-                assert ticket.result is not None
-                assert callable(ticket.answer)
-                ticket.answer(ticket.result)
+            try:
+                self._turn()
+            except BaseException:  # whatever it is, those who wait for this thread are told, and it goes on
+                self._wake.set()
+                with suppress(BaseException):
+                    _log.exception("the thread that commits to %s goes on after an error", self.store.location)
+
+    def _turn(self) -> None:
+        self._wake.wait()
+        self._wake.clear()
+        with self._lock:
+            while self._queue or self._unsettled:
+                self._flush()
+        while self._answered:  # without the lock: they may commit something in turn
+            ticket = self._answered.popleft()
+            assert ticket.result is not None
+            assert callable(ticket.answer)
+            ticket.answer(ticket.result)
 
     def _flush(self) -> None:
-        tickets: list[Ticket] = []
+        """Commit what is queued. Whatever is raised on the way, no ticket is forgotten: what has no result is queued
+        again, and what is not told is by the next call."""
+        if self._unsettled is None:
+            tickets: list[Ticket] = []
+            try:
+                while self._queue:
+                    tickets.append(self._queue[0])  # first: a ticket that is in both is committed once all the same
+                    self._queue.popleft()
+                self._unsettled = self._committed(tickets)
+            except BaseException:
+                self._queue.extendleft(reversed(tickets))
+                raise
+        tickets, results, error = self._unsettled
+        self._settle(tickets, results)
+        self._unsettled = None
+        if error is not None:
+            raise error
+
+    def _committed(self, tickets: list[Ticket]) -> Unsettled:
         results: Sequence[Result]
-        while self._queue:
-            tickets.append(self._queue.popleft())
+        interrupt: BaseException | None = None
         try:
             results = self.store.commit([ticket.batch for ticket in tickets])
+            if len(results) != len(tickets):
+                error = f"{self.store!r} gave {len(results)} results; a store gives one for each batch ({len(tickets)})"
+                results = [StoreError(error, location=self.store.location)] * len(tickets)
         except Exception as error:
             results = [error] * len(tickets)
         except BaseException as error:
-            self._settle(tickets, [_broken_off(error)] * len(tickets))
-            raise
-        self._settle(tickets, results)
+            interrupt, results = error, [_broken_off(error)] * len(tickets)
+        confirmed: list[Result] = []
+        for ticket, result in zip(tickets, results, strict=True):
+            try:
+                confirmed.append(self._confirm(ticket.batch, result) if isinstance(result, Exception) else result)
+            except BaseException as error:
+                interrupt = error
+                confirmed.append(_broken_off(error))
+        return tickets, confirmed, interrupt
 
     def _settle(self, tickets: list[Ticket], results: Sequence[Result]) -> None:
         answered: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
         for ticket, result in zip(tickets, results, strict=True):
-            ticket.result = self._confirm(ticket.batch, result) if isinstance(result, Exception) else result
+            ticket.result = result
             if callable(ticket.answer):
                 self._answered.append(ticket)
                 self._wake.set()

@@ -1,0 +1,171 @@
+"""The thread that commits for async runs: nothing ends it, and who waits for it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from engine_steps import config
+
+from tau import State, StateGraph, StoreError
+from tau.log.committer import Committer, Result, Ticket
+from tau.stores.contract import Batch, PositionConflict
+from tau.stores.memory import MemoryStore
+from tau.testing.store_contract.batches import batch
+
+SECONDS = 60.0
+
+
+class Odd(MemoryStore):
+    """Calls ``before`` and ``after`` each commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before: Callable[[], object] = lambda: None
+        self.after: Callable[[], object] = lambda: None
+
+    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        self.before()
+        results = super().commit(batches)
+        self.after()
+        return results
+
+
+def once(error: BaseException) -> Callable[[], None]:
+    left = [error]
+
+    def work() -> None:
+        if left:
+            raise left.pop()
+
+    return work
+
+
+def graph(store: MemoryStore) -> StateGraph:
+    made = StateGraph(config(store))
+
+    async def node(state: State) -> dict[str, Any]:
+        return {"x": 1}
+
+    made.add_node("node", node)
+    made.sequence("node")
+    return made
+
+
+class Told:
+    """Takes the results of tickets."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self.change = threading.Condition()
+
+    def __call__(self, result: Result) -> None:
+        with self.change:
+            self.results.append(result)
+            self.change.notify_all()
+
+    def wait(self, count: int) -> list[Result]:
+        with self.change:
+            assert self.change.wait_for(lambda: len(self.results) >= count, SECONDS), "nobody told"
+            return self.results
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_whatever_a_commit_raises_the_ones_who_wait_are_told_and_the_next_are_served(
+    when: str, error: BaseException
+) -> None:
+    store, told = Odd(), Told()
+    committer = store.committer
+    setattr(store, when, once(error))
+    committer.submit(batch("r", 0), told)
+    (result,) = told.wait(1)
+    if when == "before":
+        assert isinstance(result, StoreError)
+        assert "broken off by" in str(result)
+    else:
+        assert result == 1, "it stood"
+    committer.submit(batch("other", 0), told)
+    assert told.wait(2)[1] == 1
+
+
+class Forgetful(Committer):
+    """Has no memory left at the worst moment, once."""
+
+    left = 1
+
+    def _settle(self, tickets: list[Ticket], results: Sequence[Result]) -> None:
+        if self.left:
+            self.left -= 1
+            raise MemoryError
+        super()._settle(tickets, results)
+
+
+def test_where_there_is_no_memory_to_answer_it_is_answered_later() -> None:
+    store = Odd()
+    store._committer = Forgetful(store)
+
+    async def main() -> list[Any]:
+        both = asyncio.gather(*(graph(store).aexecute({}, run_id=name) for name in "ab"))
+        return [dict(final) for final in await asyncio.wait_for(both, SECONDS)]
+
+    assert asyncio.run(main()) == [{"x": 1}, {"x": 1}]
+    assert isinstance(store.committer, Forgetful)
+    assert store.committer.left == 0
+
+
+def test_an_answer_that_raises_ends_nothing() -> None:
+    store, told = Odd(), Told()
+
+    def broken(result: Result) -> None:
+        raise RuntimeError("broken")
+
+    store.committer.submit(batch("a", 0), broken)
+    store.committer.submit(batch("b", 0), told)
+    assert told.wait(1) == [1]
+
+
+def test_an_exception_that_is_thrown_into_the_thread_leaves_nobody_waiting() -> None:
+    store, told = Odd(), Told()
+    committer = store.committer
+    for number in range(50):
+        committer.submit(batch(f"r{number}", 0), told)
+        thread = committer._thread
+        assert thread is not None
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+        result = told.wait(number + 1)[number]
+        assert result == 1 or isinstance(result, StoreError)
+    assert committer._thread is thread
+
+
+def test_a_thread_that_died_is_replaced() -> None:
+    store, told = Odd(), Told()
+    dead = threading.Thread(target=str)
+    dead.start()
+    dead.join()
+    store.committer._thread = dead
+    store.committer.submit(batch("r", 0), told)
+    assert told.wait(1) == [1]
+
+
+def test_a_store_that_gives_fewer_results_than_batches_is_told_so() -> None:
+    class Short(MemoryStore):
+        def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+            return []
+
+    told = Told()
+    Short().committer.submit(batch("r", 0), told)
+    (result,) = told.wait(1)
+    assert isinstance(result, StoreError)
+    assert "gave 0 results" in str(result)
+
+
+def test_a_conflict_is_a_conflict_for_its_run_alone() -> None:
+    store, told = Odd(), Told()
+    store.committer.submit(batch("r", 5), told)
+    store.committer.submit(batch("s", 0), told)
+    assert [isinstance(result, PositionConflict) for result in told.wait(2)] == [True, False]
