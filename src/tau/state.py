@@ -12,18 +12,20 @@ from tau.errors import ConfigError, UnserializableError
 from tau.redaction import is_secret, without_secrets
 from tau.values import Refused, encode
 from tau.values.stored import NO_ATOM, Cell, make
+from tau.values.types.artifact import Artifact
 
 
 class Visit:
-    """The values that one visit of a node has opened, and the damage it met in doing so.
+    """The values that one visit of a node has opened, artifacts also apart, and the damage it met in doing so.
 
     Damage is kept because a node may catch the error and go on with something made up.
     """
 
-    __slots__ = ("damage", "opened")
+    __slots__ = ("artifacts", "damage", "opened")
 
     def __init__(self) -> None:
         self.opened: dict[Cell, tuple[str, Any]] = {}
+        self.artifacts: list[tuple[str, Cell, Artifact]] = []
         self.damage: Exception | None = None
 
     def open(self, key: str, cell: Cell) -> Any:
@@ -37,6 +39,8 @@ class Visit:
             raise
         if not shared:
             self.opened[cell] = (key, value)
+            if type(value) is Artifact:
+                self.artifacts.append((key, cell, value))
         return value
 
 
@@ -275,6 +279,16 @@ def collect(
                 if cell is not None:
                     changed[key] = cell
     return changed, removed
+
+
+def artifacts_read(given: State, result: Any) -> list[Artifact]:
+    """The artifacts that a visit read and that are in the state after it, as it is by what the node returned."""
+    read = given._visit.artifacts if given._visit is not None else []
+    if isinstance(result, State):
+        after = [*result._data.values()]
+        return [one for _, cell, one in read if any(value is cell or value is one for value in after)]
+    changes = result if isinstance(result, Mapping) else {}
+    return [one for key, _, one in read if key not in changes or any(value is one for value in changes.values())]
 
 
 def changed_in_place(state: State) -> bool:

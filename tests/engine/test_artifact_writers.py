@@ -19,7 +19,7 @@ import pytest
 from engine_steps import config
 
 import tau.stores.open_writers
-from tau import Artifact, ArtifactError, Context, ExecutionError, State, StateGraph, open_store
+from tau import Artifact, ArtifactError, Context, ExecutionError, Retry, State, StateGraph, open_store
 from tau.stores.artifact_files import remove
 
 TEXT = "".join(f"{year},{year}\n" for year in range(1959, 2002))
@@ -113,7 +113,23 @@ def program(path: Path) -> Callable[[], Any]:
     return end
 
 
-OWN = (text_file, descriptor, appending, memory_map, thread)
+def netcdf(path: Path) -> Callable[[], Any]:
+    netCDF4 = pytest.importorskip("netCDF4")
+    dataset = netCDF4.Dataset(path, "w")
+    dataset.createDimension("time", 5)
+    dataset.createVariable("co2", "f8", ("time",))[:] = 1.5
+    close: Callable[[], Any] = dataset.close
+    return close
+
+
+def memory_mapped_array(path: Path) -> Callable[[], Any]:
+    numpy = pytest.importorskip("numpy")
+    arrays = [numpy.lib.format.open_memmap(path, mode="w+", dtype="f8", shape=(1000,))]
+    arrays[0][:] = 1.5
+    return arrays.clear
+
+
+OWN = (text_file, descriptor, appending, memory_map, thread, netcdf, memory_mapped_array)
 CHILDREN = (forked_child, program)
 
 
@@ -370,3 +386,172 @@ def test_a_deletion_at_a_position_leaves_what_was_made_after_it(tmp_path: Path) 
     assert [path.name[:16] for path in tmp_path.glob("*/*/*")] == [f"{5:016d}"]
     remove(str(tmp_path), "r")
     assert list(tmp_path.iterdir()) == []
+
+
+# Who writes to the file after its block: before the node ends, or in a later node.
+
+
+def rewritten(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_text("other")
+
+
+def appended(path: Path) -> None:
+    path.chmod(0o600)
+    with open(path, "a") as file:
+        file.write("2002,2002\n")
+
+
+def replaced(path: Path) -> None:
+    path.with_name("new").write_text("other")
+    path.with_name("new").replace(path)
+
+
+def in_disguise(path: Path) -> None:
+    """Of the same size and time as before."""
+    before = path.stat()
+    path.chmod(0o600)
+    path.write_text(TEXT[::-1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def linked(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def in_a_child(path: Path) -> None:
+    program = f"import os; os.chmod({str(path)!r}, 0o600); open({str(path)!r}, 'w')"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def by_another_name(path: Path) -> None:
+    os.link(path, path.with_name("second"))
+    rewritten(path.with_name("second"))
+
+
+HARM = (rewritten, appended, replaced, removed, linked, in_a_child, by_another_name)
+
+
+def published(path: Path) -> Path:
+    """The file under its own name, where the block that gave ``path`` has ended."""
+    return next(found for found in path.parent.iterdir())
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("directory", [False, True], ids=["file", "directory"])
+@pytest.mark.parametrize("harm", [*HARM, in_disguise])
+def test_what_is_altered_before_the_node_ends_fails_the_node(
+    store: Any, harm: Callable[[Path], None], directory: bool, asynchronous: bool
+) -> None:
+    harmed: list[int] = []
+
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv", directory=directory) as path:
+            (path / "inner" if directory else path).write_text(TEXT)
+        if not harmed:
+            harmed.append(1)
+            file = published(path)
+            harm(file / "inner" if directory else file)
+
+    async def async_node(state: State, ctx: Context) -> None:
+        node(state, ctx)
+
+    graph = graph_of(store, async_node if asynchronous else node)
+    with pytest.raises(ExecutionError, match=r"node 'n0' made the artifact 'a\.csv', which .* now that"):
+        graph.execute({}, run_id="r")
+    final = graph.resume("r")
+    final["a.csv"].check()
+    assert harmed == [1]
+
+
+@pytest.mark.parametrize("directory", [False, True], ids=["file", "directory"])
+@pytest.mark.parametrize("harm", HARM)
+def test_a_later_node_that_alters_what_it_read_fails_and_is_named(
+    store: Any, tmp_path: Path, harm: Callable[[Path], None], directory: bool
+) -> None:
+    def make(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv", directory=directory) as path:
+            (path / "inner" if directory else path).write_text(TEXT)
+
+    kept: list[Path] = []
+
+    def add(state: State) -> dict[str, int]:
+        path = state["a.csv"].path / "inner" if directory else state["a.csv"].path
+        if not kept:
+            kept.append(path)
+            harm(path)
+        return {"added": 1}
+
+    graph = graph_of(store, make, add)
+    with pytest.raises(
+        ExecutionError, match=r"node 'n1' read the artifact 'a\.csv', which .*Node 'n0' \(visit 1\)"
+    ) as caught:
+        graph.execute({}, run_id="r")
+    assert isinstance(caught.value.__cause__, ArtifactError)
+    assert caught.value.__cause__.node == "n1"
+    with pytest.raises(ArtifactError, match="bring it back from a copy"):
+        graph.resume("r")
+    for path in kept[0].parent.iterdir():
+        path.unlink()
+    kept[0].write_text(TEXT)
+    assert graph.resume("r")["added"] == 1
+
+
+@pytest.mark.parametrize("how", ["dropped", "replaced", "kept under another name"])
+def test_only_what_stays_in_the_state_must_stay_as_it_was(store: Any, how: str) -> None:
+    """A node may tidy up a file that it takes out of the state."""
+
+    def make(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv") as path:
+            path.write_text(TEXT)
+
+    def tidy(state: State) -> Any:
+        state["a.csv"].path.unlink()
+        if how == "dropped":
+            return state.drop("a.csv")
+        return {"a.csv": None} if how == "replaced" else {"a.csv": None, "b.csv": state["a.csv"]}
+
+    graph = graph_of(store, make, tidy)
+    if how == "kept under another name":
+        with pytest.raises(ExecutionError, match="is missing now that the node has ended"):
+            graph.execute({}, run_id="r")
+    else:
+        assert graph.execute({}, run_id="r").get("a.csv") is None
+
+
+def test_a_file_of_a_spared_step_is_looked_at_too(store: Any) -> None:
+    made: list[Path] = []
+
+    def node(state: State, ctx: Context) -> None:
+        def make() -> None:
+            with ctx.artifact("a.csv") as path:
+                path.write_text(TEXT)
+            made.append(published(path))
+
+        ctx.step("make", make)
+        if ctx.attempt == 1:
+            raise OSError("later")
+
+    graph = graph_of(store, node, retry=Retry(attempts=2, delay=0.0))
+    with pytest.raises(ExecutionError):
+        graph_of(store, node).execute({}, run_id="r")
+    rewritten(made[0])
+    failing = graph_of(store, lambda state, ctx: ctx.step("make", lambda: None))
+    with pytest.raises(ExecutionError, match="is not what it was now that the node has ended"):
+        failing.resume("r", on_change="continue")
+    assert graph.resume("r", on_change="redo")["a.csv"].path.read_text() == TEXT
+
+
+def test_an_artifact_as_text_is_its_path(store: Any) -> None:
+    def node(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv") as path:
+            path.write_text(TEXT)
+
+    artifact = graph_of(store, node).execute({}, run_id="r")["a.csv"]
+    assert f"{artifact}" == str(artifact) == os.fspath(artifact) == str(artifact.path)
+    assert repr(artifact).startswith("Artifact(name='a.csv'")

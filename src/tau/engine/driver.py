@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from tau.engine.effects import Drop, Emit, Job, Load, Outcome
 from tau.engine.engine import Engine
 from tau.engine.stop import Stop
+from tau.errors import ArtifactError
 from tau.events import Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
 from tau.log.journal import Journal
 from tau.log.loading import Found
+from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
 from tau.node.steps import Items
@@ -138,9 +140,14 @@ class Driver:
 
     def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
         around = self.around
-        around.effect = None
-        if around.items is not None:
-            result = around.leave(result if error is None else error)
+        effect, around.effect = around.effect, None
+        try:
+            if around.items is not None:
+                result = around.leave(result if error is None else error)
+            if error is None and effect is not None and effect.state._visit is not None:
+                check_read(effect, result)
+        except ArtifactError as altered:
+            error = error or altered
         seconds = self._now() - began
         stop = self.stopping() if self._stoppable else ""
         return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop)

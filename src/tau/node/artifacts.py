@@ -9,6 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tau.errors import ArtifactError
+from tau.node.current import RunNode
+from tau.state import artifacts_read
+from tau.stores.artifact_content import wrong_with
 from tau.stores.failures import start_thread
 
 T = TypeVar("T")
@@ -52,3 +56,18 @@ async def _in_thread(call: Callable[[], T], answer: Future[T]) -> T:
     start_thread(work, "tau-artifact", "the files of a node")
     await done(answer)
     return answer.result()
+
+
+def check_read(effect: RunNode, result: Any) -> None:
+    """Raise `ArtifactError` where an artifact that a visit read, and that stays in the state, is not what it was."""
+    for artifact in artifacts_read(effect.state, result):
+        wrong = wrong_with(artifact)
+        if wrong:
+            raise ArtifactError(
+                f"node {effect.node.name!r} read the artifact {artifact.name!r}, which {wrong} now that the node has "
+                f"ended: {artifact.path}. Node {artifact.node!r} (visit {artifact.visit}) made it, and it must not be "
+                "changed in place: write what is new as another artifact. Bring it back from a copy and resume, or "
+                "start a new run",
+                path=str(artifact.path),
+                node=effect.node.name,
+            )

@@ -98,7 +98,8 @@ class Context:
 
         Files lie beside a store that is a file or directory, or in ``CheckpointConfig(artifacts=...)``; otherwise
         this is a `ConfigError`. A block that left nothing, a link, a device or a file that somebody still has open for
-        writing is an `ArtifactError`; a full or unusable disk is a `StoreError`. What is published is read-only.
+        writing is an `ArtifactError`; a full or unusable disk is a `StoreError`. What is published is read-only; a node
+        at whose end it is not what it was fails with `ArtifactError`.
         """
         return Making(self._surroundings.items_of(self._effect).artifact(name, directory))
 

@@ -16,7 +16,14 @@ from types import TracebackType
 from typing import Any, Final
 
 from tau.config import checked_name
-from tau.errors import ConfigError, CorruptCheckpointError, LimitExceededError, UnserializableError, too_late
+from tau.errors import (
+    ArtifactError,
+    ConfigError,
+    CorruptCheckpointError,
+    LimitExceededError,
+    UnserializableError,
+    too_late,
+)
 from tau.graph.nodes import is_async
 from tau.log.journal import Journal
 from tau.log.loading import Loader
@@ -24,6 +31,7 @@ from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.step_commits import InnerCommits, Ticket
 from tau.state import State, Visit
+from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values import Refused, encode, is_atom
 from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
@@ -136,7 +144,10 @@ class Items:
         return [cell.data() for (_, key), cell in items if key == _ARTIFACT]
 
     def with_artifacts(self, result: Any) -> Any:
-        """What a node returned, with the artifacts it made, or that the steps it was spared had made."""
+        """What a node returned, with the artifacts it made, or that the steps it was spared had made.
+
+        Raises `ArtifactError` where one of them was altered since.
+        """
         made = {}
         if self._any_resumed and self.journal is not None:
             for (scope, key), cell in [*self.journal.items.items()]:
@@ -145,9 +156,25 @@ class Items:
         made.update((artifact.name, artifact) for artifact in self._made)
         if not made or not (result is None or isinstance(result, Mapping)):
             return result
+        for artifact in made.values():
+            if isinstance(result, State) or artifact.name not in (result or ()):
+                self._look_at(artifact)
         if isinstance(result, State):
             return result.merge(made)
         return {**made, **(result or {})}
+
+    def _look_at(self, artifact: Artifact) -> None:
+        """Raise `ArtifactError` where it was altered since its block ended."""
+        wrong = self._maker.wrong_with(artifact) if self._maker is not None else wrong_with(artifact)
+        if wrong:
+            raise ArtifactError(
+                f"node {self.node!r} made the artifact {artifact.name!r}, which {wrong} now that the node has ended: "
+                f"{artifact.path}; write all of it within the block, and close there whatever writes to it (one that a "
+                "step made is made anew by a resume with on_change='redo')",
+                path=str(artifact.path),
+                node=self.node,
+                run_id=self.run_id,
+            )
 
     def flush(self) -> None:
         """Commit what an interval held back."""

@@ -113,8 +113,8 @@ def _glance(artifact: Artifact) -> tuple[int, int]:
     return total, newest
 
 
-def trace(path: str, directory: bool) -> Any:
-    """What is another whenever somebody wrote to the artifact, renamed a part of it or changed its mode since."""
+def trace(path: str, directory: bool) -> int:
+    """What is another number when somebody wrote to the artifact since, renamed a part of it or changed its mode."""
     found = []
     for entry in entries(path, directory):
         if entry.number is None:

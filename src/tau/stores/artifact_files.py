@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tau.errors import ArtifactError, ConfigError, StoreError
-from tau.stores.artifact_content import Odd, entries, measure, open_file
+from tau.stores.artifact_content import Odd, entries, measure, open_file, trace, wrong_with
 from tau.stores.contract import Store
 from tau.stores.disk import Descriptor, make_directories, sync
 from tau.stores.failures import from_os
@@ -76,6 +76,7 @@ class AttemptFiles:
         self._kept = kept
         self._lock = threading.Lock()
         self._ready = False
+        self._traces: dict[Path, int] = {}
 
     @property
     def _path(self) -> str:
@@ -94,6 +95,14 @@ class AttemptFiles:
             with suppress(OSError):
                 self._remove(draft.own)
             raise
+
+    def wrong_with(self, artifact: Artifact) -> str:
+        """Why an artifact of this visit is not what it was when its block ended, empty where it is."""
+        try:
+            touched = self._traces.get(artifact.path) != trace(str(artifact.path), artifact.directory)
+        except (OSError, Odd):
+            touched = True
+        return wrong_with(artifact, thorough=touched)
 
     def discard(self, artifact: Artifact) -> None:
         """Remove an artifact of this visit that another one has replaced."""
@@ -131,8 +140,10 @@ class AttemptFiles:
                 "ctx.artifact gives, and close it within the block",
                 path,
             ) from error
+        final = Path(own, draft.name)
+        self._traces[final] = trace(str(final), draft.directory)
         return Artifact(
-            name=draft.name, path=Path(own, draft.name), size_bytes=size, digest=digest, directory=draft.directory,
+            name=draft.name, path=final, size_bytes=size, digest=digest, directory=draft.directory,
             modified=modified, run_id=self.run_id, node=self.node, visit=self.visit,
         )  # fmt: skip
 

@@ -32,6 +32,9 @@ class Artifact(Struct, frozen=True, kw_only=True):
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     def check(self) -> None:
         """Read it all and compare. Raises `ArtifactError` for one that is missing or altered."""
         from tau.stores.artifact_content import check
@@ -56,4 +59,4 @@ def _unpack(body: Any) -> Artifact:
     return Artifact(**{**fields, "path": Path(body[1]), "digest": body[3].hex()})
 
 
-KINDS = (Kind(tag=tags.ARTIFACT, types=(Artifact,), pack=_pack, unpack=_unpack, atom=True),)
+KINDS = (Kind(tag=tags.ARTIFACT, types=(Artifact,), pack=_pack, unpack=_unpack),)
