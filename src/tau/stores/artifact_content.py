@@ -162,5 +162,5 @@ def _is_artifact(cell: Cell) -> bool:
     if type(cell.whole) is not Inline:  # where `stored.make` puts every artifact: nothing is fetched to find them
         return False
     head = cell.whole.data[:6]
-    width = {0xC7: 2, 0xC8: 3, 0xC9: 5}.get(head[0])  # the headers of an extension
-    return width is not None and head[width] == tags.ARTIFACT
+    width = {0xC7: 2, 0xC8: 3, 0xC9: 5}.get(head[0] if head else 0)  # the headers of an extension
+    return width is not None and head[width : width + 1] == bytes((tags.ARTIFACT,))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
+from msgspec import Raw, ValidationError
 from msgspec.msgpack import Decoder
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
@@ -23,7 +24,7 @@ def decode(data: bytes) -> Any:
     """
     try:
         try:
-            return _decode(data)
+            return _whole(data)
         except RecursionError:
             return with_fresh_stack(_decode, data)
     except (CorruptCheckpointError, UnsupportedFormatError):
@@ -59,12 +60,47 @@ def _corrupt(what: str) -> CorruptCheckpointError:
     )
 
 
+def _whole(data: bytes | memoryview, depth: int = 0) -> Any:
+    """A value, in which long lists of a kind that has a quick way for many are looked for a few levels down."""
+    if len(data) < _LONG or depth > 3:
+        return _decode(data)
+    first = data[0]
+    if first in (0xDC, 0xDD):
+        found = _many(data)
+        return _decode(data) if found is None else found
+    if 0x90 <= first <= 0x9F:
+        return [_whole(memoryview(part), depth + 1) for part in _parts(data)]
+    if 0x80 <= first <= 0x8F:
+        try:
+            named = _named_parts(data)
+        except ValidationError:  # other keys than text
+            return _decode(data)
+        if len(named) == first & 0xF:
+            return {name: _whole(memoryview(part), depth + 1) for name, part in named.items()}
+    return _decode(data)
+
+
+def _many(data: bytes | memoryview) -> list[Any] | None:
+    """The items of a long list, if they are of a kind that has a quick way for many."""
+    start = 3 if data[0] == 0xDC else 5
+    count = int.from_bytes(data[1:start], "big")
+    place = _TAG_OF_EXTENSION.get(data[start])
+    if place is None or not count:
+        return None
+    tag = data[start + place]
+    kind = None if tag == TUPLE or tag in _STRUCTURES else kind_of_tag(tag)
+    if kind is None or kind.unpack_many is None:
+        return None
+    return kind.unpack_many(memoryview(data)[start:], count)
+
+
 def _extension(depth: int, tag: int, payload: memoryview) -> Any:
     """Build what msgspec found as an extension; ``depth`` is the number of extensions around it."""
     if depth > MAX_DEPTH:
         raise _corrupt("it is nested too deeply")
     if tag == TUPLE:
-        return _tuple_decoder(depth + 1)(payload)
+        found = _many(payload) if len(payload) >= _LONG and payload[0] in (0xDC, 0xDD) else None
+        return _tuple_decoder(depth + 1)(payload) if found is None else tuple(found)
     structure = _STRUCTURES.get(tag)
     if structure is not None:
         return structure(_decoder(depth + 1)(payload))
@@ -112,3 +148,7 @@ def _tuple_decoder(depth: int) -> Callable[[Any], Any]:
 
 
 _decode = _decoder(0)
+_parts = Decoder(list[Raw]).decode
+_named_parts = Decoder(dict[str, Raw]).decode
+_LONG = 4096  # bytes; in less there is nothing to gain
+_TAG_OF_EXTENSION = {0xC7: 2, 0xC8: 3, **dict.fromkeys(range(0xD4, 0xD9), 1)}  # by the first byte, where its tag lies

@@ -16,7 +16,7 @@ from tau.values.advice import why_unknown
 from tau.values.fresh_stack import with_fresh_stack
 from tau.values.plain import CROWDED, FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, crowded, is_plain
 from tau.values.refusal import Refused, Step, refuse
-from tau.values.registry import Kind, kind_of, missing
+from tau.values.registry import BY_TYPE, Kind, kind_of, missing
 from tau.values.tags import BIG_INT, FROZENSET, MAP, SET, TEXT, TUPLE
 
 MAX_BYTES = 900_000_000
@@ -138,10 +138,14 @@ class _Writer:
                 return Ext(TEXT, value.encode("utf-8", "surrogatepass"))
         return value
 
-    def of_list(self, value: list[Any], depth: int) -> list[Any]:
-        return self.elements(value[:], depth, value)
+    def of_list(self, value: list[Any], depth: int) -> list[Any] | Raw:
+        many = self.many(value)
+        return self.elements(value[:], depth, value) if many is None else Raw(many)
 
     def of_tuple(self, value: tuple[Any, ...], depth: int) -> Ext:
+        many = self.many(value)
+        if many is not None:
+            return Ext(TUPLE, many)
         return Ext(TUPLE, _bounded(value, _msgpack(self.elements(list(value), depth, value))))
 
     def of_dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any] | Ext:
@@ -167,6 +171,17 @@ class _Writer:
             items = self.elements(list(value), depth, value)
             payload = _msgpack(list(map(Raw, sorted(map(_msgpack, items)))))
         return Ext(SET if type(value) is set else FROZENSET, _bounded(value, payload))
+
+    def many(self, items: Sequence[Any]) -> bytes | None:
+        """The encoding of a long list or tuple of one type that has a quick way for many."""
+        if len(items) <= _SHORT:
+            return None
+        kind = kind_of(type(items[0]))
+        if kind is None or kind.pack_many is None or len(set(map(type, items))) > 1:
+            return None
+        self.count(len(items))
+        packed = _taken_apart(kind, items, kind.pack_many)
+        return None if packed is None else _bounded(items, b"%b%b" % (_header(len(items)), packed))
 
     def elements(self, items: list[Any], depth: int, owner: Collection[Any]) -> list[Any]:
         """Lower the items in place. In long lists the runs that are plain are found first, and left as they are."""
@@ -195,6 +210,8 @@ class _Writer:
                 item, cls = items[index], types[index]
                 if cls in LEAVES:
                     items[index] = self.leaf(item)
+                elif (kind := BY_TYPE.get(cls)) is not None and kind.raw and kind.atom:
+                    items[index] = Ext(kind.tag, _bounded(item, _taken_apart(kind, item)))
                 elif cls is tuple and not self.strict and depth < MAX_DEPTH and LEAVES.issuperset(map(type, item)):
                     self.parts += len(item)
                     items[index] = Ext(TUPLE, _msgpack(item))
@@ -243,9 +260,14 @@ def _step(owner: Collection[Any], index: int) -> Step:
     return Step("element") if isinstance(owner, set | frozenset) else Step("key", index)
 
 
-def _taken_apart(kind: Kind, value: Any) -> Any:
+def _header(count: int) -> bytes:
+    """Of a MessagePack array of more than 15 items."""
+    return b"\xdc" + count.to_bytes(2, "big") if count < 1 << 16 else b"\xdd" + count.to_bytes(4, "big")
+
+
+def _taken_apart(kind: Kind, value: Any, pack: Callable[[Any], Any] | None = None) -> Any:
     try:
-        return kind.pack(value)
+        return (pack or kind.pack)(value)
     except (Refused, ImportError, RecursionError, MemoryError):
         raise
     except Exception as error:  # of the library that the value is from

@@ -7,10 +7,13 @@ is a matter of chance) is copied once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
+from msgspec import msgpack
 
 from tau.values import tags
 from tau.values.encoding import MAX_BYTES
@@ -108,12 +111,20 @@ def _shows_the_same(one: Array, two: Array) -> bool:
 
 def _pack_scalar(value: Any) -> bytes:
     cls = type(value)
+    head: bytes | None = _HEADS.get(cls)
+    if head is not None:
+        return b"%b%b" % (head, cls.tobytes(value))
     if cls is np.str_:
         return b"U\0" + str.encode(value, "utf-8", "surrogatepass")
     if cls is np.bytes_:
         return b"S\0" + bytes.join(b"", (value,))
-    flags, text = _described(value, value.dtype)
-    return b"%b%b\0%b" % (text[1:-1].encode(), b"q" if flags else b"", value.tobytes())
+    return b"%b%b" % (_head(value, value.dtype), cls.tobytes(value))
+
+
+def _head(owner: Any, dtype: np.dtype[Any]) -> bytes:
+    """What lies before the bytes of a scalar."""
+    flags, text = _described(owner, dtype)
+    return b"%b%b\0" % (text[1:-1].encode(), b"q" if flags else b"")
 
 
 def _unpack_scalar(data: bytes) -> Any:
@@ -122,11 +133,59 @@ def _unpack_scalar(data: bytes) -> Any:
         return np.str_(content.decode("utf-8", "surrogatepass"))
     if text == b"S":
         return np.bytes_(content)
-    flags = LONG_LONG if text.endswith(b"q") else 0
-    dtype = build(flags, f"'{text[: len(text) - bool(flags)].decode('ascii')}'")
-    if dtype.kind not in _NUMBERS or len(content) != dtype.itemsize:
+    dtype = _scalar_dtype(text)
+    if len(content) != dtype.itemsize:
         raise ValueError("no scalar")
     return np.frombuffer(content, dtype)[0]
+
+
+@lru_cache(256)
+def _scalar_dtype(text: bytes) -> np.dtype[Any]:
+    flags = LONG_LONG if text.endswith(b"q") else 0
+    dtype = build(flags, f"'{text[: len(text) - bool(flags)].decode('ascii')}'")
+    if dtype.kind not in _NUMBERS:
+        raise ValueError("no scalar")
+    return dtype
+
+
+def _token(dtype: np.dtype[Any]) -> bytes:
+    """The beginning of the encoding of a scalar in a list: the header of the extension, and what says its dtype."""
+    head = _HEADS.get(dtype.type) or _head(None, dtype)
+    whole = msgpack.encode(msgpack.Ext(tags.ND_SCALAR, head + bytes(dtype.itemsize)))
+    return whole[: len(whole) - dtype.itemsize]
+
+
+def _pack_many(values: Sequence[Any]) -> bytes | None:
+    cls = type(values[0])
+    if cls in _HEADS:
+        dtype = np.dtype(cls)
+    elif cls in (np.datetime64, np.timedelta64):
+        dtype = values[0].dtype
+        if {one.dtype for one in values} != {dtype}:
+            return None
+    else:
+        return None
+    token = _token(dtype)
+    lined_up = np.empty(len(values), [("token", f"S{len(token)}"), ("value", dtype)])
+    lined_up["token"] = token
+    lined_up["value"] = np.fromiter(values, dtype, len(values))
+    return lined_up.tobytes()
+
+
+def _unpack_many(data: memoryview, count: int) -> list[Any] | None:
+    size, rest = divmod(len(data), count)
+    head = bytes(data[: min(size, 64)])
+    start, end = head.find(_TAG) + 1, head.find(b"\0", head.find(_TAG))
+    if rest or not 0 < start < end or head[start] in b"US":
+        return None
+    dtype = _scalar_dtype(head[start:end])
+    token = _token(dtype)
+    if len(token) + dtype.itemsize != size:
+        return None
+    lined_up = np.frombuffer(data, [("token", f"V{len(token)}"), ("value", dtype)])
+    if not (lined_up["token"] == np.void(token)).all():
+        return None
+    return list(lined_up["value"])
 
 
 def _pack_void(value: np.void) -> bytes:
@@ -191,6 +250,8 @@ def _dtype_classes() -> tuple[type, ...]:
 
 
 _SCALARS: tuple[type, ...] = tuple({np.dtype(char).type for char in np.typecodes["All"] if char not in "OV"})
+_HEADS = {cls: _head(None, np.dtype(cls)) for cls in _SCALARS if np.dtype(cls).char in "?bBhHiIlLqQefdFD"}
+_TAG = bytes((tags.ND_SCALAR,))
 
 KINDS = (
     Kind(
@@ -201,7 +262,16 @@ KINDS = (
         raw=True,
         shows=_shows_the_same,
     ),
-    Kind(tag=tags.ND_SCALAR, types=_SCALARS, pack=_pack_scalar, unpack=_unpack_scalar, raw=True, atom=True),
+    Kind(
+        tag=tags.ND_SCALAR,
+        types=_SCALARS,
+        pack=_pack_scalar,
+        unpack=_unpack_scalar,
+        raw=True,
+        atom=True,
+        pack_many=_pack_many,
+        unpack_many=_unpack_many,
+    ),
     Kind(tag=tags.ND_VOID, types=(np.void,), pack=_pack_void, unpack=_unpack_void, raw=True),
     Kind(tag=tags.ND_DTYPE, types=_dtype_classes(), pack=_pack_dtype, unpack=_unpack_dtype, raw=True),
     Kind(
