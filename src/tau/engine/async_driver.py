@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import os
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -12,7 +11,9 @@ from typing import Any, TypeVar
 from tau.engine.driver import Driver
 from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
 from tau.engine.stop import StopNow
+from tau.log.committer import Committer
 from tau.log.journal import Append
+from tau.log.loading import Found
 from tau.node.async_calls import with_timeout
 from tau.node.calls import call_in_thread
 from tau.node.current import RunNode
@@ -62,14 +63,21 @@ class AsyncDriver(Driver):
             case Pause():
                 reply = await self.pause(effect)
             case Load():
-                reply = await _in_thread(lambda: self.load(effect))
+                reply = await self._load(effect)
             case Drop():
-                reply = await self._uninterrupted(_in_thread(lambda: self.drop(effect)))
+                reply = await self._uninterrupted(self._in_thread(lambda: self.drop(effect)))
             case Release() if self.journal is None or not self.journal.claimed:
                 reply = self.release()
             case Release():
-                reply = await self._uninterrupted(_in_thread(self.release))
+                reply = await self._uninterrupted(self._in_thread(self.release))
         return reply
+
+    async def _load(self, effect: Load) -> Found:
+        watch = self.watch(effect)
+        while (found := await self._in_thread(lambda: self.look(watch))) is None:
+            assert watch is not None
+            await asyncio.sleep(watch.pause)  # the loop waits for an owner, and no thread does
+        return found
 
     async def append(self, effect: Append) -> str:
         journal = self.journal
@@ -118,6 +126,15 @@ class AsyncDriver(Driver):
             await self._uninterrupted(self.around.items.close_async())
         return self.outcome(began, result, failure)
 
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        """Call in one of the store's own threads: a store that hangs holds up no other."""
+        assert self.journal is not None
+        committer = self.journal.store.committer  # a child of fork has another one
+        pool = _pools.get(committer)
+        if pool is None:
+            pool = _pools.setdefault(committer, ThreadPoolExecutor(4, thread_name_prefix="tau-io"))
+        return await self._loop.run_in_executor(pool, call)
+
     async def _uninterrupted(self, awaitable: Any) -> Any:
         """Await to the end; a cancellation meanwhile is kept for the next node, or the end of the run."""
         future = asyncio.ensure_future(awaitable)
@@ -133,10 +150,4 @@ class AsyncDriver(Driver):
         return future.result()
 
 
-@functools.cache
-def _io_pool(_pid: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(4, thread_name_prefix="tau-io")
-
-
-async def _in_thread(call: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_io_pool(os.getpid()), call)
+_pools: weakref.WeakKeyDictionary[Committer, ThreadPoolExecutor] = weakref.WeakKeyDictionary()

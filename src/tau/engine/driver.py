@@ -15,7 +15,7 @@ from tau.events import Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
 from tau.log.journal import Journal
-from tau.log.loading import Found
+from tau.log.loading import Found, Watch
 from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
@@ -54,6 +54,7 @@ class Driver:
         self.wait = wait
         self.engine = Engine(job).run()
         self._ends = None if max_runtime is None else host.monotonic() + max_runtime
+        self._wake = stop.event if stop is not None else None
         self._work: Work | None = None
         self._stoppable = stop is not None or max_runtime is not None
         self._now = host.now
@@ -113,9 +114,22 @@ class Driver:
         return newest
 
     def load(self, effect: Load) -> Found:
+        watch = self.watch(effect)
+        while (found := self.look(watch)) is None:
+            assert watch is not None
+            self.host.sleep(watch.pause, self._wake)
+        return found
+
+    def watch(self, effect: Load) -> Watch | None:
+        """What waits for a run to be free, where it is to be taken."""
         assert self.journal is not None
-        found = self.journal.load(effect.take, self.wait, self.stop.event if self.stop is not None else None)
-        if found.status not in ("finished", "cancelled"):
+        return self.journal.watch(self.wait, self._wake) if effect.take else None
+
+    def look(self, watch: Watch | None) -> Found | None:
+        """The run, or ``None`` where somebody owns it; see `Journal.look`."""
+        assert self.journal is not None
+        found = self.journal.look(watch)
+        if found is not None and found.status not in ("finished", "cancelled"):
             check_all(found.values.values())
         return found
 

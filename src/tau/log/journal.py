@@ -12,7 +12,7 @@ from msgspec import Struct
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.log.encoding import pack_blob, seal
-from tau.log.loading import Found, await_free, load
+from tau.log.loading import Found, Watch, load
 from tau.log.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import Cell
@@ -70,11 +70,26 @@ class Journal:
 
     def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> Found:
         """Read the run, to go on where it stands; with ``take``, once nobody owns it."""
-        while True:
-            free_at = await_free(self.store, self.run_id, self.host, wait, wake) if take else None
-            found, fold = load(self.store, self.run_id)
-            if free_at is None or found.status != "running" or found.position == free_at:
-                break  # else somebody took it between the two looks, and is to be judged like any other owner
+        watch = self.watch(wait, wake) if take else None
+        while (found := self.look(watch)) is None:
+            assert watch is not None
+            self.host.sleep(watch.pause, wake)
+        return found
+
+    def watch(self, wait: float, wake: threading.Event | None) -> Watch:
+        """What waits until nobody owns the run, for so many seconds or until ``wake`` is set; see `look`."""
+        return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake)
+
+    def look(self, watch: Watch | None) -> Found | None:
+        """Read the run; ``None`` while somebody owns it: to be called again after ``watch.pause`` seconds. Raises
+        `RunOwnedError` after the time of the watch."""
+        free_at = watch.look() if watch is not None else None
+        if watch is not None and free_at is None:
+            return None
+        found, fold = load(self.store, self.run_id)
+        if watch is not None and found.status == "running" and found.position != free_at:
+            watch.pause = 0.0  # somebody took it between the two looks, and is to be judged like any other owner
+            return None
         if fold is not None:
             self.base, self._since_base = fold.base, fold.since_base
             self._weight = self._base_weight = fold.weight

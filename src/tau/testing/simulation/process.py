@@ -11,7 +11,7 @@ from tau.engine.effects import Drop, Effect, Emit, Job, Load, Outcome, Pause, Re
 from tau.engine.stop import Stop, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.log.journal import Append, Journal
-from tau.log.loading import Found
+from tau.log.loading import Found, Watch
 from tau.node.async_calls import with_timeout
 from tau.node.current import RunNode, surroundings
 from tau.observers.recorder import Recorder
@@ -231,11 +231,12 @@ class SimulatedDriver(Driver):
             process.renewal_due = process.world.time + process.world.lease / 4
         return newest
 
-    def load(self, effect: Load) -> Found:
+    def look(self, watch: Watch | None) -> Found | None:
         process, history = self._process, self._process.world.history
         owner, process.found_free = history.owner, False
-        found = super().load(effect)
-        if effect.take and owner == history.owner and not process.found_free and process.world.is_owned(process):
+        found = super().look(watch)
+        taken = found is not None and watch is not None
+        if taken and owner == history.owner and not process.found_free and process.world.is_owned(process):
             history.problems.append(f"process {process.number} was let to take the run from an owner who is alive")
         return found
 
