@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from tau.forks import in_child
 from tau.stores.contract import Owner
 
 _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
@@ -210,10 +211,8 @@ def _start_time(pid: int) -> int | None:
     return None if ended else int(fields[19])
 
 
-def _after_fork() -> None:
+@in_child
+def _find_out_anew() -> None:
     _at_work.clear()
     for name in ("own boot", "pid", "time", "ahead", "start"):
         _facts.pop(name, None)
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -21,7 +21,7 @@ from tau.testing.store_contract.batches import batch, one, owner
 def test_settings_that_survive_a_power_cut_are_on(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "a.db")
     one(store, batch("r", 0))
-    connection = store._writer
+    connection = store._connections.writer
     assert connection is not None
     assert connection.pragma("journal_mode") == "wal"
     assert connection.pragma("synchronous") == 2
@@ -217,8 +217,8 @@ def test_one_batch_that_is_too_much_does_not_fail_its_neighbours(tmp_path: Path)
     """The database is full for the large one only."""
     store = SQLiteStore(tmp_path / "a.db")
     one(store, batch("a", 0))
-    assert store._writer is not None
-    store._writer.pragma("max_page_count", 60)
+    assert store._connections.writer is not None
+    store._connections.writer.pragma("max_page_count", 60)
     results = store.commit([batch("a", 1), batch("b", 0, blobs=[(b"x", bytes(1_000_000))]), batch("c", 0)])
     assert (results[0], results[2]) == (2, 1)
     assert isinstance(results[1], StoreError)

@@ -6,10 +6,26 @@ from tau.host import Host
 from tau.log.journal import Append, Journal
 from tau.log.records import Cancelled
 from tau.stores.contract import PositionConflict, Store
+from tau.stores.reentry import ReentryError
 
 
 def cancel_run(store: Store, run_id: str, host: Host) -> bool:
-    """End a run for good; ``False`` where there is none. A finished or cancelled run stays as it is."""
+    """End a run for good; ``False`` where there is none. A finished or cancelled run stays as it is.
+
+    From a signal handler in the middle of a commit of its own thread, this returns at once, and the run is cancelled
+    when that commit has ended.
+    """
+    guard = store.committer.guard
+    if not guard.is_inside():
+        try:
+            return _cancel(store, run_id, host)
+        except ReentryError as inside:
+            guard = inside.guard
+    guard.afterwards(lambda: cancel_run(store, run_id, host))
+    return True
+
+
+def _cancel(store: Store, run_id: str, host: Host) -> bool:
     while True:
         journal = Journal(store, run_id, host, host.owner(0.0), interval=1)
         found = journal.load(take=False)

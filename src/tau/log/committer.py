@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,8 +13,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.errors import StoreError
+from tau.forks import Forked, watch
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
+from tau.stores.reentry import Guard
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,39 +38,48 @@ class Ticket(Struct, eq=False):
 Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 
 
-class Committer:
+class Committer(Forked):
     """Commits the batches of any number of threads and event loops.
 
-    Nobody waits for company: who comes while a commit is under way is in the next one.
+    Nobody waits for company: who comes while a commit is under way is in the next one. A signal handler or a finaliser
+    that comes in the middle of its own thread's commit is refused, because that cannot end before it returns.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.stale = False
-        _committers.add(self)
+        watch(self)
         self._queue: deque[Ticket] = deque()
         self._unsettled: Unsettled | None = None
         self._answered: deque[Ticket] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self.guard = Guard(store.location)
+        self._under_way = threading.Lock()  # who finds it taken joins the queue, so that the next commit is for many
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""
-        if not self._queue and not self._lock.locked():
+        if self.guard.is_inside():
+            return self.guard.refusal()
+        if not self._queue and not self._under_way.locked():
             with self._lock:
-                return self._alone(batch)
+                return self.guard.enter(lambda: self._at_once(batch))
         ticket = Ticket(batch)
         self._queue.append(ticket)
         try:
             with self._lock:
                 while ticket.result is None:
-                    self._flush()
+                    self.guard.enter(self._flush)
         except BaseException:
             with suppress(ValueError):
                 self._queue.remove(ticket)
             raise
         return ticket.result
+
+    def _at_once(self, batch: Batch) -> Result:
+        with self._under_way:
+            return self._alone(batch)
 
     def submit(self, batch: Batch, answer: Listener) -> Ticket:
         """Commit in a thread of the committer's own.
@@ -105,31 +114,36 @@ class Committer:
         self._wake.clear()
         with self._lock:
             while self._queue or self._unsettled:
-                self._flush()
+                self.guard.enter(self._flush)
         while self._answered:  # without the lock: they may commit something in turn
             ticket = self._answered.popleft()
             assert ticket.result is not None
             assert callable(ticket.answer)
             ticket.answer(ticket.result)
 
+    def after_fork(self, in_child: bool, kept_out: bool) -> None:
+        if in_child:  # the thread that served the queue, and whoever held the lock, do not exist there
+            self.stale = True
+
     def _flush(self) -> None:
         """Commit what is queued. Whatever is raised on the way, no ticket is forgotten: what has no result is queued
         again, and what is not told is by the next call."""
-        if self._unsettled is None:
-            tickets: list[Ticket] = []
-            try:
-                while self._queue:
-                    tickets.append(self._queue[0])  # first: a ticket that is in both is committed once all the same
-                    self._queue.popleft()
-                self._unsettled = self._committed(tickets)
-            except BaseException:
-                self._queue.extendleft(reversed(tickets))
-                raise
-        tickets, results, error = self._unsettled
-        self._settle(tickets, results)
-        self._unsettled = None
-        if error is not None:
-            raise error
+        with self._under_way:
+            if self._unsettled is None:
+                tickets: list[Ticket] = []
+                try:
+                    while self._queue:
+                        tickets.append(self._queue[0])  # first: a ticket that is in both is committed once all the same
+                        self._queue.popleft()
+                    self._unsettled = self._committed(tickets)
+                except BaseException:
+                    self._queue.extendleft(reversed(tickets))
+                    raise
+            tickets, results, error = self._unsettled
+            self._settle(tickets, results)
+            self._unsettled = None
+            if error is not None:
+                raise error
 
     def _committed(self, tickets: list[Ticket]) -> Unsettled:
         results: Sequence[Result]
@@ -188,18 +202,6 @@ class Committer:
         except Exception as raised:
             result = raised
         return result if isinstance(result, int) else self._confirm(batch, result)
-
-
-_committers: weakref.WeakSet[Committer] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    # The thread that served the queue, and whoever held the lock, do not exist in the child.
-    for committer in _committers:
-        committer.stale = True
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _answer(tickets: list[Ticket]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from contextlib import suppress
 
 from tau.errors import StoreUnavailableError
+from tau.forks import in_child
 from tau.log.journal import Journal
 from tau.stores.failures import start_thread
 
@@ -125,9 +125,7 @@ class Renewer:
 renewer = Renewer()
 
 
-def _after_fork() -> None:
-    global renewer  # noqa: PLW0603
+@in_child
+def _begin_anew() -> None:
+    global renewer  # noqa: PLW0603 - what is renewed is the parent's
     renewer = Renewer()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from tau.errors import ConfigError, UnknownStoreError
+from tau.forks import in_child
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 from tau.stores.urls import FORMS, Location, parse, url_of, without_password
@@ -113,10 +114,7 @@ def _new(location: Location) -> Store:
     return FileStore(location.path)
 
 
+@in_child
 def _renew_lock() -> None:
     global _lock  # noqa: PLW0603 - the thread that held it does not exist in the child
     _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)

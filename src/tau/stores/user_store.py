@@ -15,9 +15,11 @@ from typing import Any, Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from tau.errors import CheckpointNotFoundError, StoreError, TauError
+from tau.forks import Forked, watch
 from tau.state import State
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
 from tau.stores.images import Image, appended, to_state
+from tau.stores.reentry import Guard
 
 
 @runtime_checkable
@@ -33,25 +35,28 @@ class FourVerbs(Protocol):
     def list(self) -> Any: ...
 
 
-class AdaptedStore(Store):
+class AdaptedStore(Store, Forked):
     """See the module."""
 
     def __init__(self, verbs: FourVerbs) -> None:
         self.verbs = verbs
         self.location = f"{type(verbs).__name__}:"
         self._lock = threading.RLock()
+        self._calls = Guard(self.location)
+        self._writes = Guard(self.location)
+        watch(self)
 
     def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
-        results: list[int | Exception] = []
         with self._lock:
-            for batch in batches:
-                try:
-                    image = appended(self._image(batch.run_id), batch)
-                    self._save(image)
-                    results.append(image.summary.position)
-                except (PositionConflict, TauError) as error:
-                    results.append(error)
-        return results
+            return self._writes.enter(lambda: list(map(self._append, batches)))
+
+    def _append(self, batch: Batch) -> int | Exception:
+        try:
+            image = appended(self._image(batch.run_id), batch)
+            self._save(image)
+        except (PositionConflict, TauError) as error:
+            return error
+        return image.summary.position
 
     def read(self, run_id: str, after: int = 0) -> Sequence[tuple[int, bytes]]:
         image = self._image(run_id)
@@ -86,9 +91,12 @@ class AdaptedStore(Store):
         return sorted(wanted, key=lambda summary: -summary.updated)[: query.limit]
 
     def delete(self, run_id: str, keep_summary: bool = False) -> None:
-        with self._lock:
+        def work() -> None:
             if self._image(run_id) is not None:
                 self._call("delete", lambda: self.verbs.delete(run_id))
+
+        with self._lock:
+            self._writes.enter(work)
 
     def lease(self, run_id: str) -> Lease | None:
         image = self._image(run_id)
@@ -100,15 +108,22 @@ class AdaptedStore(Store):
         return lease is not None and lease.nonce == nonce
 
     def release(self, run_id: str, nonce: str) -> None:
-        with self._lock:
+        def work() -> None:
             image = self._image(run_id)
             if image is not None and image.summary.owner is not None and image.summary.owner.nonce == nonce:
                 self._save(Image(replace(image.summary, owner=None), image.records, image.blobs))
+
+        with self._lock:
+            self._writes.enter(work)
 
     def close(self) -> None:
         close = getattr(self.verbs, "close", None)
         if callable(close):
             self._call("close", close)
+
+    def after_fork(self, in_child: bool, kept_out: bool) -> None:
+        if in_child:
+            self._lock = threading.RLock()  # a thread that the child does not have may have held it
 
     def _load(self, run_id: str) -> Any:
         try:
@@ -137,7 +152,7 @@ class AdaptedStore(Store):
 
     def _call(self, verb: str, call: Callable[[], Any]) -> Any:
         try:
-            return call()
+            return self._calls.enter(call)  # what it does with a call in the middle of another, only its author knows
         except TauError:
             raise
         except Exception as error:

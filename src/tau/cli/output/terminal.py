@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from tau.cli.output import screen
+from tau.forks import in_child
 
 PERIOD = 0.5
 """Seconds from one drawing to the next. What it costs is measured by ``benchmarks/progress.py``."""
@@ -157,11 +157,9 @@ class _Above(FileProxy):
         self._stream.flush()
 
 
+@in_child
 def _leave_to_the_parent() -> None:
     # A child of fork prints by itself: the locks of the view may have been held by a thread that it does not have.
     for view in list(_views):
         view.lock, view._aside = RLock(), True  # the streams that it lets go are flushed by their end
         view.let_go()
-
-
-os.register_at_fork(after_in_child=_leave_to_the_parent)

@@ -17,6 +17,7 @@ from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Su
 from tau.stores.disk import make_directories, sync_directory
 from tau.stores.failures import from_os
 from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
+from tau.stores.reentry import Guard
 from tau.stores.summaries import matches
 
 MARKER = "tau-store"
@@ -40,10 +41,14 @@ class FileStore(Store):
         # What this process knows of the runs it commits to. A wrong guess is harmless: the link decides.
         self._known: dict[str, Seen] = {}
         self._unsettled: set[str] = set()
+        self._writes = Guard(self.location)
 
     # Writing
 
     def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        return self._writes.enter(lambda: self._commit_all(batches))
+
+    def _commit_all(self, batches: Sequence[Batch]) -> list[int | Exception]:
         results: list[int | Exception] = []
         for batch in batches:
             try:
@@ -102,6 +107,9 @@ class FileStore(Store):
         return after.position
 
     def delete(self, run_id: str, keep_summary: bool = False) -> None:
+        self._writes.enter(lambda: self._delete(run_id, keep_summary))
+
+    def _delete(self, run_id: str, keep_summary: bool) -> None:
         self._known.pop(run_id, None)
         with self._failures("delete from"), suppress(FileNotFoundError), self._run(run_id) as run:
             run.delete(keep_summary)
@@ -166,6 +174,9 @@ class FileStore(Store):
         return Lease(nonce, seen.position + mark.renewals, None) if held else None, mark, seen.position
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        return self._writes.enter(lambda: self._renew(run_id, nonce))
+
+    def _renew(self, run_id: str, nonce: str) -> bool:
         with self._failures("renew a lease in"), suppress(FileNotFoundError), self._run(run_id) as run:
             lease, mark, _ = self._lease(run)
             if lease is not None and lease.nonce == nonce:
@@ -174,6 +185,9 @@ class FileStore(Store):
         return False
 
     def release(self, run_id: str, nonce: str) -> None:
+        self._writes.enter(lambda: self._release(run_id, nonce))
+
+    def _release(self, run_id: str, nonce: str) -> None:
         with self._failures("release a lease in"), suppress(FileNotFoundError), self._run(run_id) as run:
             lease, mark, position = self._lease(run)
             if lease is not None and lease.nonce == nonce:
@@ -182,6 +196,9 @@ class FileStore(Store):
     # The directory
 
     def close(self) -> None:
+        self._writes.enter(self._close)
+
+    def _close(self) -> None:
         self._identity = None
         self._known.clear()
 
@@ -215,7 +232,8 @@ class FileStore(Store):
 
     def _ready(self) -> None:
         """Create or recognise the store at first use; afterwards, make sure that it is still the same one."""
-        if self._identity is None:
+        known = self._identity
+        if known is None:
             if not self._recognised():
                 self._create()
             with RunDirectory(self.root) as root:
@@ -225,7 +243,7 @@ class FileStore(Store):
             return
         try:
             found = os.stat(self._runs)
-            same = (found.st_dev, found.st_ino) == self._identity
+            same = (found.st_dev, found.st_ino) == known
         except FileNotFoundError:
             same = False
         if not same:

@@ -10,13 +10,16 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from errno import EMFILE, ENFILE
 
 import apsw
 
+from tau import forks
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores.disk import make_directories, sync_directory
-from tau.stores.failures import FULL
-from tau.stores.sqlite.statements import SCHEMA
+from tau.stores.failures import FULL, REMEDIES
+from tau.stores.sqlite.statements import SCHEMA, WHAT_IT_IS
 
 APPLICATION_ID = 0x74617531  # "tau1"
 FORMAT = 1
@@ -29,7 +32,10 @@ _BUSY = "another process kept it locked for {seconds:g} s; find out which (fuser
 def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, errno: int = 0) -> Exception:
     """The error of `tau.errors` for one of SQLite; ``errno`` is what the system call under it said."""
     said = f"cannot {doing} {location}: SQLite says {error}"
-    if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError) and errno in FULL):
+    failed = isinstance(error, apsw.IOError | apsw.CantOpenError)
+    if isinstance(error, apsw.CantOpenError):
+        errno = errno or _no_descriptor()
+    if isinstance(error, apsw.FullError) or (failed and errno in FULL):
         return StoreFullError(f"{said}; free some space, or raise the quota or file-size limit", location=location)
     if isinstance(error, apsw.TooBigError):
         return StoreFullError(f"{said}; SQLite holds values up to 1 GB: split this one", location=location)
@@ -39,6 +45,8 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
         return StoreUnavailableError(f"{said}; {_BUSY.format(seconds=busy_timeout)}", location=location)
     if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.AuthError):
         remedy = "the file or its directory cannot be written: give this user permission, or choose another place"
+    elif failed and errno in REMEDIES:
+        remedy = f"{os.strerror(errno)}: {REMEDIES[errno]}"
     elif isinstance(error, apsw.CantOpenError):
         remedy = "check that its directory exists and may be written"
     elif isinstance(error, apsw.IOError):
@@ -48,16 +56,25 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
     return StoreUnavailableError(f"{said}; {remedy}", location=location)
 
 
+def _no_descriptor() -> int:
+    """The errno of this process, or the system, having no file descriptor left; 0 where there are some."""
+    try:
+        os.close(os.open(os.sep, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno if error.errno in (EMFILE, ENFILE) else 0
+    return 0
+
+
 def patience(seconds: float) -> Callable[[int], bool]:
     """A busy handler that waits that long in all, in short naps, so that Ctrl-C gets through."""
-    until = 0.0
+    until, process = 0.0, forks.process
 
     def wait(tries: int) -> bool:
         nonlocal until
         now = time.monotonic()
         if tries == 0:
             until = now + seconds
-        if now >= until:
+        if now >= until or process is not forks.process:  # a child has nothing to wait for here
             return False
         time.sleep(random.uniform(0.2, 1.0) * min(0.02, 0.0005 * 2 ** min(tries, 6)))
         return True
@@ -91,30 +108,40 @@ def identity(path: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def connect(path: str, location: str, busy_timeout: float) -> apsw.Connection:
-    """A connection with everything set and read back, to a database whose format is known."""
-    connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
+def connect(path: str, location: str, busy_timeout: float, rewrite: bool = False) -> apsw.Connection:
+    """A connection with everything set and read back, to a database whose format is known. With ``rewrite`` all that
+    lies in the write-ahead log is first brought into the database."""
+    process, connection = forks.process, None
     try:
+        connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_handler(patience(busy_timeout))
         if not check_format(connection, location):
             create_tables(connection, location, busy_timeout)
         set_up(connection, location, busy_timeout)
-    except BaseException:
-        connection.close()
+        if rewrite:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except BaseException as error:
+        errno = 0 if connection is None else connection.system_errno
+        if connection is not None and process is forks.process:
+            with suppress(apsw.Error):
+                if rewrite:
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                connection.close()
+        if isinstance(error, apsw.Error):
+            raise failure(error, location, "open", busy_timeout, errno) from error
         raise
     return connection
 
 
 def check_format(connection: apsw.Connection, location: str) -> bool:
     """Whether the tables are there; ``False`` for an empty database. Refuses any other content, untouched."""
-    with connection:  # one snapshot: another process may be creating the tables
-        found, version = connection.pragma("application_id"), connection.pragma("user_version")
-        tables = connection.execute("select count(*) from sqlite_schema").fetchone()
+    # In one statement, and so in one snapshot: another process may be creating the tables.
+    found, version, tables = connection.execute(WHAT_IT_IS).get
     if found == APPLICATION_ID and version == FORMAT:
         return True
     if found == APPLICATION_ID:
         problem = f"it has format {version}, this version of tau knows {FORMAT}; use the version that wrote it"
-    elif found or version or tables != (0,):
+    elif found or version or tables:
         problem = "it is a SQLite database of another program; choose another file"
     else:
         return False
@@ -134,8 +161,9 @@ def create_tables(connection: apsw.Connection, location: str, busy_timeout: floa
             connection.pragma("user_version", FORMAT)
         connection.execute("commit")
     except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
+        with suppress(apsw.Error):  # what went wrong first is what is told; closing undoes it, too
+            if connection.in_transaction:
+                connection.execute("rollback")
         raise
 
 

@@ -32,6 +32,10 @@ create table blobs(
 create unique index blobs_by_digest on blobs(run, digest);
 """
 
+WHAT_IT_IS = """
+select (select application_id from pragma_application_id), (select user_version from pragma_user_version),
+    (select count(*) from sqlite_schema)
+"""
 FIND = "select id, position, last from runs where run_id = ?"
 # The runs that the index of run ids does not lead to. All at once takes as long as looking for two of them by a scan.
 LOST = """
@@ -73,7 +77,7 @@ with recursive chain(id, previous) as (
 """
 SELECT = """
 select summary from runs where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
-order by updated desc, id desc
+order by updated desc, id desc limit ?3
 """
 LEASE = "select nonce, counter, seconds, expires, boot, summary from runs where run_id = ?"
 RENEW = """

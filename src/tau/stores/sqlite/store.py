@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import apsw
 
-from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
+from tau.errors import CorruptCheckpointError, StoreError, StoreFullError
 from tau.host import boot_clock, clock_space, has_ended
 from tau.stores import mounts
 from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied, problem
-from tau.stores.failures import from_os
 from tau.stores.sqlite import statements as sql
-from tau.stores.sqlite.connection import connect, create_file, failure, identity
+from tau.stores.sqlite.connections import Connections
 from tau.stores.summaries import matches, pack, unpack
-
-T = TypeVar("T")
 
 
 class SQLiteStore(Store):
@@ -42,29 +36,20 @@ class SQLiteStore(Store):
         self.path = os.path.realpath(os.fspath(path))
         self.location = f"sqlite:///{self.path}"
         self.artifacts = f"{self.path}-artifacts"
-        self._busy_timeout = busy_timeout
         self._clock = clock
-        self._file_system = file_system
-        self._writing = threading.RLock()
-        self._reading = threading.RLock()
-        self._writer: apsw.Connection | None = None
-        self._reader: apsw.Connection | None = None
-        self._identity: tuple[int, int] | None = None
-        self._sync_failed = False
         self._lost: frozenset[bytes] | None = None
-        _stores.add(self)
+        self._connections = Connections(self.path, self.location, busy_timeout, file_system)
 
     # Writing
 
     def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
-        with self._writing:
-            try:
-                return self._transaction("commit to", lambda connection: self._apply(connection, batches))
-            except Exception as error:
-                if len(batches) == 1 or (isinstance(error, StoreError) and not isinstance(error, StoreFullError)):
-                    return [error] * len(batches)
-            # Something in one of the batches was too much: each on its own, so that its neighbours survive.
-            return [result for batch in batches for result in self.commit([batch])]
+        try:
+            return self._connections.write("commit to", lambda connection: self._apply(connection, batches))
+        except Exception as error:
+            if len(batches) == 1 or (isinstance(error, StoreError) and not isinstance(error, StoreFullError)):
+                return [error] * len(batches)
+        # Something in one of the batches was too much: each on its own, so that its neighbours survive.
+        return [result for batch in batches for result in self.commit([batch])]
 
     def _apply(self, connection: apsw.Connection, batches: Sequence[Batch]) -> list[int | Exception]:
         now = self._clock()
@@ -134,8 +119,7 @@ class SQLiteStore(Store):
         )  # fmt: skip
 
     def delete(self, run_id: str, keep_summary: bool = False) -> None:
-        with self._writing:
-            self._transaction("delete from", lambda connection: self._delete(connection, run_id, keep_summary))
+        self._connections.write("delete from", lambda connection: self._delete(connection, run_id, keep_summary))
         if not keep_summary:
             remove(self.artifacts, run_id)
 
@@ -154,29 +138,32 @@ class SQLiteStore(Store):
             connection.execute(sql.RENEW, (seconds, self._clock() + seconds, clock_space(), run_id, nonce))
             return connection.changes() > 0
 
-        with self._writing:
-            return self._transaction("renew a lease in", work)
+        return self._connections.write("renew a lease in", work)
 
     def release(self, run_id: str, nonce: str) -> None:
-        with self._writing:
-            self._transaction("release a lease in", lambda connection: connection.execute(sql.RELEASE, (run_id, nonce)))
+        self._connections.write(
+            "release a lease in", lambda connection: connection.execute(sql.RELEASE, (run_id, nonce))
+        )
 
     # Reading
 
     def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
-        with self._for_reading() as connection:
-            rows = connection.execute(sql.READ, (run_id, after)).fetchall()
+        rows = self._connections.read(lambda connection: connection.execute(sql.READ, (run_id, after)).fetchall())
         broken = _gap(rows, after)
         if broken is not None:
             raise self._damaged(run_id, f"records are missing at or below position {broken}", broken, "log")
         return [(position, record) for position, _, record in reversed(rows)]
 
     def summary(self, run_id: str) -> Summary | None:
-        with self._for_reading() as connection:
+        def work(connection: apsw.Connection) -> Any:
             row = connection.execute("select summary, position from runs where run_id = ?", (run_id,)).fetchone()
             if row is None:
                 self._missed(connection, run_id)
-                return None
+            return row
+
+        row = self._connections.read(work)
+        if row is None:
+            return None
         summary = unpack(row[0], self.location, run_id)
         if summary.position != row[1]:
             raise self._damaged(run_id, f"it is at {row[1]}, its summary says {summary.position}", what="summary")
@@ -184,29 +171,35 @@ class SQLiteStore(Store):
 
     def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
         found: dict[bytes, bytes] = {}
-        with self._for_reading() as connection:
+
+        def work(connection: apsw.Connection) -> None:
             for digest in digests:
                 row = connection.execute(sql.BLOB, (run_id, digest)).fetchone()
                 if row is not None:
                     if type(row[0]) is not bytes:
                         raise self._damaged(run_id, "a blob is of another type", what="blob")
                     found[digest] = row[0]
+
+        self._connections.read(work)
         return found
 
     def select(self, query: Query) -> list[Summary]:
+        limit = -1 if query.limit is None or query.tag is not None else query.limit
+        rows = self._connections.read(
+            lambda connection: connection.execute(sql.SELECT, (query.graph, query.status, limit)).fetchall()
+        )
         found: list[Summary] = []
-        with self._for_reading() as connection:
-            for (data,) in connection.execute(sql.SELECT, (query.graph, query.status)):
-                if query.limit is not None and len(found) >= query.limit:
-                    break
-                summary = unpack(data, self.location)
-                if matches(summary, query):
-                    found.append(summary)
+        data: Any
+        for (data,) in rows:  # read whole first: taking them apart holds nobody up
+            if query.limit is not None and len(found) >= query.limit:
+                break
+            summary = unpack(data, self.location)
+            if matches(summary, query):
+                found.append(summary)
         return found
 
     def lease(self, run_id: str) -> Lease | None:
-        with self._for_reading() as connection:
-            row = connection.execute(sql.LEASE, (run_id,)).fetchone()
+        row = self._connections.read(lambda connection: connection.execute(sql.LEASE, (run_id,)).fetchone())
         if row is None or row[0] is None:
             return None
         nonce, counter, seconds, expires, boot, summary = row
@@ -220,144 +213,17 @@ class SQLiteStore(Store):
             return Lease(nonce, counter, min(-seconds, -0.001))
         return Lease(nonce, counter, None)  # by a clock that is not ours, or cannot be told, nothing ran out
 
-    # Connections
-
     def close(self) -> None:
-        with self._writing:
-            self._disconnect()
-            self._identity = self._lost = None
-
-    def _transaction(self, doing: str, work: Callable[[apsw.Connection], T]) -> T:
-        """Do ``work`` and commit it; the caller holds the lock. All or nothing, whatever is raised."""
-        connection = None
-        try:
-            connection = self._writer = self._writer or self._connect()
-            connection.execute("begin immediate")
-            result = work(connection)
-            connection.execute("commit")
-            # What went into a file that had lost its name must not be reported as kept.
-            self._check_identity()
-        except BaseException as error:
-            self._undo(connection)
-            explained = self._explained(error, doing, connection)
-            if explained is error:
-                raise
-            raise explained from error
-        return result
-
-    def _undo(self, connection: apsw.Connection | None) -> None:
-        if connection is not None and connection.in_transaction:
-            try:
-                connection.execute("rollback")
-            except apsw.Error:
-                self._disconnect(damaged=True)
-
-    def _explained(self, error: BaseException, doing: str, connection: apsw.Connection | None) -> BaseException:
-        if isinstance(error, apsw.Error):
-            errno = 0 if connection is None else connection.system_errno
-            if isinstance(error, apsw.IOError):
-                # A failed sync must not be tried again on this descriptor: the kernel may have dropped the pages.
-                self._disconnect(damaged=True)
-            return failure(error, self.location, doing, self._busy_timeout, errno)
-        if isinstance(error, UnicodeDecodeError):
-            return self._damaged("", "a text does not decode")
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
-            return from_os(error, self.location, doing)
-        return error
+        self._connections.close()
+        self._lost = None
 
     def _damaged(self, run_id: str, why: str, position: int | None = None, what: str = "row") -> CorruptCheckpointError:
-        name = f"run {run_id!r} in {self.location}" if run_id else self.location
         return CorruptCheckpointError(
-            f"{name} is damaged: {why}; restore it from a backup", run_id=run_id, position=position, what=what
+            f"run {run_id!r} in {self.location} is damaged: {why}; restore it from a backup",
+            run_id=run_id,
+            position=position,
+            what=what,
         )
-
-    @contextmanager
-    def _for_reading(self) -> Iterator[apsw.Connection]:
-        """The writer's connection while it is idle, else one for reading: a reader never waits for a commit."""
-        if self._writing.acquire(blocking=False):
-            lock, writing = self._writing, True
-        else:
-            lock, writing = self._reading, False
-            lock.acquire()
-        connection = None
-        try:
-            if writing:
-                connection = self._writer = self._writer or self._connect()
-            else:
-                connection = self._reader = self._reader or self._connect()
-            self._check_identity()
-            yield connection
-        except (apsw.Error, OSError, UnicodeDecodeError) as error:
-            explained = self._explained(error, "read", connection) if writing else self._unread(error, connection)
-            if explained is error:
-                raise
-            raise explained from error
-        finally:
-            lock.release()
-
-    def _unread(
-        self, error: apsw.Error | OSError | UnicodeDecodeError, connection: apsw.Connection | None
-    ) -> BaseException:
-        # Without the writer's lock only the reader's connection may be dropped.
-        if isinstance(error, apsw.IOError) and connection is not None:
-            self._reader = None
-            self._drop(connection, damaged=True)
-        if isinstance(error, apsw.Error):
-            return failure(error, self.location, "read", self._busy_timeout)
-        return self._explained(error, "read", connection)
-
-    def _connect(self) -> apsw.Connection:
-        if self._identity is None:
-            kind = self._file_system(self.path)
-            if kind in mounts.NETWORK:
-                raise StoreUnavailableError(
-                    f"cannot use {self.location}: it lies on a network file system ({kind}), where SQLite locks up or "
-                    f"corrupts; use a file store (file:{os.path.splitext(self.path)[0]}), or a path on a local disk",
-                    location=self.location,
-                )
-            create_file(self.path)
-        else:
-            self._check_identity()
-        connection = connect(self.path, self.location, self._busy_timeout)
-        if self._identity is None:
-            self._identity = identity(self.path)
-        if self._sync_failed:
-            # Frames that never reached the disk may lie before the next ones: write all of them again, elsewhere.
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            self._sync_failed = False
-        return connection
-
-    def _check_identity(self) -> None:
-        try:
-            found: tuple[int, int] | None = identity(self.path)
-        except FileNotFoundError:
-            found = None
-        if found != self._identity:
-            what = "deleted" if found is None else "replaced by another file"
-            raise StoreUnavailableError(
-                f"{self.location} was {what} while it was in use; bring the old file back, or close the store "
-                "to begin with what is there now",
-                location=self.location,
-            )
-
-    def _disconnect(self, damaged: bool = False) -> None:
-        with self._reading:
-            connections = self._writer, self._reader
-            self._writer = self._reader = None
-            for connection in connections:
-                if connection is not None:
-                    self._drop(connection, damaged)
-
-    def _drop(self, connection: apsw.Connection, damaged: bool) -> None:
-        self._sync_failed = self._sync_failed or damaged
-        try:
-            replaced = identity(self.path) != self._identity
-        except OSError:
-            replaced = True
-        if damaged or replaced:
-            # Closing would copy the log into the database, then delete the log by name: whosever it is by now.
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        connection.close()
 
 
 def _gap(rows: Sequence[Any], after: int) -> int | None:
@@ -371,29 +237,3 @@ def _gap(rows: Sequence[Any], after: int) -> int | None:
     if rows and rows[-1][1] is not None and rows[-1][0] > after + 1:
         return int(rows[-1][0])
     return None
-
-
-# A child of fork inherits what SQLite knows about its files, but not the locks behind it: a database that is open in
-# both would lose commits when one of them closes. So everything is closed before the fork and opened again after it.
-
-_stores: weakref.WeakSet[SQLiteStore] = weakref.WeakSet()
-_held: list[SQLiteStore] = []
-
-
-def _before_fork() -> None:
-    _held.extend(_stores)
-    for store in _held:
-        store._writing.acquire()
-        store._reading.acquire()
-        store._disconnect()
-
-
-def _after_fork() -> None:
-    while _held:
-        store = _held.pop()
-        store._reading.release()
-        store._writing.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

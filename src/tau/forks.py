@@ -1,0 +1,118 @@
+"""What a fork means to tau: the one place that hears of it.
+
+A child has one thread, copies of all objects, and no right to what they stand for in the parent. Whatever has something
+that must not cross over (a connection, a lock that another thread may hold) is told before and after.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
+from tau.errors import TauError
+
+Work = TypeVar("Work", bound=Callable[[], object])
+
+process: object = object()
+"""Stands for this process: a child has another one. Who keeps it knows, without a system call, when it was copied into
+a child."""
+
+
+class Forked:
+    """What is told of forks, in the thread that forks."""
+
+    def is_inside(self) -> bool:
+        """Whether this very thread is in the middle of something here: a signal handler forks. Then `before_fork` is
+        left out, because it could only wait for its own thread."""
+        return False
+
+    def before_fork(self, patience: bool) -> None:
+        """Keep other threads out until `after_fork`. Without ``patience`` nothing is waited for."""
+
+    def after_fork(self, in_child: bool, kept_out: bool) -> None:
+        """Go on; ``kept_out`` is whether `before_fork` was called."""
+
+
+def refusal(run_id: str, what: str) -> TauError:
+    """Why a child that was forked off in the middle of a run cannot do that for it."""
+    return TauError(
+        f"{what} in process {os.getpid()}, a child that was forked off while run {run_id!r} was at work: only the "
+        "process that runs a node can save for it; give the result back to that process and call ctx.step around "
+        "future.result() there"
+    )
+
+
+_members: set[weakref.ref[Forked]] = set()
+_in_child: list[Callable[[], object]] = []
+
+
+class _Fork:
+    def __init__(self) -> None:
+        self.told: list[Forked] = []
+        self.interrupted = False
+
+
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.forks: list[_Fork] = []  # a signal handler may fork in the middle of a fork
+
+
+_here = _Here()
+
+
+def watch(member: Forked) -> None:
+    """Tell ``member`` of forks from now on, for as long as it is referred to elsewhere."""
+    _members.add(weakref.ref(member, _members.discard))
+
+
+def in_child(work: Work) -> Work:
+    """Do ``work`` in every child, before what is watched is told; a decorator, too."""
+    _in_child.append(work)
+    return work
+
+
+def _alive() -> list[Forked]:
+    # The set is copied in one step, as other threads add to it; the order is the same for all threads that fork.
+    alive = [member for ref in list(_members) if (member := ref()) is not None]
+    return sorted(alive, key=id)
+
+
+def _before() -> None:
+    fork = _Fork()
+    _here.forks.append(fork)
+    try:
+        members = _alive()
+        # A handler must not wait in the middle of a commit: the fork of another thread may be waiting for its end.
+        patience = not any(member.is_inside() for member in members)
+        for member in members:
+            if not member.is_inside():
+                fork.told.append(member)
+                member.before_fork(patience)
+    except KeyboardInterrupt:  # Python drops what is raised here
+        fork.interrupted = True
+
+
+def _after_in_parent() -> None:
+    fork = _here.forks.pop()
+    for member in reversed(fork.told):
+        member.after_fork(in_child=False, kept_out=True)
+    if fork.interrupted:
+        _thread.interrupt_main()
+
+
+def _after_in_child() -> None:
+    global process  # noqa: PLW0603
+    process = object()
+    fork = _here.forks.pop()
+    for work in _in_child:
+        work()
+    for member in _alive():
+        member.after_fork(in_child=True, kept_out=any(member is told for told in fork.told))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -1,0 +1,263 @@
+"""The connections of one SQLite store, and what becomes of them in errors and forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+import apsw
+
+from tau import forks
+from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError
+from tau.stores import mounts
+from tau.stores.failures import from_os
+from tau.stores.reentry import Guard
+from tau.stores.sqlite import left_open
+from tau.stores.sqlite.connection import connect, create_file, failure, identity
+
+T = TypeVar("T")
+Work = Callable[[apsw.Connection], T]
+
+# What a connection found while the disk was ill is not believed when the disk is well: another one looks again.
+_DISTRUSTED = (apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.CorruptError, apsw.NotADBError)
+
+
+class Connections(forks.Forked):
+    """One connection that writes and one that reads, each made at first use and used by one thread at a time.
+
+    A reader never waits for a commit. A signal handler or a finaliser may call the store in the middle of its own
+    thread's work: what it reads, it reads through a connection of its own; writing is refused while its thread writes.
+    """
+
+    def __init__(self, path: str, location: str, busy_timeout: float, file_system: Callable[[str], str]) -> None:
+        self.path = path
+        self.location = location
+        self.writer: apsw.Connection | None = None
+        self.reader: apsw.Connection | None = None
+        self._busy_timeout = busy_timeout
+        self._file_system = file_system
+        self._writing = threading.RLock()
+        self._reading = threading.RLock()
+        self._writes = Guard(location)
+        self._reads = Guard(location)
+        self._reader_is_stale = False
+        self._identity: tuple[int, int] | None = None
+        self._sync_failed = False
+        forks.watch(self)
+
+    def write(self, doing: str, work: Work[T]) -> T:
+        """Do ``work`` in a transaction and commit it: all or nothing, whatever is raised. Raises `ReentryError`."""
+        with self._writing:
+            return self._writes.enter(lambda: self._transaction(doing, work))
+
+    def read(self, work: Work[T]) -> T:
+        """Do ``work``, which only reads."""
+        if self.is_inside():
+            return self._read_apart(work)
+        with self._reading:
+            return self._reads.enter(lambda: self._read(work))
+
+    def close(self) -> None:
+        """Let go of the file; the next use opens what is there then. Raises `ReentryError`."""
+        with self._writing:
+            self._writes.enter(self._close)
+
+    def _close(self) -> None:
+        with self._reading:
+            self._reads.enter(self._drop_both)
+        self._identity = None
+
+    # Writing
+
+    def _transaction(self, doing: str, work: Work[T]) -> T:
+        process, connection = forks.process, None
+        try:
+            connection = self._connected_writer()
+            if process is not forks.process:
+                raise left_open.refusal(self.location)
+            connection.execute("begin immediate")
+            result = work(connection)
+            connection.execute("commit")
+            # What went into a file that had lost its name must not be reported as kept.
+            self._check_identity()
+        except BaseException as error:
+            if process is not forks.process:
+                raise left_open.refusal(self.location) from error
+            explained = self._explained(error, doing, connection)
+            self._undo(connection)
+            if explained is error:
+                raise
+            raise explained from error
+        return result
+
+    def _connected_writer(self) -> apsw.Connection:
+        if self.writer is not None and self.writer.readonly("main"):  # opened when the file could not be written
+            self._drop_writer()
+        if self.writer is None:
+            if self.reader is not None and self.reader.readonly("main"):
+                self._retire_reader()  # the two share what SQLite knows about the file
+            self.writer = self._connect()
+        return self.writer
+
+    def _undo(self, connection: apsw.Connection | None) -> None:
+        if connection is not None and connection is self.writer and connection.in_transaction:
+            try:
+                connection.execute("rollback")
+            except apsw.Error:
+                self._drop_writer(damaged=True)
+
+    # Reading
+
+    def _read(self, work: Work[T]) -> T:
+        connection = None
+        try:
+            if self._reader_is_stale:
+                self._drop_reader()
+            connection = self.reader = self.reader or self._connect()
+            self._check_identity()
+            return work(connection)
+        except (apsw.Error, OSError, UnicodeDecodeError) as error:
+            explained = self._explained(error, "read", connection)
+            if explained is error:
+                raise
+            raise explained from error
+        finally:
+            if self._reader_is_stale:
+                self._drop_reader()
+
+    def _read_apart(self, work: Work[T]) -> T:
+        """In the middle of another call of this thread: nothing is waited for, as that would be for itself."""
+        connection = None
+        try:
+            connection = self._connect(busy_timeout=0.0)
+            return work(connection)
+        except (apsw.Error, OSError, UnicodeDecodeError) as error:
+            explained = self._explained(error, "read", connection)
+            if explained is error:
+                raise
+            raise explained from error
+        finally:
+            if connection is not None:
+                self._drop(connection, damaged=False)
+
+    # Errors
+
+    def _explained(self, error: BaseException, doing: str, connection: apsw.Connection | None) -> BaseException:
+        if isinstance(error, apsw.Error):
+            errno = 0 if connection is None else connection.system_errno
+            if isinstance(error, _DISTRUSTED):
+                # A failed sync must not be tried again on this descriptor: the kernel may have dropped the pages.
+                damaged = isinstance(error, apsw.IOError)
+                if connection is self.writer:
+                    self._drop_writer(damaged)
+                elif connection is self.reader:
+                    self._drop_reader(damaged)
+            return failure(error, self.location, doing, self._busy_timeout, errno)
+        if isinstance(error, UnicodeDecodeError):
+            return CorruptCheckpointError(
+                f"{self.location} is damaged: a text does not decode; restore it from a backup", what="row"
+            )
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            return from_os(error, self.location, doing)
+        return error
+
+    # Opening and closing
+
+    def _connect(self, busy_timeout: float | None = None) -> apsw.Connection:
+        if self._identity is None:
+            kind = self._file_system(self.path)
+            if kind in mounts.NETWORK:
+                raise StoreUnavailableError(
+                    f"cannot use {self.location}: it lies on a network file system ({kind}), where SQLite locks up or "
+                    f"corrupts; use a file store (file:{os.path.splitext(self.path)[0]}), or a path on a local disk",
+                    location=self.location,
+                )
+            create_file(self.path)
+        else:
+            self._check_identity()
+        left_open.check(self.path, self.location)
+        patience = self._busy_timeout if busy_timeout is None else busy_timeout
+        # Frames that never reached the disk may lie before the next ones: write all of them again, elsewhere.
+        rewrite = self._sync_failed and busy_timeout is None
+        connection = connect(self.path, self.location, patience, rewrite)
+        if rewrite:
+            self._sync_failed = False
+        if self._identity is None:
+            self._identity = identity(self.path)
+        return connection
+
+    def _check_identity(self) -> None:
+        try:
+            found: tuple[int, int] | None = identity(self.path)
+        except FileNotFoundError:
+            found = None
+        if found != self._identity:
+            what = "deleted" if found is None else "replaced by another file"
+            raise StoreUnavailableError(
+                f"{self.location} was {what} while it was in use; bring the old file back, or close the store "
+                "to begin with what is there now",
+                location=self.location,
+            )
+
+    def _drop_both(self) -> None:
+        self._drop_writer()
+        self._drop_reader()
+
+    def _drop_writer(self, damaged: bool = False) -> None:
+        connection, self.writer = self.writer, None
+        if connection is not None:
+            self._drop(connection, damaged)
+
+    def _drop_reader(self, damaged: bool = False) -> None:
+        connection, self.reader = self.reader, None
+        self._reader_is_stale = False
+        if connection is not None:
+            self._drop(connection, damaged)
+
+    def _retire_reader(self) -> None:
+        """Drop the reader's connection, or let whoever reads do it: that may be this very thread."""
+        self._reader_is_stale = True
+        if self._reading.acquire(blocking=False):
+            try:
+                if not self._reads.is_inside():
+                    self._drop_reader()
+            finally:
+                self._reading.release()
+
+    def _drop(self, connection: apsw.Connection, damaged: bool) -> None:
+        if left_open.holds(connection):
+            return
+        self._sync_failed = self._sync_failed or damaged
+        try:
+            replaced = identity(self.path) != self._identity
+        except OSError:
+            replaced = True
+        with suppress(apsw.Error):
+            if damaged or replaced:
+                # Closing would copy the log into the database, then delete the log by name: whosever it is by now.
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
+
+    # A child of fork inherits what SQLite knows about its files, but not the locks behind it: a database that is open
+    # in both would lose commits when one of them closes. So all is closed before the fork and opened again after it.
+
+    def is_inside(self) -> bool:
+        return self._writes.is_inside() or self._reads.is_inside()
+
+    def before_fork(self, patience: bool) -> None:
+        seconds = self._busy_timeout + 1.0 if patience else 0.0  # who is in there longer hangs
+        if self._writing.acquire(timeout=seconds) and self._reading.acquire(timeout=seconds):
+            self._drop_both()
+
+    def after_fork(self, in_child: bool, kept_out: bool) -> None:
+        if not in_child:
+            for lock in (self._reading, self._writing) if kept_out else ():
+                with suppress(RuntimeError):  # it was not to be had in time
+                    lock.release()
+            return
+        self._writing, self._reading = threading.RLock(), threading.RLock()
+        if left_open.leave(self.path, in_use=self.is_inside()):
+            self.writer = self.reader = None

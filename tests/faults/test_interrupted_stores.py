@@ -1,0 +1,66 @@
+"""Ctrl-C at every place where Python looks for signals leaves no lock of a store behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from injection import InterruptFault
+
+import tau
+from tau.stores import open_store
+from tau.stores.contract import Query, Store
+from tau.stores.memory import MemoryStore
+from tau.testing.store_contract.batches import batch, one, owner
+
+STORES = Path(tau.__file__).parent / "stores"
+
+MAKE: dict[str, Callable[[Path], Store]] = {
+    "memory": lambda path: MemoryStore(),
+    "sqlite": lambda path: open_store(f"sqlite:///{path}/runs.db"),
+    "file": lambda path: open_store(f"file:{path}/runs"),
+}
+
+
+def use_all(store: Store) -> None:
+    store.select(Query())
+    store.summary("r")
+    store.read("r")
+    store.blobs("r", [b"x"])
+    store.lease("r")
+    store.renew("r", "nobody", 1.0)
+    store.release("r", "nobody")
+    store.commit([batch("r", store.summary("r").position)])  # type: ignore[union-attr]
+    store.close()
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_another_thread_can_go_on_after_an_interrupt_anywhere(tmp_path: Path, kind: str) -> None:
+    store = MAKE[kind](tmp_path)
+    one(store, batch("r", 0, owner=owner("somebody")))
+    use_all(store)  # what is made at first use
+    place: Any = None  # the fault looks at no directory
+
+    def interrupted(at: int) -> InterruptFault:
+        fault = InterruptFault(lambda name: Path(name).is_relative_to(STORES))
+        fault.arm(place, at)
+        try:
+            use_all(store)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            fault.disarm()
+        return fault
+
+    points = interrupted(0).seen
+    assert points > 20
+    for at in range(1, points + 1):
+        interrupted(at)
+        other = threading.Thread(target=use_all, args=(store,), daemon=True)
+        other.start()
+        other.join(30)
+        assert not other.is_alive(), f"point {at}"
+        use_all(store)
