@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from tau.redaction import is_secret, without_secrets
 from tau.values import Refused, encode
 from tau.values.stored import NO_ATOM, Cell, make
 from tau.values.types.artifact import Artifact
+
+_beginning = threading.RLock()
 
 
 class Visit:
@@ -37,11 +40,13 @@ class Visit:
         except Exception as error:
             self.damage = error
             raise
-        if not shared:
-            self.opened[cell] = (key, value)
-            if type(value) is Artifact:
-                self.artifacts.append((key, cell, value))
-        return value
+        if shared:
+            return value
+        mine = (key, value)
+        first = self.opened.setdefault(cell, mine)  # of threads that read it at once all get what one of them made
+        if first is mine and type(value) is Artifact:
+            self.artifacts.append((key, cell, value))
+        return first[1]
 
 
 class State(Mapping[str, Any]):
@@ -205,14 +210,17 @@ class State(Mapping[str, Any]):
         return table(f"State of run {self._run_id}", ("key", "type", "stored", "value"), rows, facts)
 
     def _open(self, key: str, cell: Cell) -> Any:
-        if self._visit is None:
-            self._visit = Visit()
-        return self._visit.open(key, cell)
+        return (self._visit or self._begun()).open(key, cell)
 
     def _with(self, data: dict[str, Any]) -> State:
+        return view(data, self._run_id, self._node, self._time, self._begun())
+
+    def _begun(self) -> Visit:
+        """The visit that works on this state, which begins with the first read."""
         if self._visit is None:
-            self._visit = Visit()
-        return view(data, self._run_id, self._node, self._time, self._visit)
+            with _beginning:
+                self._visit = self._visit or Visit()
+        return self._visit
 
 
 def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit: Visit | None = None) -> State:
@@ -273,7 +281,7 @@ def collect(
         if cell is not None:
             changed[key] = cell
     if visit is not None:
-        for previous, (key, value) in visit.opened.items():
+        for previous, (key, value) in visit.opened.copy().items():  # a thread left behind may go on reading
             if cells.get(key) is previous and key not in was_set and key not in removed:
                 cell = make(key, value, previous, node)
                 if cell is not None:

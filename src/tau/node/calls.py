@@ -9,7 +9,7 @@ from typing import Any
 
 from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
-from tau.node.current import RunNode, left_behind
+from tau.node.current import RunNode, left_behind, surroundings
 
 
 def call_in_thread(effect: RunNode, call: Callable[[], Any]) -> Any:
@@ -19,7 +19,7 @@ def call_in_thread(effect: RunNode, call: Callable[[], Any]) -> Any:
     box: list[Any] = [None, None]
 
     def work() -> None:
-        left_behind.set(effect)
+        left_behind.set((surroundings.get(), effect))
         try:
             box[0] = call()
         except BaseException as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from tau.errors import TauError
 from tau.node.artifacts import Making
-from tau.node.current import RunNode, Surroundings, left_behind, surroundings
+from tau.node.current import RunNode, Surroundings, surroundings
 
 if TYPE_CHECKING:
     pass
@@ -110,7 +110,7 @@ class Context:
 def current() -> Context:
     """The context of the node that is running here. Raises `TauError` outside of one."""
     around = surroundings.get()
-    effect: RunNode | None = None if around is None else left_behind.get() or around.effect
+    effect: RunNode | None = None if around is None else around.visit_here()
     if around is None or effect is None:
         raise TauError("tau.current() is for code that a node runs; no node is running here")
     return Context(around, effect)

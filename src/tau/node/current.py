@@ -68,9 +68,14 @@ class Surroundings:
             raise too_late(effect.node.name if effect is not None else "")
         return items
 
+    def visit_here(self) -> RunNode | None:
+        """The attempt that the code here is of: of one that was left behind, also when it has ended."""
+        left = left_behind.get()
+        return left[1] if left is not None and left[0] is self else self.effect
+
     def flush(self) -> None:
         """Commit what an interval held back."""
-        self.items_of(left_behind.get() or self.effect).flush()
+        self.items_of(self.visit_here()).flush()
 
     def leave(self, result: Any) -> Any:
         """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a
@@ -85,7 +90,8 @@ class Surroundings:
 
 surroundings: ContextVar[Surroundings | None] = ContextVar("tau_surroundings", default=None)
 
-left_behind: ContextVar[RunNode | None] = ContextVar("tau_left_behind", default=None)
-"""The visit that a thread is of, which may be left to itself while the run goes on."""
+left_behind: ContextVar[tuple[Surroundings | None, RunNode] | None] = ContextVar("tau_left_behind", default=None)
+"""The attempt that a thread is of, which may be left to itself while its run goes on, and what surrounds that run: a
+run that the thread starts in turn has surroundings of its own."""
 
 _making = threading.Lock()

@@ -30,7 +30,7 @@ from tau.log.loading import Loader
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.step_commits import InnerCommits, Ticket
-from tau.state import State, Visit
+from tau.state import State
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values import Refused, encode, is_atom
@@ -223,9 +223,7 @@ class Items:
             value, _ = _opened(name, cell)
         except Exception as error:
             if self.effect is not None:
-                state = self.effect.state
-                state._visit = state._visit or Visit()
-                state._visit.damage = error
+                self.effect.state._begun().damage = error
             raise
         if type(cell.whole) is Blobs and cell.change is None and self.journal is not None:
             cell.encoded, cell.fetch = None, Loader(self.journal.store, self.run_id)

@@ -101,11 +101,12 @@ class Cell(Struct, eq=False):
 
     def data(self) -> bytes:
         """The encoding, fetched where it was not yet."""
-        if self.encoded is None:
+        encoded = self.encoded
+        if encoded is None:
             if self.atom is not NO_ATOM and type(self.whole) is not Inline:
                 return encode(self.atom)
-            self.encoded = self._read()
-        return self.encoded
+            encoded = self.encoded = self._read()  # another thread may let go of it again at once
+        return encoded
 
     def open(self) -> tuple[Any, bool]:
         """The value, and whether it can be shared (then it is ``atom`` from now on); else it is a fresh copy."""
