@@ -33,7 +33,8 @@ class CheckpointConfig:
     node; 0 switches checkpointing off. ``preserve``: keep the checkpoints of a finished run. ``lease``: seconds after
     which an owner that gives no sign of life may be superseded. ``max_crashes``: how many times in a row a run may die
     without finishing a node, or an item of one, before it is refused. ``artifacts``: the directory for
-    `Context.artifact`, by default beside a store that is a file or a directory. Raises `ConfigError`.
+    `Context.artifact`, by default beside a store that is a file or a directory; several stores may share it, and a
+    relative path is one below the directory in which this is made. Raises `ConfigError`.
     """
 
     store: object = "memory"
@@ -207,7 +208,7 @@ def _directory(path: str, value: Any) -> str | None:
     found = os.fspath(value) if isinstance(value, os.PathLike) else value
     if found is not None and (not isinstance(found, str) or not found or "\0" in found):
         raise _refused(path, value, "the path of a directory, or null for none")
-    return found
+    return None if found is None else os.path.abspath(found)  # once: a node may go to another directory
 
 
 def _integer(path: str, value: Any, least: int) -> int:

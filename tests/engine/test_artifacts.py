@@ -567,3 +567,84 @@ def test_what_an_async_block_raises_removes_the_file(place: Any, tmp_path: Path)
     with pytest.raises(ExecutionError, match="no more data"):
         graph_of(place, node).execute({}, run_id="r")
     assert files(tmp_path) == []
+
+
+# Where they go.
+
+
+def test_a_relative_place_stays_where_it_was_when_a_node_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    place = MemoryStore(), {"artifacts": "files"}
+
+    def go(state: State) -> None:
+        os.chdir(tmp_path / "elsewhere")
+
+    final = graph_of(place, go, write()).execute({}, run_id="r")
+    assert tmp_path / "files" in final["clean.nc"].path.parents
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("preserve", [True, False])
+def test_two_stores_may_share_a_place(tmp_path: Path, preserve: bool) -> None:
+    """The same run in each: neither takes the other's files for its own, at an end, in an attempt or in a deletion."""
+    shared = {"artifacts": str(tmp_path / "files")}
+    with open_store(f"sqlite:///{tmp_path}/one.db") as one, open_store(f"file://{tmp_path}/two") as two:
+        first = graph_of((one, shared), write("one")).execute({}, run_id="r")
+        with pytest.raises(ExecutionError):
+            graph_of((two, shared), write("two"), write("dropped", "d"), broken, preserve=preserve).execute(
+                {}, run_id="r"
+            )
+        last = graph_of(
+            (two, shared), write("two"), write("dropped", "d"), lambda state: state.drop("d"), preserve=preserve
+        ).resume("r")
+        assert [Path(final["clean.nc"]).read_text() for final in (first, last)] == ["one", "two"]
+        assert files(tmp_path) == ["clean.nc", "clean.nc", *(["d"] if preserve else [])]
+        one.delete("r")
+        last["clean.nc"].check()
+
+
+def test_a_finished_run_also_drops_what_an_earlier_version_put_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not what another store's run of that name has there."""
+    place = tmp_path / "files"
+    foreign = place / "r-r" / "r-n0.1" / f"{1:016d}-{'a' * 12}"
+    monkeypatch.setattr("tau.engine.driver.place_of", lambda store, configured: configured)
+    with open_store(f"sqlite:///{tmp_path}/runs.db") as store:
+        options = (store, {"artifacts": str(place)})
+        with pytest.raises(ExecutionError):
+            graph_of(options, write("kept"), write("dropped", "d"), broken, preserve=False).execute({}, run_id="r")
+        foreign.mkdir(parents=True)
+        (foreign / "other").write_text("x")
+        monkeypatch.undo()
+        dropping = graph_of(
+            options, write("kept"), write("dropped", "d"), lambda state: state.drop("d"), preserve=False
+        )
+        final = dropping.resume("r")
+    assert Path(final["clean.nc"]).read_text() == "kept"
+    assert files(tmp_path) == ["clean.nc", "other"]
+
+
+def test_artifacts_by_the_hundred_cost_each_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is listed again for each of them."""
+    listed: list[Any] = []
+    listing = os.listdir
+
+    def counting(path: Any = ".") -> list[str]:
+        listed.append(path)
+        return listing(path)
+
+    def node(state: State, ctx: Context) -> None:
+        for number in range(100):
+            with ctx.artifact(f"{number}.txt") as path:
+                path.write_text("x")
+
+    with open_store(f"sqlite:///{tmp_path}/runs.db") as store:
+        monkeypatch.setattr("os.listdir", counting)
+        final = graph_of((store, {}), node).execute({}, run_id="r")
+        monkeypatch.undo()
+    assert len(final) == 100
+    assert len(listed) < 10

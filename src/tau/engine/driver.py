@@ -23,6 +23,7 @@ from tau.node.steps import Items
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
 from tau.stores.artifact_files import drop as drop_run
+from tau.stores.artifact_files import place_of
 from tau.stores.contract import Batch
 
 if TYPE_CHECKING:
@@ -102,7 +103,11 @@ class Driver:
         """What finishes inside that visit."""
         job = self.job
         emit = self.tell if job.observed else None
-        return Items(job.run_id, effect, journal=self.journal, place=job.artifacts, emit=emit, now=self._now)
+        return Items(job.run_id, effect, journal=self.journal, place=self.place, emit=emit, now=self._now)
+
+    def place(self) -> str | None:
+        """Where the artifacts of this run go."""
+        return place_of(self.journal.store if self.journal is not None else None, self.job.artifacts)
 
     def settle(self, batch: Batch, result: Result) -> str:
         journal = self.journal

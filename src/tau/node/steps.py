@@ -7,7 +7,6 @@ or a failure is not done again.
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,8 +42,8 @@ _ARTIFACT: Final = "artifact"
 class Items:
     """The items of one attempt at a visit; made when the node first asks for one. Thread-safe.
 
-    Without a ``journal`` nothing is stored; ``place`` is where artifacts go, ``emit`` tells the observers; both are
-    ``None`` where there are none.
+    Without a ``journal`` nothing is stored; ``place`` tells where artifacts go; ``emit``, which tells the observers,
+    is ``None`` where there are none.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class Items:
         effect: RunNode | None,
         *,
         journal: Journal | None,
-        place: str | None,
+        place: Callable[[], str | None],
         emit: Callable[[str, dict[str, Any]], None] | None,
         now: Callable[[], float],
     ) -> None:
@@ -125,14 +124,14 @@ class Items:
 
     def _maker_for(self, name: str) -> AttemptFiles:
         """What makes the artifacts of this attempt, all of them below the position at which it began."""
-        if self._place is None:
-            raise ConfigError(
-                f"there is no place for the artifact {name!r}: give the graph a store on disk, as in "
-                "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
-            )
         with self._lock:
             if self._maker is None:
-                place = os.path.abspath(self._place)
+                place = self._place()
+                if place is None:
+                    raise ConfigError(
+                        f"there is no place for the artifact {name!r}: give the graph a store on disk, as in "
+                        "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
+                    )
                 self._maker = AttemptFiles(
                     place, self.run_id, self.node, visit=self.visit, position=self._began, kept=self._older_artifacts
                 )

@@ -1,8 +1,9 @@
 """Artifacts: files that belong to the state, written under a temporary name and published whole.
 
 An artifact lies in a directory of its own, ``<place>/<run>/<node>.<visit>/<position>-<random>/<name>``, so that no two
-attempts ever meet. The position is that of the run's log when the attempt began: whoever owns the run later has a
-higher one, so an owner that was superseded can never mistake the files of its heir for what a dead attempt left.
+attempts ever meet; a place that is configured, and may serve several stores, has one ``s-<store>`` for each. The
+position is that of the run's log when the attempt began: whoever owns the run later has a higher one, so an owner that
+was superseded can never mistake the files of its heir for what a dead attempt left.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class AttemptFiles:
         self.run_id = run_id
         self.node = node
         self.visit = visit
-        self._place = place
+        self._place = os.path.abspath(place)
         self._below = (directory_of(run_id), f"{directory_of(node)}.{visit}")
         self._position = position
         self._kept = kept
@@ -210,27 +211,47 @@ def _set_mode(number: int, mode: int) -> None:
             raise
 
 
-def drop(store: Store, run_id: str, place: str | None, values: Iterable[Any]) -> None:
+def place_of(store: Store | None, configured: str | None) -> str | None:
+    """Where the artifacts of a run in the store go: beside it, or at the configured place under a name of the store's
+    own, as several stores may be given one place."""
+    if store is None or configured is None or configured == store.artifacts:
+        return configured
+    return os.path.join(configured, f"s-{store.identity()}")
+
+
+def drop(store: Store, run_id: str, configured: str | None, values: Iterable[Any]) -> None:
     """Delete a finished run's records, and its artifacts but for those that its final state refers to, which is fetched
     before."""
     needed = [value.data() for value in values if isinstance(value, Cell)]
+    place, named = None, b""
+    if configured is not None and os.path.isdir(configured):
+        place = place_of(store, configured)
+        if place != configured and os.path.isdir(os.path.join(configured, directory_of(run_id))):
+            named = b"".join(record for _, record in store.read(run_id))
     store.delete(run_id, keep_summary=True)
     remove(place, run_id, needed)
+    if named:  # where earlier versions put artifacts, whichever store the run was in
+        remove(configured, run_id, needed, only=named)
 
 
-def remove(place: str | None, run_id: str, keep: Iterable[bytes] = (), *, upto: int | None = None) -> None:
+def remove(
+    place: str | None, run_id: str, keep: Iterable[bytes] = (), *, upto: int | None = None, only: bytes | None = None
+) -> None:
     """Remove the artifacts of a run, but for those that are named in the encodings ``keep``.
 
-    With ``upto``, the position at which it was deleted, newer ones stay: they belong to a run that was begun anew.
+    With ``upto``, the position at which it was deleted, newer ones stay: they belong to a run that was begun anew. With
+    ``only`` those stay, too, that are not named in it.
     """
     if place is None:
         return
     kept = [*keep]
 
     def clear(name: str, visit: int) -> None:
-        position, _, token = name.partition("-")
+        position, _, text = name.partition("-")
+        token = text.encode()
         newer = upto is not None and position.isdecimal() and int(position) > upto
-        if not newer and not any(token.encode() in data for data in kept):
+        foreign = only is not None and token not in only
+        if not newer and not foreign and not any(token in data for data in kept):
             remove_entry(name, visit)
 
     with typed(place, "delete artifacts in"), suppress(FileNotFoundError), enter(place, ()) as number:

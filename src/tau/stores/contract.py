@@ -7,6 +7,7 @@ already encoded and checksummed by the caller. All that a store must get right i
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -249,6 +250,21 @@ class Store(ABC):
         from tau.engine.saved_state import runs
 
         return runs(self, Query(graph=graph, status=status, tag=tag, limit=limit))
+
+    def identity(self) -> str:
+        """A random name of this store, the same for all who open it, made at the first call.
+
+        It is kept as the one record of a run without a name, which is under status ``deleted``, so that nobody is
+        shown it.
+        """
+        while True:
+            for _, record in self.read(""):
+                return record.decode()
+            name = secrets.token_hex(8).encode()
+            summary = Summary(run_id="", graph="", status="deleted", position=1, base=0)
+            (result,) = self.commit([Batch("", 0, name, (name,), (), summary)])
+            if isinstance(result, Exception) and not isinstance(result, PositionConflict):
+                raise result
 
     def __enter__(self) -> Self:
         return self

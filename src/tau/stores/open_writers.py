@@ -55,8 +55,10 @@ def held(paths: Iterable[str]) -> dict[str, str]:
 
 def _held(paths: Iterable[str]) -> dict[str, str]:
     """Those of the files that somebody has open for writing, and how this process has, empty where it has not."""
-    found, own = {}, _writing("self")
+    found: dict[str, str] = {}
+    own: dict[object, str] | None = None
     for path in paths:
+        own = _writing("self") if own is None else own
         with suppress(OSError), Descriptor(path, os.O_RDONLY | os.O_NOFOLLOW) as number:
             who = next((own[key] for key in _keys(path, number) if key in own), "")
             if is_written(number) or who:

@@ -8,6 +8,7 @@ has lost the large values that were replaced since, and a deleted run leaves not
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -45,6 +46,11 @@ class AdaptedStore(Store, Forked):
         self._calls = Guard(self.location)
         self._writes = Guard(self.location)
         watch(self)
+        self._name = secrets.token_hex(8)
+
+    def identity(self) -> str:
+        """Of this process only: what the four verbs keep is shown to the user."""
+        return self._name
 
     def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
         with self._lock:

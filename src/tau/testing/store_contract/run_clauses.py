@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,19 @@ class RunClauses:
 
     def reopen(self, store: Store, tmp_path: Path) -> Store:
         raise NotImplementedError
+
+    # Which store it is
+
+    def test_a_store_has_one_name_for_all_who_open_it(self, store: Store, other: Store, tmp_path: Path) -> None:
+        """At the same moment, too; nobody is shown where it is kept, and it outlives the object."""
+        with ThreadPoolExecutor(2) as pool:
+            names = list(pool.map(lambda one: one.identity(), [store, other]))
+        assert names == [store.identity()] * 2
+        assert len(names[0]) >= 16
+        assert self.reopen(store, tmp_path).identity() == names[0]
+        assert store.list() == []
+        assert list(store.runs()) == []
+        assert list(store.select(Query())) == []
 
     # Leases
 
