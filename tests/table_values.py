@@ -208,6 +208,8 @@ def same_index(one: Any, two: Any) -> bool:
         return codes and all(map(same_index, one.levels, two.levels))
     if isinstance(one, pd.RangeIndex):
         return (one.start, one.stop, one.step) == (two.start, two.stop, two.step)
+    if isinstance(one, xr.CFTimeIndex):  # which finds its frequency out from its values, slowly
+        return same_values(one.array, two.array)
     return getattr(one, "freq", None) == getattr(two, "freq", None) and same_values(one.array, two.array)
 
 
