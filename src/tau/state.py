@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tau.errors import ConfigError, UnserializableError
 from tau.redaction import is_secret, without_secrets
 from tau.values import Refused, encode
+from tau.values.plain_mappings import check_only_items
 from tau.values.stored import NO_ATOM, Cell, make
 from tau.values.types.artifact import Artifact
 
@@ -73,8 +74,8 @@ class State(Mapping[str, Any]):
     _image: Any
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> None:
-        if not (data is None or isinstance(data, Mapping)):
-            raise ConfigError(f"a state is made from a mapping of names to values, not from {type(data).__name__}")
+        if data is not None:
+            check_only_items("a state is made", data)
         values = dict(data) if data is not None else {}
         for key in values:
             check_key(key, None)
@@ -159,6 +160,8 @@ class State(Mapping[str, Any]):
 
     def merge(self, other: Mapping[str, Any]) -> State:
         """This state with all of ``other``, which wins; run id, node and time stay this state's."""
+        if type(other) is not dict:
+            check_only_items("a state is merged", other)
         values = {check_key(key, None): value for key, value in other.items()}
         return self._with({**self._data, **values})
 

@@ -127,6 +127,32 @@ def test_a_function_defined_again_replaces_its_former_self_until_the_first_run()
         define(graph, 3)
 
 
+@pytest.mark.parametrize("again", ["node", "edge", "sequence"])
+def test_a_function_over_a_name_without_a_value_yet_can_be_defined_again(again: str) -> None:
+    graph = Graph("g")
+    graph.add_node("end", report)
+
+    def cell() -> Any:
+        def work(state: Any) -> Any:
+            return helper(state)
+
+        if again == "edge":
+            graph.node(name="work")(ingest) if "work" not in graph.nodes else None
+            graph.add_edge("work", "end", work, name="later")
+        elif again == "sequence":
+            graph.sequence(work, "end")
+        else:
+            graph.node(work)
+
+        def helper(state: Any) -> Any: ...
+
+    cell()
+    cell()
+    assert list(graph.nodes) == ["end", "work"]
+    if again == "edge":  # made in a function, they may differ by what they are made over
+        assert len(graph.edges["work"]) == 2
+
+
 def is_wet(state: Any) -> bool:
     return True
 

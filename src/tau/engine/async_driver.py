@@ -15,7 +15,7 @@ from tau.log.committer import Committer
 from tau.log.journal import Append
 from tau.log.loading import Found
 from tau.node.async_calls import with_timeout
-from tau.node.calls import call_in_thread
+from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.state import State
 
@@ -106,7 +106,8 @@ class AsyncDriver(Driver):
         began = self._now()
         node = effect.node
         self.around.effect = effect
-        result, failure = None, None
+        result: Any = None
+        failure: BaseException | None = None
         try:
             if self._cancelled is not None:
                 error, self._cancelled = self._cancelled, None
@@ -114,12 +115,13 @@ class AsyncDriver(Driver):
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             if node.is_async:
-                coroutine = self.call(effect)
-                result = await (coroutine if node.timeout is None else with_timeout(node, coroutine))
+                result = self.call(effect)
             elif node.timeout is None:
                 result = await asyncio.to_thread(self.call, effect)
             else:
                 result = await asyncio.to_thread(call_in_thread, effect, lambda: self.call(effect))
+            if node.is_async or is_late(result):
+                result = await (result if node.timeout is None else with_timeout(node, result))
         except BaseException as error:
             failure = error
         if self.around.items is not None:

@@ -33,6 +33,7 @@ from tau.log.loading import Found
 from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance, describe
 from tau.node.current import RunNode
 from tau.state import State, collect, raw, snapshot, view
+from tau.values.plain_mappings import only_items
 from tau.values.stored import Cell
 
 Steps = Generator[Effect, Any, Any]
@@ -196,9 +197,10 @@ class Engine:
 
     def _take(self, node: Node, given: State, result: Any) -> Exception | None:
         """Turn what the node returned into changes; the error where that cannot be done."""
-        if type(result) is not dict and result is not None and not isinstance(result, Mapping):
+        if type(result) is not dict and result is not None and not only_items(result):
             kind = type(result).__name__
-            return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes, a State, or None")
+            name = f", as in {{'data': the {kind}}}" if hasattr(type(result), "attrs") else ""
+            return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes{name}, a State, or None")
         try:
             if self.job.stored:
                 self.changed, self.removed = collect(self.values, given, result, node.name)

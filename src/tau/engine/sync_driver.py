@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
 from tau.engine.stop import StopNow
 from tau.log.journal import Append
-from tau.node.calls import call_in_thread
+from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.state import State
 
@@ -77,18 +77,20 @@ class SyncDriver(Driver):
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             if node.is_async:
-                result = self._run_async(effect)
+                result = self._awaited(effect, self.call(effect))
             elif node.timeout is not None:
                 result = call_in_thread(effect, lambda: self.call(effect))
             else:
                 result = self.call(effect)
+            if is_late(result):
+                result = self._awaited(effect, result)
         except BaseException as error:
             return self.outcome(began, error=error)
         return self.outcome(began, result)
 
-    def _run_async(self, effect: RunNode) -> Any:
+    def _awaited(self, effect: RunNode, awaitable: Any) -> Any:
         from tau.node.async_calls import NodeLoop, with_timeout  # asyncio is only loaded where something needs it
 
         if self._loop is None:
             self._loop = NodeLoop()
-        return self._loop.run(with_timeout(effect.node, self.call(effect)))
+        return self._loop.run(with_timeout(effect.node, awaitable))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from types import MethodType
+from typing import Any, NamedTuple
 
 from tau.config import Retry, checked_name, checked_seconds
 from tau.errors import ConfigError, GraphError
+from tau.graph.annotations import means_context
 from tau.graph.fingerprint import NodeFingerprint, of_node
 from tau.predicates import Condition
 
 _Parameter = inspect.Parameter
 _POSITIONAL = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
-_CONTEXT_NAMES = frozenset({"Context", "tau.Context", "tau.context.Context", "tau.node.context.Context"})
+_VARIABLE = (_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,80 +120,97 @@ def _items(name: str, depends_on: Any) -> Iterable[Any]:
 def _context(name: str, function: Any) -> tuple[bool, str | None]:
     """(wants it, by which keyword). Raises `GraphError` when it cannot be called with a state (and a context)."""
     try:
+        wanted = _wanted(function)
+    except GraphError as error:
+        raise GraphError(f"node {name}: {error}") from None
+    return wanted is not None, None if wanted is None or wanted.positional else wanted.name
+
+
+class _Wanted(NamedTuple):
+    """How a callable takes a context: as the second positional argument, or by this keyword; perhaps either way."""
+
+    positional: bool
+    name: str
+
+
+def _wanted(function: Any) -> _Wanted | None:
+    """What is really called decides: a wrapper's own parameters, and what it wraps only where it passes on all that it
+    is given."""
+    inside = _inside(function)
+    try:
         parameters = list(_signature(function).parameters.values())
-    except (ValueError, TypeError):  # many functions in C do not say
-        return False, None
-    positional = [one for one in parameters if one.kind in _POSITIONAL]
+    except (ValueError, TypeError):  # many callables in C do not say
+        return None if inside is None else _wanted(inside)
+    kinds = {one.kind for one in parameters}
+    named = [one for one in parameters if one.kind in _POSITIONAL]
+    found = _own(function, parameters, named)
+    if found is not None or inside is None or not kinds & {_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD}:
+        return found
+    found = _wanted(inside)
+    if found is None or (found.positional and len(named) < 2 and _Parameter.VAR_POSITIONAL in kinds):
+        return found
+    return _Wanted(False, found.name) if found.name and _Parameter.VAR_KEYWORD in kinds else None
+
+
+def _own(function: Any, parameters: list[_Parameter], positional: list[_Parameter]) -> _Wanted | None:
     if not positional and not any(one.kind is _Parameter.VAR_POSITIONAL for one in parameters):
-        raise GraphError(f"node {name} takes no argument, it must take the state: def {_label(function)}(state)")
-    chosen = next((one for one in parameters if one not in positional[:1] and _is_context(one, function)), None)
-    if chosen is None and len(positional) > 1 and positional[1].default is _Parameter.empty:
-        chosen = positional[1]
-    missing = [
-        one.name
-        for one in parameters
-        if one.default is _Parameter.empty
-        and one.kind not in (_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD)
-        and one not in positional[:1]
-        and one is not chosen
-    ]
+        raise GraphError(f"it takes no argument, it must take the state: def {_label(function)}(state)")
+    second = positional[1] if len(positional) > 1 else None
+    others = [one for one in parameters if one not in positional[:1] and one.kind not in _VARIABLE]
+    by_place = second if second is not None and second.default is _Parameter.empty else None
+    chosen = next((one for one in others if one is not by_place and _is_context(one, function)), None)
+    if chosen is None or (by_place is not None and _names_it(by_place, function)):
+        chosen = by_place
+    missing = [one.name for one in others if one.default is _Parameter.empty and one is not chosen]
     if missing:
         raise GraphError(
-            f"node {name}: nobody would give it {', '.join(missing)}; it gets the state, or the state and a Context. "
+            f"nobody would give it {', '.join(missing)}; it gets the state, or the state and a Context. "
             "Bind other arguments with functools.partial or give them defaults"
         )
     if chosen is None:
-        return False, None
-    return True, None if len(positional) > 1 and chosen is positional[1] else chosen.name
+        return None
+    return _Wanted(chosen is second, "" if chosen.kind is _Parameter.POSITIONAL_ONLY else chosen.name)
+
+
+def _names_it(parameter: _Parameter, function: Any) -> bool:
+    try:
+        return _is_context(parameter, function)
+    except GraphError:
+        return False
 
 
 def _label(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def _inside(function: Any) -> Any:
+    """What a wrapper wraps, with what partials and methods bind to it; ``None`` for what wraps nothing."""
+    if isinstance(function, functools.partial):
+        inside = _inside(function.func)
+        return None if inside is None else functools.partial(inside, *function.args, **function.keywords)
+    if isinstance(function, MethodType):
+        inside = _inside(function.__func__)
+        return None if inside is None else functools.partial(inside, function.__self__)
+    inside = getattr(function, "__wrapped__", None)
+    return inside if callable(inside) else None
+
+
 def _signature(function: Any) -> inspect.Signature:
     if sys.version_info >= (3, 14):
         import annotationlib
 
-        return inspect.signature(function, annotation_format=annotationlib.Format.FORWARDREF)
-    return inspect.signature(function)
+        form = annotationlib.Format.FORWARDREF
+        return inspect.signature(function, follow_wrapped=False, annotation_format=form)
+    return inspect.signature(function, follow_wrapped=False)
 
 
-def _is_context(parameter: inspect.Parameter, function: Any) -> bool:
-    if parameter.annotation is _Parameter.empty or parameter.kind in (
-        _Parameter.VAR_POSITIONAL,
-        _Parameter.VAR_KEYWORD,
-    ):
-        return False
-    return _names_context(parameter.annotation, _globals(function))
+def _is_context(parameter: _Parameter, function: Any) -> bool:
+    return parameter.annotation is not _Parameter.empty and means_context(parameter.annotation, _written(function))
 
 
-def _globals(function: Any) -> dict[str, Any]:
+def _written(function: Any) -> Any:
+    """The function in whose source the annotations of a callable stand."""
     while isinstance(function, functools.partial):
         function = function.func
-    function = inspect.unwrap(function)
-    found = function if hasattr(function, "__globals__") else getattr(function, "__func__", type(function).__call__)
-    names: dict[str, Any] = getattr(found, "__globals__", {})
-    return names
-
-
-def _names_context(annotation: Any, names: dict[str, Any]) -> bool:
-    """Whether an annotation means tau's `Context`, or a union with it; it may be text, whose names need not exist."""
-    text = getattr(annotation, "__forward_arg__", annotation)
-    if isinstance(text, str):
-        text = text.strip().removeprefix("typing.").removeprefix("Optional[").removesuffix("]")
-        return any(_text_names_context(part.strip().strip("'\""), names) for part in text.split("|"))
-    if isinstance(annotation, type):
-        module = annotation.__module__
-        return annotation.__name__ == "Context" and (module == "tau" or module.startswith("tau."))
-    return any(_names_context(part, names) for part in typing.get_args(annotation))
-
-
-def _text_names_context(text: str, names: dict[str, Any]) -> bool:
-    first, *rest = text.split(".")
-    if first not in names:
-        return text in _CONTEXT_NAMES
-    found = names[first]
-    for part in rest:
-        found = getattr(found, part, None)
-    return isinstance(found, type) and _names_context(found, names)
+    function = getattr(function, "__func__", function)
+    return function if hasattr(function, "__globals__") else getattr(type(function), "__call__", function)  # noqa: B004

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MethodType
+from types import CellType, MethodType
 from typing import Any
 
 from tau.graph.fingerprint import of_code
@@ -53,8 +53,16 @@ def both_lambdas(condition: Any, other: Any) -> bool:
     return getattr(condition, "__name__", "") == getattr(other, "__name__", None) == "<lambda>"
 
 
-def _closure(function: Any) -> tuple[int, ...]:
-    return tuple(id(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ())
+def _closure(function: Any) -> tuple[int | None, ...]:
+    """Which objects a function is made over; ``None`` for a name that has no value yet."""
+    return tuple(map(_content, getattr(function, "__closure__", None) or ()))
+
+
+def _content(cell: CellType) -> int | None:
+    try:
+        return id(cell.cell_contents)
+    except ValueError:
+        return None
 
 
 def _meaning(condition: Any) -> tuple[Any, ...] | None:

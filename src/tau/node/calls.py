@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
 from tau.node.current import RunNode, left_behind, surroundings
+
+
+def is_late(result: Any) -> bool:
+    """Whether a function that is not async gave what has yet to be awaited, as a wrapper of an async one does."""
+    return type(result) is not dict and result is not None and inspect.isawaitable(result)
 
 
 def call_in_thread(effect: RunNode, call: Callable[[], Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import types
+from collections.abc import Awaitable
 from typing import Any
 
 from tau.values import tags
@@ -23,7 +24,15 @@ _REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
     ((memoryview,), "a memoryview shows memory of another object; store bytes(value)"),
     ((io.IOBase,), "an open file cannot be stored; store its path, or pass it as a resource"),
     (
-        (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType),
+        (Awaitable,),
+        "what has yet to be awaited cannot be stored; await it first, as in: value = await ctx.step(name, fetch)",
+    ),
+    (
+        (types.AsyncGeneratorType,),
+        "a running computation cannot be stored; store its results, as in [item async for item in value]",
+    ),
+    (
+        (types.GeneratorType,),
         "a running computation cannot be stored; store its results, as in list(value)",
     ),
 )

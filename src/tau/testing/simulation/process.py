@@ -13,6 +13,7 @@ from tau.errors import ExecutionError, RunFinishedError
 from tau.log.journal import Append, Journal
 from tau.log.loading import Found, Watch
 from tau.node.async_calls import with_timeout
+from tau.node.calls import is_late
 from tau.node.current import RunNode, surroundings
 from tau.observers.recorder import Recorder
 from tau.state import State
@@ -270,7 +271,7 @@ class SimulatedDriver(Driver):
         world.advance(NODE_SECONDS)
         try:
             result = self.call(effect)
-            if effect.node.is_async:
+            if effect.node.is_async or is_late(result):
                 result = run_to_the_end(world, with_timeout(effect.node, result))
         except Crashed:
             raise
