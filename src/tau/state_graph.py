@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from tau.config import CheckpointConfig, GraphConfig, ObserverSpec, checked_tags
 from tau.engine.driver import Driver
 from tau.engine.effects import Job
+from tau.engine.importing import check_not_importing
 from tau.engine.plan import ResumePlan, plan_resume
 from tau.engine.provenance import provenance
 from tau.engine.stop import Stop, checked_options
@@ -279,6 +280,7 @@ class StateGraph(Graph):
         )
 
     def _driver(self, kind: type[D], job: Job, observer: ObserverSpec, **options: Any) -> D:
+        check_not_importing(self.name)
         observers: Sequence[Observer | None] = (self._observer, resolve_observer(observer))
         told = [one for one in observers if one is not None]
         job.observed = bool(told)

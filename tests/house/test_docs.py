@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from following import follow
 from house_source import ROOT
-from pages import PAGES, blocks, commands
+from pages import PAGES, blocks, commands, python_program
 from running import TAU, run, run_page
 
 LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", "mermaid", "html"}
@@ -93,6 +93,12 @@ def test_the_readme_shows_the_pipeline_second_in_twelve_lines() -> None:
     pipeline = blocks(ROOT / "README.md")[1]
     assert pipeline.language == "python"
     assert sum(1 for line in pipeline.text.splitlines() if line.strip()) <= 12
+
+
+def test_the_readme_can_be_imported_without_running(tmp_path: Path) -> None:
+    (tmp_path / "readme.py").write_text(python_program(ROOT / "README.md"), "utf-8")
+    run(tmp_path, sys.executable, "-c", TAU, "graph", "readme.py:graph")
+    assert not list(tmp_path.glob("runs.db*"))
 
 
 def test_the_changelog_has_a_section_for_what_is_not_released() -> None:

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from tau.cli.outcome import where
+from tau.engine.importing import RunRefusedError, importing
 from tau.errors import ConfigError
 from tau.state_graph import StateGraph
 
@@ -121,7 +122,10 @@ def _import_module(place: str) -> ModuleType:
 def _guarded(doing: str, call: Callable[[], T], missing: str = "") -> T:
     """What ``call`` gives; whatever it raises becomes a `ConfigError` that says where."""
     try:
-        return call()
+        with importing(doing):
+            return call()
+    except RunRefusedError as error:
+        raise ConfigError(f"{error} (at {where(error)})") from None
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and missing and f"{missing}.".startswith(f"{error.name}."):
             raise ConfigError(

@@ -1,0 +1,34 @@
+"""While the command imports the file that defines a graph, no graph is run: to look at a file must not do its work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tau.errors import ConfigError
+
+_importing = ""  # of the whole process: the module may start threads of its own
+
+
+class RunRefusedError(ConfigError):
+    """A module that is being imported runs a graph."""
+
+
+@contextmanager
+def importing(what: str) -> Iterator[None]:
+    """While the block runs, every attempt at a run in this process raises `RunRefusedError`; ``what`` is named in it."""
+    global _importing
+    before, _importing = _importing, what
+    try:
+        yield
+    finally:
+        _importing = before
+
+
+def check_not_importing(graph: str) -> None:
+    """Raises `RunRefusedError` inside a block of `importing`."""
+    if _importing:
+        raise RunRefusedError(
+            f"{_importing} would run graph {graph!r}, and the command runs only what it is told to; put that call under "
+            'if __name__ == "__main__":, so that the file can be imported without running it'
+        )
