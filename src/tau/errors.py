@@ -13,7 +13,7 @@
     ├── LimitExceededError (RuntimeError)       .limit .run_id
     ├── CheckpointNotFoundError (LookupError)   .run_id
     │   └── RunFinishedError                    .finished_at
-    ├── RunExistsError (RuntimeError)           .run_id .status
+    ├── RunExistsError (RuntimeError)           .run_id .status .differs
     ├── RunOwnedError (RuntimeError)            .run_id .owner .since
     ├── RunWaitingError (RuntimeError)          .run_id
     ├── RunInterruptedError (RuntimeError)      .run_id .node .state .reason
@@ -123,10 +123,11 @@ class RunFinishedError(CheckpointNotFoundError):
 
 
 class RunExistsError(TauError, RuntimeError):
-    """``execute`` met a run id that is in use already."""
+    """``execute`` met a run id that is in use already; ``differs`` says what is not as in the input of that run."""
 
     run_id: str = ""
     status: str = ""
+    differs: Sequence[str] = ()
 
 
 class RunOwnedError(TauError, RuntimeError):

@@ -332,7 +332,11 @@ def check_run_id(run_id: str) -> str:
     """``run_id`` if it is text of 1 to 1,024 characters without NUL or lone surrogates; `ConfigError` otherwise."""
     if type(run_id) is not str:
         raise ConfigError(f"a run id is text, not {type(run_id).__name__}; give a string or leave it out")
-    if not 1 <= len(run_id) <= 1024:
+    if not run_id:
+        raise ConfigError(
+            "a run id has 1 to 1,024 characters, this one is empty; give one, or leave it out for a new one"
+        )
+    if len(run_id) > 1024:
         raise ConfigError(f"a run id has 1 to 1,024 characters, this one has {len(run_id)}; shorten it")
     if "\0" in run_id:
         raise ConfigError(f"the run id {run_id[:80]!r} contains NUL; remove it")

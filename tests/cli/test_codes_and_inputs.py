@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cli_shell import Shell, command
+from cli_shell import PIPELINE, Shell, command
 
 from tau.cli.outcome import EXIT_CODES
 
@@ -39,7 +40,8 @@ def test_the_exit_codes_are_those_of_the_page_and_of_the_help(shell: Shell) -> N
         ("./pipeline.txt:graph", "does not end in .py"),
         ("climate", "'climate' names no graph"),
         (":", "names no graph"),
-        ("broken_syntax.py:graph", "SyntaxError"),
+        ("broken_syntax.py:graph", "/broken_syntax.py:2"),
+        ("imports_broken.py:graph", "/broken_syntax.py:2"),
         ("raises.py:graph", "importing raises.py raised ZeroDivisionError: division by zero, at "),
         ("leaves.py:graph", "importing leaves.py raised SystemExit: 3"),
         ("relative.py:graph", "a file of a package is named by its module"),
@@ -49,7 +51,8 @@ def test_the_exit_codes_are_those_of_the_page_and_of_the_help(shell: Shell) -> N
     ],
 )
 def test_a_target_that_cannot_be_used(shell: Shell, refused: Callable[..., str], target: str, said: str) -> None:
-    shell.write("broken_syntax.py", "graph = = 3\n")
+    shell.write("broken_syntax.py", "\ngraph = = 3\n")
+    shell.write("imports_broken.py", "import broken_syntax\n")
     shell.write("raises.py", "1 / 0\n")
     shell.write("leaves.py", "import sys\nsys.exit(3)\n")
     shell.write("relative.py", "from . import pipeline\n")
@@ -95,13 +98,17 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
         (["--input", "list.json"], "it holds a JSON array; an input is an object"),
         (["--input", "twice.json"], "the name 'a' appears twice"),
         (["--input", "deep.json"], "--input deep.json: it is not JSON"),
-        (["--run-id", ""], "a run id has 1 to 1,024 characters"),
+        (["--run-id", ""], "this one is empty; give one, or leave it out"),
         (["--run-id", "x" * 1025], "a run id has 1 to 1,024 characters"),
         (["--run-id", "\udcff"], "lone surrogate"),
         (["--max-runtime", "soon"], "'soon' is no number of seconds"),
         (["--wait", "-1"], "'-1' is no number of seconds"),
         (["--wait", "nan"], "'nan' is no number of seconds"),
         (["--if-exists", "perhaps"], "'perhaps' is not one of 'error', 'resume'"),
+        (
+            ["--store", "postgresql://u:p@h/runs"],
+            "names a store on PostgreSQL, which this version does not have; use one",
+        ),
         (["--store", "nope"], "unknown checkpoint store: 'nope'"),
         (["--store", "sqlite://runs.db"], "three slashes"),
         (["--nope"], "No such option"),
@@ -134,6 +141,26 @@ def test_a_run_id_in_use(shell: Shell, store: str) -> None:
     assert "another input" in shell.error(*again, "--set", "factor=9", code=4)
     shell.run(*again)
     assert shell.calls == ["ingest", "analyze", "report"]
+
+
+@pytest.mark.parametrize("words", [[], ["--if-exists", "resume"]], ids=["error", "resume"])
+def test_a_run_with_another_input_names_the_keys_and_a_way_on_that_leads_on(
+    shell: Shell, store: str, words: list[str]
+) -> None:
+    shell.write("pipeline.py", PIPELINE.replace('state.get("factor", 1)', 'state["factor"]'))
+    given = ("run", GRAPH, "--run-id", "r", "--store", store, *words)
+    said = shell.error(*given, "--set", "site=ALT", code=1)
+    ways = [shlex.split(line)[1:] for line in re.findall(r"tau delete [^,\n]+", said)]
+    said = shell.error(*given, "--set", "factor=2", "--set", "token=s3cret", code=4)
+    assert "'factor' is new; 'token' is new; 'site' is left out" in said
+    assert "s3cret" not in said
+    ways += [
+        shlex.split(line.replace(" frees", " #"), comments=True)[1:] for line in re.findall(r"tau delete .+", said)
+    ]
+    assert len(ways) == 2
+    assert ways[0] == ways[1]
+    shell.run(*ways[0], "--yes")
+    shell.run(*given, "--set", "factor=2")
 
 
 def test_a_cancelled_run_cannot_be_resumed(shell: Shell, store: str) -> None:

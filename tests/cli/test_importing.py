@@ -15,7 +15,7 @@ AT_MODULE_LEVEL = {
     "execute": "graph.execute({}, run_id='r', if_exists='resume')",
     "resume": "graph.resume('r')",
     "async": "import asyncio\nasyncio.run(graph.aexecute({}, run_id='r'))",
-    "stream": "import asyncio\nasync def go():\n    async for _ in graph.astream({}, run_id='r'): pass\nasyncio.run(go())",
+    "stream": "import asyncio\nasync def go():\n    async for _ in graph.astream({}): pass\nasyncio.run(go())",
     "a thread": "from concurrent.futures import ThreadPoolExecutor\n"
     "with ThreadPoolExecutor() as pool:\n    pool.submit(graph.execute, {}, run_id='r').result()",
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 
 import pytest
-from cli_shell import Shell
+from cli_shell import Here, Shell
 
 import tau
 
@@ -77,6 +78,27 @@ def test_a_failure_names_the_node_the_cause_and_the_way_on(shell: Shell, store: 
     shell.remove("broken")
     shell.run("resume", "--store", store, "--", "-r 1", GRAPH)
     assert shell.calls == ["ingest", "analyze", "analyze", "report"]
+
+
+PLACES = {
+    "a key that is not there": 'state["nope"]',
+    "a step": 'ctx.step("one", lambda: json.loads("{"))',
+    "a value that a step cannot keep": 'ctx.step("one", lambda: open(__file__))',
+}
+
+
+@pytest.mark.parametrize("call", PLACES.values(), ids=PLACES)
+def test_the_place_of_an_error_is_a_line_of_the_users(shell: Shell, here: Here, call: str) -> None:
+    """Also where it was raised inside tau, or inside a library that the line called."""
+    head = "import json\nfrom tau import StateGraph\ngraph = StateGraph('one')\n"
+    shell.write("one.py", f"{head}@graph.node\ndef only(state, ctx):\n    {call}\ngraph.sequence(only)\n")
+    place = f"{shell.folder}/one.py:6 in "
+    assert f", at {place}" in here("run", "one.py:graph", "--run-id", "r", code=1).err
+    shown = here("show", "r").out
+    assert f"  {place}" in shown
+    assert "/tau/" not in shown.partition("Error")[2]
+    frames = json.loads(here("show", "r", "--json").out)["failure"]["frames"]
+    assert frames[0]["file"] == f"{shell.folder}/one.py"
 
 
 def test_a_failure_as_a_document(shell: Shell) -> None:
@@ -164,6 +186,8 @@ def test_a_node_that_leaves_the_program_interrupts_the_run(shell: Shell) -> None
 
 def test_a_graph_that_keeps_its_runs_in_memory_says_so(shell: Shell) -> None:
     assert "in memory" in shell.run("run", GRAPH, "--store", "memory:").stderr
+    shell.write("broken", "")
+    assert "tau resume" not in shell.error("run", GRAPH, "--store", "memory:", code=1), "nothing is left to resume"
 
 
 def test_runs_made_in_python_and_by_the_command_are_the_same(shell: Shell, store: str) -> None:

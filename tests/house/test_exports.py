@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -81,3 +83,27 @@ def test_what_starts_a_run_takes_the_same_keywords_everywhere() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         tau.no_such_name
+
+
+@pytest.mark.parametrize("missing", ["pytest", "hypothesis"])
+def test_the_testing_package_can_be_looked_at_without_a_test_framework(missing: str) -> None:
+    """Only what needs it says so, once it is used."""
+    program = f"""
+import pydoc, sys
+sys.modules[{missing!r}] = None
+import tau.testing
+from tau.testing import *
+pydoc.render_doc(tau.testing)
+assert all(hasattr(tau.testing, name) for name in dir(tau.testing))
+simulate, CountingStore
+needs = StoreContract if {missing!r} == "pytest" else StoreMachine
+for use in (needs, lambda: type("Mine", (needs,), {{}})):
+    try:
+        use()
+    except ModuleNotFoundError as error:
+        assert "pip install {missing}" in str(error)
+    else:
+        raise AssertionError(needs)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +14,9 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from tau import state
 from tau.cli.output import screen
+from tau.cli.output.frames import where
 from tau.engine.stop import StopNow
 from tau.errors import (
     CheckpointNotFoundError,
@@ -166,15 +169,27 @@ def message(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def where(error: BaseException) -> str:
-    """The innermost frame, as in ``pipeline.py:31 in analyze``; empty without one."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
-    return f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-
-
-def remedy(error: BaseException) -> str:
+def remedy(error: BaseException, session: Session | None = None) -> str:
     """What to do on the command line, where the error's own words cannot say it."""
+    if session is not None and isinstance(error, RunExistsError) and error.differs:
+        free = _command("delete", session)
+        return f"{free} frees the id; without --run-id a new run gets an id of its own"
+    if session is not None and isinstance(error, ExecutionError) and _lacks_a_key(error.__cause__):
+        free = _command("delete", session)
+        return f"where that belongs to the input, which never changes: {free}, then tau run with --set NAME=VALUE"
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
+
+
+def _command(verb: str, session: Session) -> str:
+    """The command line that does something to the run of this session."""
+    words = ["tau", verb, "--store", session.store, *(["--"] if session.run_id.startswith("-") else [])]
+    return shlex.join([*words, session.run_id])
+
+
+def _lacks_a_key(cause: BaseException | None) -> bool:
+    """Whether a node failed as it read a key that the state does not hold."""
+    frames = traceback.extract_tb(cause.__traceback__) if isinstance(cause, KeyError) else []
+    return bool(frames) and frames[-1].filename == state.__file__
 
 
 def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tuple[str, str]]:
@@ -184,12 +199,13 @@ def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tup
         yield "cause", f"{type(cause).__name__}: {cause}" + (f", at {place}" if place else "")
     if code == Exit.INTERNAL:
         yield "at", where(error)
-    if way_out := remedy(error):
+    if way_out := remedy(error, session):
         yield "remedy", way_out
     if isinstance(error, CheckpointNotFoundError) and session.store:
         yield "store", session.store
     resumable = isinstance(error, _RESUMABLE) or not isinstance(error, TauError)
-    if session.resume and resumable and (session.started or isinstance(error, RunExistsError)):
+    kept = session.store != "memory:" and (session.started or isinstance(error, RunExistsError))
+    if session.resume and resumable and kept:
         yield "resume", session.resume
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from tau.cli.outcome import where
+from tau.cli.output.frames import where
 from tau.engine.importing import RunRefusedError, importing
 from tau.errors import ConfigError
 from tau.state_graph import StateGraph

@@ -109,20 +109,41 @@ def _judge(job: Job, found: Found) -> Progress:
 
 def _check_same_input(job: Job, found: Found) -> None:
     run_id = job.run_id
+    differs = _differences(job, found) if has_other_input(job, found) else ()
     if job.if_exists != "resume":
+        other = f", with another input ({'; '.join(differs)})" if differs else ""
+        ways = "resume it without one" if differs else "resume it, pass if_exists='resume'"
         raise RunExistsError(
-            f"run {run_id!r} exists already, its status is {found.status}; resume it, pass if_exists='resume', "
-            "or choose another run id",
+            f"run {run_id!r} exists already{other}, its status is {found.status}; {ways}, choose another run id, or "
+            "delete that run first",
             run_id=run_id,
             status=found.status,
+            differs=differs,
         )
-    if found.progress is not None and found.progress.input_digest != input_digest(job.values):
+    if differs:
         raise RunExistsError(
-            f"run {run_id!r} was admitted with another input, and inputs never change; resume it without one, "
-            "or choose another run id",
+            f"run {run_id!r} was admitted with another input ({'; '.join(differs)}), and inputs never change; "
+            "resume it without one, choose another run id, or delete that run first",
             run_id=run_id,
             status=found.status,
+            differs=differs,
         )
+
+
+def has_other_input(job: Job, found: Found) -> bool:
+    """Whether the run that was found had another input than this job."""
+    return found.progress is not None and found.progress.input_digest != input_digest(job.values)
+
+
+def _differences(job: Job, found: Found) -> tuple[str, ...]:
+    """What is not as it was admitted, key by key; never the values, which may be secret."""
+    before, now = found.input, job.values
+    if before is None:
+        return ("which keys differ cannot be read any more",)
+    differs = [f"{key!r} is new" for key in now if key not in before]
+    differs += [f"{key!r} is left out" for key in before if key not in now]
+    differs += [f"{key!r} differs" for key in now if key in before and now[key].data() != before[key].data()]
+    return tuple(differs) or ("its keys are the same, as they were replaced by hand",)
 
 
 def _compare(job: Job, progress: Progress) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from contextvars import Token
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tau.engine.admission import has_other_input
 from tau.engine.effects import Drop, Emit, Job, Load, Outcome
 from tau.engine.engine import Engine
 from tau.engine.stop import Stop
@@ -15,7 +16,7 @@ from tau.events import Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
 from tau.log.journal import Journal
-from tau.log.loading import Found, Watch
+from tau.log.loading import Found, Watch, admitted_input
 from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
@@ -136,6 +137,8 @@ class Driver:
         found = self.journal.look(watch)
         if found is not None and found.status not in ("finished", "cancelled"):
             check_all(found.values.values())
+        if found is not None and not self.job.resuming and has_other_input(self.job, found):
+            found.input = admitted_input(self.journal.store, self.job.run_id)
         return found
 
     def drop(self, effect: Drop) -> None:

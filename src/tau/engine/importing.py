@@ -7,28 +7,27 @@ from contextlib import contextmanager
 
 from tau.errors import ConfigError
 
-_importing = ""  # of the whole process: the module may start threads of its own
+_importing: list[str] = []  # of the whole process: what is imported may start threads
 
 
 class RunRefusedError(ConfigError):
-    """A module that is being imported runs a graph."""
+    """What is being imported runs a graph."""
 
 
 @contextmanager
 def importing(what: str) -> Iterator[None]:
-    """While the block runs, every attempt at a run in this process raises `RunRefusedError`; ``what`` is named in it."""
-    global _importing
-    before, _importing = _importing, what
+    """While the block runs, every run that begins in this process raises `RunRefusedError`, which names ``what``."""
+    _importing.append(what)
     try:
         yield
     finally:
-        _importing = before
+        _importing.pop()
 
 
 def check_not_importing(graph: str) -> None:
     """Raises `RunRefusedError` inside a block of `importing`."""
     if _importing:
         raise RunRefusedError(
-            f"{_importing} would run graph {graph!r}, and the command runs only what it is told to; put that call under "
-            'if __name__ == "__main__":, so that the file can be imported without running it'
+            f"{_importing[-1]} would run graph {graph!r}, and the command runs only what it is told to; put that call "
+            'under if __name__ == "__main__":, so that the file can be imported without running it'
         )

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError
+from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError, TauError
 from tau.host import Host
 from tau.log.encoding import unpack_blob
-from tau.log.records import Progress
+from tau.log.records import Admitted, Progress
 from tau.log.replay import Fold
 from tau.stores.contract import Lease, Owner, Store, Summary
 from tau.values.stored import Cell, Part
@@ -25,7 +25,8 @@ class Found(Struct):
     """A run as it lies in the store; status ``deleted`` where there is none.
 
     ``progress`` is ``None`` where nothing is left to resume from. ``damaged`` says what was passed over to get to
-    ``rewind``, the newest sound position, where that is not the newest.
+    ``rewind``, the newest sound position, where that is not the newest. ``input`` is what the run was admitted with,
+    where somebody asked for it and it can be read.
     """
 
     status: str
@@ -35,6 +36,7 @@ class Found(Struct):
     updated: float = 0.0
     rewind: int | None = None
     damaged: str = ""
+    input: dict[str, Cell] | None = None
 
 
 def load(store: Store, run_id: str) -> tuple[Found, Fold | None]:
@@ -75,6 +77,17 @@ def _fold(store: Store, run_id: str, after: int) -> Fold:
             position=after,
         )
     return fold
+
+
+def admitted_input(store: Store, run_id: str) -> dict[str, Cell] | None:
+    """What a run was admitted with; ``None`` where its first record is gone or damaged."""
+    fold = Fold(run_id, Loader(store, run_id))
+    try:
+        for position, data in store.read(run_id):
+            return fold.values if isinstance(fold.add(position, data), Admitted) else None
+    except TauError:  # what it is for is to explain an error, not to raise another
+        pass
+    return None
 
 
 def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:

@@ -15,12 +15,12 @@ from tau.errors import ConfigError, UnknownStoreError
 FORMS = "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir"
 
 ABSENT = {
-    "postgresql": "PostgreSQL, in the extra `postgres`",
-    "postgres": "PostgreSQL, in the extra `postgres`",
-    "redis": "Redis and Valkey, in the extra `redis`",
-    "rediss": "Redis and Valkey, in the extra `redis`",
-    "unix": "Redis and Valkey, in the extra `redis`",
-    "s3": "S3, in the extra `s3`",
+    "postgresql": "PostgreSQL",
+    "postgres": "PostgreSQL",
+    "redis": "Redis",
+    "rediss": "Redis",
+    "unix": "Redis",
+    "s3": "S3",
 }
 
 
@@ -51,8 +51,8 @@ def parse(url: str) -> Location:
     shown = without_password(url)
     if scheme in ABSENT and colon:
         raise UnknownStoreError(
-            f"{shown!r} names a store that this version does not have ({ABSENT[scheme]}); use one of {FORMS}, "
-            "or register_store(name, store) with a store of your own"
+            f"{shown!r} names a store on {ABSENT[scheme]}, which this version does not have; use one of {FORMS}, or "
+            "register_store(name, store) with a store of your own"
         )
     if not colon or scheme not in ("memory", "sqlite", "file"):
         raise UnknownStoreError(f"{shown!r} is no store URL; the forms are {FORMS}")

@@ -27,9 +27,24 @@ __all__ = sorted(_HOMES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tau.testing' has no attribute {name!r}")
+    try:
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'tau.testing' has no attribute {name!r}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("pytest", "hypothesis"):
+            raise
+        return _without(error.name, name)
+
+
+def _without(framework: str, name: str) -> type:
+    """What stands for a class that needs a test framework which is not there: it can be looked at, not used."""
+    need = f"tau.testing.{name} needs {framework}, which is not installed; pip install {framework}"
+
+    def refuse(*_: object, **__: object) -> Any:
+        raise ModuleNotFoundError(need, name=framework)
+
+    return type(name, (), {"__doc__": need, "__new__": refuse, "__init_subclass__": refuse})
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ from tau.cli.commands.runs import document
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
+from tau.cli.output.frames import without_tau
 from tau.cli.places import find, reading
 from tau.cli.reading import Account, Move, Piece, Visit, read_run
 from tau.cli.targets import read_project
@@ -133,7 +134,7 @@ def _show_artifacts(found: list[dict[str, Any]]) -> None:
 
 def _show_failure(failure: Failure) -> None:
     screen.line((f"{failure.type}: ", "bold red"), failure.text)
-    for file, number, name in failure.frames:
+    for file, number, name in without_tau(failure.frames):
         screen.line(f"  {file}:{number} in {name}")
 
 

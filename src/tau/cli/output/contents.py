@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from tau.cli.output import screen
+from tau.cli.output.frames import without_tau
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.log.records import Failure
 from tau.redaction import without_secrets
@@ -93,7 +94,7 @@ def failure(found: Failure | None) -> dict[str, Any]:
     """A stored error, for JSON."""
     if found is None:
         return {}
-    frames = [{"file": file, "line": number, "function": name} for file, number, name in found.frames]
+    frames = [{"file": file, "line": number, "function": name} for file, number, name in without_tau(found.frames)]
     return {"type": found.type, "message": found.text, "frames": frames}
 
 

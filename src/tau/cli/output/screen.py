@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
+
+from tau.cli.output.columns import Columns
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # parts of emoji and of many scripts
@@ -110,7 +111,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Rows on stdout: columns on a terminal, values separated by tabs elsewhere."""
     shown = console()
     if shown.is_terminal:
-        shown.print(grid(heads, rows))
+        shown.print(columns(heads, rows))
     else:
         lines((heads, *rows))
 
@@ -121,14 +122,9 @@ def lines(rows: Iterable[Sequence[str]]) -> None:
         sys.stdout.write("\t".join(map(clean, row)) + "\n")
 
 
-def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Rows as columns for a terminal."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for head in heads:
-        made.add_column(head, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(clean(cell), STATUS_STYLES.get(cell, "")) for cell in row))
-    return made
+def columns(heads: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> Columns:
+    """Rows as columns for a terminal; the options are those of `Columns`."""
+    return Columns(heads, [tuple(map(clean, row)) for row in rows], STATUS_STYLES, **options)
 
 
 def drawing(text: str) -> None:

@@ -6,9 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from rich.console import Group
 from rich.live import Live
-from rich.text import Text
 
 from tau.cli.outcome import Exit
 from tau.cli.output import screen
@@ -29,8 +27,9 @@ def watch(look: Look, heads: Sequence[str], row: Callable[[Summary], list[str]],
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
         def draw(found: Sequence[Summary]) -> None:
-            at = Text(f"{len(found)} runs, {screen.moment(time.time())}; Ctrl-C ends", style="dim")
-            live.update(Group(screen.grid(heads, map(row, found)), at), refresh=True)
+            foot = f"{len(found)} runs, {screen.moment(time.time())}; Ctrl-C ends"
+            rows = map(row, found[: console.height])  # no more of them fit
+            live.update(screen.columns(heads, rows, foot=foot, height=console.height), refresh=True)
 
         return repeat(look, draw, every)
 
