@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tau.errors import ConfigError, UnserializableError
+from tau.errors import ConfigError, TauError, UnserializableError
 from tau.redaction import is_secret, without_secrets
 from tau.values import Refused, encode
 from tau.values.plain_mappings import check_only_items
@@ -38,7 +38,7 @@ class Visit:
             return opened[1]
         try:
             value, shared = cell.open()
-        except Exception as error:
+        except TauError as error:  # not what the handler of a signal raises
             self.damage = error
             raise
         if shared:

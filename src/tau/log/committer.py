@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Union
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tau.errors import StoreError
+from tau.errors import StoreError, TauError
 from tau.forks import Forked, watch
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
@@ -70,7 +70,7 @@ class Committer(Forked):
         try:
             with self._lock:
                 while ticket.result is None:
-                    self.guard.enter(self._flush)
+                    self.guard.enter(lambda: self._flush(mine=True))
         except BaseException:
             with suppress(ValueError):
                 self._queue.remove(ticket)
@@ -125,9 +125,12 @@ class Committer(Forked):
         if in_child:  # the thread that served the queue, and whoever held the lock, do not exist there
             self.stale = True
 
-    def _flush(self) -> None:
+    def _flush(self, mine: bool = False) -> None:
         """Commit what is queued. Whatever is raised on the way, no ticket is forgotten: what has no result is queued
-        again, and what is not told is by the next call."""
+        again, and what is not told is by the next call.
+
+        In a thread that commits a batch of its own, ``mine``, only a store's own error is for the others, too.
+        """
         with self._under_way:
             if self._unsettled is None:
                 tickets: list[Ticket] = []
@@ -135,7 +138,7 @@ class Committer(Forked):
                     while self._queue:
                         tickets.append(self._queue[0])  # first: a ticket that is in both is committed once all the same
                         self._queue.popleft()
-                    self._unsettled = self._committed(tickets)
+                    self._unsettled = self._committed(tickets, mine)
                 except BaseException:
                     self._queue.extendleft(reversed(tickets))
                     raise
@@ -145,7 +148,7 @@ class Committer(Forked):
             if error is not None:
                 raise error
 
-    def _committed(self, tickets: list[Ticket]) -> Unsettled:
+    def _committed(self, tickets: list[Ticket], mine: bool) -> Unsettled:
         results: Sequence[Result]
         interrupt: BaseException | None = None
         try:
@@ -153,15 +156,22 @@ class Committer(Forked):
             if len(results) != len(tickets):
                 error = f"{self.store!r} gave {len(results)} results; a store gives one for each batch ({len(tickets)})"
                 results = [StoreError(error, location=self.store.location)] * len(tickets)
-        except Exception as error:
+        except TauError as error:
             results = [error] * len(tickets)
         except BaseException as error:
-            interrupt, results = error, [_broken_off(error)] * len(tickets)
+            if mine:
+                raise
+            if isinstance(error, Exception):
+                results = [error] * len(tickets)
+            else:
+                interrupt, results = error, [_broken_off(error)] * len(tickets)
         confirmed: list[Result] = []
         for ticket, result in zip(tickets, results, strict=True):
             try:
                 confirmed.append(self._confirm(ticket.batch, result) if isinstance(result, Exception) else result)
             except BaseException as error:
+                if mine:
+                    raise
                 interrupt = error
                 confirmed.append(_broken_off(error))
         return tickets, confirmed, interrupt
@@ -185,7 +195,7 @@ class Committer(Forked):
             return error
         try:
             rows = self.store.read(batch.run_id, batch.expected)
-        except Exception as unread:
+        except TauError as unread:
             return unread if isinstance(unread, StoreError) else error
         stored, mine = [record for _, record in rows], list(batch.records)
         if stored[: len(mine)] == mine:
@@ -199,8 +209,8 @@ class Committer(Forked):
     def _alone(self, batch: Batch) -> Result:
         try:
             result = self.store.commit([batch])[0]
-        except Exception as raised:
-            result = raised
+        except TauError as error:
+            result = error
         return result if isinstance(result, int) else self._confirm(batch, result)
 
 

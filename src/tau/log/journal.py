@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
@@ -27,7 +27,8 @@ class Append(Struct):
     """Append these records; reply: the node of the newest checkpoint that is on disk by that, or nothing.
 
     ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are
-    the cells as of the newest record.
+    the cells as of the newest record. ``ending`` marks the last append of an attempt: its records are added only where
+    the run is owned and has not ended yet, and what is held back is committed in any case.
     """
 
     records: tuple[Record, ...]
@@ -35,6 +36,37 @@ class Append(Struct):
     values: Mapping[str, Cell]
     flush: bool = False
     expected: int | None = None
+    ending: bool = False
+
+
+class _Held(Struct):
+    """A sealed record: the cells it sets, its node where it is a checkpoint, and what the summary says as of it.
+
+    ``base`` is the position of the newest manifest by then.
+    """
+
+    data: bytes
+    cells: tuple[Cell, ...]
+    checkpoint: str
+    base: int
+    status: str
+    node: str | None
+    iterations: int
+    time: float
+
+
+class _Standing(Struct):
+    """Where a journal stands: what is stored, up to ``position``, and what is held back beyond that.
+
+    It changes by what is appended to ``held``; otherwise a new one takes its place, whole. So an interrupt leaves what
+    was before or what comes after. ``newest`` is the newest record that was stored; a blob too many does no harm.
+    """
+
+    position: int
+    owned: bool
+    newest: _Held
+    held: list[_Held] = field(default_factory=list)
+    blobs: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class Journal:
@@ -43,30 +75,36 @@ class Journal:
     Thread-safe. `prepare` makes the batch that is to be committed, `settle` takes the answer; a driver commits between.
     """
 
-    def __init__(self, store: Store, run_id: str, host: Host, owner: Owner, interval: int) -> None:
+    def __init__(self, store: Store, run_id: str, host: Host, owner: Owner, interval: int, *, base: int = 0) -> None:
         self.store = store
         self.run_id = run_id
         self.host = host
         self.owner = owner
         self.interval = interval
-        self._nonce = owner.nonce.encode()
-        self.claimed = False
-        self.base = 0
-        self.position = 0
-        self._since_base = 0
-        self._weight = 0
-        self._base_weight = 0
-        self._held: list[bytes] = []
-        self._nodes = 0
-        self._newest = ""
-        self._blobs: dict[bytes, bytes] = {}
-        self._cells: list[Cell] = []
-        self._commits = 0
-        self._token = b""
-        self._time = 0.0
         self.progress: Progress | None = None
         self.items: dict[tuple[Scope, str], Cell] = {}
         self.lock = threading.RLock()
+        self._nonce = owner.nonce.encode()
+        self._batches = 1
+        self._token = b"%b-1" % self._nonce
+        self._since_base = self._weight = self._base_weight = 0
+        self._nodes = 0
+        self._now = _Standing(0, False, _beginning(base))
+
+    @property
+    def position(self) -> int:
+        """The number of the newest record that is stored."""
+        return self._now.position
+
+    @property
+    def end(self) -> int:
+        """The position once everything is stored that is held back."""
+        return self._now.position + len(self._now.held)
+
+    @property
+    def claimed(self) -> bool:
+        """Whether this journal's owner owns the run, by what is stored."""
+        return self._now.owned
 
     def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> Found:
         """Read the run, to go on where it stands; with ``take``, once nobody owns it."""
@@ -91,120 +129,167 @@ class Journal:
             watch.pause = 0.0  # somebody took it between the two looks, and is to be judged like any other owner
             return None
         if fold is not None:
-            self.base, self._since_base = fold.base, fold.since_base
+            self._since_base = fold.since_base
             self._weight = self._base_weight = fold.weight
-            self.items = fold.items
             if found.rewind is not None:
                 _log.warning("run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged)
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
+            self.items = fold.items
+            self._now = _Standing(0, False, _beginning(fold.base))
         return found
 
     def prepare(self, append: Append) -> Batch | None:
         """The batch to commit now, or ``None`` where the interval holds the records back."""
         with self.lock:
-            if append.expected is not None:
-                self.position = append.expected
-                self._forget()
-            if not self._held:
-                self._commits += 1
-                self._token = b"%b-%d" % (self._nonce, self._commits)
-            for record in append.records:
-                self._add(record, append.progress, append.values)
-            self.progress = append.progress
-            if not append.flush and self._nodes < self.interval:
-                return None
-            return self.held()
+            self._hold(append)
+            return self._batch() if append.flush or self._nodes >= self.interval else None
+
+    def hold(self, append: Append) -> None:
+        """Hold the records back, all of them or none."""
+        with self.lock:
+            self._hold(append)
 
     def held(self) -> Batch | None:
         """Everything held back as one batch; ``None`` where there is nothing."""
-        if not self._held or self.progress is None:
-            return None
-        summary = self._summarise(self.progress)
-        return Batch(self.run_id, self.position, self._token, tuple(self._held), tuple(self._blobs.items()), summary)
+        with self.lock:
+            return self._batch()
 
     def settle(self, batch: Batch, result: int | Exception) -> str:
         """Note that a batch is stored, or raise why it is not; the node of the newest checkpoint in it, if any."""
         with self.lock:
             if isinstance(result, Exception):
                 raise self._lost() if isinstance(result, PositionConflict) else result
-            self.position = result
-            for cell in self._cells:  # what was only needed to write them
-                cell.change, cell.blobs = None, ()
-            newest = self._newest
-            self._forget()
-            self.claimed = batch.summary.owner is not None
+            now, newest = self._now, ""
+            count = result - now.position
+            if count <= 0:  # this answer came after a later one
+                return newest
+            stored, rest = now.held[:count], now.held[count:]
+            for one in stored:
+                for cell in one.cells:  # what was only needed to write them
+                    cell.change, cell.blobs = None, ()
+                newest = one.checkpoint or newest
+            self._nodes = sum([1 for one in rest if one.checkpoint]) if rest else 0
+            self._now = _Standing(
+                result,
+                batch.summary.owner is not None,
+                stored[-1] if stored else now.newest,
+                rest,
+                now.blobs if rest else {},
+            )
             return newest
+
+    def item(self, scope: Scope, key: str) -> Cell | None:
+        """The result of that item of the node in flight, where a record of it is stored or held back."""
+        cell = self.items.get((scope, key))
+        if cell is not None and cell.change is not None:
+            now = self._now
+            if not any(cell is other for one in now.held for other in one.cells):
+                return None  # an interrupt came before its record
+        return cell
 
     def release(self) -> None:
         """End the lease of a run that this journal still owns."""
-        if self.claimed:
-            self.claimed = False
+        if self._now.owned or self._now.held:
             self.store.release(self.run_id, self.owner.nonce)
+            self._drop()
 
-    def _add(self, record: Record, progress: Progress, values: Mapping[str, Cell]) -> None:
-        record.position = self.position + len(self._held) + 1
-        record.token = self._token
-        full = False
-        if isinstance(record, CheckpointRecord):
-            record.time = progress.updated  # what the nodes after it were told
-            self._nodes += 1
-            self._newest = record.node
-            self.items.clear()
-            for key in record.changed:
-                self._keep(values[key])
-            full = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
-            if full:
-                record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
-        else:
-            record.time = self.host.now()
-            if isinstance(record, Admitted | Item):
-                for cell in values.values():
-                    self._keep(cell)
-                full = isinstance(record, Admitted)
-            elif isinstance(record, Claimed):
-                record.owner = self.owner
-                if record.on_change == "redo":
-                    self.items.clear()
-        self._time = record.time
-        sealed = seal(self.run_id, record)
-        self._held.append(sealed)
-        self._since_base += 1
-        self._weight += len(sealed)
-        if full:
-            self.base, self._since_base, self._weight, self._base_weight = record.position, 0, 0, len(sealed)
-
-    def _forget(self) -> None:
-        """Hold nothing back any more: it is stored, or was refused."""
-        self._held.clear()
-        if self._cells:
-            self._blobs.clear()
-            self._cells.clear()
+    def _drop(self) -> None:
+        """Own nothing any more, and hold nothing back."""
         self._nodes = 0
-        self._newest = ""
+        self._now = _Standing(self._now.position, False, _beginning(self._now.newest.base))
 
-    def _keep(self, cell: Cell) -> None:
-        self._cells.append(cell)
-        for name, data in cell.blobs:
-            self._blobs[name] = pack_blob(data)
+    def _hold(self, append: Append) -> None:
+        now, records = self._now, append.records
+        if append.expected is not None:
+            self._nodes = 0
+            now = self._now = _Standing(append.expected, False, _beginning(now.newest.base))
+        elif append.ending:
+            if not now.held and not now.owned:
+                return
+            if (now.held or [now.newest])[-1].status != "running":
+                records = ()
+        self.progress = append.progress
+        newest, position, made = now.held[-1] if now.held else now.newest, now.position + len(now.held), []
+        for record in records:
+            position += 1
+            record.position, record.token = position, self._token
+            cells = self._completed(record, append)
+            for cell in cells:
+                for name, data in cell.blobs:
+                    now.blobs[name] = pack_blob(data)
+            newest = self._sealed(record, append, cells, newest)
+            made.append(newest)
+        now.held.extend(made)
 
-    def _summarise(self, progress: Progress) -> Summary:
-        running = progress.status == "running"
-        return Summary(
+    def _batch(self) -> Batch | None:
+        now, progress = self._now, self.progress
+        held = now.held
+        if not held or progress is None:
+            return None
+        newest, token = held[-1], self._token
+        self._batches += 1  # no two batches have the same token
+        self._token = b"%b-%d" % (self._nonce, self._batches)
+        summary = Summary(
             run_id=self.run_id,
             graph=progress.graph,
-            status=progress.status,
-            position=self.position + len(self._held),
-            base=self.base,
-            node=progress.node,
-            iterations=progress.iteration,
+            status=newest.status,
+            position=now.position + len(held),
+            base=newest.base,
+            node=newest.node,
+            iterations=newest.iterations,
             tags=progress.tags,
-            owner=self.owner if running else None,
+            owner=self.owner if newest.status == "running" else None,
             created=progress.created,
-            updated=self._time,
+            updated=newest.time,
         )
+        records = (newest.data,) if len(held) == 1 else tuple([one.data for one in held])
+        return Batch(self.run_id, now.position, token, records, tuple(now.blobs.items()) if now.blobs else (), summary)
+
+    def _completed(self, record: Record, append: Append) -> tuple[Cell, ...]:
+        """Fill in what only the journal knows; the cells that the record sets."""
+        values = append.values
+        if type(record) is CheckpointRecord:
+            record.time = append.progress.updated  # what the nodes after it were told
+            if self.items:
+                self.items.clear()
+            if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
+                record.manifest = Manifest(append.progress, {key: cell.whole for key, cell in values.items()})
+            return tuple([values[key] for key in record.changed])
+        record.time = self.host.now()
+        if isinstance(record, Admitted):
+            return tuple(values.values())
+        if isinstance(record, Item):
+            cells = tuple(values.values())
+            self.items[record.scope, record.key] = cells[0]
+            return cells
+        if isinstance(record, Claimed):
+            record.owner = self.owner
+            if record.on_change == "redo":
+                self.items.clear()
+        return ()
+
+    def _sealed(self, record: Record, append: Append, cells: tuple[Cell, ...], before: _Held) -> _Held:
+        progress, sealed = append.progress, seal(self.run_id, record)
+        checkpoint, base = "", before.base
+        manifest = None
+        if type(record) is CheckpointRecord:
+            checkpoint, manifest = record.node, record.manifest
+            self._nodes += 1
+        elif isinstance(record, Admitted):
+            manifest = record.manifest
+        if manifest is not None:
+            base = record.position
+            self._since_base, self._weight, self._base_weight = 0, 0, len(sealed)
+        else:
+            self._since_base += 1
+            self._weight += len(sealed)
+        node, iterations = progress.node, progress.iteration
+        if not checkpoint and append.expected is None:  # the progress may be ahead of the log
+            node, iterations = before.node, before.iterations
+        return _Held(sealed, cells, checkpoint, base, progress.status, node, iterations, record.time)
 
     def _lost(self) -> LeaseLostError | RunCancelledError:
-        self.claimed = False
+        self._drop()
         summary = self.store.summary(self.run_id)
         if summary is not None and summary.status == "cancelled":
             return RunCancelledError(f"run {self.run_id!r} was cancelled while it ran", run_id=self.run_id)
@@ -213,3 +298,7 @@ class Journal:
             "dropped, and the run goes on elsewhere",
             run_id=self.run_id,
         )
+
+
+def _beginning(base: int) -> _Held:
+    return _Held(b"", (), "", base, "", None, 0, 0.0)

@@ -1,14 +1,13 @@
 """Commits from inside a node: one at a time, for any number of threads and event loops.
 
-Whoever comes while a commit is under way is in the next one. Nobody waits with a lock in hand, and no event loop waits
-at all: a commit that nobody's thread is to wait for happens in the thread of the store's committer.
+A record is held back in the journal as soon as it is made; whoever comes while a commit is under way is in the next
+one. No event loop waits for a store: what its tasks need is committed in the thread of the store's committer.
 """
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import Final
 
 from tau.errors import StoreError, too_late
 from tau.log.journal import Append, Journal
@@ -18,156 +17,143 @@ from tau.values.stored import Cell
 
 Result = int | Exception
 
-_COMMITTER: Final = -1  # stands for the committer's thread where the ident of a leading thread is kept
+
+class _Commit:
+    """One commit under way. ``over`` is told when it has ended, ``error`` is why it failed; there is none where it was
+    broken off, and whoever waited tries it again."""
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+        self.batch: Batch | None = None
+        self.error: Exception | None = None
+        self.over: Future[None] = Future()
+
+    def holds(self, position: int) -> bool:
+        return self.batch is not None and position <= self.batch.summary.position
 
 
-class Ticket:
-    """An item to be committed, or nothing but what an interval held back.
-
-    ``answer`` gets the node of the newest checkpoint in the commit, for one ticket of each commit; the others get "".
-    """
-
-    __slots__ = ("answer", "cell", "record")
-
-    def __init__(self, record: Item | None = None, cell: Cell | None = None) -> None:
-        self.record = record
-        self.cell = cell
-        self.answer: Future[str] = Future()
-
-
-class InnerCommits:
+class StepCommits:
     """The commits of one attempt at a visit of ``node``. Thread-safe.
 
     The engine stands still meanwhile, so the journal is free whenever none of these is under way.
     """
 
     def __init__(self, journal: Journal, node: str) -> None:
-        self.closed = False
         self._journal = journal
         self._node = node
         self._lock = threading.Lock()
-        self._idle = threading.Condition(self._lock)
-        self._waiting: list[Ticket] = []
-        self._under_way: list[Ticket] = []
-        self._batch: Batch | None = None
-        self._leader = 0
+        self._closed = False
+        self._commit: _Commit | None = None
 
-    def commit(self, ticket: Ticket) -> str:
-        """Commit in the caller's thread, or wait for whoever does. Raises why it could not be."""
-        me = threading.get_ident()
-        result: Result = _broken_off()
+    def commit(self, record: Item | None = None, cell: Cell | None = None) -> str:
+        """Commit an item and what was held back before it, in the caller's thread; or wait for whoever does.
+
+        Returns the node of the newest checkpoint in the commit, if any. Raises why it could not be.
+        """
+        position, newest = self._hold(record, cell), ""
+        mine = _Commit(threading.get_ident())
         try:
-            if self._enter(ticket, me):
-                result = self._commit()
+            while (under_way := self._join(mine, position)) is not None:
+                if under_way is mine:
+                    assert mine.batch is not None
+                    newest = self._end(mine, self._journal.store.committer.commit(mine.batch))
+                    break
+                under_way.over.result()
+                self._check(under_way, position)
         finally:
-            if self._leader == me:
-                self._end(result)
-        return ticket.answer.result()
+            if self._commit is mine:
+                self._end(mine, None)
+        self._check(mine, position)
+        return newest
 
-    async def commit_async(self, ticket: Ticket) -> str:
+    async def commit_async(self, record: Item | None = None, cell: Cell | None = None) -> str:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it."""
         from tau.node.async_calls import done  # asyncio is only loaded where something needs it
 
-        if self._enter(ticket, _COMMITTER):
-            self._submit()
-        await done(ticket.answer)
-        return ticket.answer.result()
+        position, newest = self._hold(record, cell), [""]
+        while True:
+            mine = _Commit(0)
+            under_way = self._join(mine, position)
+            if under_way is None:
+                return newest[0]
+            if under_way is mine:
+                assert mine.batch is not None
+                self._submit(mine, mine.batch, newest)
+            await done(under_way.over)
+            self._check(under_way, position)
 
     def close(self) -> None:
         """The attempt has ended, and what it left behind can save nothing more; waits for a commit under way."""
-        with self._lock:
-            self.closed = True
-        if self._leader == threading.get_ident():
-            self._end(_broken_off())  # an interrupt left it behind
-        with self._lock:
-            while self._leader:
-                self._idle.wait()
+        under_way = self._shut()
+        if under_way is not None and under_way.thread == threading.get_ident():
+            self._end(under_way, None)  # an interrupt left it behind
+        elif under_way is not None:
+            under_way.over.result()
 
     async def close_async(self) -> None:
         """`close` for an event loop."""
         from tau.node.async_calls import done
 
-        with self._lock:
-            self.closed = True
-            last = self._waiting[-1:] or self._under_way[-1:]
-        if last:
-            await done(last[0].answer)
+        under_way = self._shut()
+        if under_way is not None:
+            await done(under_way.over)
 
-    def _enter(self, ticket: Ticket, leader: int) -> bool:
-        """Queue a ticket; whether the caller is to commit what waits, because nobody else does."""
-        with self._lock:
-            if self.closed:
-                raise too_late(self._node)
-            self._waiting.append(ticket)
-            if ticket.record is not None and ticket.cell is not None:
-                self._journal.items[ticket.record.scope, ticket.record.key] = ticket.cell
-            return self._lead(leader)
+    def _shut(self) -> _Commit | None:
+        with self._journal.lock:
+            self._closed = True
+        return self._commit
 
-    def _lead(self, leader: int) -> bool:
-        if self._leader or not self._waiting:
-            return False
-        self._leader = leader
-        self._under_way, self._waiting = self._waiting, []
-        return True
-
-    def _prepare(self) -> Batch | None:
+    def _hold(self, record: Item | None, cell: Cell | None) -> int:
+        """Hold the record back with what is held already; the position up to which is to be stored."""
         journal = self._journal
         with journal.lock:
-            for ticket in self._under_way:
-                if ticket.record is not None and ticket.cell is not None:
-                    assert journal.progress is not None
-                    journal.prepare(Append((ticket.record,), journal.progress, {"": ticket.cell}))
-            self._batch = journal.held()
-        return self._batch
+            if self._closed:
+                raise too_late(self._node)
+            if record is not None and cell is not None:
+                assert journal.progress is not None
+                journal.hold(Append((record,), journal.progress, {"": cell}))
+            return journal.end
 
-    def _commit(self) -> Result:
-        try:
-            batch = self._prepare()
-        except Exception as error:
-            return error
-        return 0 if batch is None else self._journal.store.committer.commit(batch)
-
-    def _submit(self) -> None:
-        result: Result = 0
-        try:
-            batch = self._prepare()
-            if batch is not None:
-                self._journal.store.committer.submit(batch, lambda result: self._end(result, batch))
-                return
-        except Exception as error:
-            result = error
-        except BaseException:
-            self._end(_broken_off())
-            raise
-        self._end(result)
-
-    def _end(self, result: Result, batch: Batch | None = None) -> None:
-        """Tell the tickets of a commit what became of it, and let the next ones be committed.
-
-        ``batch`` is given where the answer may come late, after an interrupt that ended it already.
-        """
-        if batch is not None and batch is not self._batch:
-            return
-        newest, error = "", result if isinstance(result, Exception) else None
-        if self._batch is not None:
-            try:
-                newest = self._journal.settle(self._batch, result)
-            except Exception as raised:
-                error = raised
+    def _join(self, mine: _Commit, position: int) -> _Commit | None:
+        """The commit to wait for, ``mine`` where the caller is to carry it out; ``None`` where all is stored."""
         with self._lock:
-            told, self._under_way = self._under_way, []
-            self._leader, self._batch = 0, None
-            more = self._lead(_COMMITTER)
-            self._idle.notify_all()
-        for ticket in told:
-            if error is not None:
-                ticket.answer.set_exception(error)
-            else:
-                ticket.answer.set_result(newest)
-                newest = ""
-        if more:
-            self._submit()
+            if self._journal.position >= position:
+                return None
+            if self._commit is None:
+                mine.batch = self._journal.held()
+                if mine.batch is None:
+                    raise StoreError("what a step had to save was refused with another commit; resume the run")
+                self._commit = mine
+            return self._commit
 
+    def _submit(self, mine: _Commit, batch: Batch, newest: list[str]) -> None:
+        def answered(result: Result) -> None:
+            newest[0] = self._end(mine, result)
 
-def _broken_off() -> StoreError:
-    return StoreError("the commit of a step was broken off; resume the run to see what was saved")
+        try:
+            self._journal.store.committer.submit(batch, answered)
+        except BaseException:
+            self._end(mine, None)
+            raise
+
+    def _check(self, commit: _Commit, position: int) -> None:
+        """Raise why the record at this position is not stored, where that commit was to store it."""
+        if commit.error is not None and commit.holds(position) and self._journal.position < position:
+            raise commit.error
+
+    def _end(self, commit: _Commit, result: Result | None) -> str:
+        """Note what became of a commit, and let the next one begin; the node of the newest checkpoint in it."""
+        newest = ""
+        if commit.over.done():
+            return newest
+        if commit.batch is not None and result is not None:
+            try:
+                newest = self._journal.settle(commit.batch, result)
+            except Exception as error:
+                commit.error = error
+        with self._lock:
+            if self._commit is commit:
+                self._commit = None
+        if not commit.over.done():
+            commit.over.set_result(None)
+        return newest

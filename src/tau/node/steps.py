@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from tau.config import checked_name
@@ -20,6 +19,7 @@ from tau.errors import (
     ConfigError,
     CorruptCheckpointError,
     LimitExceededError,
+    TauError,
     UnserializableError,
     too_late,
 )
@@ -28,7 +28,7 @@ from tau.log.journal import Journal
 from tau.log.loading import Loader
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
-from tau.node.step_commits import InnerCommits, Ticket
+from tau.node.step_commits import StepCommits
 from tau.state import State
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
@@ -68,8 +68,8 @@ class Items:
         self._maker: AttemptFiles | None = None
         self._made: list[Artifact] = []
         self._any_resumed = False
-        self._commits = InnerCommits(journal, self.node) if journal is not None else None
-        self._names: set[str] = set()
+        self._commits = StepCommits(journal, self.node) if journal is not None else None
+        self._names: dict[str, object] = {}
         self._lock = threading.Lock()
         self._closed = False
 
@@ -78,35 +78,53 @@ class Items:
         checked_name("the name of a step", name)
         if not callable(function):
             raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
-        step = _Step(self, name)
         if is_async(function):
-            return self._awaited(step, function, args, kwargs)
-        with step:
+            return self._awaited(name, function, args, kwargs)
+        step, key, commits = _Step(self, name), f"step {name}", self._commits
+        try:
+            step.begin(key)
             if not step.resumed:
                 step.take(_no_awaitable(step, function(*args, **kwargs)))
-            if step.ticket is not None and self._commits is not None:
-                self.saved(self._commits.commit(step.ticket))
-            return step.result()
+            if step.unsaved and commits is not None:
+                self.saved(commits.commit(step.record, step.cell))
+            result = step.result()
+            step.end()
+        except BaseException as error:
+            if key in self._names and self._names[key] is step:  # without a call: no interrupt comes in between
+                del self._names[key]
+            step.end(error)
+            raise
+        return result
 
     async def _awaited(
-        self, step: _Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        with step:
+        step, key, commits = _Step(self, name), f"step {name}", self._commits
+        try:
+            step.begin(key)
             if not step.resumed:
                 step.take(await function(*args, **kwargs))
-            if step.ticket is not None and self._commits is not None:
-                self.saved(await self._commits.commit_async(step.ticket))
-            return step.result()
+            if step.unsaved and commits is not None:
+                self.saved(await commits.commit_async(step.record, step.cell))
+            result = step.result()
+            step.end()
+        except BaseException as error:
+            if key in self._names and self._names[key] is step:
+                del self._names[key]
+            step.end(error)
+            raise
+        return result
 
     @contextmanager
     def artifact(self, name: str, directory: bool) -> Iterator[Path]:
         """See `Context.artifact`."""
         checked_file_name(name)
         maker = self._maker_for(name)
-        self.enter(f"artifact {name}", name)
-        made: list[Artifact] = []
-        replaced = self.find(name, _ARTIFACT)
+        key, made = f"artifact {name}", list[Artifact]()
+        replaced: Cell | None = None
         try:
+            self.enter(key, name, made)
+            replaced = self.find(name, _ARTIFACT)
             with maker.writing(name, directory, made) as path:
                 yield path
                 if self._closed:
@@ -114,9 +132,10 @@ class Items:
             if self._commits is not None:
                 cell = _cell_of(self.node, name, made[0])
                 record = Item(scope=self.scope(name), name=name, key=_ARTIFACT, value=cell.change)
-                self.saved(self._commits.commit(Ticket(record, cell)))
+                self.saved(self._commits.commit(record, cell))
         except BaseException:
-            self.leave(f"artifact {name}")
+            if key in self._names and self._names[key] is made:
+                del self._names[key]
             raise
         self._made += made
         if replaced is not None:
@@ -149,8 +168,9 @@ class Items:
         """
         made = {}
         if self._any_resumed and self.journal is not None:
-            for (scope, key), cell in [*self.journal.items.items()]:
-                if key == _ARTIFACT and scope[0][:2] == (self.node, self.visit):
+            for scope, key in [*self.journal.items]:
+                cell = self.journal.item(scope, key)
+                if key == _ARTIFACT and scope[0][:2] == (self.node, self.visit) and cell is not None:
                     made[scope[0][2]] = cell.open()[0]
         made.update((artifact.name, artifact) for artifact in self._made)
         if not made or not (result is None or isinstance(result, Mapping)):
@@ -178,7 +198,7 @@ class Items:
     def flush(self) -> None:
         """Commit what an interval held back."""
         if self._commits is not None:
-            self.saved(self._commits.commit(Ticket()))
+            self.saved(self._commits.commit())
 
     def close(self) -> None:
         """The attempt has ended: what it left behind saves nothing more. Waits for a commit that is under way."""
@@ -192,8 +212,8 @@ class Items:
         if self._commits is not None:
             await self._commits.close_async()
 
-    def enter(self, key: str, name: str) -> None:
-        """A name is for one item of a visit; the ``key`` is its kind and name."""
+    def enter(self, key: str, name: str, by: object) -> None:
+        """A name is for one item of a visit; the ``key`` is its kind and name. What fails must give it back."""
         with self._lock:
             if self._closed:
                 raise too_late(self.node)
@@ -203,15 +223,11 @@ class Items:
                     f"node {self.node!r} makes two {kind}s {name!r} in one visit, which resume could not tell apart; "
                     "give each a name of its own, such as one with a number"
                 )
-            self._names.add(key)
-
-    def leave(self, key: str) -> None:
-        """What failed may be tried again under its name."""
-        self._names.discard(key)
+            self._names[key] = by
 
     def find(self, name: str, key: str = "") -> Cell | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""
-        return self.journal.items.get((self.scope(name), key)) if self.journal is not None else None
+        return self.journal.item(self.scope(name), key) if self.journal is not None else None
 
     def scope(self, name: str) -> Scope:
         return ((self.node, self.visit, name),)
@@ -220,7 +236,7 @@ class Items:
         """A copy of a step's result. Damage is kept, as the node may catch the error and go on without it."""
         try:
             value, _ = _opened(name, cell)
-        except Exception as error:
+        except TauError as error:  # not what the handler of a signal raises
             if self.effect is not None:
                 self.effect.state._begun().damage = error
             raise
@@ -248,22 +264,25 @@ class _Step:
         self.name = name
         self.resumed = False
         self.cell: Cell | None = None
-        self.ticket: Ticket | None = None
+        self.record: Item | None = None
         self.began = 0.0
         self.seconds = 0.0
         self.value: Any = None
+        self.told = False
 
-    def __enter__(self) -> _Step:
+    @property
+    def unsaved(self) -> bool:
+        """Whether its result is not stored yet; also where a commit of it failed and is tried again."""
+        return self.cell is not None and self.cell.change is not None
+
+    def begin(self, key: str) -> None:
         items = self.items
-        items.enter(f"step {self.name}", self.name)
+        items.enter(key, self.name, self)
         self.cell = items.find(self.name)
         if self.cell is not None:
             self.resumed = items._any_resumed = True
-        if self.cell is not None and self.cell.change is not None:  # its commit failed, and is tried again
-            self.ticket = Ticket()
         self.began = items.now()
         items.tell("step.start", step=self.name, resumed=self.resumed)
-        return self
 
     def take(self, value: Any) -> None:
         """The function has returned."""
@@ -273,17 +292,19 @@ class _Step:
             self.value = value
             return
         self.cell = cell = _cell_of(items.node, self.name, value)
-        record = Item(scope=items.scope(self.name), name=self.name, value=cell.change, seconds=self.seconds)
-        self.ticket = Ticket(record, cell)
+        self.record = Item(scope=items.scope(self.name), name=self.name, value=cell.change, seconds=self.seconds)
 
     def result(self) -> Any:
         """What the caller is given: what a resume would give."""
         return self.value if self.cell is None else self.items.open(self.name, self.cell)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell how it ended."""
+        if self.told:
+            return
+        self.told = True
         told: dict[str, Any] = {"step": self.name, "resumed": self.resumed, "error": error is not None}
         if error is not None:
-            self.items.leave(f"step {self.name}")
             self.seconds = max(0.0, self.items.now() - self.began)
             told["error_type"] = type(error).__name__
         self.items.tell("step.complete", **told, duration_seconds=self.seconds)

@@ -19,11 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tau.errors import ArtifactError, ConfigError, StoreError
+from tau.errors import ArtifactError, ConfigError
 from tau.stores.artifact_content import Odd, entries, measure, open_file, trace, wrong_with
 from tau.stores.contract import Store
 from tau.stores.disk import Descriptor, make_directories, sync
-from tau.stores.failures import from_os
+from tau.stores.failures import from_os, is_foreign
 from tau.stores.names import directory_of, temporary
 from tau.stores.open_writers import held, is_written
 from tau.values.stored import Cell
@@ -310,6 +310,6 @@ def typed(place: str, doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, StoreError):
+        if is_foreign(error):
             raise
         raise from_os(error, place, doing) from error

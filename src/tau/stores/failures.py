@@ -29,6 +29,12 @@ REMEDIES = {
 }
 
 
+def is_foreign(error: OSError) -> bool:
+    """Whether the operating system did not say this: a store's own error, or one without a number, such as the
+    ``TimeoutError`` that the handler of a signal raises. It is passed on as it is."""
+    return isinstance(error, StoreError) or error.errno is None
+
+
 def from_os(error: OSError, location: str, doing: str) -> StoreError:
     """The store error for ``error``, met while ``doing`` something (as in "commit to") at ``location``."""
     kind = StoreFullError if error.errno in FULL else StoreUnavailableError

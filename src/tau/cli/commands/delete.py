@@ -74,8 +74,7 @@ def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -
     run_id = summary.run_id
     position = await_free(store, run_id, host, 0.0)
     if summary.status not in ("finished", "cancelled"):
-        journal = Journal(store, run_id, host, host.owner(0.0), interval=1)
-        journal.base = summary.base
+        journal = Journal(store, run_id, host, host.owner(0.0), interval=1, base=summary.base)
         progress = Progress(
             graph=summary.graph, tags=summary.tags, created=summary.created, iteration=summary.iterations,
             node=summary.node, status="cancelled",

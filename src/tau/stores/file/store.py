@@ -10,12 +10,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
+from tau.errors import CorruptCheckpointError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import names
 from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, problem
 from tau.stores.disk import make_directories, sync_directory
-from tau.stores.failures import from_os
+from tau.stores.failures import from_os, is_foreign
 from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
 from tau.stores.reentry import Guard
 from tau.stores.summaries import matches
@@ -206,9 +206,9 @@ class FileStore(Store):
     def _failures(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except StoreError:
-            raise
         except OSError as error:
+            if is_foreign(error):
+                raise
             raise from_os(error, self.location, doing) from error
 
     @contextmanager

@@ -11,9 +11,9 @@ from typing import TypeVar
 import apsw
 
 from tau import forks
-from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError
+from tau.errors import CorruptCheckpointError, StoreUnavailableError
 from tau.stores import mounts
-from tau.stores.failures import from_os
+from tau.stores.failures import from_os, is_foreign
 from tau.stores.reentry import Guard
 from tau.stores.sqlite import left_open
 from tau.stores.sqlite.connection import connect, create_file, failure, identity
@@ -160,7 +160,7 @@ class Connections(forks.Forked):
             return CorruptCheckpointError(
                 f"{self.location} is damaged: a text does not decode; restore it from a backup", what="row"
             )
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
+        if isinstance(error, OSError) and not is_foreign(error):
             return from_os(error, self.location, doing)
         return error
 

@@ -1,0 +1,203 @@
+"""What the handler of a signal raises, inside of a step's commit: the node catches it and asks once more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from injection import InterruptFault
+
+from tau import CheckpointConfig, Context, GraphConfig, State, StateGraph, open_store
+from tau.errors import ExecutionError, StoreUnavailableError
+from tau.log.committer import Committer, Ticket
+from tau.log.journal import Journal
+from tau.log.loading import load
+from tau.node.step_commits import StepCommits
+from tau.node.steps import Items
+from tau.stores.contract import Store
+from tau.stores.file import FileStore
+from tau.stores.memory import MemoryStore
+from tau.stores.sqlite.connections import Connections
+from tau.testing.store_contract.batches import batch
+from tau.testing.store_wrappers import StoreWrapper
+
+
+def config(store: Any) -> GraphConfig:
+    return GraphConfig("g", observer="noop", checkpoint=CheckpointConfig(store=store, interval=1, preserve=True))
+
+
+@pytest.fixture(params=["memory", "sqlite", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    urls = {"sqlite": f"sqlite:///{tmp_path}/r.db", "file": f"file://{tmp_path}/runs"}
+    made = open_store(urls[request.param]) if request.param in urls else MemoryStore()
+    yield made
+    made.close()
+
+
+class Alarm(InterruptFault):
+    """While it is set, a TimeoutError is raised in these functions, the n-th time that Python looks for signals."""
+
+    def __init__(self, codes: set[CodeType], number: int) -> None:
+        super().__init__(lambda name: True)
+        self.codes, self.at = codes, number
+
+    @property
+    def rang(self) -> bool:
+        return self.seen >= self.at
+
+    @contextmanager
+    def set(self) -> Iterator[None]:
+        sys.settrace(self._enter)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        inside = super()._enter(frame, event, argument)
+        return inside if frame.f_code in self.codes else None
+
+    def strike(self) -> None:
+        raise TimeoutError("alarm")
+
+
+def codes(*owners: type) -> set[CodeType]:
+    members = [member for owner in owners for member in vars(owner).values()]
+    found = {member.__code__ for member in members if hasattr(member, "__code__")}
+    return found | {member.fget.__code__ for member in members if isinstance(member, property) and member.fget}
+
+
+@pytest.mark.parametrize("owner", [Journal, StepCommits, Items, Committer])
+def test_a_step_is_asked_for_again_after_an_alarm_in_its_commit(store: Store, owner: type) -> None:
+    number, rang = 0, True
+    while rang:
+        number += 1
+        alarm, calls, run_id = Alarm(codes(owner), number), list[str](), f"r{number}"
+        nodes: list[str] = []
+
+        def first(state: State, ctx: Context, nodes: Any = nodes, calls: Any = calls, alarm: Any = alarm) -> Any:
+            nodes.append("first")
+
+            def work(name: str) -> str:
+                calls.append(name)
+                return name
+
+            found = []
+            for name in ("one", "two"):
+                try:
+                    with alarm.set():
+                        found.append(ctx.step(name, work, name))
+                except TimeoutError:
+                    found.append(ctx.step(name, work, name))
+            assert {key[0][2] for key, _ in load(store, ctx.run_id)[1].items} == {"one", "two"}  # type: ignore[union-attr]
+            return {"found": found}
+
+        def second(state: State, nodes: Any = nodes) -> None:
+            nodes.append("second")
+            if nodes.count("second") == 1:
+                raise OSError("away")
+
+        graph = StateGraph(config(store))
+        graph.add_node("first", first, version="1")
+        graph.add_node("second", second, version="1")
+        graph.sequence("first", "second")
+        with pytest.raises(ExecutionError, match="away"):
+            graph.execute({}, run_id=run_id)
+        assert dict(graph.resume(run_id)) == {"found": ["one", "two"]}, number
+        assert nodes == ["first", "second", "second"], number
+        rang = alarm.rang
+    assert number > 5
+
+
+class Ringing(StoreWrapper):
+    """A store in whose ``verb`` a signal's handler raises, where it is told to."""
+
+    def __init__(self, inner: Store, verb: str) -> None:
+        super().__init__(inner)
+        self.verb, self.armed = verb, False
+
+    def ring(self, verb: str) -> None:
+        if self.armed and verb == self.verb:
+            self.armed = False
+            raise TimeoutError("alarm")
+
+    def commit(self, batches: Any) -> Any:
+        self.ring("before")
+        results = super().commit(batches)
+        self.ring("after")
+        if self.verb == "read" and self.armed:
+            return [StoreUnavailableError("the reply was lost") for _ in results]
+        return results
+
+    def read(self, run_id: str, after: int = 0) -> Any:
+        self.ring("read")
+        return super().read(run_id, after)
+
+
+@pytest.mark.parametrize("verb", ["before", "after", "read"])
+def test_the_error_of_a_handler_passes_a_commit_as_it_is(verb: str) -> None:
+    ringing = Ringing(MemoryStore(), verb)
+    caught: list[BaseException] = []
+
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        ringing.armed = True
+        try:
+            ctx.step("one", int)
+        except Exception as error:
+            caught.append(error)
+        return {"x": ctx.step("one", int)}
+
+    graph = StateGraph(config(ringing))
+    graph.add_node("n", node, version="1")
+    graph.sequence("n")
+    assert dict(graph.execute({}, run_id="r")) == {"x": 0}
+    assert [type(error) for error in caught] == [TimeoutError]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_a_timeout_of_a_handler_is_no_error_of_the_disk(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_store(f"sqlite:///{tmp_path}/r.db" if kind == "sqlite" else f"file://{tmp_path}/r")
+    inside: Any = FileStore if kind == "file" else Connections
+    name = "_ready" if kind == "file" else "_check_identity"
+    real: Callable[..., Any] = getattr(inside, name)
+
+    def rings(self: Any) -> Any:
+        if armed:
+            armed.clear()
+            raise TimeoutError("alarm")
+        return real(self)
+
+    armed: list[int] = []
+    monkeypatch.setattr(inside, name, rings)
+
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        armed.append(1)
+        with pytest.raises(TimeoutError, match="alarm"):
+            ctx.step("one", int)
+        return {"x": ctx.step("one", int)}
+
+    graph = StateGraph(config(opened))
+    graph.add_node("n", node, version="1")
+    graph.sequence("n")
+    assert dict(graph.execute({}, run_id="r")) == {"x": 0}
+    opened.close()
+
+
+def test_who_leads_a_commit_and_is_broken_off_takes_nobody_along() -> None:
+    """The batch of another run is in the same commit; the alarm is none of its business."""
+    ringing = Ringing(MemoryStore(), "after")
+    committer = Committer(ringing)
+    other = Ticket(batch("other", 0))
+    committer._queue.append(other)
+    ringing.armed = True
+    with pytest.raises(TimeoutError, match="alarm"):
+        committer.commit(batch("mine", 0))
+    assert committer.commit(batch("next", 0)) == 1
+    assert other.result == 1
