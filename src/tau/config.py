@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
-from tau.errors import ConfigError
+from tau.errors import ConfigError, leaves
 from tau.events import Observer
 
 ObserverSpec = str | Observer | Sequence[str | Observer] | None
@@ -126,7 +126,8 @@ class Retry:
     ``d * (1 - jitter * random)`` seconds, where ``d = min(max_delay, delay * backoff ** (n - 1))`` and ``random`` is
     uniform in [0, 1): ``jitter=1`` is the "full jitter" and ``jitter=0.5`` the "equal jitter" of Marc Brooker,
     "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015); ``jitter=0`` waits exactly ``d``.
-    ``on``: the exception types that are worth another try; others fail at once. Raises `ConfigError`.
+    ``on``: the exception types that are worth another try; others fail at once. A group of errors, as a ``TaskGroup``
+    raises, is worth another where all in it are. Raises `ConfigError`.
     """
 
     attempts: int = 3
@@ -153,8 +154,8 @@ class Retry:
         return min(self.max_delay, longest) * (1.0 - self.jitter * random01)
 
     def matches(self, error: BaseException) -> bool:
-        """Whether this error is worth another try."""
-        return isinstance(error, self.on)
+        """Whether this error is worth another try; of a group of errors, whether all in it are."""
+        return isinstance(error, self.on) or all(isinstance(one, self.on) for one in leaves(error))
 
 
 def checked_name(path: str, value: Any, error: type[Exception] = ConfigError) -> str:

@@ -238,3 +238,15 @@ def too_late(node: str) -> TauError:
         f"node {node!r} is not running any more (it returned, timed out or was stopped), so what a thread or task of "
         "it still does cannot be saved; let the node wait for all that it starts"
     )
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors in a group, whatever the groups inside it; of any other error itself."""
+    found, left = [], [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, BaseExceptionGroup):
+            left += reversed(one.exceptions)
+        else:
+            found.append(one)
+    return found

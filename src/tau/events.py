@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tau.errors import leaves
+
 GRAPH_START = "graph.start"
 GRAPH_COMPLETE = "graph.complete"
 GRAPH_FAILED = "graph.failed"
@@ -83,15 +85,21 @@ def to_json(value: Any) -> str:
 
 
 def text_of(value: Any) -> str:
-    """``str(value)`` in characters that can be stored, whatever it is."""
+    """``str(value)`` in characters that can be stored, whatever it is; of a group of errors with those in it."""
     return _text(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _text(value: Any) -> str:
     try:
-        return str(value)
+        return str(value) if not isinstance(value, BaseExceptionGroup) else f"{value}: {_inside(value)}"
     except Exception as error:
         return f"<{type(value).__name__} that cannot be shown: {type(error).__name__}>"
+
+
+def _inside(group: BaseExceptionGroup[Any]) -> str:
+    found = leaves(group)
+    texts = [f"{type(one).__name__}: {_text(one)}"[:_MAX_TEXT] for one in found[:_MAX_SHOWN]]
+    return "; ".join(texts) + ("; ..." if len(found) > _MAX_SHOWN else "")
 
 
 def _known(value: Any) -> Any:
@@ -100,6 +108,8 @@ def _known(value: Any) -> Any:
 
 _encoder = msgspec.json.Encoder(enc_hook=_known)
 _MAX_DEPTH = 50
+_MAX_SHOWN = 8
+_MAX_TEXT = 400
 
 
 def _plain(value: Any, depth: int) -> Any:  # noqa: PLR0911

@@ -40,7 +40,9 @@ def begin(state, ctx):
 def middle(state, ctx):
     ctx.step("fit", lambda: 1)
     if os.path.exists("broken"):
-        raise ValueError("bad sensor")
+        error = ExceptionGroup("bad sensors", [ValueError("bad sensor")])
+        error.add_note("of 9")
+        raise error from OSError("no sun")
     return state.drop("old")
 
 @graph.node

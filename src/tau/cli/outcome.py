@@ -37,6 +37,7 @@ from tau.errors import (
     UnserializableError,
     UnsupportedFormatError,
 )
+from tau.events import text_of
 
 
 class Exit(IntEnum):
@@ -196,7 +197,8 @@ def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tup
     cause = error.__cause__
     if cause is not None and not isinstance(error, StoreError | RunInterruptedError | ConfigError):
         place = where(cause)
-        yield "cause", f"{type(cause).__name__}: {cause}" + (f", at {place}" if place else "")
+        notes = "".join(f"; {note}" for note in getattr(cause, "__notes__", ()))
+        yield "cause", f"{type(cause).__name__}: {text_of(cause)}{notes}" + (f", at {place}" if place else "")
     if code == Exit.INTERNAL:
         yield "at", where(error)
     if way_out := remedy(error, session):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextvars import Token
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tau.engine.admission import has_other_input
 from tau.engine.effects import Drop, Emit, Job, Load, Outcome
@@ -26,9 +26,6 @@ from tau.stores.artifact_content import check_all
 from tau.stores.artifact_files import drop as drop_run
 from tau.stores.artifact_files import place_of
 from tau.stores.contract import Batch
-
-if TYPE_CHECKING:
-    pass
 
 Result = int | Exception
 

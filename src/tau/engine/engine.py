@@ -25,6 +25,7 @@ from tau.errors import (
     RunInterruptedError,
     RunWaitingError,
     UnserializableError,
+    leaves,
 )
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
@@ -332,7 +333,9 @@ class Engine:
 
 
 def _may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
-    if tries >= retry.attempts or not isinstance(error, retry.on) or isinstance(error, _NEVER_RETRIED):
+    if tries >= retry.attempts or not retry.matches(error):
+        return False
+    if any(isinstance(one, _NEVER_RETRIED) for one in leaves(error)):
         return False
     return node.idempotent or node.is_async or not isinstance(error, NodeTimeoutError)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -50,22 +51,58 @@ class Manifest(Struct, array_like=True, gc=False):
     values: dict[str, Stored]
 
 
-class Failure(Struct, frozen=True):
-    """An error as it is kept: its type, text and frames, never the object."""
+class Failure(Struct, frozen=True, omit_defaults=True):
+    """An error as it is kept: its type, text and frames, never the object.
+
+    With its ``notes``, what it was raised from, or while it was handled (``cause``), and what a group holds
+    (``errors``).
+    """
 
     type: str
     text: str
     frames: tuple[tuple[str, int, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    cause: Failure | None = None
+    errors: tuple[Failure, ...] = ()
+
+
+_MAX_TEXT = 4000
+_MAX_FRAMES = 20
+_MAX_INSIDE = 20
 
 
 def describe(error: BaseException) -> Failure:
-    """The type, text and innermost frames of an error, all of them text that can be stored."""
-    frames = traceback.extract_tb(error.__traceback__)[-20:]
+    """The type, text and innermost frames of an error, all of them text that can be stored; so too of a limited number
+    of those behind it and in it."""
+    return _described(error, [_MAX_INSIDE])
+
+
+def _described(error: BaseException, left: list[int]) -> Failure:
+    frames = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
+    notes = getattr(error, "__notes__", ())
+    notes = notes[:_MAX_INSIDE] if isinstance(notes, (list, tuple)) else ()
     return Failure(
         type=type(error).__name__,
-        text=text_of(error)[:4000],
+        text=text_of(error)[:_MAX_TEXT],
         frames=tuple((text_of(frame.filename), frame.lineno or 0, frame.name) for frame in frames),
+        notes=tuple(text_of(one)[:_MAX_TEXT] for one in notes[:_MAX_INSIDE])
+        if isinstance(notes, (list, tuple))
+        else (),
+        cause=next(iter(_inside([before_it(error)], left)), None),
+        errors=tuple(_inside(error.exceptions, left)) if isinstance(error, BaseExceptionGroup) else (),
     )
+
+
+def _inside(errors: Iterable[BaseException | None], left: list[int]) -> Iterator[Failure]:
+    for error in errors:
+        if error is not None and left[0] > 0:
+            left[0] -= 1
+            yield _described(error, left)
+
+
+def before_it(error: BaseException) -> BaseException | None:
+    """What an error was raised from, or while it was handled, unless that is suppressed."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 class Record(Struct, array_like=True, gc=False):

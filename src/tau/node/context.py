@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from tau.errors import TauError
 from tau.node.artifacts import Making
 from tau.node.current import RunNode, Surroundings, surroundings
 
-if TYPE_CHECKING:
-    pass
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class _Log(logging.LoggerAdapter[logging.Logger]):
+    """Adds what it knows to what a call gives, which wins."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
 
 
 class Context:
@@ -48,9 +53,10 @@ class Context:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger under ``tau.nodes`` whose records carry ``run_id``, ``node``, ``visit`` and ``attempt``."""
+        """A logger under ``tau.nodes`` whose records carry ``run_id``, ``node``, ``visit`` and ``attempt``, and what a
+        call gives in ``extra``."""
         where = {"run_id": self.run_id, "node": self.node, "visit": self.visit, "attempt": self.attempt}
-        return logging.LoggerAdapter(logging.getLogger("tau.nodes"), where)
+        return _Log(logging.getLogger("tau.nodes"), where)
 
     @property
     def should_stop(self) -> bool:

@@ -132,10 +132,16 @@ def _show_artifacts(found: list[dict[str, Any]]) -> None:
             complain(one["problem"])
 
 
-def _show_failure(failure: Failure) -> None:
-    screen.line((f"{failure.type}: ", "bold red"), failure.text)
+def _show_failure(failure: Failure, indent: str = "", what: str = "") -> None:
+    screen.line(indent, what, (f"{failure.type}: ", "bold red"), failure.text)
+    for note in failure.notes:
+        screen.line(f"{indent}  {note}")
     for file, number, name in without_tau(failure.frames):
-        screen.line(f"  {file}:{number} in {name}")
+        screen.line(f"{indent}  {file}:{number} in {name}")
+    for one in failure.errors:
+        _show_failure(one, indent + "  ", "one of them: ")
+    if failure.cause is not None:
+        _show_failure(failure.cause, indent, "raised from: ")
 
 
 def _document(account: Account, keys: list[Key], values: bool, store: str) -> dict[str, Any]:

@@ -95,7 +95,8 @@ def failure(found: Failure | None) -> dict[str, Any]:
     if found is None:
         return {}
     frames = [{"file": file, "line": number, "function": name} for file, number, name in without_tau(found.frames)]
-    return {"type": found.type, "message": found.text, "frames": frames}
+    inside = {"notes": [*found.notes], "cause": failure(found.cause) or None, "errors": [*map(failure, found.errors)]}
+    return {"type": found.type, "message": found.text, "frames": frames, **inside}
 
 
 def type_name(value: Any) -> str:
