@@ -34,7 +34,8 @@ class CheckpointConfig:
     which an owner that gives no sign of life may be superseded. ``max_crashes``: how many times in a row a run may die
     without finishing a node, or an item of one, before it is refused. ``artifacts``: the directory for
     `Context.artifact`, by default beside a store that is a file or a directory; several stores may share it, and a
-    relative path is one below the directory in which this is made. Raises `ConfigError`.
+    relative path is one below the directory in which this is made. ``verify_artifacts``: a resume reads every artifact
+    that the state refers to, and does not go by size and time. Raises `ConfigError`.
     """
 
     store: object = "memory"
@@ -43,6 +44,7 @@ class CheckpointConfig:
     lease: float = 60.0
     max_crashes: int = 10
     artifacts: str | None = None
+    verify_artifacts: bool = False
 
     def __post_init__(self) -> None:
         if self.store is None or isinstance(self.store, (bool, int, float, bytes)) or self.store == "":
@@ -51,6 +53,7 @@ class CheckpointConfig:
         _put(self, "preserve", _boolean("checkpoint.preserve", self.preserve))
         _put(self, "lease", _number("checkpoint.lease", self.lease, 0.0, _YEAR, above=True))
         _put(self, "max_crashes", _integer("checkpoint.max_crashes", self.max_crashes, 1))
+        _put(self, "verify_artifacts", _boolean("checkpoint.verify_artifacts", self.verify_artifacts))
         _put(self, "artifacts", _directory("checkpoint.artifacts", self.artifacts))
 
 

@@ -273,6 +273,7 @@ class StateGraph(Graph):
             now=self.host.now(),
             stored=self._store is not None,
             artifacts=checkpoint.artifacts or (self._store.artifacts if self._store is not None else None),
+            verify_artifacts=checkpoint.verify_artifacts,
             preserve=checkpoint.preserve,
             max_iterations=self.config.max_iterations,
             max_crashes=checkpoint.max_crashes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import gc
 import mmap
@@ -555,3 +556,103 @@ def test_an_artifact_as_text_is_its_path(store: Any) -> None:
     artifact = graph_of(store, node).execute({}, run_id="r")["a.csv"]
     assert f"{artifact}" == str(artifact) == os.fspath(artifact) == str(artifact.path)
     assert repr(artifact).startswith("Artifact(name='a.csv'")
+
+
+def test_a_resume_that_verifies_finds_other_bytes_of_the_same_size_and_time(store: Any) -> None:
+    """It reads the files; without that size and time decide, as the documentation says."""
+
+    def make(state: State, ctx: Context) -> None:
+        with ctx.artifact("a.csv") as path:
+            path.write_text(TEXT)
+
+    def later(state: State) -> None:
+        if not failed:
+            failed.append(1)
+            raise OSError("later")
+
+    failed: list[int] = []
+    graph = graph_of(store, make, later)
+    with pytest.raises(ExecutionError) as caught:
+        graph.execute({}, run_id="r")
+    in_disguise(caught.value.state["a.csv"].path)
+    assert graph.plan("r").can_resume
+    checkpoint = dataclasses.replace(graph.config.checkpoint, verify_artifacts=True)
+    graph.config = dataclasses.replace(graph.config, checkpoint=checkpoint)
+    assert not graph.plan("r").can_resume
+    with pytest.raises(ArtifactError, match="is not what it was"):
+        graph.resume("r")
+
+
+# A loop that writes its file again and again.
+
+
+def loop(store: Any, keep_last: Any, laps: int, node: Callable[[State, Path], dict[str, Any]]) -> StateGraph:
+    graph = StateGraph(config(store))
+
+    def lap(state: State, ctx: Context) -> dict[str, Any]:
+        with ctx.artifact("other.csv") as path:
+            path.write_text("other")
+        with ctx.artifact("restart.nc", keep_last=keep_last) as path:
+            path.write_text(str(ctx.visit))
+        return {"n": ctx.visit, **node(state, path)}
+
+    graph.add_node("lap", lap, version="1", retry=Retry(attempts=2, delay=0.0))
+    graph.add_node("end", lambda state: None, version="1")
+    graph.add_edge("lap", "lap", lambda state: state["n"] < laps)
+    graph.add_edge("lap", "end")
+    graph.set_entry_point("lap")
+    graph.set_exit_point("end")
+    return graph
+
+
+def restarts(tmp_path: Path) -> list[int]:
+    return sorted(int(path.read_text()) for path in files(tmp_path) if path.name == "restart.nc")
+
+
+@pytest.mark.parametrize(("keep_last", "left"), [(None, [1, 2, 3, 4, 5, 6]), (1, [5, 6]), (2, [5, 6]), (3, [4, 5, 6])])
+def test_of_a_file_that_a_loop_writes_the_last_ones_stay(
+    store: Any, tmp_path: Path, keep_last: int | None, left: list[int]
+) -> None:
+    """The one that the state named when the last visit began stays, too: a crash would go on from there."""
+    final = loop(store, keep_last, 6, lambda state, path: {}).execute({}, run_id="r")
+    assert restarts(tmp_path) == left
+    assert final["restart.nc"].path.read_text() == "6"
+    assert len([path for path in files(tmp_path) if path.name == "other.csv"]) == 6
+
+
+def test_a_file_that_the_state_names_elsewhere_stays(store: Any, tmp_path: Path) -> None:
+    def best(state: State, path: Path) -> dict[str, Any]:
+        if "best" in state:
+            return {}
+        return {"best": state["restart.nc"], "list": [state["restart.nc"]] * 20} if "restart.nc" in state else {}
+
+    final = loop(store, 1, 6, best).execute({}, run_id="r")
+    assert final["best"].path.read_text() == "1"
+    assert restarts(tmp_path) == [1, 5, 6]
+    for artifact in (final["best"], *final["list"], final["restart.nc"]):
+        artifact.check()
+
+
+def test_a_visit_that_fails_after_it_pruned_can_begin_again(store: Any, tmp_path: Path) -> None:
+    failed: set[int] = set()
+
+    def fail(state: State, path: Path) -> dict[str, Any]:
+        if "restart.nc" in state:
+            state["restart.nc"].check()
+            assert state["restart.nc"].path.read_text() == str(state["n"])
+        visit = state.get("n", 0) + 1
+        if visit in (3, 4, 5) and visit not in failed:
+            failed.add(visit)
+            raise OSError("again")
+        return {}
+
+    final = loop(store, 1, 6, fail).execute({}, run_id="r")
+    assert failed == {3, 4, 5}
+    assert final["restart.nc"].path.read_text() == "6"
+    assert restarts(tmp_path) == [5, 6]
+
+
+@pytest.mark.parametrize("keep_last", [0, -1, 1.5, "2", True])
+def test_how_many_stay_is_a_number_from_one(store: Any, keep_last: Any) -> None:
+    with pytest.raises(ExecutionError, match="keep_last is a number of visits from 1"):
+        loop(store, keep_last, 1, lambda state, path: {}).execute({}, run_id="r")

@@ -133,7 +133,7 @@ class Driver:
         assert self.journal is not None
         found = self.journal.look(watch)
         if found is not None and found.status not in ("finished", "cancelled"):
-            check_all(found.values.values())
+            check_all(found.values.values(), thorough=self.job.verify_artifacts)
         if found is not None and not self.job.resuming and has_other_input(self.job, found):
             found.input = admitted_input(self.journal.store, self.job.run_id)
         return found

@@ -28,6 +28,7 @@ class Job(Struct, kw_only=True):
     provenance: dict[str, str] = {}
     stored: bool = False
     artifacts: str | None = None
+    verify_artifacts: bool = False
     preserve: bool = False
     max_iterations: int = 1000
     max_crashes: int = 10

@@ -87,5 +87,5 @@ def _refused(check: Callable[[], object]) -> TauError | None:
 
 def _check(job: Job, found: Found) -> None:
     if found.status not in ("finished", "cancelled"):
-        check_all(found.values.values())
+        check_all(found.values.values(), thorough=job.verify_artifacts)
     may_go_on(job, found)

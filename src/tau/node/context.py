@@ -93,7 +93,7 @@ class Context:
         """
         return self._surroundings.items_of(self._effect).step(name, function, args, kwargs)
 
-    def artifact(self, name: str, *, directory: bool = False) -> Making:
+    def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> Making:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.
 
         Write to ``path``, a temporary name, and close it within the block. After the block the file is on the disk
@@ -102,12 +102,16 @@ class Context:
         the block raises removes the file. A ``name`` is for one artifact of a visit. In an async node
         ``async with`` does the same without holding up the event loop while the file goes to the disk.
 
+        Each visit has a file of its own, to which the history of the run refers. With ``keep_last`` only those of so
+        many newest visits of this node stay, this one counted, and those that the state names: for a restart file that
+        a loop writes again and again. The older ones go when the new one is stored; without a store nothing goes.
+
         Files lie beside a store that is a file or directory, or in ``CheckpointConfig(artifacts=...)``; otherwise
         this is a `ConfigError`. A block that left nothing, a link, a device or a file that somebody still has open for
         writing is an `ArtifactError`; a full or unusable disk is a `StoreError`. What is published is read-only; a node
         at whose end it is not what it was fails with `ArtifactError`.
         """
-        return Making(self._surroundings.items_of(self._effect).artifact(name, directory))
+        return Making(self._surroundings.items_of(self._effect).artifact(name, directory, keep_last))
 
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from tau.errors import (
     ConfigError,
     CorruptCheckpointError,
     LimitExceededError,
+    StoreError,
     TauError,
     UnserializableError,
     too_late,
@@ -29,7 +30,7 @@ from tau.log.loading import Loader
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.step_commits import StepCommits
-from tau.state import State
+from tau.state import State, raw
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values import Refused, encode, is_atom
@@ -37,6 +38,7 @@ from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
 from tau.values.types.artifact import Artifact
 
 _ARTIFACT: Final = "artifact"
+_NAMES_FILES: Final = 1 << 20  # values longer than this are looked into for no artifact
 
 
 class Items:
@@ -116,9 +118,11 @@ class Items:
         return result
 
     @contextmanager
-    def artifact(self, name: str, directory: bool) -> Iterator[Path]:
+    def artifact(self, name: str, directory: bool, keep_last: int | None) -> Iterator[Path]:
         """See `Context.artifact`."""
         checked_file_name(name)
+        if keep_last is not None and (type(keep_last) is not int or keep_last < 1):
+            raise ConfigError(f"artifact {name!r}: keep_last is a number of visits from 1, or None, not {keep_last!r}")
         maker = self._maker_for(name)
         key, made = f"artifact {name}", list[Artifact]()
         replaced: Cell | None = None
@@ -140,6 +144,9 @@ class Items:
         self._made += made
         if replaced is not None:
             maker.discard(replaced.open()[0])
+        if keep_last is not None and self.journal is not None:
+            with suppress(CorruptCheckpointError, StoreError):  # what cannot be read may name any of them
+                maker.prune(name, keep_last, self._named_in_state())
 
     def _maker_for(self, name: str) -> AttemptFiles:
         """What makes the artifacts of this attempt, all of them below the position at which it began."""
@@ -155,6 +162,11 @@ class Items:
                     place, self.run_id, self.node, visit=self.visit, position=self._began, kept=self._older_artifacts
                 )
             return self._maker
+
+    def _named_in_state(self) -> list[bytes]:
+        """The encodings in which the state may name artifacts: as the node was given it, which is what is stored."""
+        given = raw(self.effect.state).values() if self.effect is not None else ()
+        return [cell.data() for cell in given if isinstance(cell, Cell) and cell.size <= _NAMES_FILES]
 
     def _older_artifacts(self) -> list[bytes]:
         """The encodings of what is finished in this visit and may name artifacts."""

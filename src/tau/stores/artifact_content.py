@@ -151,11 +151,11 @@ def check(artifact: Artifact, *, thorough: bool = False) -> None:
         )
 
 
-def check_all(cells: Iterable[Any]) -> None:
+def check_all(cells: Iterable[Any], *, thorough: bool = False) -> None:
     """`check` for those among the values of a state; the others are not looked into."""
     for cell in cells:
         if isinstance(cell, Cell) and _is_artifact(cell):
-            check(cell.open()[0])
+            check(cell.open()[0], thorough=thorough)
 
 
 def _is_artifact(cell: Cell) -> bool:

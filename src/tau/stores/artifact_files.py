@@ -112,6 +112,29 @@ class AttemptFiles:
             with suppress(OSError):
                 self._remove(own)
 
+    def prune(self, name: str, keep_last: int, needed: list[bytes]) -> None:
+        """Remove artifacts of that name of earlier visits of the node, but for those of so many newest visits, this one
+        counted, and those that are named in the encodings ``needed``."""
+        with suppress(OSError), enter(self._place, self._below[:1]) as run:
+            kept = 1
+            for visit in self._earlier_visits(run):
+                with suppress(OSError), enter(run, (visit,)) as number:
+                    found = [own for own in os.listdir(number) if _exists(os.path.join(own, name), number)]
+                    if kept >= keep_last:
+                        for own in found:
+                            if not any(own.rpartition("-")[2].encode() in data for data in needed):
+                                remove_entry(own, number)
+                    kept += bool(found)
+                with suppress(OSError):  # where something is kept
+                    os.rmdir(visit, dir_fd=run)
+
+    def _earlier_visits(self, run: int) -> list[str]:
+        """The directories of earlier visits of the node, newest first."""
+        prefix, _, _ = self._below[1].rpartition(".")
+        visits = (name.rpartition(".") for name in os.listdir(run))
+        numbers = [int(visit) for node, _, visit in visits if node == prefix and visit.isdecimal()]
+        return [f"{prefix}.{visit}" for visit in sorted(numbers, reverse=True) if visit < self.visit]
+
     def _draft(self, name: str, directory: bool) -> Draft:
         own = f"{self._position:016d}-{secrets.token_hex(6)}"
         draft = f"{temporary()}.{name}"
@@ -276,6 +299,14 @@ def remove_entry(name: str, parent: int) -> None:
         shutil.rmtree(name, dir_fd=parent)
     else:
         os.unlink(name, dir_fd=parent)
+
+
+def _exists(name: str, parent: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
 
 
 def _is_directory(name: str, parent: int) -> bool:

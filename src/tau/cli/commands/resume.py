@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 
 import click
@@ -30,6 +31,9 @@ from tau.state_graph import OnChange
     "flight.",
 )
 @click.option("--plan", "planning", is_flag=True, help="Only say what would be skipped, run and refused, and why.")
+@click.option(
+    "--verify-artifacts", is_flag=True, help="Read every file of the state whole; do not go by size and time."
+)
 @options.store
 @options.wait
 @options.max_runtime
@@ -44,6 +48,7 @@ def resume(
     target: str | None,
     on_change: OnChange,
     planning: bool,
+    verify_artifacts: bool,
     store: str | None,
     wait: float,
     max_runtime: float | None,
@@ -69,6 +74,9 @@ def resume(
     with stdout_to_stderr(session.as_json):
         graph = load_graph(target, project)
     furnish(graph, store, project, session)
+    if verify_artifacts:
+        checkpoint = dataclasses.replace(graph.config.checkpoint, verify_artifacts=True)
+        graph.config = dataclasses.replace(graph.config, checkpoint=checkpoint)
     if planning:
         return show_plan(session, graph, run_id, on_change)
     act = partial(graph.resume, run_id, on_change=on_change, wait=wait)
