@@ -35,7 +35,8 @@ class CheckpointConfig:
     without finishing a node, or an item of one, before it is refused. ``artifacts``: the directory for
     `Context.artifact`, by default beside a store that is a file or a directory; several stores may share it, and a
     relative path is one below the directory in which this is made. ``verify_artifacts``: a resume reads every artifact
-    that the state refers to, and does not go by size and time. Raises `ConfigError`.
+    that the state refers to, and does not go by size and time. ``patience``: for how many seconds what a run has to
+    save is tried again while its store cannot be reached, at most half the lease; 0: not at all. Raises `ConfigError`.
     """
 
     store: object = "memory"
@@ -45,6 +46,7 @@ class CheckpointConfig:
     max_crashes: int = 10
     artifacts: str | None = None
     verify_artifacts: bool = False
+    patience: float = 30.0
 
     def __post_init__(self) -> None:
         if self.store is None or isinstance(self.store, (bool, int, float, bytes)) or self.store == "":
@@ -55,6 +57,7 @@ class CheckpointConfig:
         _put(self, "max_crashes", _integer("checkpoint.max_crashes", self.max_crashes, 1))
         _put(self, "verify_artifacts", _boolean("checkpoint.verify_artifacts", self.verify_artifacts))
         _put(self, "artifacts", _directory("checkpoint.artifacts", self.artifacts))
+        _put(self, "patience", _number("checkpoint.patience", self.patience, 0.0, _YEAR))
 
 
 @dataclass(frozen=True, slots=True)

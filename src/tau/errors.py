@@ -24,7 +24,7 @@
     ├── UnsupportedFormatError (ValueError)     .found .supported
     ├── StoreError (OSError)                    .location
     │   ├── StoreFullError
-    │   └── StoreUnavailableError (ConnectionError)
+    │   └── StoreUnavailableError (ConnectionError)   .transient
     ├── ChainError, ParallelError, TaskError, ConditionalError (RuntimeError)
     ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
@@ -198,7 +198,12 @@ class StoreFullError(StoreError):
 
 
 class StoreUnavailableError(StoreError, ConnectionError):
-    """The store cannot be reached or used: gone, read-only, locked, not permitted."""
+    """The store cannot be reached or used: gone, read-only, locked, not permitted.
+
+    ``transient``: it may be reached again before long, so that a commit is worth another try.
+    """
+
+    transient: bool = True
 
 
 class ChainError(TauError, RuntimeError):

@@ -277,6 +277,7 @@ class StateGraph(Graph):
             preserve=checkpoint.preserve,
             max_iterations=self.config.max_iterations,
             max_crashes=checkpoint.max_crashes,
+            patience=checkpoint.patience,
             snapshots=self.config.snapshots,
         )
 

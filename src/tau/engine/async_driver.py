@@ -6,11 +6,13 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from tau.engine.driver import Driver
 from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
 from tau.engine.stop import StopNow
+from tau.errors import StoreError
 from tau.log.committer import Committer
 from tau.log.journal import Append
 from tau.log.loading import Found
@@ -54,6 +56,16 @@ class AsyncDriver(Driver):
             return final
         finally:
             self.end(token)
+
+    def hurried(self) -> object:
+        with suppress(RuntimeError):
+            if asyncio.get_running_loop() is self._loop:
+                return True  # a step that is not awaited: the loop must not wait
+        return self._cancelled is not None or self.stopping()
+
+    def tell_of_retry(self, error: StoreError, seconds: float) -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.call_soon_threadsafe(super().tell_of_retry, error, seconds)
 
     async def _handle(self, effect: Effect) -> Any:
         reply: Any = None

@@ -11,12 +11,13 @@ from tau.engine.admission import has_other_input
 from tau.engine.effects import Drop, Emit, Job, Load, Outcome
 from tau.engine.engine import Engine
 from tau.engine.stop import Stop
-from tau.errors import ArtifactError
-from tau.events import Event, Observer, text_of
+from tau.errors import ArtifactError, StoreError
+from tau.events import CHECKPOINT_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
 from tau.log.journal import Journal
 from tau.log.loading import Found, Watch, admitted_input
+from tau.log.patience import Patience
 from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
@@ -55,6 +56,7 @@ class Driver:
         self._ends = None if max_runtime is None else host.monotonic() + max_runtime
         self._wake = stop.event if stop is not None else None
         self._work: Work | None = None
+        self._patience: Patience | None = None
         self._stoppable = stop is not None or max_runtime is not None
         self._now = host.now
         self.around = Surroundings(
@@ -78,7 +80,7 @@ class Driver:
         surroundings.reset(token)
         del self.around  # it knows this driver: without the cycle a run is freed as soon as nobody needs it
         if self.journal is not None:
-            renewal.renewer.forget(self.journal)
+            self._let_go(self.journal)
 
     def stopping(self) -> str:
         """Why the run should stop, or nothing."""
@@ -113,8 +115,36 @@ class Driver:
         was_claimed = journal.claimed
         newest = journal.settle(batch, result)
         if journal.claimed != was_claimed:
-            (renewal.renewer.watch if journal.claimed else renewal.renewer.forget)(journal)
+            if journal.claimed:
+                self._own(journal)
+            else:
+                self._let_go(journal)
         return newest
+
+    def _own(self, journal: Journal) -> None:
+        renewal.renewer.watch(journal)
+        if self.job.patience:
+            self._patience = journal.store.committer.patience[self.job.run_id] = Patience(
+                self.job.run_id, self.job.patience, journal.owner.lease,
+                host=self.host, stopping=self.hurried, tell=self.tell_of_retry if self.job.observed else None,
+            )  # fmt: skip
+
+    def _let_go(self, journal: Journal) -> None:
+        renewal.renewer.forget(journal)
+        if self._patience is not None:
+            patience = journal.store.committer.patience
+            if patience.get(self.job.run_id) is self._patience:
+                del patience[self.job.run_id]
+            self._patience = None
+
+    def hurried(self) -> object:
+        """Whether a commit that fails is not to be tried again."""
+        return self.stopping()
+
+    def tell_of_retry(self, error: StoreError, seconds: float) -> None:
+        """Tell that a commit failed for the first time, and is tried again for so long; from any thread."""
+        about = {"error": text_of(error), "error_type": type(error).__name__, "patience_seconds": seconds}
+        self.tell(CHECKPOINT_RETRY, {**about, "run_id": self.job.run_id})
 
     def load(self, effect: Load) -> Found:
         watch = self.watch(effect)
@@ -144,7 +174,7 @@ class Driver:
 
     def release(self) -> Any:
         if self.journal is not None:
-            renewal.renewer.forget(self.journal)
+            self._let_go(self.journal)
             self.journal.release()
 
     def call(self, effect: RunNode) -> Any:

@@ -32,6 +32,7 @@ class Job(Struct, kw_only=True):
     preserve: bool = False
     max_iterations: int = 1000
     max_crashes: int = 10
+    patience: float = 0.0
     observed: bool = False
     snapshots: bool = False
 

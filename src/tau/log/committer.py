@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Union
 
 from msgspec import Struct
@@ -14,6 +16,7 @@ from msgspec.structs import replace
 
 from tau.errors import StoreError, TauError
 from tau.forks import Forked, watch
+from tau.log.patience import Patience
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
 from tau.stores.reentry import Guard
@@ -33,6 +36,8 @@ class Ticket(Struct, eq=False):
     batch: Batch
     answer: Listener | None = None
     result: Result | None = None
+    began: float = 0.0
+    tries: int = 0
 
 
 Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
@@ -57,9 +62,29 @@ class Committer(Forked):
         self._under_way = threading.Lock()  # who finds it taken joins the queue, so that the next commit is for many
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self.patience: dict[str, Patience] = {}
+        """How the commits of a run are tried again, by run id."""
+        self._later: list[tuple[float, Ticket, Exception]] = []
+        self._news: deque[Callable[[], None]] = deque()
 
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""
+        patience = self.patience.get(batch.run_id)
+        if patience is None:
+            return self._commit(batch)
+        began, tries = patience.now(), 0
+        result = self._commit(batch)
+        while isinstance(result, StoreError) and (pause := patience.pause(result, began, tries)) is not None:
+            if tries == 0:
+                patience.tell(result)
+            tries += 1
+            patience.sleep(pause)
+            # Perhaps it was carried out, and only its reply was lost.
+            found = self._confirm(batch, result)
+            result = self._commit(batch) if found is result else found
+        return result
+
+    def _commit(self, batch: Batch) -> Result:
         if self.guard.is_inside():
             return self.guard.refusal()
         if not self._queue and not self._under_way.locked():
@@ -90,6 +115,9 @@ class Committer(Forked):
         if self._thread is None or not self._thread.is_alive():
             self._start()
         ticket = Ticket(batch, answer)
+        patience = self.patience.get(batch.run_id)
+        if patience is not None:
+            ticket.began = patience.now()
         self._queue.append(ticket)
         if not self._wake.is_set():
             self._wake.set()
@@ -110,8 +138,10 @@ class Committer(Forked):
                     _log.exception("the thread that commits to %s goes on after an error", self.store.location)
 
     def _turn(self) -> None:
-        self._wake.wait()
+        due = min((due for due, *_ in self._later), default=None)
+        self._wake.wait(None if due is None else max(0.0, due - time.monotonic()))
         self._wake.clear()
+        self._try_again()
         with self._lock:
             while self._queue or self._unsettled:
                 self.guard.enter(self._flush)
@@ -120,6 +150,35 @@ class Committer(Forked):
             assert ticket.result is not None
             assert callable(ticket.answer)
             ticket.answer(ticket.result)
+        while self._news:
+            self._news.popleft()()
+
+    def _try_again(self) -> None:
+        """Queue what waited long enough for its store, unless it was carried out, and only its reply was lost."""
+        now = time.monotonic()
+        for entry in [entry for entry in self._later if entry[0] <= now]:
+            _, ticket, error = entry
+            found: Result = error
+            with suppress(BaseException):
+                found = self._confirm(ticket.batch, error)
+            if found is error:
+                self._queue.append(ticket)
+            else:
+                self._settle([ticket], [found])
+            self._later.remove(entry)
+
+    def _waits(self, ticket: Ticket, error: StoreError) -> bool:
+        """Whether a ticket that nobody's thread waits for is to be tried again later."""
+        patience = self.patience.get(ticket.batch.run_id)
+        pause = patience.pause(error, ticket.began, ticket.tries) if patience is not None else None
+        if patience is None or pause is None or ticket.answer is None:
+            return False
+        if ticket.tries == 0:
+            self._news.append(partial(patience.tell, error))
+        ticket.tries += 1
+        self._later.append((time.monotonic() + pause, ticket, error))
+        self._wake.set()
+        return True
 
     def after_fork(self, in_child: bool, kept_out: bool) -> None:
         if in_child:  # the thread that served the queue, and whoever held the lock, do not exist there
@@ -179,6 +238,8 @@ class Committer(Forked):
     def _settle(self, tickets: list[Ticket], results: Sequence[Result]) -> None:
         answered: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
         for ticket, result in zip(tickets, results, strict=True):
+            if isinstance(result, StoreError) and self._waits(ticket, result):
+                continue
             ticket.result = result
             if callable(ticket.answer):
                 self._answered.append(ticket)

@@ -10,6 +10,13 @@ from tau.errors import StoreError, StoreFullError, StoreUnavailableError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+TRANSIENT = frozenset({
+    errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT, errno.EPIPE, errno.ENOTCONN,
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED,
+    errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+})  # fmt: skip
+"""A server or a network that is away may come back."""
+
 REMEDIES = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space or raise the quota",
@@ -37,10 +44,12 @@ def is_foreign(error: OSError) -> bool:
 
 def from_os(error: OSError, location: str, doing: str) -> StoreError:
     """The store error for ``error``, met while ``doing`` something (as in "commit to") at ``location``."""
-    kind = StoreFullError if error.errno in FULL else StoreUnavailableError
     where = f": {error.filename}" if error.filename else ""
     remedy = REMEDIES.get(error.errno or 0, "see the cause above")
-    return kind(f"cannot {doing} {location}: {error.strerror or error}{where}; {remedy}", location=location)
+    said = f"cannot {doing} {location}: {error.strerror or error}{where}; {remedy}"
+    if error.errno in FULL:
+        return StoreFullError(said, location=location)
+    return StoreUnavailableError(said, location=location, transient=error.errno in TRANSIENT)
 
 
 def start_thread(work: Callable[[], None], name: str, location: str) -> Thread:
@@ -50,5 +59,6 @@ def start_thread(work: Callable[[], None], name: str, location: str) -> Thread:
         thread.start()
     except RuntimeError as error:
         remedy = "raise the limits of memory or of processes (ulimit -v, ulimit -u), or start fewer threads"
-        raise StoreUnavailableError(f"cannot work with {location}: {error}; {remedy}", location=location) from error
+        said = f"cannot work with {location}: {error}; {remedy}"
+        raise StoreUnavailableError(said, location=location, transient=False) from error
     return thread

@@ -232,6 +232,7 @@ class RunDirectory:
                 f"cannot commit to {self.path}: the system said that it made {name}, and it is not there; check the "
                 "disk and the system log",
                 location=self.path,
+                transient=False,
             )
         if newest != name and not self._stands(name, batch):
             self.remove(name)

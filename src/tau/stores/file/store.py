@@ -251,6 +251,7 @@ class FileStore(Store):
                 f"{self.location} was removed or replaced while it was in use; bring the old directory back, or close "
                 "the store to begin with what is there now",
                 location=self.location,
+                transient=False,
             )
 
     def _recognised(self) -> bool:

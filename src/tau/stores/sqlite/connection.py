@@ -18,7 +18,7 @@ import apsw
 from tau import forks
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores.disk import make_directories, sync_directory
-from tau.stores.failures import FULL, REMEDIES
+from tau.stores.failures import FULL, REMEDIES, TRANSIENT
 from tau.stores.sqlite.statements import SCHEMA, WHAT_IT_IS
 
 APPLICATION_ID = 0x74617531  # "tau1"
@@ -53,7 +53,7 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
         remedy = f"the disk failed ({os.strerror(errno) if errno else 'no reason given'}): check the system log"
     else:
         return StoreError(f"{said}; see the cause above", location=location)
-    return StoreUnavailableError(f"{said}; {remedy}", location=location)
+    return StoreUnavailableError(f"{said}; {remedy}", location=location, transient=failed and errno in TRANSIENT)
 
 
 def _no_descriptor() -> int:
@@ -183,6 +183,7 @@ def write_ahead(connection: apsw.Connection, location: str, busy_timeout: float)
             f"cannot use {location}: its file system cannot hold a write-ahead log (journal mode stayed {mode}); "
             "put it on a local disk, or use a file store (file:/dir)",
             location=location,
+            transient=False,
         )
 
 
@@ -204,4 +205,5 @@ def set_up(connection: apsw.Connection, location: str, busy_timeout: float) -> N
         raise StoreUnavailableError(
             f"cannot use {location}: SQLite refused synchronous=FULL (it stayed {level}); see docs/stores.md",
             location=location,
+            transient=False,
         )

@@ -174,6 +174,7 @@ class Connections(forks.Forked):
                     f"cannot use {self.location}: it lies on a network file system ({kind}), where SQLite locks up or "
                     f"corrupts; use a file store (file:{os.path.splitext(self.path)[0]}), or a path on a local disk",
                     location=self.location,
+                    transient=False,
                 )
             create_file(self.path)
         else:
@@ -200,6 +201,7 @@ class Connections(forks.Forked):
                 f"{self.location} was {what} while it was in use; bring the old file back, or close the store "
                 "to begin with what is there now",
                 location=self.location,
+                transient=False,
             )
 
     def _drop_both(self) -> None:

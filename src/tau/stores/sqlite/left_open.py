@@ -64,4 +64,5 @@ def refusal(location: str) -> StoreUnavailableError:
         "thread hung, in the middle of a commit to that file, and SQLite cannot be carried over; use the store in the "
         "parent, or in a process that is started anew (spawn)",
         location=location,
+        transient=False,
     )
