@@ -74,6 +74,8 @@ def _short_items(state: Mapping[str, Any], seed: int, effort: Effort) -> Iterato
     yield Item("association", association, (prepared["aligned"], prepared["bare_annual"], *size))
     for case in range(len(coverage.CASES)):
         yield Item(f"coverage {case + 1}", coverage.coverage, (case, effort.series, seed))
+    for case in range(len(coverage.GROWTH_CASES)):
+        yield Item(f"growth coverage {case + 1}", coverage.growth_coverage, (case, effort.series, seed))
 
 
 def _triangle_items(state: Mapping[str, Any], seed: int, effort: Effort) -> Iterator[Item]:
@@ -103,6 +105,7 @@ def assemble(state: Mapping[str, Any], found: Mapping[str, Any], effort: Effort)
         "warming_errors": errors,
         "block_effect": [found[f"blocks {first}-{last}"] for first, last in BLOCK_PERIODS],
         "coverage": [found[f"coverage {case + 1}"] for case in range(len(coverage.CASES))],
+        "growth_coverage": [found[f"growth coverage {case + 1}"] for case in range(len(coverage.GROWTH_CASES))],
         "triangle": {
             "summary": triangle.summary(pieces, effort.triangle_resamples, effort.every),
             "pieces": pieces,
@@ -110,6 +113,7 @@ def assemble(state: Mapping[str, Any], found: Mapping[str, Any], effort: Effort)
         "annual_growth": growth.annual_growth(annual),
         "growth_rates": growth_rates(prepared["curve"]),
         "seasonal_cycle": season["cycle"],
+        "seasonal_curve": season["curve"],
         "seasonal_sizes": season["sizes"],
         "association_line": {"intercept": together["intercept"], "slope": together["estimates"][0]["value"]},
         "association_limits": together["limits"],

@@ -72,7 +72,11 @@ def association(
         "of 1964 then lowers that year's mean. Warm (El Nino) years release carbon: the direction of cause is open.",
     )  # fmt: skip
     rows = [
-        ("block bootstrap (Kunsch 1989)", (found["lower"], found["upper"]), f"blocks of {found['block_length']} years"),
+        (
+            "block bootstrap, stretched",
+            (found["lower"], found["upper"]),
+            f"blocks of {found['block_length']} years (Künsch 1989), stretched by our own rule",
+        ),
         ("independent years", independent_limits(line), f"{line.n - 2} degrees of freedom"),
         ("AR(1)-adjusted (Santer et al. 2008)", ar1_limits(line), f"{effective_size(line):.1f} effective years"),
         ("HAC (Newey and West 1987)", hac_limits(line), f"{hac_lags(line.n)} lags"),

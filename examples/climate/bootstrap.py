@@ -1,7 +1,7 @@
 """Limits that allow for serial correlation: the moving-block bootstrap, repeatable from one seed.
 
 Sources:
-  Kunsch, H.R., 1989: The jackknife and the bootstrap for general stationary observations. Ann. Stat., 17, 1217-1241.
+  Künsch, H.R., 1989: The jackknife and the bootstrap for general stationary observations. Ann. Stat., 17, 1217-1241.
   Carlstein, E., 1986: The use of subseries values for estimating the variance of a general statistic. Ann. Stat., 14.
 """
 
@@ -21,6 +21,7 @@ STREAMS = (
     *("trend 1979-2020", "trend 1951-2012", "trend 1850-2021", "blocks 1979-2020", "blocks 1850-2021"),
     *("co2 growth", "seasonal 1959-2001", "seasonal 1959-1968", "seasonal 1992-2001", "seasonal shape"),
     *("seasonal growth 1959-2001", "seasonal growth 1959-1982", "association", "coverage", "triangle"),
+    "growth coverage",
 )
 """What draws random numbers, one stream each. New names go to the end: a stream is known by its place."""
 
@@ -82,7 +83,7 @@ def widening(residuals: Array, length: int, parameters: int = 2) -> float:
 
 
 def moving_blocks(n: int, length: int, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Indices of shape (resamples, n): blocks of `length` consecutive values drawn with replacement (Kunsch 1989)."""
+    """Indices of shape (resamples, n): blocks of `length` consecutive values drawn with replacement (Künsch 1989)."""
     blocks = math.ceil(n / length)
     starts = rng.integers(0, n - length + 1, size=(resamples, blocks))
     within = np.arange(length)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from bootstrap import Resampling, block_length, block_noise, residuals_about, stretched_noise
-from distributions import LEVEL
+from distributions import LEVEL, Z
+from growth import growth_limits, growth_weights
 from kendall import sen_limits
 from slopes import Array, Limits, ar1_limits, fit_line, hac_limits, independent_limits, theil_sen
 
@@ -21,8 +22,14 @@ CASES = ((42, 0.0), (42, 0.3), (42, 0.6), (172, 0.8))
 """(years, lag-1 autocorrelation): like 1979-2020 without correlation, as found and doubled, and like 1850-2021."""
 
 METHODS = ("Sen", "block bootstrap, bare", "block bootstrap, stretched", "least squares", "AR(1)-adjusted", "HAC")
+GROWTH_CASES = ((43, 0.5), (43, 0.7), (43, 0.8), (43, 0.85))
+"""(years, lag-1 autocorrelation): CO2 in 1959-2001 has residuals of about 0.8 from the parabola."""
+GROWTH_METHODS = ("end points", "straight line", "rise of the growth rate")
 TRUE_SLOPE = 0.02
+TRUE_PARABOLA = (338.0, 1.35, 0.0116)
+"""CO2 in ppm, its growth a year and half the growth's growth, in the middle of the record."""
 RESAMPLES = 199
+GROWTH_DRAWS = 1000
 SPIN_UP = 100
 
 
@@ -72,10 +79,37 @@ def coverage(case: int, series: int, seed: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def growth_coverage(case: int, series: int, seed: int) -> dict[str, Any]:
+    """The same for the limits of the growth of CO2, of parabolas with AR(1) noise, of one of `GROWTH_CASES`.
+
+    `wider`: the mean half width, by what the estimates' own scatter would need.
+    """
+    n, r = GROWTH_CASES[case]
+    children = Resampling(seed, RESAMPLES).sequence("growth coverage").spawn(len(GROWTH_CASES))[case].spawn(series)
+    years = np.arange(n, dtype=np.float64)
+    from_middle = years - years.mean()
+    level, slope, half_bend = TRUE_PARABOLA
+    parabola = level + slope * from_middle + half_bend * from_middle**2
+    truth = np.sum(growth_weights(years) * parabola, axis=1)
+    found = []
+    for child in children:
+        random = np.random.default_rng(child)
+        found.append(growth_limits(years, parabola + ar1_series(random, n, r), GROWTH_DRAWS, random))
+    values, halves = np.array(found).transpose(2, 0, 1)
+    held = np.mean(np.abs(values - truth) <= halves, axis=0)
+    wider = halves.mean(axis=0) / (Z * values.std(axis=0))
+    return {
+        "years": n, "autocorrelation": r, "series": series, "error": math.sqrt(LEVEL * (1.0 - LEVEL) / series),
+        "held": dict(zip(GROWTH_METHODS, held.tolist(), strict=True)),
+        "wider": dict(zip(GROWTH_METHODS, wider.tolist(), strict=True)),
+    }  # fmt: skip
+
+
 def main(series: int) -> None:
-    """Print the table."""
-    for case in range(len(CASES)):
-        found = coverage(case, series, 1958)
+    """Print the tables."""
+    tables = [coverage(case, series, 1958) for case in range(len(CASES))]
+    tables += [growth_coverage(case, series, 1958) for case in range(len(GROWTH_CASES))]
+    for found in tables:
         shares = "  ".join(f"{method} {100 * share:.1f} %" for method, share in found["held"].items())
         print(f"{found['years']} years, r = {found['autocorrelation']}: {shares}")
 

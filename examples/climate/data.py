@@ -41,7 +41,9 @@ SOURCES: dict[str, dict[str, str]] = {
         "citation": (
             "Keeling, C.D. and T.P. Whorf, 2004: Atmospheric CO2 concentrations derived from flask air samples at "
             "sites in the SIO network. CDIAC, Oak Ridge National Laboratory. Copy distributed with the "
-            "statsmodels package."
+            "statsmodels package. The file does not name its calibration scale; it is one of Scripps' of before the "
+            "revisions X08A and X12 (these two differ by at most a few tenths of a ppm: Scripps CO2 Program, notice of "
+            "2021)."
         ),
         "licence": "Public domain",
         "attribution": "C.D. Keeling and T.P. Whorf, Scripps Institution of Oceanography, through CDIAC",
@@ -51,7 +53,8 @@ SOURCES: dict[str, dict[str, str]] = {
         "unit": "K relative to the mean of 1961-1990",
         "citation": (
             "Morice, C.P., J.J. Kennedy, N.A. Rayner et al., 2021: An updated assessment of near-surface temperature "
-            "change from 1850: the HadCRUT5 data set. J. Geophys. Res. Atmos., 126, e2019JD032361."
+            "change from 1850: the HadCRUT5 data set. J. Geophys. Res. Atmos., 126, e2019JD032361, "
+            "doi:10.1029/2019JD032361."
         ),
         "licence": "Open Government Licence v3.0",
         "attribution": (

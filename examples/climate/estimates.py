@@ -9,8 +9,8 @@ import numpy as np
 from references import COUNTERPARTS
 from slopes import Array
 
-RESIDUAL_BLOCKS = "95 % percentile limits, moving-block bootstrap of the residuals (Kunsch 1989)"
-YEAR_BLOCKS = "95 % percentile limits, moving-block bootstrap of whole years (Kunsch 1989)"
+RESIDUAL_BLOCKS = "95 % percentile limits, moving blocks of residuals (Künsch 1989), stretched by our own rule"
+YEAR_BLOCKS = "95 % percentile limits, moving blocks of whole years (Künsch 1989)"
 
 
 def estimate(name: str, quantity: str, period: str, unit: str, method: str, **found: Any) -> dict[str, Any]:

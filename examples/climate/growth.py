@@ -1,18 +1,30 @@
-"""Growth of CO2 from its annual means: over the whole record, how it changed, decade by decade."""
+"""Growth of CO2 from its annual means: over the whole record, how it changed, decade by decade.
+
+Source of the average over the autocorrelation:
+  Kennedy, P. and D. Simons, 1991: Fighting the teflon factor: comparing classical and Bayesian estimators for
+    autocorrelated errors. J. Econometrics, 48, 15-27.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from bootstrap import Resampling, block_length, percentiles, stretched_noise
-from estimates import RESIDUAL_BLOCKS, between, estimate
+from bootstrap import Resampling
+from distributions import LEVEL
+from estimates import between, estimate
 from slopes import Array, ols_slope
 
 DECADES = range(1960, 2000, 10)
+PARAMETERS = 3
+"""What a parabola has."""
+AUTOCORRELATIONS = np.arange(100) / 100.0
+LIMITS = "95 % limits for AR(1) residuals about a parabola, averaged over their autocorrelation"
 NOTE = "Residuals about a parabola: the limits tell year-to-year variation, not that the growth rate changed."
 
 Annual = Sequence[tuple[int, float]]
@@ -24,29 +36,78 @@ def co2_growth(annual: Annual, seed: int, resamples: int) -> list[dict[str, Any]
     The record bends upwards. Residuals are therefore taken about a parabola, so that the bend does not pass for noise.
     """
     years, ppm = between(annual, annual[0][0], annual[-1][0])
-    residuals, bend = about_parabola(years, ppm)
-    length = block_length(residuals)
-    noise = stretched_noise(residuals, length, resamples, Resampling(seed, resamples).stream("co2 growth"), 3)
-    span = years[-1] - years[0]
     period, unit = f"{annual[0][0]}-{annual[-1][0]}", "ppm per year"
-    rows = [
-        ("co2-growth-ends", "Growth of CO2, end points", unit, "Last minus first annual mean, by their distance",
-         (ppm[-1] - ppm[0]) / span, (noise[:, -1] - noise[:, 0]) / span),
-        ("co2-growth-ols", "Growth of CO2, straight line", unit, "Least-squares slope of annual means",
-         ols_slope(years, ppm), ols_slope(years, noise)),
-        ("co2-acceleration", "Rise of the CO2 growth rate", f"{unit} per decade", "Least-squares parabola",
-         bend * 10.0, curvature(years, noise) * 10.0),
-    ]  # fmt: skip
+    named = [
+        ("co2-growth-ends", "Growth of CO2, end points", unit, "Last minus first annual mean, by their distance"),
+        ("co2-growth-ols", "Growth of CO2, straight line", unit, "Least-squares slope of annual means"),
+        ("co2-acceleration", "Rise of the CO2 growth rate", f"{unit} per decade", "Least-squares parabola"),
+    ]
     found = []
-    for name, quantity, measured_in, method, value, drawn in rows:
-        lower, upper = percentiles(value + drawn)
+    measured = growth_limits(years, ppm, resamples, Resampling(seed, resamples).stream("co2 growth"))
+    for (name, quantity, measured_in, method), (value, half) in zip(named, measured, strict=True):
         row = estimate(
             name, quantity, period, measured_in, f"{method}; gaps filled from the fitted curve", source="co2",
-            value=float(value), lower=lower, upper=upper, limits_method=RESIDUAL_BLOCKS, n=len(years),
-            block_length=length, note=NOTE,
+            value=value, lower=value - half, upper=value + half, limits_method=LIMITS, n=len(years), note=NOTE,
         )  # fmt: skip
         found.append(row)
     return found
+
+
+def growth_weights(years: Array) -> Array:
+    """The weights of the annual means in the three measures of growth, shape (3, n): each measure is a weighted sum."""
+    one = np.eye(len(years))
+    ends = (one[-1] - one[0]) / (years[-1] - years[0])
+    return np.stack([ends, ols_slope(years, one), 10.0 * curvature(years, one)])
+
+
+def growth_limits(years: Array, ppm: Array, draws: int, random: np.random.Generator) -> list[tuple[float, float]]:
+    """(value, half width of the 95 % limits) of each of `growth_weights`, for a parabola with AR(1) residuals.
+
+    The autocorrelation r is not known from so few years. Each r of a grid counts as its restricted likelihood says, and
+    gives the weighted sum the variance w' R(r) w s(r)^2, with R its correlation matrix and s(r)^2 the variance of the
+    residuals; the error is then Student's t with n - 3 degrees of freedom. An average over r in place of a single best
+    one is what Kennedy and Simons (1991) recommend. Half widths are quantiles of `draws` such errors.
+    """
+    count = len(years)
+    weights, projected = growth_weights(years), _grid(count)
+    residuals, _ = about_parabola(years, ppm)
+    squares = np.einsum("i,rij,j->r", residuals, projected.inverse, residuals)
+    likelihood = projected.log_scale - 0.5 * (count - PARAMETERS) * np.log(squares)
+    share = np.exp(likelihood - likelihood.max())
+    chosen = random.choice(len(share), size=draws, p=share / share.sum())
+    spread = np.sqrt(np.einsum("ki,rij,kj->rk", weights, projected.correlation, weights))
+    spread *= np.sqrt(squares / (count - PARAMETERS))[:, None]
+    errors = np.abs(random.standard_t(count - PARAMETERS, size=draws))[:, None] * spread[chosen]
+    halves = np.quantile(errors, LEVEL, axis=0)
+    return [(float(value), float(half)) for value, half in zip(np.sum(weights * ppm, axis=1), halves, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """For each r: the correlation matrix R, its inverse within the space of the residuals about a parabola, and the
+    logarithm of what the restricted likelihood has beside the residuals' sum of squares."""
+
+    correlation: Array
+    inverse: Array
+    log_scale: Array
+
+
+@lru_cache
+def _grid(count: int) -> _Grid:
+    step = np.arange(count, dtype=np.float64)
+    parabola = np.stack([np.ones(count), step - step.mean(), (step - step.mean()) ** 2], axis=1)
+    parabola /= np.sqrt(np.sum(parabola**2, axis=0))
+    found = []
+    for r in AUTOCORRELATIONS:
+        correlation = r ** np.abs(step[:, None] - step[None, :])
+        bare = np.diag(np.r_[1.0, np.full(count - 2, 1.0 + r * r), 1.0])
+        bare = (bare - r * (np.eye(count, k=1) + np.eye(count, k=-1))) / (1.0 - r * r)
+        projected = np.einsum("ij,jk->ik", bare, parabola)
+        inner = np.einsum("ij,ik->jk", parabola, projected)
+        inverse = bare - np.einsum("ij,jk,lk->il", projected, np.linalg.inv(inner), projected)
+        log_scale = -0.5 * ((count - 1) * math.log1p(-r * r) + np.linalg.slogdet(inner)[1])
+        found.append((correlation, inverse, log_scale))
+    return _Grid(*(np.array(part) for part in zip(*found, strict=True)))
 
 
 def curvature(years: Array, values: Array) -> Any:

@@ -1,6 +1,7 @@
 """The report: `report.json` for programs and `report.html` for people, the same bytes for the same state.
 
-Neither holds a time, a run id, a path, a host name or a version of anything but the data.
+Neither holds a time, a run id, a path or a host name. The versions of what computed it are in it, since another release
+may round and draw otherwise.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ import hashlib
 import json
 import math
 import os
+import platform
 import tempfile
 from collections.abc import Iterable, Mapping
 from html import escape
+from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import tables
-from figures import TWO_PANELS, all_figures
+from figures import WIDE, all_figures
 from references import WORKS
 from tables import decimals_for, interval, number, text, value_cell
 
@@ -32,10 +35,11 @@ EFFORT_TEXT = (
 )
 LESS = "The whole, scripts/demo --full, takes 10000, 1000 and 1000."
 LIMITS_TEXT = (
-    "Block-bootstrap limits are 95 % percentile limits of moving-block resamples (Kunsch 1989). Block length: "
+    "Block-bootstrap limits are 95 % percentile limits of moving-block resamples (Künsch 1989). Block length: "
     "Carlstein's (1986) rule for an AR(1) series, (√6 r / (1 − r²))^(2/3) n^(1/3), with the residuals' lag-1 "
     "autocorrelation r freed of its bias, at least n^(1/3) and at most n/4; the table shows it as b. The resampled "
-    "residuals are stretched for what short blocks lose (correlation beyond a block, degrees of freedom, Student's t). "
+    "residuals are stretched, by a rule of our own that is in no publication, for what short blocks lose (correlation "
+    "beyond a block, degrees of freedom, Student's t). "
     "Those of the size of the seasonal cycle resample whole years and are not stretched; from ten years they are on "
     "the narrow side. All these limits tell how far year-to-year variation moves an estimate. The coverage table says "
     "how far each kind can be trusted."
@@ -73,7 +77,7 @@ def as_json(state: Mapping[str, Any]) -> bytes:
     curve = prepared["curve"]
     content = {
         "title": TITLE,
-        "format": 2,
+        "format": 3,
         "parameters": results["parameters"],
         "effort": effort_text(results),
         "limits": LIMITS_TEXT,
@@ -84,6 +88,8 @@ def as_json(state: Mapping[str, Any]) -> bytes:
         "warming_data_errors": results["warming_errors"],
         "block_length_effect": results["block_effect"],
         "coverage": results["coverage"],
+        "growth_coverage": results["growth_coverage"],
+        "software": software(),
         "association_limits": results["association_limits"],
         "triangle": results["triangle"],
         "series": {
@@ -92,12 +98,18 @@ def as_json(state: Mapping[str, Any]) -> bytes:
             "co2_annual_growth": results["annual_growth"],
             "co2_growth_rate": results["growth_rates"],
             "seasonal_cycle": results["seasonal_cycle"],
+            "seasonal_curve": results["seasonal_curve"],
             "seasonal_size": results["seasonal_sizes"],
             "co2_weeks": [[day.isoformat(), *rest] for day, *rest in curve["weeks"]],
         },
         "works": list(WORKS),
     }
     return (lines(rounded(content)) + "\n").encode()
+
+
+def software() -> dict[str, str]:
+    """What the numbers and figures were made with."""
+    return {"Python": platform.python_version(), **{name: version(name) for name in ("numpy", "matplotlib")}}
 
 
 def effort_text(results: Mapping[str, Any]) -> str:
@@ -163,10 +175,10 @@ def association_text(results: Mapping[str, Any]) -> str:
     )
 
 
-def figure(name: str, title: str, caption: str, svg: str) -> str:
-    """A figure with its title and caption; one of two panels may be scrolled on a narrow screen."""
-    kind = " class=wide" if name in TWO_PANELS else ""
-    inner = f"<h3>{text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption>"
+def figure(count: int, name: str, title: str, caption: str, svg: str) -> str:
+    """A figure with its number, title and caption; one of several panels may be scrolled on a narrow screen."""
+    kind = " class=wide" if name in WIDE else ""
+    inner = f"<h3>Figure {count}. {text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption>"
     return f"<figure role=group{kind}>{inner}</figure>"
 
 
@@ -175,7 +187,7 @@ def as_html(state: Mapping[str, Any]) -> bytes:
     results, gaps, curve = state["results"], state["prepared"]["gaps"], state["prepared"]["curve"]
     notes: list[str] = []
     estimates = tables.estimates_table(results["estimates"], notes)
-    pictures = {name: figure(name, *rest) for name, *rest in all_figures(state)}
+    pictures = {name: figure(count, name, *rest) for count, (name, *rest) in enumerate(all_figures(state), 1)}
     by_period = "\n".join(
         f"<h3>{trend['period']}</h3>{tables.limits_table(trend['limits'], 'K per decade', 3)}"
         f"<p class=notes>Least-squares residuals: lag-1 autocorrelation {number(trend['lag1'], 2)}, Durbin-Watson "
@@ -191,9 +203,11 @@ def as_html(state: Mapping[str, Any]) -> bytes:
         estimates=estimates,
         notes="\n".join(f"<li>{text(note)}</li>" for note in notes),
         by_period=by_period,
-        kendall=tables.kendall_table([trend for trend in results["trends"] if trend["period"] != "1951-2012"]),
+        kendall=tables.kendall_table(results["trends"]),
         errors=tables.errors_table(results["trends"]),
         coverage=tables.coverage_table(cases),
+        growth_coverage=tables.coverage_table(results["growth_coverage"]),
+        software=text(", ".join(f"{name} {version}" for name, version in software().items())),
         coverage_series=f"{cases[0]['series']:,}",
         coverage_error=f"{100 * cases[0]['error']:.1f}",
         triangle=text(triangle_text(results["triangle"])),

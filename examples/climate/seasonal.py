@@ -19,6 +19,7 @@ from slopes import Array, ols_slope
 DAYS = 365
 MIDDLE_OF_MONTH = [(date(2001, month, 15) - date(2001, 1, 1)).days / DAYS for month in range(1, 13)]
 SPAN_YEARS = 10
+STEP = 5
 GROWTH_UNTIL = (1982, 2001)
 """Last years of the periods whose growth is shown: that of the published figure, and the whole record."""
 
@@ -103,8 +104,9 @@ def _growth(observed: tuple[Array, Array, Array], until: int, plan: Resampling) 
 def seasonal_cycle(curve_weeks: CurveWeeks, seed: int, resamples: int) -> dict[str, Any]:
     """The mean cycle, its size and its growth.
 
-    `estimates`: size over the record and its first and last ten years, and growth; `cycle`: (month, ppm, lower, upper);
-    `sizes`: (year, size relative to the mean cycle).
+    `estimates`: size over the record and its first and last ten years, and growth; `cycle`: (month, ppm, lower, upper)
+    at the middle of each month; `curve`: (phase of the year, ppm, lower, upper) every `STEP` days; `sizes`: (year, size
+    relative to the mean cycle).
     """
     plan = Resampling(seed, resamples)
     observed = deviations(curve_weeks)
@@ -116,10 +118,12 @@ def seasonal_cycle(curve_weeks: CurveWeeks, seed: int, resamples: int) -> dict[s
     )
     rows = [_amplitude(name, (names[part], left[part], right[part]), plan) for name, part in spans]
     rows += [_growth(observed, until, plan) for until in GROWTH_UNTIL]
-    middle = np.array(MIDDLE_OF_MONTH)
-    mean = curves(left.sum(axis=0)[None], right.sum(axis=0)[None], middle)[0]
+    phases = np.array([*MIDDLE_OF_MONTH, *(np.arange(0, DAYS + 1, STEP) / DAYS)])
+    mean = curves(left.sum(axis=0)[None], right.sum(axis=0)[None], phases)[0]
     picks = moving_blocks(len(names), rows[0]["block_length"], resamples, plan.stream("seasonal shape"))
-    drawn = curves(left[picks].sum(axis=1), right[picks].sum(axis=1), middle)
-    cycle = [(month + 1, float(mean[month]), *percentiles(drawn[:, month])) for month in range(12)]
+    drawn = curves(left[picks].sum(axis=1), right[picks].sum(axis=1), phases)
+    found = [(float(mean[place]), *percentiles(drawn[:, place])) for place in range(len(phases))]
+    cycle = [(month, *row) for month, row in enumerate(found[:12], 1)]
+    curve = [(float(phase), *row) for phase, row in zip(phases[12:], found[12:], strict=True)]
     sizes = [(int(year), float(size)) for year, size in zip(*yearly_sizes(*observed), strict=True)]
-    return {"estimates": rows, "cycle": cycle, "sizes": sizes}
+    return {"estimates": rows, "cycle": cycle, "curve": curve, "sizes": sizes}

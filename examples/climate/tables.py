@@ -86,8 +86,8 @@ def estimates_table(estimates: Sequence[Mapping[str, Any]], notes: list[str]) ->
                 notes.append(row["note"])
             mark = f"<sup>{notes.index(row['note']) + 1}</sup>"
         other = row["counterpart"]
-        published = f"{text(other['text'])}<small>{text(other['source'])}</small>" if other else "none known to us"
-        shown = f"{limits}<small>{text(row['limits_method'])}</small>" if limits else "none"
+        published = f"{text(other['text'])}<small>{text(other['source'])}</small>" if other else "–"
+        shown = f"{limits}<small>{text(row['limits_method'])}</small>" if limits else "–"
         if "with_data_errors" in row:
             both = interval(*row["with_data_errors"], decimals_for(row["value"]))
             shown += f"<small>{both} with the data set's own errors</small>"

@@ -33,6 +33,10 @@ from slopes import (
 DECADE = 10.0
 PERIODS = ((1979, 2020), (1951, 2012), (1850, 2021))
 LONG_PERIOD = ((1850, 1900), (2011, 2020))
+DATA_LIMITS = (
+    "95 % limits of the data set's own errors, normal, if these are the same in all years of a period and independent "
+    "between the two: an assumption"
+)
 LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 36, 43)
 """Block lengths in years whose effect is shown, as far as they go up to a quarter of the period."""
 
@@ -55,10 +59,12 @@ def period_trend(temperature: Temperature, first: int, last: int, seed: int, res
     )  # fmt: skip
     slope, blocks = DECADE * line.slope, f"blocks of {robust['block_length']} years"
     effective = f"{effective_size(line):.1f} effective years"
+    stretched = f"{blocks} (Künsch 1989), stretched by our own rule"
+    with_errors = f"AR(1) errors, {PERSISTENCE} a year"
     rows = [
         ("Theil-Sen", "independent years (Sen 1968)", robust["value"], sen_limits(years, values), "variance of S"),
-        ("Theil-Sen", "block bootstrap (Kunsch 1989)", robust["value"], None, blocks),
-        ("Theil-Sen", "block bootstrap and data errors", robust["value"], None, f"AR(1) errors, {PERSISTENCE} a year"),
+        ("Theil-Sen", "block bootstrap, stretched", robust["value"], None, stretched),
+        ("Theil-Sen", "block bootstrap, stretched, and data errors", robust["value"], None, with_errors),
         ("Least squares", "independent years", slope, independent_limits(line), f"{line.n - 2} degrees of freedom"),
         ("Least squares", "AR(1)-adjusted (Santer et al. 2008)", slope, ar1_limits(line), effective),
         ("Least squares", "HAC (Newey and West 1987)", slope, hac_limits(line), f"{hac_lags(line.n)} lags"),
@@ -102,13 +108,13 @@ def warming(temperature: Temperature, errors: Mapping[str, float]) -> dict[str, 
     value = float(recent.mean() - early.mean())
     half = errors["one error a period"]
     note = (
-        "The limits are those of the data set, for one error common to all years of a period and none common to the "
-        f"two. Independent years would give ± {errors['independent']:.2f} K; no correlation of the errors gives more "
-        f"than ± {errors['bound']:.2f} K."
+        "The limits are those of the data set for one assumed correlation: one error common to all years of a period "
+        f"and none common to the two. Independent years would give ± {errors['independent']:.2f} K; no correlation of "
+        f"the errors gives more than ± {errors['bound']:.2f} K. The ensemble of the data set would tell."
     )
     return estimate(
         "warming", "Difference of mean temperature", f"{recent_first}-{recent_last} minus {first}-{last}", "K",
         "Difference of the means of annual anomalies", source="temperature", value=value, lower=value - half,
-        upper=value + half, limits_method="95 % limits of the data set's own errors, normal",
+        upper=value + half, limits_method=DATA_LIMITS,
         n=len(early) + len(recent), note=note,
     )  # fmt: skip

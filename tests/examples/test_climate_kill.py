@@ -65,8 +65,8 @@ def test_killed_in_the_analysis_it_resumes_to_the_same_report(tmp_path: Path, un
     kept = re.search(r"(\d+) items kept from the execution before, (\d+) of them of the triangle", said)
     assert kept, "nothing of the analysis was kept"
     assert int(kept[2]) >= 10, "the pieces up to that of 1886 were on disk"
-    assert int(kept[1]) == int(kept[2]) + 12, (
-        "three trends, two of blocks, growth, cycle, association, four of coverage"
+    assert int(kept[1]) == int(kept[2]) + 16, (
+        "three trends, two of blocks, growth, cycle, association, eight of coverage"
     )
     assert {name: (tmp_path / "here" / name).read_bytes() for name in REPORTS} == undisturbed
     events = events_of(tmp_path)
@@ -104,6 +104,9 @@ def test_the_demo_tells_what_happened_and_leaves_the_proof(tmp_path: Path) -> No
         "Run climate: finished",
         "identical bytes",
         "pieces of the trend triangle were kept",
+        "Saved by checkpointing: ",
+        "without checkpoints ",
+        "Growth of CO2, straight line, 1959-2001: 1.35 ppm per year (95 % limits ",
     ):
         assert words in done.stdout
     out = tmp_path / "out"

@@ -10,6 +10,7 @@ from typing import Any
 import coverage
 import data
 import distributions
+import growth
 import kendall
 import measurement
 import numpy as np
@@ -160,3 +161,33 @@ def test_over_long_persistent_series_only_limits_that_know_of_it_hold() -> None:
     assert held["least squares"] < 0.7, held
     assert held["block bootstrap, stretched"] > 0.8, held
     assert held["AR(1)-adjusted"] > 0.8, held
+
+
+@pytest.mark.parametrize("case", range(len(coverage.GROWTH_CASES)))
+def test_limits_of_growth_hold_the_true_growth_and_are_not_much_wider_than_they_need_be(case: int) -> None:
+    """200 series know a coverage of 95 % to 1.5 points. Not knowing the autocorrelation costs a third."""
+    found = coverage.growth_coverage(case, SERIES, 7)
+    assert all(0.88 <= held <= 1.0 for held in found["held"].values()), found
+    assert found["wider"]["end points"] < 1.45, found
+
+
+def test_the_three_measures_of_growth_are_weighted_sums() -> None:
+    years = np.arange(1959.0, 2002.0)
+    ppm = 338.0 + 1.3 * (years - 1980.0) + 0.01 * (years - 1980.0) ** 2
+    ends, straight, rise = growth.growth_weights(years) @ ppm
+    assert ends == pytest.approx((ppm[-1] - ppm[0]) / 42.0)
+    assert straight == pytest.approx(np.polyfit(years - 1980.0, ppm, 1)[0])
+    assert rise == pytest.approx(0.2)
+
+
+def test_limits_of_growth_do_not_depend_on_the_growth_itself() -> None:
+    """Only the residuals about a parabola count; twice as large residuals give twice as wide limits."""
+    years = np.arange(43.0)
+    noise = coverage.ar1_series(np.random.default_rng(3), 43, 0.7)
+    bent = noise + 300.0 + 2.0 * years + 0.03 * years**2
+
+    def halves(series: slopes.Array) -> list[float]:
+        return [half for _, half in growth.growth_limits(years, series, 500, np.random.default_rng(5))]
+
+    assert halves(bent) == pytest.approx(halves(noise), rel=1e-6)
+    assert halves(2.0 * noise) == pytest.approx([2.0 * half for half in halves(noise)], rel=1e-9)

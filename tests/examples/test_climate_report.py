@@ -94,6 +94,29 @@ def test_what_an_estimate_is_stands_beside_it(finished: dict[str, Any]) -> None:
         assert words in text
 
 
+def test_the_page_says_whose_method_it_is_and_what_is_assumed(finished: dict[str, Any]) -> None:
+    text = files(finished)["report.html"].decode()
+    for words in ("Künsch", "stretched by our own rule", "independent between the two: an assumption", "1.28 ± 0.08",
+                  "doi:10.1214/aos/1176347265", "calibration scale", "numpy ", "rise of the growth rate"):  # fmt: skip
+        assert words in text
+    for words in ("Kunsch", "none known to us"):
+        assert words not in text
+    kendall = text.partition("Is there a trend at all?")[2].partition("</table>")[0]
+    assert all(period in kendall for period in ("1979-2020", "1951-2012", "1850-2021"))
+
+
+def test_figures_are_numbered_in_the_order_of_the_page(finished: dict[str, Any]) -> None:
+    text = files(finished)["report.html"].decode()
+    assert re.findall(r"<h3>Figure (\d+)\. ", text) == [str(number) for number in range(1, 10)]
+
+
+def test_the_drawn_cycle_has_the_size_that_is_said_of_it(finished: dict[str, Any]) -> None:
+    results = finished["results"]
+    said = next(row["value"] for row in results["estimates"] if row["id"] == "seasonal-amplitude")
+    drawn = [row[1] for row in results["seasonal_curve"]]
+    assert max(drawn) - min(drawn) == pytest.approx(said, rel=0.002)
+
+
 def test_licence_and_attribution_are_on_the_page(finished: dict[str, Any]) -> None:
     text = files(finished)["report.html"].decode()
     for words in ("Open Government Licence v3.0", "© British Crown Copyright, Met Office", "Keeling", "Public domain"):
