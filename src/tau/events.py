@@ -33,6 +33,7 @@ CHECKPOINT_SAVE = "checkpoint.save"
 CHECKPOINT_LOAD = "checkpoint.load"
 CHECKPOINT_RESUME = "checkpoint.resume"
 CHECKPOINT_RETRY = "checkpoint.retry"
+CHECKPOINT_KEPT = "checkpoint.kept"
 CHAIN_START = "chain.start"
 CHAIN_COMPLETE = "chain.complete"
 STEP_START = "step.start"
@@ -49,7 +50,8 @@ EVENT_TYPES = frozenset(value for name, value in list(globals().items()) if name
 """Every event type of the library."""
 
 TERMINAL_TYPES = frozenset({GRAPH_COMPLETE, GRAPH_FAILED, GRAPH_INTERRUPTED, GRAPH_WAITING, GRAPH_CANCELLED})
-"""The types of which every attempt to run a graph emits exactly one, as its last event."""
+"""The types of which every attempt to run a graph emits exactly one, as its last event; only ``checkpoint.kept`` may
+follow: the run is finished, and its checkpoints could not be deleted."""
 
 
 class Event(Struct, frozen=True):

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from remote import RemoteStore, start
 
 from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
 from tau.testing.store_contract.suite import FlakyStore, RetryingStore, SlowStore, StoreContract
+from tau.testing.store_contract.verb_clauses import VerbClauses
 
 
 class TestMemory(StoreContract):
@@ -42,6 +48,34 @@ def slow(store: Store) -> Store:
 
 def flaky(store: Store) -> Store:
     return RetryingStore(FlakyStore(store, seed=1, probability=0.2))
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    process = start()
+    yield process
+    process.communicate()
+
+
+class TestSQLiteOfTwoProcesses(VerbClauses):
+    """The second one calls every verb at every position of a run that the first one works on."""
+
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        with SQLiteStore(tmp_path / "runs.db") as store:
+            yield store
+
+    @pytest.fixture
+    def other(self, store: Store, process: subprocess.Popen[bytes]) -> Iterator[Store]:
+        with RemoteStore(process, store.location) as other:
+            yield other
+
+
+class TestFileOfTwoProcesses(TestSQLiteOfTwoProcesses):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        with FileStore(tmp_path / "runs") as store:
+            yield store
 
 
 class TestSlowMemory(TestMemory):

@@ -81,10 +81,10 @@ def test_a_crash_anywhere_in_merging_or_deleting_loses_nothing(tmp_path: Path, w
         after = FileStore(copy.root)
         summary = after.summary("r")
         assert summary is not None
-        assert summary.position == 140
+        assert summary.position == (140 if summary.status == "running" else 141)
         assert contents(after) == (records if summary.status == "running" else [])
         assert isinstance(one(after, batch("r", 139)), PositionConflict)
-        more = fill(after, 5, start=140)
+        more = fill(after, 5, start=summary.position)
         kept = records if summary.status == "running" else []
         assert contents(after) == kept + [each.records[0] for each in more]
         with RunDirectory(str(directory(after)), "r") as run:
@@ -92,7 +92,7 @@ def test_a_crash_anywhere_in_merging_or_deleting_loses_nothing(tmp_path: Path, w
             assert contents(after) == kept + [each.records[0] for each in more]
         after.delete("r")
         assert contents(after) == []
-        assert one(after, batch("r", 145)) == 146
+        assert one(after, batch("r", summary.position + 6)) == summary.position + 7
 
 
 def test_two_that_merge_at_once_lose_nothing(tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_a_writer_that_stalled_before_its_link_is_refused(tmp_path: Path, others
         if kind != "commits":
             store.delete("r")
         if kind == "made anew":
-            fill(store, 2, start=4 + others)
+            fill(store, 2, start=5 + others)
         assert not (directory(store) / names.slot(4)).exists()
         real(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "link", stall)
         refused = one(stalled, batch("r", 3, owner=owner("stale")))
-    end = 4 + others + (2 if kind == "made anew" else 0)
+    end = 4 + others + {"commits": 0, "deleted": 1, "made anew": 3}[kind]
     assert isinstance(refused, PositionConflict)
     assert refused.position == end
     assert not (directory(store) / names.slot(4)).exists()
@@ -185,21 +185,27 @@ def test_a_link_whose_reply_was_lost_is_found_to_be_made(tmp_path: Path) -> None
     assert len(store.read("r")) == 2
 
 
-def test_a_large_blob_survives_a_deletion_just_before_its_link(tmp_path: Path) -> None:
-    """The deletion takes the old directory of blobs away, and the commit comes after it in the log."""
-    large = os.urandom(200_000)
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_writer_is_refused_by_a_deletion_just_before_its_link(tmp_path: Path, call: str, keep: bool) -> None:
+    """And the large blob that it had written already does not come back."""
     store = FileStore(tmp_path)
     fill(store, 3)
-    real = os.link
+    real = getattr(os, call)
 
     def deleting(*arguments: Any, **options: Any) -> None:
-        os.link = real
-        store.delete("r")
+        setattr(os, call, real)
+        store.delete("r", keep)
         real(*arguments, **options)
 
+    large = os.urandom(200_000)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "link", deleting)
-        assert one(FileStore(tmp_path), batch("r", 3, blobs=[(b"large", large)], owner=owner())) == 4
+        patch.setattr(os, call, deleting)
+        refused = one(FileStore(tmp_path), batch("r", 3, blobs=[(b"large", large)], owner=owner()))
+    assert isinstance(refused, PositionConflict)
+    assert store.blobs("r", [b"large"]) == {}
+    assert contents(store) == []
+    assert one(store, batch("r", 4, blobs=[(b"large", large)])) == 5
     assert store.blobs("r", [b"large"]) == {b"large": large}
 
 
@@ -223,44 +229,78 @@ def test_a_commit_that_was_deleted_before_its_writer_looked_stood(tmp_path: Path
         assert one(writer, batch("r", 4, blobs=[(b"large", os.urandom(200_000))])) == 5
     assert store.read("r") == []
     assert not list(directory(store).glob("blobs-*"))
-    assert isinstance(one(writer, batch("r", 4)), PositionConflict)
-    assert one(writer, batch("r", 5)) == 6
+    assert isinstance(one(writer, batch("r", 5)), PositionConflict)
+    assert one(writer, batch("r", 6)) == 7
 
 
-def test_a_large_blob_survives_a_second_deletion_while_its_commit_waits_to_link(tmp_path: Path) -> None:
-    """The directory of blobs of the new life is not the deletion's to remove."""
-    large = os.urandom(200_000)
-    store = FileStore(tmp_path)
+@pytest.mark.parametrize("moment", ["link", "rename"])
+def test_a_deletion_that_had_looked_before_a_commit_takes_it_with_it(tmp_path: Path, moment: str) -> None:
+    """Between its look and its link a commit comes first, after that none does."""
+    store, writer = FileStore(tmp_path), FileStore(tmp_path)
     fill(store, 3)
-    store.delete("r")
-    real = os.link
+    real = getattr(os, moment)
+    results: list[int | Exception] = []
 
-    def deleting(*arguments: Any, **options: Any) -> None:
-        os.link = real
-        store.delete("r")
+    def committing(*arguments: Any, **options: Any) -> None:
+        setattr(os, moment, real)
+        results.append(one(writer, batch("r", 3, blobs=[(b"large", os.urandom(200_000))], owner=owner())))
         real(*arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "link", deleting)
-        assert one(FileStore(tmp_path), batch("r", 3, blobs=[(b"large", large)], owner=owner())) == 4
-    assert store.blobs("r", [b"large"]) == {b"large": large}
+        patch.setattr(os, moment, committing)
+        store.delete("r")
+    if moment == "link":
+        assert results == [4]
+    else:
+        assert isinstance(results[0], PositionConflict)
+    assert contents(store) == []
+    assert store.blobs("r", [b"large"]) == {}
+    end = 5 if moment == "link" else 4
+    assert isinstance(one(writer, batch("r", end - 1, owner=owner())), PositionConflict)
+    assert one(writer, batch("r", end)) == end + 1
 
 
-def test_a_large_blob_survives_a_deletion_that_had_looked_before_its_commit(tmp_path: Path) -> None:
-    """The commit comes after the deletion in the log, so it stands, with all that belongs to it."""
-    large = os.urandom(200_000)
+def test_a_deletion_that_died_before_its_tombstone_is_completed(tmp_path: Path) -> None:
+    """By whoever begins the run anew, or deletes it again; until then nothing of it is read."""
+    original = FileStore(tmp_path / "original")
+    fill(original, 70)
+    with pytest.MonkeyPatch.context() as patch, RunDirectory(str(directory(original)), "r") as run:
+        crash_in(patch, "rename", 0)
+        with suppress(Crash):
+            run.delete(keep_summary=False)
+    for number, goes_on in enumerate(("anew", "deleted", "expected")):
+        store = FileStore(shutil.copytree(original.root, tmp_path / str(number)))
+        assert contents(store) == []
+        summary = store.summary("r")
+        assert summary is not None
+        assert (summary.status, summary.position) == ("deleted", 71)
+        assert isinstance(one(store, batch("r", 70, base=1)), PositionConflict)
+        if goes_on == "anew":
+            assert one(store, batch("r", 71)) == 72
+            assert len(contents(store)) == 1
+        else:
+            store.delete("r", expected=70 if goes_on == "expected" else None)
+            assert store.summary("r") == summary
+        assert not (directory(store) / names.slot(1)).exists()
+
+
+def test_foreign_files_in_a_runs_directory_are_left_alone(tmp_path: Path) -> None:
+    """Whatever their names look like, through commits, merges, deletions and a new life."""
     store = FileStore(tmp_path)
     fill(store, 3)
-    real = os.rename
-
-    def committing(source: str, target: str, **options: Any) -> None:
-        if target == names.tombstone(3):
-            os.rename = real
-            assert one(FileStore(tmp_path), batch("r", 3, blobs=[(b"large", large)], owner=owner())) == 4
-        real(source, target, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "rename", committing)
-        store.delete("r")
-    assert [position for position, _ in store.read("r")] == [4]
-    assert store.blobs("r", [b"large"]) == {b"large": large}
+    foreign = ["plot-of-the-climate-of-2024-v2.png", "p-notes-for-me.md", "p", "blobs-of-mine", "zzz", "p00", "-"]
+    foreign += ["p000000000000000x", "p0000000000000001-000000000000000x", "blobs-1", "\N{ARABIC-INDIC DIGIT ONE}"]
+    for name in foreign:
+        (directory(store) / name).write_text("mine")
+    (directory(store) / "blobs-mine").mkdir()
+    (directory(store) / "blobs-mine" / "file").write_text("mine")
+    batches = fill(store, 140, start=3)
+    again = FileStore(tmp_path)
+    assert again.summary("r") == batches[-1].summary
+    assert len(contents(again)) == 143
+    again.delete("r")
+    fill(again, 70, start=144)
+    assert len(contents(again)) == 70
+    again.delete("r")
+    assert contents(again) == []
+    assert all((directory(store) / name).read_text() == "mine" for name in [*foreign, "blobs-mine/file"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextvars import Token
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from tau.engine.admission import has_other_input
 from tau.engine.effects import Drop, Emit, Job, Load, Outcome
 from tau.engine.engine import Engine
 from tau.engine.stop import Stop
-from tau.errors import ArtifactError, StoreError
+from tau.errors import ArtifactError, CheckpointNotFoundError, CorruptCheckpointError, StoreError
 from tau.events import CHECKPOINT_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
@@ -29,6 +30,8 @@ from tau.stores.artifact_files import place_of
 from tau.stores.contract import Batch
 
 Result = int | Exception
+
+_log = logging.getLogger("tau")
 
 
 class Driver:
@@ -168,9 +171,20 @@ class Driver:
             found.input = admitted_input(self.journal.store, self.job.run_id)
         return found
 
-    def drop(self, effect: Drop) -> None:
-        assert self.journal is not None
-        drop_run(self.journal.store, self.job.run_id, self.job.artifacts, effect.values.values())
+    def drop(self, effect: Drop) -> Exception | None:
+        """Why the records of the finished run could not be deleted, if they could not."""
+        journal = self.journal
+        assert journal is not None
+        job, values = self.job, effect.values.values()
+        position, created = journal.position, effect.created
+        try:
+            drop_run(journal.store, job.run_id, job.artifacts, values, position=position, created=created)
+        except (CheckpointNotFoundError, CorruptCheckpointError):
+            raise  # a value of the final state is gone or damaged
+        except Exception as error:
+            _log.warning("run %r is finished, and its checkpoints were not deleted: %s", self.job.run_id, error)
+            return error
+        return None
 
     def release(self) -> Any:
         if self.journal is not None:

@@ -59,9 +59,10 @@ class Pause(Struct):
 
 
 class Drop(Struct):
-    """Delete the records and blobs of a finished run; the values must stay readable."""
+    """Delete the records and blobs of a finished run, the values stay readable; reply: what went wrong, or ``None``."""
 
     values: Mapping[str, Cell]
+    created: float
 
 
 class Release(Struct):

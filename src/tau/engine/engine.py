@@ -73,7 +73,9 @@ class Engine:
             yield Release()
             raise
         if self.job.stored and not self.job.preserve and not self.progress.keep:
-            yield Drop(self.values)
+            kept: Exception | None = yield Drop(self.values, self.progress.created)
+            if kept is not None:
+                yield from self._emit("checkpoint.kept", error=text_of(kept), error_type=type(kept).__name__)
         yield Release()
         return self._view()
 

@@ -135,7 +135,7 @@ class Journal:
                 _log.warning("run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged)
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items = fold.items
-            self._now = _Standing(0, False, _beginning(fold.base))
+            self._now = _Standing(found.position, False, _beginning(fold.base))
         return found
 
     def prepare(self, append: Append) -> Batch | None:
@@ -291,7 +291,14 @@ class Journal:
     def _lost(self) -> LeaseLostError | RunCancelledError:
         self._drop()
         summary = self.store.summary(self.run_id)
-        if summary is not None and summary.status == "cancelled":
+        created = self.progress.created if self.progress is not None else None
+        if summary is None or summary.base == 0 or created not in (None, summary.created):
+            return LeaseLostError(
+                f"run {self.run_id!r} was deleted while it ran; what this process had not saved is dropped, and "
+                "nothing of the run is left",
+                run_id=self.run_id,
+            )
+        if summary.status == "cancelled":
             return RunCancelledError(f"run {self.run_id!r} was cancelled while it ran", run_id=self.run_id)
         return LeaseLostError(
             f"run {self.run_id!r} was taken over or changed by somebody else; what this process had not saved is "

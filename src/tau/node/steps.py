@@ -18,6 +18,7 @@ from tau.errors import (
     ArtifactError,
     ConfigError,
     CorruptCheckpointError,
+    LeaseLostError,
     LimitExceededError,
     StoreError,
     TauError,
@@ -137,7 +138,9 @@ class Items:
                 cell = _cell_of(self.node, name, made[0])
                 record = Item(scope=self.scope(name), name=name, key=_ARTIFACT, value=cell.change)
                 self.saved(self._commits.commit(record, cell))
-        except BaseException:
+        except BaseException as error:
+            if made and isinstance(error, LeaseLostError):  # nobody will ever refer to it
+                maker.discard(made[0])
             if key in self._names and self._names[key] is made:
                 del self._names[key]
             raise

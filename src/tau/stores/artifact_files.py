@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from tau.errors import ArtifactError, ConfigError
 from tau.stores.artifact_content import Odd, entries, measure, open_file, trace, wrong_with
-from tau.stores.contract import Store
+from tau.stores.contract import PositionConflict, Store
 from tau.stores.disk import Descriptor, make_directories, sync
 from tau.stores.failures import from_os, is_foreign
 from tau.stores.names import directory_of, temporary
@@ -242,19 +242,25 @@ def place_of(store: Store | None, configured: str | None) -> str | None:
     return os.path.join(configured, f"s-{store.identity()}")
 
 
-def drop(store: Store, run_id: str, configured: str | None, values: Iterable[Any]) -> None:
-    """Delete a finished run's records, and its artifacts but for those that its final state refers to, which is fetched
-    before."""
+def drop(
+    store: Store, run_id: str, configured: str | None, values: Iterable[Any], *, position: int, created: float
+) -> None:
+    """Delete the records of the run, created then, that finished at ``position``, and its artifacts but for those that
+    its final state refers to, which is fetched before. Nothing is touched where somebody else deleted it or began it
+    anew meanwhile."""
     needed = [value.data() for value in values if isinstance(value, Cell)]
+    if store.forgets and ((summary := store.summary(run_id)) is None or summary.created != created):
+        return
     place, named = None, b""
     if configured is not None and os.path.isdir(configured):
         place = place_of(store, configured)
         if place != configured and os.path.isdir(os.path.join(configured, directory_of(run_id))):
             named = b"".join(record for _, record in store.read(run_id))
-    store.delete(run_id, keep_summary=True)
-    remove(place, run_id, needed)
-    if named:  # where earlier versions put artifacts, whichever store the run was in
-        remove(configured, run_id, needed, only=named)
+    with suppress(PositionConflict):
+        store.delete(run_id, keep_summary=True, expected=position)
+        remove(place, run_id, needed, upto=position)
+        if named:  # where earlier versions put artifacts, whichever store the run was in
+            remove(configured, run_id, needed, upto=position, only=named)
 
 
 def remove(

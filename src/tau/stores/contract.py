@@ -144,9 +144,9 @@ class Store(ABC):
     """Where runs live.
 
     Atomic: a batch is applied whole or not at all; no reader ever sees a part of it. Conditional: it is applied if and
-    only if the run's position equals ``expected`` (0 for a run that never existed; the last position for one that was
-    deleted, so that positions are never reused). Durable: when `commit` returns, the batch survives a power cut.
-    Isolated: the error of one batch does not touch its neighbours in the same call.
+    only if the run's position equals ``expected`` (0 for a run that never existed). A deletion takes a position, too:
+    positions are never reused, and whoever knew the run before is refused. Durable: when `commit` returns, the batch
+    survives a power cut. Isolated: the error of one batch does not touch its neighbours in the same call.
 
     Every method may be called from any thread, and from any number of processes that opened the same location. A store
     opens its location at first use and again after ``os.fork`` in the child. Whoever created it closes it; a closed
@@ -161,6 +161,9 @@ class Store(ABC):
 
     artifacts: str | None = None
     """The directory for the files of its runs, where it has a place for such; `delete` removes those of the run."""
+
+    forgets: bool = False
+    """Whether a deletion leaves no position behind, so that those of a run begun anew are known to earlier owners."""
 
     _committer: Committer | None = None
 
@@ -199,11 +202,13 @@ class Store(ABC):
         """The runs that match, the most recently updated first; never those with status ``deleted``."""
 
     @abstractmethod
-    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         """Remove all records and blobs of a run; nothing happens where there are none.
 
-        The position stays, under the same summary with ``base`` 0 (``keep_summary``) or under status ``deleted``,
-        in both cases without owner and lease.
+        A deletion takes the next position, as a commit of one record does, so that every writer who knew the run before
+        is refused. What stays is the same summary with ``base`` 0 (``keep_summary``), or one with status ``deleted``,
+        both without owner and lease. With ``expected`` it raises `PositionConflict`, and changes nothing, where the run
+        is at another position; a deletion that was carried out there already may be repeated.
         """
 
     @abstractmethod
@@ -277,10 +282,33 @@ class Store(ABC):
 
 
 def emptied(summary: Summary, keep_summary: bool) -> Summary:
-    """The summary that `Store.delete` leaves behind."""
+    """The summary that `Store.delete` leaves behind; one that was running can only have been cut off by that."""
+    position = summary.position + 1
     if keep_summary:
-        return replace(summary, base=0, owner=None)
-    return replace(summary, base=0, owner=None, status="deleted", graph="", node=None, tags=(), iterations=0)
+        status = "cancelled" if summary.status == "running" else summary.status
+        return replace(summary, position=position, base=0, owner=None, status=status)
+    return replace(
+        summary, position=position, base=0, owner=None, status="deleted", graph="", node=None, tags=(), iterations=0
+    )
+
+
+def deletion(summary: Summary, keep_summary: bool, expected: int | None, *, empty: bool) -> Summary | None:
+    """The summary after a deletion, ``None`` where it has nothing to change; ``empty``: no records are there.
+
+    Raises `PositionConflict`.
+    """
+    done = empty and (keep_summary or summary.status == "deleted")
+    if expected not in (None, summary.position, *([summary.position - 1] if done else ())):
+        assert expected is not None
+        raise PositionConflict(summary.run_id, expected, summary.position)
+    return None if done else emptied(summary, keep_summary)
+
+
+def begins(batch: Batch) -> bool:
+    """Whether a run of which nothing is left may begin anew with this batch: it brings its manifest, and nothing of it
+    is finished yet. Another one is from an owner that has not heard of the deletion: those by the first version of tau
+    took no position."""
+    return batch.summary.base > batch.expected and batch.summary.iterations == 0
 
 
 def problem(batch: Batch) -> ValueError | None:

@@ -35,7 +35,9 @@ class Image(Struct, frozen=True):
 def appended(image: Image | None, batch: Batch) -> Image:
     """The image after a commit; raises `PositionConflict`. What only older manifests need is left out."""
     position = image.summary.position if image is not None else 0
-    if batch.expected != position:
+    # A run that was deleted and begun anew may be at a position that its earlier owner expects, but not of his time.
+    anew = image is not None and image.summary.created != batch.summary.created
+    if batch.expected != position or anew:
         raise PositionConflict(batch.run_id, batch.expected, position)
     old = image.records if image is not None else ()
     new = tuple((position + 1 + index, record) for index, record in enumerate(batch.records))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tau.forks import Forked, watch
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied, problem
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, deletion, problem
 from tau.stores.reentry import Guard
 from tau.stores.summaries import matches
 
@@ -78,15 +78,19 @@ class MemoryStore(Store, Forked):
         self._runs[run_id] = _Run(summary, floor, length, records, blobs, nonce, counter, expires)
         return floor + length
 
-    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         with self._lock:
-            self._writes.enter(lambda: self._delete(run_id, keep_summary))
+            self._writes.enter(lambda: self._delete(run_id, keep_summary, expected))
 
-    def _delete(self, run_id: str, keep_summary: bool) -> None:
+    def _delete(self, run_id: str, keep_summary: bool, expected: int | None) -> None:
         run = self._runs.get(run_id)
-        if run is not None:
-            summary = emptied(run.summary, keep_summary)
-            self._runs[run_id] = _Run(summary, run.position, 0, [], {}, None, run.counter, 0.0)
+        if run is None:
+            if expected:
+                raise PositionConflict(run_id, expected, 0)
+            return
+        after = deletion(run.summary, keep_summary, expected, empty=run.length == 0)
+        if after is not None:
+            self._runs[run_id] = _Run(after, after.position, 0, [], {}, None, run.counter, 0.0)
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         def work() -> bool:

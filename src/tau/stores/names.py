@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +17,9 @@ from tau.host import is_alive, pid_space
 SAFE = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
 LONGEST = 150
 TEMPORARY = "+"
+
+_PACK = re.compile("p[0-9]{16}(-[0-9]{16})?").fullmatch
+_BLOBS = re.compile("blobs-[0-9]{16}").fullmatch
 
 writing: set[str] = set()
 """The temporary files that threads of this process are writing now: its others are what an interrupt left."""
@@ -45,6 +49,21 @@ def tombstone(last: int) -> str:
 
 def blob_directory(floor: int) -> str:
     return f"blobs-{floor:016d}"
+
+
+def packs(names: Sequence[str]) -> list[str]:
+    """The slots, covers and tombstones in a listing, ascending. Whatever else lies there is not ours."""
+    return sorted(filter(_PACK, names))
+
+
+def blob_directories(names: Sequence[str]) -> list[str]:
+    """The directories of blobs in a listing, ascending."""
+    return sorted(filter(_BLOBS, names))
+
+
+def floor_of(packs: Sequence[str]) -> int:
+    """The position up to which all is deleted."""
+    return max((int(name[1:17]) for name in packs if len(name) == 34 and name[18:] > name[1:17]), default=0)
 
 
 def blob_file(digest: bytes) -> str:
@@ -94,12 +113,11 @@ def view_of(names: Sequence[str]) -> View:
     """Make sense of a listing. Raises `GapError`."""
     slots: list[str] = []
     covers: list[Cover] = []
-    for name in names:
-        if name[:1] == "p":
-            if len(name) == 17:
-                slots.append(name)
-            elif len(name) == 34:
-                covers.append(Cover(int(name[18:]), int(name[1:17]), name))
+    for name in packs(names):
+        if len(name) == 17:
+            slots.append(name)
+        else:
+            covers.append(Cover(int(name[18:]), int(name[1:17]), name))
     floor = max((last for first, last, _ in covers if first > last), default=0)
     chain = _chain([found for found in covers if found.last > floor], floor)
     end = slot(chain[-1].last if chain else floor)
@@ -108,9 +126,9 @@ def view_of(names: Sequence[str]) -> View:
     return View(
         floor,
         chain,
-        tuple(sorted(name for name in slots if name > end)),
+        tuple(name for name in slots if name > end),
         tuple(redundant),
-        tuple(sorted((name for name in names if name.startswith("blobs-")), reverse=True)),
+        tuple(reversed(blob_directories(names))),
         tuple(name for name in names if name[:1] == TEMPORARY),
     )
 
@@ -152,7 +170,7 @@ def is_stale(temporary: str, listing: Sequence[str]) -> bool:
         return temporary not in writing if int(pid) == os.getpid() else not is_alive(int(pid))
     name = rest.partition("-")[2]
     if name[:1] == "p":  # the pack that sorts above it stands for it, or came after it
-        return any(found >= name for found in listing if found[:1] == "p" and len(found) in (17, 34))
+        return any(found >= name for found in packs(listing))
     return name in listing
 
 

@@ -39,6 +39,8 @@ class FourVerbs(Protocol):
 class AdaptedStore(Store, Forked):
     """See the module."""
 
+    forgets = True
+
     def __init__(self, verbs: FourVerbs) -> None:
         self.verbs = verbs
         self.location = f"{type(verbs).__name__}:"
@@ -96,10 +98,15 @@ class AdaptedStore(Store, Forked):
         ]
         return sorted(wanted, key=lambda summary: -summary.updated)[: query.limit]
 
-    def delete(self, run_id: str, keep_summary: bool = False) -> None:
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         def work() -> None:
-            if self._image(run_id) is not None:
-                self._call("delete", lambda: self.verbs.delete(run_id))
+            image = self._image(run_id)
+            if image is None:
+                return
+            if expected not in (None, image.summary.position):
+                assert expected is not None
+                raise PositionConflict(run_id, expected, image.summary.position)
+            self._call("delete", lambda: self.verbs.delete(run_id))
 
         with self._lock:
             self._writes.enter(work)

@@ -20,8 +20,8 @@ class StoreWrapper(Store):
         self.store = store
         self.location = store.location
 
-    def call(self, method: str, *arguments: Any) -> Any:
-        return getattr(self.store, method)(*arguments)
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return getattr(self.store, method)(*arguments, **options)
 
     def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
         results: Sequence[int | Exception] = self.call("commit", batches)
@@ -43,8 +43,8 @@ class StoreWrapper(Store):
         found: Sequence[Summary] = self.call("select", query)
         return found
 
-    def delete(self, run_id: str, keep_summary: bool = False) -> None:
-        self.call("delete", run_id, keep_summary)
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
+        self.call("delete", run_id, keep_summary, **({} if expected is None else {"expected": expected}))
 
     def lease(self, run_id: str) -> Lease | None:
         found: Lease | None = self.call("lease", run_id)
@@ -69,10 +69,10 @@ class SlowStore(StoreWrapper):
         self.seconds = seconds
         self.pause = pause
 
-    def call(self, method: str, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         self.pause(self.seconds)
         try:
-            return super().call(method, *arguments)
+            return super().call(method, *arguments, **options)
         finally:
             self.pause(self.seconds)
 
@@ -88,9 +88,9 @@ class FlakyStore(StoreWrapper):
         self.probability = probability
         self._random = random.Random(seed)
 
-    def call(self, method: str, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         self._fail(f"the request to {method} was lost")
-        result = super().call(method, *arguments)
+        result = super().call(method, *arguments, **options)
         self._fail(f"the reply to {method} was lost")
         return result
 
@@ -106,13 +106,13 @@ class RetryingStore(StoreWrapper):
         super().__init__(store)
         self.tries = tries
 
-    def call(self, method: str, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         for _ in range(self.tries - 1):
             try:
-                return super().call(method, *arguments)
+                return super().call(method, *arguments, **options)
             except StoreUnavailableError:
                 continue
-        return super().call(method, *arguments)
+        return super().call(method, *arguments, **options)
 
     def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
         return [self._commit(batch) for batch in batches]
@@ -142,7 +142,7 @@ class CountingStore(StoreWrapper):
         self.committed: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def call(self, method: str, *arguments: Any) -> Any:
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         with self._lock:
             self.calls[method] += 1
             if method == "commit":
@@ -152,4 +152,4 @@ class CountingStore(StoreWrapper):
                     self.committed["blobs"] += len(batch.blobs)
                     self.committed["size_bytes"] += sum(map(len, batch.records))
                     self.committed["size_bytes"] += sum(len(data) for _, data in batch.blobs)
-        return super().call(method, *arguments)
+        return super().call(method, *arguments, **options)

@@ -68,12 +68,13 @@ def _confirmed(session: Session, status: str, summary: Summary) -> bool:
 def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -> None:
     """Delete a run that nobody owns. Raises `RunOwnedError`.
 
-    One that could still be resumed is ended first, at the very position at which nobody owned it: whoever takes it at
-    the same moment either has it, and it stays, or finds it gone.
+    One that could still be resumed is ended first, and every one is deleted at the very position at which nobody owned
+    it: whoever takes it at the same moment either has it, and it stays, or finds it gone.
     """
     run_id = summary.run_id
     position = await_free(store, run_id, host, 0.0)
-    if summary.status not in ("finished", "cancelled"):
+    taken = RunOwnedError(f"run {run_id!r} was taken or changed at this moment; nothing was deleted", run_id=run_id)
+    if summary.base > 0 and summary.status not in ("finished", "cancelled"):
         journal = Journal(store, run_id, host, host.owner(0.0), interval=1, base=summary.base)
         progress = Progress(
             graph=summary.graph, tags=summary.tags, created=summary.created, iteration=summary.iterations,
@@ -84,9 +85,11 @@ def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -
         assert batch is not None
         result = store.committer.commit(batch)
         if isinstance(result, PositionConflict):
-            raise RunOwnedError(
-                f"run {run_id!r} was taken or changed at this moment; nothing was deleted", run_id=run_id
-            )
+            raise taken
         journal.settle(batch, result)
-    store.delete(run_id, keep_summary)
-    remove(store.artifacts, run_id)  # which a store leaves where it keeps the summary
+        position = journal.position
+    try:
+        store.delete(run_id, keep_summary, expected=position)
+    except PositionConflict as error:
+        raise taken from error
+    remove(store.artifacts, run_id, upto=position)  # which a store leaves where it keeps the summary

@@ -7,7 +7,7 @@ position decides between writers, and no position loses its name before a cover 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 from zlib import crc32
@@ -16,8 +16,9 @@ import msgspec
 
 from tau.errors import CorruptCheckpointError, StoreUnavailableError
 from tau.stores import names
-from tau.stores.contract import Batch, Summary, emptied
+from tau.stores.contract import Batch, Summary, deletion
 from tau.stores.disk import Descriptor, sync
+from tau.stores.file.directory import DIRECTORY, Directory, remove_stale
 from tau.stores.file.pack import Pack, build
 
 LARGE = 128 * 1024  # a blob of this size gets a file of its own, so that merging never copies it
@@ -25,7 +26,7 @@ MERGE_AFTER = 64  # commits
 MERGE_LIMIT = 8 * 1024 * 1024  # a cover that has grown to this many bytes is not copied again
 LOOKS = 200
 BLOB_MAGIC = b"taublob1"
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+DELETION = b"deletion after "  # begins the token of the commit that a deletion is; what follows is the token before it
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -45,25 +46,22 @@ class Seen(NamedTuple):
     summary: Summary | None
     token: bytes = b""
 
+    @property
+    def broken_off(self) -> bool:
+        """Whether the newest commit is a deletion whose tombstone is not there yet."""
+        return self.token.startswith(DELETION)
+
 
 class Changed(Exception):
     """A file of the listing is gone: others have merged or deleted meanwhile. Look again."""
 
 
-class RunDirectory:
+class RunDirectory(Directory):
     """An open run directory; a context manager. ``FileNotFoundError`` for a run that never existed."""
 
     def __init__(self, path: str, run_id: str | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self.run_id = run_id
-        self._open = Descriptor(path, DIRECTORY)
-        self.descriptor = self._open.number
-
-    def __enter__(self) -> RunDirectory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
 
     # Reading
 
@@ -113,7 +111,10 @@ class RunDirectory:
                 if pack.head.first != end + 1:
                     raise self._missing(f"position {end + 1}")
                 end = pack.head.last
-                found += pack.records(after)
+                if pack.head.token.startswith(DELETION):
+                    found.clear()
+                else:
+                    found += pack.records(after)
         return found
 
     def blobs(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -162,71 +163,32 @@ class RunDirectory:
 
     # Writing
 
-    def publish(self, name: str, pieces: Sequence[bytes], *, replace: bool = False, durable: bool = True) -> bool:
-        """Write a file whole under a name; ``False`` if the name is taken and ``replace`` is not asked for."""
-        folder, slash, last = name.rpartition("/")
-        unique = names.temporary("" if replace else last)
-        temporary = folder + slash + unique
-        here = self.descriptor
-        names.writing.add(unique)
-        try:
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
-            with Descriptor(temporary, flags, dir_fd=here) as descriptor:
-                write(descriptor, pieces)
-                if durable:
-                    sync(descriptor)
-            if replace:
-                os.rename(temporary, name, src_dir_fd=here, dst_dir_fd=here)
-                return True
-            return self._link(temporary, name)
-        finally:
-            try:
-                self._discard(temporary)
-            except KeyboardInterrupt:
-                self._discard(temporary)
-                raise
-            finally:
-                names.writing.discard(unique)
-
-    def _discard(self, temporary: str) -> None:
-        # What was to be published stands or does not; a file left over changes nothing, and a later look removes it.
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=self.descriptor)
-
-    def _link(self, temporary: str, name: str) -> bool:
-        here = self.descriptor
-        try:
-            os.link(temporary, name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
-        except OSError as error:
-            # Over NFS the reply to a link that was made may be lost, and a second try meets the first one's name.
-            try:
-                if os.stat(temporary, dir_fd=here, follow_symlinks=False).st_nlink == 2:
-                    return True
-            except FileNotFoundError:  # somebody cleaned up, and did so because the name was taken
-                return False
-            if isinstance(error, FileExistsError):
-                return False
-            raise
-        return True
-
-    def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self.descriptor)
-
     def append(self, batch: Batch, seen: Seen) -> Seen | None:
         """Commit the batch at the position of ``seen``; ``None`` if somebody else had that position first."""
+        after = self._append(batch, seen)
+        if after is not None:
+            sync(self.descriptor)
+        return after
+
+    def _append(self, batch: Batch, seen: Seen) -> Seen | None:
         first = batch.expected + 1
         large = [(digest, data) for digest, data in batch.blobs if len(data) >= LARGE]
         small = [(digest, data) for digest, data in batch.blobs if len(data) < LARGE]
-        for digest, data in large:
-            self._keep(seen.floor, digest, data)
+        try:
+            for digest, data in large:
+                self._keep(seen.floor, digest, data)
+        except FileNotFoundError:
+            if self.view().floor > seen.floor:  # deleted at this moment, and its directory of blobs with it
+                return None
+            raise
         name = names.slot(first)
         pieces = build(batch.run_id, first, batch.token, batch.summary, records=batch.records, blobs=small)
         if not self.publish(name, pieces):
+            self._refused(seen, large)
             return None
-        listing = os.listdir(self.descriptor)
+        packs = names.packs(os.listdir(self.descriptor))
         # The name may have been free because its commit was merged away: then a cover of it is there.
-        newest = max(listing, default="")
+        newest = packs[-1] if packs else ""
         if newest < name:
             raise StoreUnavailableError(
                 f"cannot commit to {self.path}: the system said that it made {name}, and it is not there; check the "
@@ -234,17 +196,17 @@ class RunDirectory:
                 location=self.path,
                 transient=False,
             )
-        if newest != name and not self._stands(name, batch):
+        stands = newest == name or self._stands(name, batch)
+        # A deletion takes a position. By a version of tau that did not know this, it leaves only its tombstone below.
+        if not stands or seen.floor < names.floor_of(packs) <= batch.expected:
             self.remove(name)
+            self._refused(seen, large)
             return None
-        floor = seen.floor
-        if large:
-            floor = self.view().floor
-            if seen.floor < floor <= batch.expected:  # deleted meanwhile: its directory of blobs is on the way out
-                for digest, data in large:
-                    self._keep(floor, digest, data)
-        sync(self.descriptor)
-        return Seen(batch.summary.position, floor, seen.slots + 1, None)
+        return Seen(batch.summary.position, seen.floor, seen.slots + 1, None)
+
+    def _refused(self, seen: Seen, large: list[tuple[bytes, bytes]]) -> None:
+        if large and self.view().floor > seen.floor:  # of a life that was deleted: nothing of it may come back
+            self._remove_directory(names.blob_directory(seen.floor))
 
     def _stands(self, name: str, batch: Batch) -> bool:
         """Whether our commit is part of the log although something newer is there, too."""
@@ -294,8 +256,8 @@ class RunDirectory:
         self.publish(names.cover(first, head.last), pieces)
         sync(self.descriptor)  # the cover must be there to stay before a name that it covers may go
         end = names.slot(head.last)
-        for name in sorted(os.listdir(self.descriptor)):
-            if len(name) == len(end) and name[0] == "p" and name <= end:
+        for name in names.packs(os.listdir(self.descriptor)):
+            if len(name) == len(end) and name <= end:
                 self.remove(name)
 
     def _absorb(self, view: names.View, records: list[bytes], blobs: dict[bytes, bytes]) -> int:
@@ -312,23 +274,47 @@ class RunDirectory:
                 first = cover.first
         return first
 
-    def delete(self, keep_summary: bool) -> None:
+    def delete(self, keep_summary: bool, expected: int | None = None) -> int:
+        """See `Store.delete`; the position up to which nothing is left."""
+        for _ in range(LOOKS):
+            seen = self.settled()
+            if seen.summary is None:
+                return 0
+            after = deletion(seen.summary, keep_summary, expected, empty=seen.floor == seen.position)
+            if after is None:
+                return seen.position
+            batch = Batch(after.run_id, seen.position, DELETION + seen.token, (b"",), (), after)
+            if self._append(batch, seen) is not None:
+                self._bury(after, seen.token)
+                return after.position
+        raise StoreUnavailableError(
+            f"cannot delete {self.path}: somebody else commits there all the time; cancel the run, then delete it",
+            location=self.path,
+        )
+
+    def settled(self) -> Seen:
+        """What `seen` sees, after a deletion that was broken off is completed."""
         seen = self.seen()
-        if seen.summary is None:
-            return
-        name = names.tombstone(seen.position)
-        summary = emptied(seen.summary, keep_summary)
-        # With the token of the newest commit: its writer may not have looked yet whether it stands.
-        self.publish(name, build(summary.run_id, seen.position + 1, seen.token, summary, records=()), replace=True)
+        if not seen.broken_off or seen.summary is None:
+            return seen
+        self._bury(seen.summary, seen.token.removeprefix(DELETION))
+        return self.seen()
+
+    def _bury(self, summary: Summary, token: bytes) -> None:
+        """Put a tombstone over all up to the commit that a deletion is, and remove what lies below."""
+        name = names.tombstone(summary.position)
+        # With the token of the newest commit before: its writer may not have looked yet whether it stands.
+        self.publish(name, build(summary.run_id, summary.position + 1, token, summary, records=()), replace=True)
         sync(self.descriptor)
-        listing = sorted(os.listdir(self.descriptor))
-        for found in listing:
-            if found[0] == "p" and found < name:
+        listing = os.listdir(self.descriptor)
+        packs = names.packs(listing)
+        for found in packs:
+            if found < name:
                 self.remove(found)
-        if listing[-1] > name:
-            return  # somebody commits again, perhaps with blobs in a directory of before; the next deletion gets them
-        for found in listing:
-            if found.startswith("blobs-") and found < names.blob_directory(seen.position):
+        if packs[-1] > name:
+            return  # begun anew already, perhaps with blobs in a directory of before; the next deletion gets them
+        for found in names.blob_directories(listing):
+            if found < names.blob_directory(summary.position):
                 self._remove_directory(found)
 
     def _remove_directory(self, name: str) -> None:
@@ -340,13 +326,11 @@ class RunDirectory:
 
     def clean(self) -> None:
         """Remove what writers that died left half written, here and in the directories of blobs; never fails."""
+        super().clean()
         with suppress(OSError):
-            listing = os.listdir(self.descriptor)
-            _remove_stale(self.descriptor, listing)
-            for name in listing:
-                if name.startswith("blobs-"):
-                    with Descriptor(name, DIRECTORY, dir_fd=self.descriptor) as descriptor:
-                        _remove_stale(descriptor, os.listdir(descriptor))
+            for name in names.blob_directories(os.listdir(self.descriptor)):
+                with Descriptor(name, DIRECTORY, dir_fd=self.descriptor) as descriptor:
+                    remove_stale(descriptor, os.listdir(descriptor))
 
     def settle(self) -> None:
         """Make durable what an earlier attempt left in the directory, by a new file and a new descriptor."""
@@ -371,23 +355,6 @@ class RunDirectory:
 
     def set_mark(self, mark: Mark) -> None:
         self.publish("lease", [msgspec.json.encode(mark)], replace=True, durable=False)
-
-
-def _remove_stale(directory: int, listing: Sequence[str]) -> None:
-    for name in listing:
-        if name[0] == names.TEMPORARY and names.is_stale(name, listing):
-            with suppress(OSError):  # also where this user may only read: what is left over harms nobody
-                os.unlink(name, dir_fd=directory)
-
-
-def write(descriptor: int, pieces: Sequence[bytes]) -> None:
-    """Write all of it; what is small in one call, what is large without a copy."""
-    if sum(map(len, pieces)) <= 65_536:
-        pieces = [b"".join(pieces)]
-    for piece in pieces:
-        rest = memoryview(piece)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
 
 
 def _blob_frame(digest: bytes, data: bytes) -> bytes:

@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from tau.errors import CorruptCheckpointError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import names
 from tau.stores.artifact_files import remove
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, problem
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, problem
 from tau.stores.disk import make_directories, sync_directory
 from tau.stores.failures import from_os, is_foreign
+from tau.stores.file.directory import Directory
 from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
 from tau.stores.reentry import Guard
 from tau.stores.summaries import matches
@@ -76,8 +77,9 @@ class FileStore(Store):
             if known is None:
                 run.clean()
             if known is None or known.position != batch.expected:
-                known = run.seen()
-            if known.position != batch.expected:
+                known = run.settled()
+            emptied = known.floor == known.position > 0
+            if known.position != batch.expected or (emptied and not begins(batch)):
                 return PositionConflict(run_id, batch.expected, known.position)
             if known.position == 0:
                 # The name of the directory must be there to stay before the first commit in it, whoever made it.
@@ -106,15 +108,18 @@ class FileStore(Store):
             self._known[run_id] = after
         return after.position
 
-    def delete(self, run_id: str, keep_summary: bool = False) -> None:
-        self._writes.enter(lambda: self._delete(run_id, keep_summary))
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
+        self._writes.enter(lambda: self._delete(run_id, keep_summary, expected))
 
-    def _delete(self, run_id: str, keep_summary: bool) -> None:
+    def _delete(self, run_id: str, keep_summary: bool, expected: int | None) -> None:
         self._known.pop(run_id, None)
+        position = 0
         with self._failures("delete from"), suppress(FileNotFoundError), self._run(run_id) as run:
-            run.delete(keep_summary)
+            position = run.delete(keep_summary, expected)
+        if expected and not position:
+            raise PositionConflict(run_id, expected, 0)
         if not keep_summary:
-            remove(self.artifacts, run_id)
+            remove(self.artifacts, run_id, upto=position)
 
     # Reading
 
@@ -236,7 +241,7 @@ class FileStore(Store):
         if known is None:
             if not self._recognised():
                 self._create()
-            with RunDirectory(self.root) as root:
+            with Directory(self.root) as root:
                 root.clean()
             found = os.stat(self._runs)
             self._identity = found.st_dev, found.st_ino
@@ -275,6 +280,6 @@ class FileStore(Store):
         make_directories(self._runs)
         sync_directory(os.path.dirname(self.root))
         sync_directory(self.root)
-        with RunDirectory(self.root) as root:
+        with Directory(self.root) as root:
             root.publish(MARKER, [MARKED])
         sync_directory(self.root)

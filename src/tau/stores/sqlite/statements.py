@@ -51,6 +51,7 @@ APPEND = "insert into log(run, position, previous, record) values(?, ?, ?, ?)"
 APPEND_NEXT = """
 insert into log(run, position, previous, record)
 select id, position + 1, last, ?3 from runs where run_id = ?1 and position = ?2 and typeof(position) = 'integer'
+    and last is not null
 """
 KEEP = "insert or ignore into blobs(run, digest, data) values(?, ?, ?)"
 MOVE = """

@@ -12,7 +12,7 @@ from tau.errors import CorruptCheckpointError, StoreError, StoreFullError
 from tau.host import boot_clock, clock_space, has_ended
 from tau.stores import mounts
 from tau.stores.artifact_files import remove
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, emptied, problem
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, deletion, problem
 from tau.stores.sqlite import statements as sql
 from tau.stores.sqlite.connections import Connections
 from tau.stores.summaries import matches, pack, unpack
@@ -76,7 +76,8 @@ class SQLiteStore(Store):
         run, position, last = row or self._missed(connection, batch.run_id)
         if type(position) is not int:
             raise self._damaged(batch.run_id, "its position is no number")
-        if position != batch.expected:
+        emptied = position > 0 and last is None
+        if position != batch.expected or (emptied and not begins(batch)):
             return PositionConflict(batch.run_id, batch.expected, position)
         if not run:
             execute(sql.ADD, (batch.run_id,))
@@ -118,20 +119,30 @@ class SQLiteStore(Store):
             ),
         )  # fmt: skip
 
-    def delete(self, run_id: str, keep_summary: bool = False) -> None:
-        self._connections.write("delete from", lambda connection: self._delete(connection, run_id, keep_summary))
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
+        position = self._connections.write(
+            "delete from", lambda connection: self._delete(connection, run_id, keep_summary, expected)
+        )
         if not keep_summary:
-            remove(self.artifacts, run_id)
+            remove(self.artifacts, run_id, upto=position)
 
-    def _delete(self, connection: apsw.Connection, run_id: str, keep_summary: bool) -> None:
-        row = connection.execute("select id, summary from runs where run_id = ?", (run_id,)).fetchone()
+    def _delete(self, connection: apsw.Connection, run_id: str, keep_summary: bool, expected: int | None) -> int:
+        """Returns the position up to which nothing is left."""
+        row = connection.execute("select id, last, summary from runs where run_id = ?", (run_id,)).fetchone()
         if row is None:
             self._missed(connection, run_id)
-        else:
-            run, data = row
-            connection.execute(sql.DROP_LOG, (run,))
-            connection.execute("delete from blobs where run = ?", (run,))
-            self._move(connection, None, emptied(unpack(data, self.location, run_id), keep_summary), 0.0)
+            if expected:
+                raise PositionConflict(run_id, expected, 0)
+            return 0
+        run, last, data = row
+        before = unpack(data, self.location, run_id)
+        after = deletion(before, keep_summary, expected, empty=last is None)
+        if after is None:
+            return before.position
+        connection.execute(sql.DROP_LOG, (run,))
+        connection.execute("delete from blobs where run = ?", (run,))
+        self._move(connection, None, after, 0.0)
+        return after.position
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         def work(connection: apsw.Connection) -> bool:

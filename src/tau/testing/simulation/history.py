@@ -101,8 +101,9 @@ class History:
             self.problems.append(f"after position {self.position} the store says {summary}, lease of {held!r}")
 
     def dropped(self) -> None:
-        """The records were deleted on purpose."""
-        self.floor = self.position
+        """The records were deleted on purpose, which took a position."""
+        summary = self.store.summary(self.run_id)
+        self.floor = self.position = summary.position if summary is not None else 0
 
     def _add(self, position: int, data: bytes, process: int, turn: int) -> None:
         if position != self.position + 1:

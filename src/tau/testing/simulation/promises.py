@@ -19,7 +19,7 @@ from tau.errors import (
     StoreError,
     TauError,
 )
-from tau.events import TERMINAL_TYPES
+from tau.events import CHECKPOINT_KEPT, TERMINAL_TYPES
 from tau.log.loading import Loader
 from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Item
 from tau.log.replay import Fold
@@ -213,8 +213,9 @@ def _events(world: World) -> Iterator[str]:
             yield f"process {process.number} ended with the terminal events {terminal}"
         if len(terminal) > 1:
             yield f"process {process.number} emitted the terminal events {terminal}"
-        if terminal and events[-1].type != terminal[-1]:
-            yield f"process {process.number} emitted {events[-1].type} after {terminal[-1]}"
+        last = [event.type for event in events if event.type != CHECKPOINT_KEPT][-1:]
+        if terminal and last != terminal[-1:]:
+            yield f"process {process.number} emitted {last} after {terminal[-1]}"
         saved = [event.data["node"] for event in events if event.type == "checkpoint.save"]
         for node, count in Counter(saved).items():
             if count > sum(name == node for name, _ in committed):
@@ -288,7 +289,9 @@ def _stored(world: World, expected: Expected) -> Iterator[str]:
     if summary.owner is not None or world.store.lease(world.run_id) is not None:
         yield "the run is over and somebody still owns it"
     keep = next((r.manifest.progress.keep for r in history.records if isinstance(r, Admitted) and r.manifest), True)
-    if not keep and rows and status == "finished":
+    events = [event for process in world.processes for event in process.recorder.events]
+    told = any(event.type == CHECKPOINT_KEPT for event in events)
+    if not keep and rows and status == "finished" and not told:
         yield f"the run is over and {len(rows)} of its records were left behind (preserve=False)"
 
 

@@ -75,11 +75,11 @@ class SimulatedStore(Store):
     def select(self, query: Query) -> Sequence[Summary]:
         return self._call("store.select", lambda: self._world.store.select(query))
 
-    def delete(self, run_id: str, keep_summary: bool = False) -> None:
-        self._call("store.delete", lambda: self._delete(run_id, keep_summary))
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
+        self._call("store.delete", lambda: self._delete(run_id, keep_summary, expected))
 
-    def _delete(self, run_id: str, keep_summary: bool) -> None:
-        self._world.store.delete(run_id, keep_summary)
+    def _delete(self, run_id: str, keep_summary: bool, expected: int | None) -> None:
+        self._world.store.delete(run_id, keep_summary, expected=expected)
         if run_id == self._world.run_id:
             self._world.history.dropped()
 

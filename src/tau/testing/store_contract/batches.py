@@ -36,7 +36,7 @@ def batch(
     token = secrets.token_bytes(16)
     if isinstance(records, int):
         records = [token + number.to_bytes(4, "big") for number in range(records)]
-    after = summary(run_id, expected + len(records), **fields)
+    after = summary(run_id, expected + len(records), **{"base": expected + 1, **fields})
     return Batch(run_id, expected, token, tuple(records), tuple(blobs), after)
 
 

@@ -61,13 +61,13 @@ class LogClauses:
         for position in range(3):
             assert one(other, batch("r", position)) == position + 1
         store.delete("r")
-        anew = batch("r", 3)
-        assert one(store, anew) == 4
-        for expected in range(4):
+        anew = batch("r", 4)
+        assert one(store, anew) == 5
+        for expected in range(5):
             conflict = one(other, batch("r", expected))
             assert isinstance(conflict, PositionConflict)
-            assert conflict.position == 4
-        assert other.read("r") == [(4, anew.records[0])]
+            assert conflict.position == 5
+        assert other.read("r") == [(5, anew.records[0])]
 
     def test_of_many_threads_at_one_position_one_wins(self, store: Store, other: Store) -> None:
         """Round after round, through one store object and through two."""
@@ -274,7 +274,7 @@ class LogClauses:
             assert again.blobs("r", [b"large", b"small", b"more"]) == dict(each.blobs)
             again.delete("r")
             assert again.blobs("r", [b"large", b"small"]) == {}
-            assert one(again, batch("r", 3, blobs=[(b"large", data)])) == 4
+            assert one(again, batch("r", 4, blobs=[(b"large", data)])) == 5
             assert again.blobs("r", [b"large", b"small"]) == {b"large": data}
         finally:
             again.close()

@@ -17,10 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary, emptied
+from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary, deletion
 from tau.testing.store_contract.batches import batch, owner
 
 runs = st.sampled_from(["r", "R", "a/b", "\U0001f30d"])
@@ -114,13 +115,24 @@ class StoreMachine(RuleBasedStateMachine):
         start = self.model.get(run_id, Run()).position
         self.commit(writer, [batch(run_id, start + number, owner=owner("a")) for number in range(times)])
 
-    @rule(writer=writers, run_id=runs, keep=st.booleans())
-    def delete(self, writer: int, run_id: str, keep: bool) -> None:
-        self.stores[writer].delete(run_id, keep)
-        run = self.model.get(run_id)
-        if run is not None and run.summary is not None:
+    @rule(writer=writers, run_id=runs, keep=st.booleans(), off=st.sampled_from([None, None, 0, 0, -1, -2, 1]))
+    def delete(self, writer: int, run_id: str, keep: bool, off: int | None) -> None:
+        run = self.model.get(run_id, Run())
+        expected = None if off is None else max(0, run.position + off)
+        after = None
+        try:
+            if run.summary is not None:
+                after = deletion(run.summary, keep, expected, empty=not run.records)
+            elif expected:
+                raise PositionConflict(run_id, expected, 0)
+        except PositionConflict:
+            with pytest.raises(PositionConflict):
+                self.stores[writer].delete(run_id, keep, expected=expected)
+            return
+        self.stores[writer].delete(run_id, keep, expected=expected)
+        if after is not None:
             run.records, run.blobs, run.nonce = [], {}, None
-            run.summary = emptied(run.summary, keep)
+            run.summary, run.position = after, after.position
 
     @rule(writer=writers, run_id=runs, nonce=nonces)
     def renew(self, writer: int, run_id: str, nonce: str) -> None:

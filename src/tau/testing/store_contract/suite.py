@@ -19,12 +19,13 @@ import pytest
 from tau.stores.contract import Store
 from tau.testing.store_contract.log_clauses import LogClauses
 from tau.testing.store_contract.run_clauses import RunClauses
+from tau.testing.store_contract.verb_clauses import VerbClauses
 from tau.testing.store_wrappers import CountingStore, FlakyStore, RetryingStore, SlowStore, StoreWrapper
 
 __all__ = ["CountingStore", "FlakyStore", "RetryingStore", "SlowStore", "StoreContract", "StoreWrapper"]
 
 
-class StoreContract(RunClauses, LogClauses):
+class StoreContract(VerbClauses, RunClauses, LogClauses):
     """Every sentence of the contract, one test each. Two stores made from one ``tmp_path`` are the same place.
 
     ``threads`` is how many writers race; ``large`` is the size in bytes of what counts as large data.
