@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,16 @@ def test_a_deleted_run_leaves_no_artifacts(here: Here, store: str, keep: list[st
     (found,) = here.json("show", "r", "--store", store)["artifacts"]
     here("delete", "r", "--yes", *keep, "--store", store)
     assert not Path(found["path"]).exists()
+
+
+@pytest.mark.usefixtures("files")
+def test_a_resume_that_verifies_reads_the_files(here: Here, store: str) -> None:
+    here("run", "files.py:graph", "--run-id", "r", "--set", "breaks=true", "--store", store, code=1)
+    (found,) = here.json("show", "r", "--store", store)["artifacts"]
+    path, before = Path(found["path"]), Path(found["path"]).stat()
+    path.chmod(0o600)
+    path.write_text("naelc")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = ("resume", "r", "files.py:graph", "--store", store)
+    assert "is not what it was" in here(*again, "--verify-artifacts", code=1).err
+    assert "after the step" in here(*again, code=1).err

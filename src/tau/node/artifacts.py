@@ -18,7 +18,7 @@ from tau.stores.failures import start_thread
 T = TypeVar("T")
 
 
-class Making(AbstractContextManager[Path], AbstractAsyncContextManager[Path]):
+class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Path]):
     """See `Context.artifact`: ``with`` flushes and commits in the caller's thread, ``async with`` in another one."""
 
     def __init__(self, block: AbstractContextManager[Path]) -> None:

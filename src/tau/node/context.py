@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, overload
 
 from tau.errors import TauError
-from tau.node.artifacts import Making
+from tau.node.artifacts import ArtifactBlock
 from tau.node.current import RunNode, Surroundings, surroundings
 
 P = ParamSpec("P")
@@ -93,7 +93,7 @@ class Context:
         """
         return self._surroundings.items_of(self._effect).step(name, function, args, kwargs)
 
-    def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> Making:
+    def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> ArtifactBlock:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.
 
         Write to ``path``, a temporary name, and close it within the block. After the block the file is on the disk
@@ -111,7 +111,7 @@ class Context:
         writing is an `ArtifactError`; a full or unusable disk is a `StoreError`. What is published is read-only; a node
         at whose end it is not what it was fails with `ArtifactError`.
         """
-        return Making(self._surroundings.items_of(self._effect).artifact(name, directory, keep_last))
+        return ArtifactBlock(self._surroundings.items_of(self._effect).artifact(name, directory, keep_last))
 
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"

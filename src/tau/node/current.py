@@ -59,7 +59,7 @@ class Surroundings:
         """The items of that attempt. Raises `TauError` where it has ended."""
         items = self.items
         if items is None or items.effect is not effect:
-            with _making:
+            with _first_use:
                 if self.effect is effect and (self.items is None or self.items.effect is not effect):
                     self.items = self.make_items(effect)
                 items = self.items
@@ -94,4 +94,4 @@ left_behind: ContextVar[tuple[Surroundings | None, RunNode] | None] = ContextVar
 """The attempt that a thread is of, which may be left to itself while its run goes on, and what surrounds that run: a
 run that the thread starts in turn has surroundings of its own."""
 
-_making = threading.Lock()
+_first_use = threading.Lock()

@@ -68,7 +68,7 @@ class Items:
         self._emit = emit
         self._place = place
         self._began = journal.position if journal is not None else 0
-        self._maker: AttemptFiles | None = None
+        self._files: AttemptFiles | None = None
         self._made: list[Artifact] = []
         self._any_resumed = False
         self._commits = StepCommits(journal, self.node) if journal is not None else None
@@ -124,13 +124,13 @@ class Items:
         checked_file_name(name)
         if keep_last is not None and (type(keep_last) is not int or keep_last < 1):
             raise ConfigError(f"artifact {name!r}: keep_last is a number of visits from 1, or None, not {keep_last!r}")
-        maker = self._maker_for(name)
+        files = self._files_for(name)
         key, made = f"artifact {name}", list[Artifact]()
         replaced: Cell | None = None
         try:
             self.enter(key, name, made)
             replaced = self.find(name, _ARTIFACT)
-            with maker.writing(name, directory, made) as path:
+            with files.writing(name, directory, made) as path:
                 yield path
                 if self._closed:
                     raise too_late(self.node)
@@ -146,25 +146,25 @@ class Items:
             raise
         self._made += made
         if replaced is not None:
-            maker.discard(replaced.open()[0])
+            files.discard(replaced.open()[0])
         if keep_last is not None and self.journal is not None:
             with suppress(CorruptCheckpointError, StoreError):  # what cannot be read may name any of them
-                maker.prune(name, keep_last, self._named_in_state())
+                files.prune(name, keep_last, self._named_in_state())
 
-    def _maker_for(self, name: str) -> AttemptFiles:
+    def _files_for(self, name: str) -> AttemptFiles:
         """What makes the artifacts of this attempt, all of them below the position at which it began."""
         with self._lock:
-            if self._maker is None:
+            if self._files is None:
                 place = self._place()
                 if place is None:
                     raise ConfigError(
                         f"there is no place for the artifact {name!r}: give the graph a store on disk, as in "
                         "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
                     )
-                self._maker = AttemptFiles(
+                self._files = AttemptFiles(
                     place, self.run_id, self.node, visit=self.visit, position=self._began, kept=self._older_artifacts
                 )
-            return self._maker
+            return self._files
 
     def _named_in_state(self) -> list[bytes]:
         """The encodings in which the state may name artifacts: as the node was given it, which is what is stored."""
@@ -199,7 +199,7 @@ class Items:
 
     def _look_at(self, artifact: Artifact) -> None:
         """Raise `ArtifactError` where it was altered since its block ended."""
-        wrong = self._maker.wrong_with(artifact) if self._maker is not None else wrong_with(artifact)
+        wrong = self._files.wrong_with(artifact) if self._files is not None else wrong_with(artifact)
         if wrong:
             raise ArtifactError(
                 f"node {self.node!r} made the artifact {artifact.name!r}, which {wrong} now that the node has ended: "
