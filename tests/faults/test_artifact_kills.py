@@ -78,12 +78,10 @@ def killed_at(place: str, tmp_path: Path, count: int) -> bool:
     return "finished" in said
 
 
-def carry_to_the_end(place: str, artifacts: Path, tmp_path: Path, chance: random.Random) -> State:
-    for _ in range(60):
-        if killed_at(place, tmp_path, chance.randint(1, FILES)):
-            break
-    else:
-        assert killed_at(place, tmp_path, 10**6)
+def carry_to_the_end(place: str, artifacts: Path, tmp_path: Path, kills: list[int]) -> State:
+    for count in kills:
+        assert not killed_at(place, tmp_path, count)
+    assert killed_at(place, tmp_path, 10**6)
     with open_store(place) as store:
         final = store.load("r")
     names = {f"step {number}.csv" for number in range(FILES)} | {f"free {number}.csv" for number in range(FILES)}
@@ -100,9 +98,8 @@ def carry_to_the_end(place: str, artifacts: Path, tmp_path: Path, chance: random
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.deep) for seed in range(1, 26))])
 def test_artifacts_of_killed_processes_are_whole(tmp_path: Path, kind: str, seed: int) -> None:
-    place, artifacts = (
-        (f"sqlite:///{tmp_path}/runs.db", tmp_path / "runs.db-artifacts")
-        if kind == "sqlite"
-        else (f"file://{tmp_path}/runs", tmp_path / "runs" / "artifacts")
-    )
-    carry_to_the_end(place, artifacts, tmp_path, random.Random(seed))
+    places = {"sqlite": ("sqlite:///{}/runs.db", "runs.db-artifacts"), "file": ("file://{}/runs", "runs/artifacts")}
+    place, artifacts = places[kind]
+    chance = random.Random(seed)
+    kills = [chance.randint(1, FILES) for _ in range(10 if seed else 3)]
+    carry_to_the_end(place.format(tmp_path), tmp_path / artifacts, tmp_path, kills)

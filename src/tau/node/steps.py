@@ -140,7 +140,7 @@ class Items:
                 self.saved(self._commits.commit(record, cell))
         except BaseException as error:
             if made and isinstance(error, LeaseLostError):  # nobody will ever refer to it
-                maker.discard(made[0])
+                files.discard(made[0])
             if key in self._names and self._names[key] is made:
                 del self._names[key]
             raise
