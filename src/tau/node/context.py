@@ -85,7 +85,8 @@ class Context:
         returned and the function is not called. Every caller gets a copy of its own, the first one too; without a
         store the function is just called. A ``name`` is for one step of a visit (`ConfigError` for a second one); a
         step that raised may be tried again. Give work in a loop numbered names. What the function does to its
-        arguments in place is not stored: return it.
+        arguments in place is not stored: return it. A random generator is for one step of a visit too (`ConfigError`):
+        give each its own, as in ``numpy.random.default_rng([seed, number])``.
 
         With an async function: ``await ctx.step(...)``. May be called from any thread or task of the node while it
         runs; afterwards, as after a timeout, it raises `TauError`. A result that cannot be stored raises

@@ -30,6 +30,7 @@ from tau.log.journal import Journal
 from tau.log.loading import Loader
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
+from tau.node.generators import Generators
 from tau.node.step_commits import StepCommits
 from tau.state import State, raw
 from tau.stores.artifact_content import wrong_with
@@ -72,6 +73,7 @@ class Items:
         self._made: list[Artifact] = []
         self._any_resumed = False
         self._commits = StepCommits(journal, self.node) if journal is not None else None
+        self._generators = Generators()
         self._names: dict[str, object] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -81,6 +83,8 @@ class Items:
         checked_name("the name of a step", name)
         if not callable(function):
             raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
+        if self.journal is not None:
+            self._generators.check(name, function, args, kwargs)
         if is_async(function):
             return self._awaited(name, function, args, kwargs)
         step, key, commits = _Step(self, name), f"step {name}", self._commits
