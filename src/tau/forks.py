@@ -11,6 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from tau.errors import TauError
@@ -38,11 +39,11 @@ class Forked:
 
 
 def refusal(run_id: str, what: str) -> TauError:
-    """Why a child that was forked off in the middle of a run cannot do that for it."""
+    """Why a child that was forked off in the middle of a run cannot do ``what`` for it."""
     return TauError(
-        f"{what} in process {os.getpid()}, a child that was forked off while run {run_id!r} was at work: only the "
-        "process that runs a node can save for it; give the result back to that process and call ctx.step around "
-        "future.result() there"
+        f"process {os.getpid()} cannot {what}: it is a child that was forked off while run {run_id!r} was at work, "
+        "and only the process that runs a node saves for it; give the result back to that process, and call ctx.step "
+        "around future.result() there"
     )
 
 
@@ -91,7 +92,8 @@ def _before() -> None:
         for member in members:
             if not member.is_inside():
                 fork.told.append(member)
-                member.before_fork(patience)
+                with suppress(Exception):  # what goes wrong with one is not to be the others' misfortune
+                    member.before_fork(patience)
     except KeyboardInterrupt:  # Python drops what is raised here
         fork.interrupted = True
 
@@ -99,7 +101,8 @@ def _before() -> None:
 def _after_in_parent() -> None:
     fork = _here.forks.pop()
     for member in reversed(fork.told):
-        member.after_fork(in_child=False, kept_out=True)
+        with suppress(Exception):
+            member.after_fork(in_child=False, kept_out=True)
     if fork.interrupted:
         _thread.interrupt_main()
 
@@ -111,7 +114,8 @@ def _after_in_child() -> None:
     for work in _in_child:
         work()
     for member in _alive():
-        member.after_fork(in_child=True, kept_out=any(member is told for told in fork.told))
+        with suppress(Exception):
+            member.after_fork(in_child=True, kept_out=any(member is told for told in fork.told))
 
 
 if hasattr(os, "register_at_fork"):

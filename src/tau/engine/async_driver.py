@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from tau import forks
 from tau.engine.driver import Driver
 from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
 from tau.engine.stop import StopNow
@@ -46,6 +47,8 @@ class AsyncDriver(Driver):
                     else:
                         reply = await self._handle(effect)
                 except BaseException as error:
+                    if self.process is not forks.process:
+                        raise  # in a child of fork nothing may follow: the run is its parent's
                     effect = engine.throw(error)
                 else:
                     effect = engine.send(reply)
@@ -136,7 +139,7 @@ class AsyncDriver(Driver):
                 result = await (result if node.timeout is None else with_timeout(node, result))
         except BaseException as error:
             failure = error
-        if self.around.items is not None:
+        if self.around.items is not None and self.process is forks.process:
             await self._uninterrupted(self.around.items.close_async())
         return self.outcome(began, result, failure)
 

@@ -8,6 +8,7 @@ from contextvars import Token
 from datetime import UTC, datetime
 from typing import Any
 
+from tau import forks
 from tau.engine.admission import has_other_input
 from tau.engine.effects import Drop, Emit, Job, Load, Outcome
 from tau.engine.engine import Engine
@@ -56,6 +57,7 @@ class Driver:
         self.stop = stop
         self.wait = wait
         self.engine = Engine(job).run()
+        self.process = forks.process
         self._ends = None if max_runtime is None else host.monotonic() + max_runtime
         self._wake = stop.event if stop is not None else None
         self._work: Work | None = None
@@ -202,6 +204,8 @@ class Driver:
         return node.function(effect.state, **{node.context_name: context})
 
     def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
+        if self.process is not forks.process:
+            raise forks.refusal(self.job.run_id, "go on after the node")
         around = self.around
         effect, around.effect = around.effect, None
         try:

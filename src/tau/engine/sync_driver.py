@@ -15,6 +15,7 @@ from tau.state import State
 if TYPE_CHECKING:
     from tau.node.async_calls import NodeLoop
 
+from tau import forks
 from tau.engine.driver import Driver
 
 
@@ -39,7 +40,7 @@ class SyncDriver(Driver):
             return self._interpret(handlers)
         finally:  # around a call: an interrupt between two effects, where a loop begins again, must not pass it by
             self.end(token)
-            if self._loop is not None:
+            if self._loop is not None and self.process is forks.process:
                 self._loop.close()
 
     def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]]) -> State:
@@ -51,6 +52,8 @@ class SyncDriver(Driver):
                 try:
                     reply = handlers[type(effect)](effect)
                 except BaseException as error:
+                    if self.process is not forks.process:
+                        raise  # in a child of fork nothing may follow: the run is its parent's
                     effect = engine.throw(error)
                 else:
                     effect = send(reply)

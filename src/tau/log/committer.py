@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Union
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tau import forks
 from tau.errors import StoreError, TauError
-from tau.forks import Forked, watch
 from tau.log.patience import Patience
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
@@ -43,7 +43,7 @@ class Ticket(Struct, eq=False):
 Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 
 
-class Committer(Forked):
+class Committer(forks.Forked):
     """Commits the batches of any number of threads and event loops.
 
     Nobody waits for company: who comes while a commit is under way is in the next one. A signal handler or a finaliser
@@ -53,7 +53,7 @@ class Committer(Forked):
     def __init__(self, store: Store) -> None:
         self.store = store
         self.stale = False
-        watch(self)
+        forks.watch(self)
         self._queue: deque[Ticket] = deque()
         self._unsettled: Unsettled | None = None
         self._answered: deque[Ticket] = deque()
@@ -211,6 +211,8 @@ class Committer(Forked):
         results: Sequence[Result]
         interrupt: BaseException | None = None
         try:
+            if self.stale:
+                raise forks.refusal(tickets[0].batch.run_id, "commit")
             results = self.store.commit([ticket.batch for ticket in tickets])
             if len(results) != len(tickets):
                 error = f"{self.store!r} gave {len(results)} results; a store gives one for each batch ({len(tickets)})"
@@ -269,6 +271,8 @@ class Committer(Forked):
 
     def _alone(self, batch: Batch) -> Result:
         try:
+            if self.stale:  # a signal handler forked, and this is the child
+                raise forks.refusal(batch.run_id, "commit")
             result = self.store.commit([batch])[0]
         except TauError as error:
             result = error

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.log.encoding import pack_blob, seal
@@ -84,6 +85,7 @@ class Journal:
         self.progress: Progress | None = None
         self.items: dict[tuple[Scope, str], Cell] = {}
         self.lock = threading.RLock()
+        self._process = forks.process
         self._nonce = owner.nonce.encode()
         self._batches = 1
         self._token = b"%b-1" % self._nonce
@@ -189,7 +191,7 @@ class Journal:
 
     def release(self) -> None:
         """End the lease of a run that this journal still owns."""
-        if self._now.owned or self._now.held:
+        if self._process is forks.process and (self._now.owned or self._now.held):
             self.store.release(self.run_id, self.owner.nonce)
             self._drop()
 
@@ -222,6 +224,8 @@ class Journal:
         now.held.extend(made)
 
     def _batch(self) -> Batch | None:
+        if self._process is not forks.process:
+            raise forks.refusal(self.run_id, "commit")
         now, progress = self._now, self.progress
         held = now.held
         if not held or progress is None:

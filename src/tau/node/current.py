@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from tau import forks
 from tau.errors import too_late
 from tau.graph.graph import Node
 from tau.state import State
@@ -34,7 +35,7 @@ class Surroundings:
     """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what is finished in it,
     both ``None`` where there is nothing."""
 
-    __slots__ = ("deadline", "effect", "items", "make_items", "resources", "run_id", "should_stop", "store")
+    __slots__ = ("_process", "deadline", "effect", "items", "make_items", "resources", "run_id", "should_stop", "store")
 
     def __init__(
         self,
@@ -52,11 +53,14 @@ class Surroundings:
         self.deadline = deadline
         self.store = store
         self.make_items = make_items
+        self._process = forks.process
         self.effect: RunNode | None = None
         self.items: Items | None = None
 
     def items_of(self, effect: RunNode | None) -> Items:
         """The items of that attempt. Raises `TauError` where it has ended."""
+        if self._process is not forks.process:
+            raise forks.refusal(self.run_id, "save anything")
         items = self.items
         if items is None or items.effect is not effect:
             with _first_use:
@@ -94,4 +98,4 @@ left_behind: ContextVar[tuple[Surroundings | None, RunNode] | None] = ContextVar
 """The attempt that a thread is of, which may be left to itself while its run goes on, and what surrounds that run: a
 run that the thread starts in turn has surroundings of its own."""
 
-_first_use = threading.Lock()
+_first_use = threading.RLock()  # a signal handler may ask, too

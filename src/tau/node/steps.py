@@ -75,7 +75,7 @@ class Items:
         self._commits = StepCommits(journal, self.node) if journal is not None else None
         self._generators = Generators()
         self._names: dict[str, object] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may ask for a step, too
         self._closed = False
 
     def step(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

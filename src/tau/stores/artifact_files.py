@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tau import forks
 from tau.errors import ArtifactError, ConfigError
 from tau.stores.artifact_content import Odd, entries, measure, open_file, trace, wrong_with
 from tau.stores.contract import PositionConflict, Store
@@ -88,13 +89,17 @@ class AttemptFiles:
         """Give the temporary path of an artifact, and publish it after the block; it is added to ``made``."""
         with typed(self._path, "make an artifact in"):
             draft = self._draft(name, directory)
+        process = forks.process
         try:
             yield Path(self._path, draft.own, draft.temporary)
+            if process is not forks.process:
+                raise forks.refusal(self.run_id, f"publish the artifact {name!r}")
             with typed(self._path, "publish an artifact in"):
                 made.append(self._publish(draft))
         except BaseException:
-            with suppress(OSError):
-                self._remove(draft.own)
+            if process is forks.process:  # what a child of fork leaves behind is its parent's
+                with suppress(OSError):
+                    self._remove(draft.own)
             raise
 
     def wrong_with(self, artifact: Artifact) -> str:

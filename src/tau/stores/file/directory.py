@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
+from tau import forks
 from tau.stores import names
 from tau.stores.disk import Descriptor, sync
 
@@ -18,6 +19,7 @@ class Directory:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._process = forks.process
         self._open = Descriptor(path, DIRECTORY)
         self.descriptor = self._open.number
 
@@ -37,7 +39,7 @@ class Directory:
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW
             with Descriptor(temporary, flags, dir_fd=here) as descriptor:
-                write(descriptor, pieces)
+                write(descriptor, pieces, self._process)
                 if durable:
                     sync(descriptor)
             if replace:
@@ -56,10 +58,13 @@ class Directory:
     def _discard(self, temporary: str) -> None:
         # What was to be published stands or does not; a file left over changes nothing, and a later look removes it.
         with suppress(OSError):
-            os.unlink(temporary, dir_fd=self.descriptor)
+            if self._process is forks.process:  # else a handler forked: it is the parent's, who is not done with it
+                os.unlink(temporary, dir_fd=self.descriptor)
 
     def _link(self, temporary: str, name: str) -> bool:
         here = self.descriptor
+        if self._process is not forks.process:
+            raise forks.refusal("", "commit")
         try:
             os.link(temporary, name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
         except OSError as error:
@@ -91,11 +96,11 @@ def remove_stale(directory: int, listing: Sequence[str]) -> None:
                 os.unlink(name, dir_fd=directory)
 
 
-def write(descriptor: int, pieces: Sequence[bytes]) -> None:
-    """Write all of it; what is small in one call, what is large without a copy."""
+def write(descriptor: int, pieces: Sequence[bytes], process: object) -> None:
+    """Write all of it, in this process only; what is small in one call, what is large without a copy."""
     if sum(map(len, pieces)) <= 65_536:
         pieces = [b"".join(pieces)]
     for piece in pieces:
         rest = memoryview(piece)
-        while rest:
+        while rest and process is forks.process:  # with no call in between, where a handler could fork
             rest = rest[os.write(descriptor, rest) :]
