@@ -9,6 +9,7 @@ from tau.cli.targets import Project
 from tau.errors import CheckpointNotFoundError
 from tau.state_graph import StateGraph
 from tau.stores import Store, Summary, mounts, open_store
+from tau.stores.failures import from_os
 from tau.stores.urls import parse
 
 VARIABLE = "TAU_STORE"
@@ -52,8 +53,14 @@ def reading(option: str | None, project: Project, session: Session) -> Store | N
 
 def is_there(store: Store) -> bool:
     """Whether anything was ever stored there; as far as that can be told without creating it."""
-    on_disk = store.location.startswith(("sqlite:", "file:"))
-    return not on_disk or os.path.exists(parse(store.location).path)
+    if store.location.startswith(("sqlite:", "file:")):
+        try:
+            os.stat(parse(store.location).path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # it may be there, as in a directory that this user may not enter
+            raise from_os(error, store.location, "look into") from error
+    return True
 
 
 def find(store: Store | None, run_id: str, session: Session) -> tuple[Store, Summary]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tau.errors import CheckpointNotFoundError, LeaseLostError, RunFinishedError, RunOwnedError
+from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, LeaseLostError, RunFinishedError, RunOwnedError
 from tau.host import Host
 from tau.log.journal import Append, Journal
 from tau.log.loading import Found, await_free, is_ownerless, load
@@ -77,16 +77,20 @@ def load_state(store: Store, run_id: str) -> State:
     return view(dict(found.values), run_id, progress.node, progress.updated or progress.created)
 
 
+def _judged(store: Store, row: Summary, host: Host) -> Summary:
+    try:
+        return replace(row, status="dead") if is_ownerless(store, row, host) else row
+    except CorruptCheckpointError:  # its lease is
+        return replace(row, status="damaged")
+
+
 def runs(store: Store, query: Query) -> Sequence[Summary]:
     """See `Store.runs`."""
     host = Host()
     status = query.status
     derived = status in ("running", "dead")
     rows = store.select(replace(query, status="running", limit=None) if derived else query)
-    shown = [
-        replace(row, status="dead") if row.status == "running" and is_ownerless(store, row, host) else row
-        for row in rows
-    ]
+    shown = [_judged(store, row, host) if row.status == "running" else row for row in rows]
     if derived:
         shown = [row for row in shown if row.status == status]
     return Rows(shown[: query.limit] if query.limit is not None else shown)

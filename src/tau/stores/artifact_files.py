@@ -262,7 +262,7 @@ def drop(
         if place != configured and os.path.isdir(os.path.join(configured, directory_of(run_id))):
             named = b"".join(record for _, record in store.read(run_id))
     with suppress(PositionConflict):
-        store.delete(run_id, keep_summary=True, expected=position)
+        store.delete_at(run_id, position, keep_summary=True)
         remove(place, run_id, needed, upto=position)
         if named:  # where earlier versions put artifacts, whichever store the run was in
             remove(configured, run_id, needed, upto=position, only=named)

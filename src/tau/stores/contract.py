@@ -11,6 +11,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from inspect import signature
 from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
@@ -210,6 +211,16 @@ class Store(ABC):
         both without owner and lease. With ``expected`` it raises `PositionConflict`, and changes nothing, where the run
         is at another position; a deletion that was carried out there already may be repeated.
         """
+
+    def delete_at(self, run_id: str, position: int, keep_summary: bool = False) -> None:
+        """`delete` with ``expected``; for a subclass that does not take it, which is less than atomic."""
+        if "expected" in signature(type(self).delete).parameters:
+            self.delete(run_id, keep_summary, expected=position)
+            return
+        found = self.summary(run_id)
+        if found is not None and found.position != position:
+            raise PositionConflict(run_id, position, found.position)
+        self.delete(run_id, keep_summary)
 
     @abstractmethod
     def lease(self, run_id: str) -> Lease | None:

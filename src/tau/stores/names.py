@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from tau.host import is_alive, pid_space
 
@@ -19,6 +20,7 @@ LONGEST = 150
 TEMPORARY = "+"
 
 _PACK = re.compile("p[0-9]{16}(-[0-9]{16})?").fullmatch
+_RUN = re.compile("r-([a-z0-9_-]|%[0-9a-f]{2})+|h-[0-9a-f]{64}").fullmatch
 _BLOBS = re.compile("blobs-[0-9]{16}").fullmatch
 
 writing: set[str] = set()
@@ -30,6 +32,13 @@ def directory_of(run_id: str) -> str:
     data = run_id.encode("utf-8", "surrogatepass")
     name = "r-" + "".join(chr(byte) if byte in SAFE else f"%{byte:02x}" for byte in data)
     return name if len(name) <= LONGEST else "h-" + hashlib.sha256(data).hexdigest()
+
+
+def run_of(directory: str) -> str | None:
+    """The run of a directory, by its name, which is all that is left of a long one; ``None`` where it is not ours."""
+    if _RUN(directory) is None:
+        return None
+    return directory if directory[0] == "h" else unquote(directory[2:], errors="replace")
 
 
 def slot(first: int) -> str:

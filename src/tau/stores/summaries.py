@@ -9,6 +9,8 @@ import msgspec
 from tau.errors import CorruptCheckpointError
 from tau.stores.contract import Query, Summary
 
+_FIRST, _END = -62_135_596_800.0, 253_402_300_800.0  # seconds of the years that a datetime can tell
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Summary).decode
 
@@ -24,7 +26,7 @@ def unpack(data: bytes, location: str, run_id: str | None = None) -> Summary:
         body = memoryview(data)[4:]
         if crc32(body) != int.from_bytes(data[:4], "little"):
             raise ValueError("the checksum does not match")
-        summary = _decode(body)
+        summary = possible(_decode(body))
         if run_id is not None and summary.run_id != run_id:
             raise ValueError(f"it belongs to run {summary.run_id!r}")
     except (ValueError, TypeError, msgspec.DecodeError) as error:
@@ -35,6 +37,20 @@ def unpack(data: bytes, location: str, run_id: str | None = None) -> Summary:
             what="summary",
         ) from error
     return summary
+
+
+def possible(summary: Summary) -> Summary:
+    """The summary itself. `ValueError` where a time in it is none of the years 1 to 9999, or no number."""
+    since = 0.0 if summary.owner is None else summary.owner.since
+    for time in (summary.created, summary.updated, since):
+        if not _FIRST <= time < _END:
+            raise ValueError(f"it tells of an impossible time ({time})")
+    return summary
+
+
+def unreadable(run_id: str, graph: str = "") -> Summary:
+    """What a listing shows of a run whose summary is damaged."""
+    return Summary(run_id=run_id, graph=graph, status="damaged", position=0, base=0)
 
 
 def matches(summary: Summary, query: Query) -> bool:

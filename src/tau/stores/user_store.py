@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import secrets
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from msgspec.structs import replace
 
-from tau.errors import CheckpointNotFoundError, StoreError, TauError
+from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, StoreError, TauError
 from tau.forks import Forked, watch
 from tau.state import State
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
 from tau.stores.images import Image, appended, to_state
 from tau.stores.reentry import Guard
+from tau.stores.summaries import unreadable
 
 
 @runtime_checkable
@@ -88,7 +90,7 @@ class AdaptedStore(Store, Forked):
 
     def select(self, query: Query) -> Sequence[Summary]:
         run_ids = self._call("list", lambda: list(self.verbs.list()))
-        found = [summary for run_id in run_ids if (summary := self.summary(run_id)) is not None]
+        found = [summary for run_id in run_ids if (summary := self._shown(run_id)) is not None]
         wanted = [
             summary
             for summary in found
@@ -97,6 +99,12 @@ class AdaptedStore(Store, Forked):
             and (query.tag is None or query.tag in summary.tags)
         ]
         return sorted(wanted, key=lambda summary: -summary.updated)[: query.limit]
+
+    def _shown(self, run_id: str) -> Summary | None:
+        try:
+            return self.summary(run_id)
+        except CorruptCheckpointError:
+            return unreadable(run_id)
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         def work() -> None:
@@ -184,12 +192,12 @@ def _kind(state: Any) -> str:
 def adapt(verbs: FourVerbs) -> Store:
     """The store for a user's object, always the same one for the same object."""
     with _LOCK:
-        known = next((store for store in _ADAPTED if store.verbs is verbs), None)
+        known = _ADAPTED.get(id(verbs))
         if known is None:
-            known = AdaptedStore(verbs)
-            _ADAPTED.append(known)
+            known = _ADAPTED[id(verbs)] = AdaptedStore(verbs)
         return known
 
 
 _LOCK = threading.Lock()
-_ADAPTED: list[AdaptedStore] = []
+_ADAPTED: weakref.WeakValueDictionary[int, AdaptedStore] = weakref.WeakValueDictionary()
+"""By the identity of the user's object, which lives at least as long as its adapter."""

@@ -89,7 +89,7 @@ def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -
         journal.settle(batch, result)
         position = journal.position
     try:
-        store.delete(run_id, keep_summary, expected=position)
+        store.delete_at(run_id, position, keep_summary)
     except PositionConflict as error:
         raise taken from error
     remove(store.artifacts, run_id, upto=position)  # which a store leaves where it keeps the summary

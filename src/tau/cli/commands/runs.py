@@ -16,7 +16,7 @@ from tau.cli.targets import read_project
 from tau.stores import Summary
 
 HEADS = ("run", "graph", "status", "node", "visits", "updated", "tags")
-STATUSES = ["running", "waiting", "interrupted", "failed", "finished", "cancelled", "dead"]
+STATUSES = ["running", "waiting", "interrupted", "failed", "finished", "cancelled", "dead", "damaged"]
 
 
 @click.command()

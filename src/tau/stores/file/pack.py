@@ -13,6 +13,7 @@ import msgspec
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.stores.contract import Summary
 from tau.stores.disk import Descriptor
+from tau.stores.summaries import possible
 
 MAGIC = b"taupack"
 VERSION = b"1"
@@ -110,6 +111,10 @@ class Pack:
             head = _decode(data)
         except msgspec.DecodeError as error:
             raise self.damaged(f"its head does not decode ({error})") from error
+        try:
+            possible(head.summary)
+        except ValueError as error:
+            raise self.damaged(str(error)) from error
         if run_id not in (None, head.run_id):
             raise self.damaged(f"it belongs to run {head.run_id!r}")
         if head.first != self._named() or len(head.records) != RECORD.size * (head.last - head.first + 1):

@@ -19,7 +19,7 @@ from tau.stores.failures import from_os, is_foreign
 from tau.stores.file.directory import Directory
 from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
 from tau.stores.reentry import Guard
-from tau.stores.summaries import matches
+from tau.stores.summaries import matches, unreadable
 
 MARKER = "tau-store"
 MARKED = b"tau file store 1\n"
@@ -147,17 +147,18 @@ class FileStore(Store):
         return found[: query.limit]
 
     def _summary_in(self, name: str) -> Summary | None:
-        if name[:2] not in ("r-", "h-"):
+        run_id = names.run_of(name)
+        if run_id is None:
             return None
-        path = os.path.join(self._runs, name)
-        with RunDirectory(path) as run:
-            summary = run.seen().summary
-        if summary is not None and names.directory_of(summary.run_id) != name:
-            raise CorruptCheckpointError(
-                f"{path} is damaged: it holds run {summary.run_id!r}; restore the directory from a backup",
-                run_id=summary.run_id,
-                what=path,
-            )
+        try:
+            with RunDirectory(os.path.join(self._runs, name)) as run:
+                summary = run.seen().summary
+        except FileNotFoundError:
+            return None
+        except (CorruptCheckpointError, UnsupportedFormatError, NotADirectoryError, PermissionError):
+            return unreadable(run_id)
+        if summary is not None and names.directory_of(summary.run_id) != name:  # a copy of another run's directory
+            return unreadable(run_id)
         return summary
 
     # Leases: the newest summary says who owns the run, every commit is a sign of life, and a small file counts the

@@ -77,7 +77,8 @@ with recursive chain(id, previous) as (
 ) delete from log where id in (select id from chain)
 """
 SELECT = """
-select summary from runs where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
+select summary, cast(run_id as blob) from runs
+where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
 order by updated desc, id desc limit ?3
 """
 LEASE = "select nonce, counter, seconds, expires, boot, summary from runs where run_id = ?"

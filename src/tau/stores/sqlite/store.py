@@ -15,7 +15,7 @@ from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, deletion, problem
 from tau.stores.sqlite import statements as sql
 from tau.stores.sqlite.connections import Connections
-from tau.stores.summaries import matches, pack, unpack
+from tau.stores.summaries import matches, pack, unpack, unreadable
 
 
 class SQLiteStore(Store):
@@ -195,16 +195,20 @@ class SQLiteStore(Store):
         return found
 
     def select(self, query: Query) -> list[Summary]:
-        limit = -1 if query.limit is None or query.tag is not None else query.limit
-        rows = self._connections.read(
-            lambda connection: connection.execute(sql.SELECT, (query.graph, query.status, limit)).fetchall()
-        )
+        damaged = query.status == "damaged"
+        limit = -1 if query.limit is None or query.tag is not None or damaged else query.limit
+        terms = (query.graph, None if damaged else query.status, limit)
+        rows = self._connections.read(lambda connection: connection.execute(sql.SELECT, terms).fetchall())
         found: list[Summary] = []
         data: Any
-        for (data,) in rows:  # read whole first: taking them apart holds nobody up
+        name: Any
+        for data, name in rows:  # read whole first: taking them apart holds nobody up
             if query.limit is not None and len(found) >= query.limit:
                 break
-            summary = unpack(data, self.location)
+            try:
+                summary = unpack(data, self.location)
+            except CorruptCheckpointError:
+                summary = unreadable(str(name, "utf-8", "replace"), query.graph or "")
             if matches(summary, query):
                 found.append(summary)
         return found

@@ -228,7 +228,7 @@ class LogClauses:
         """All fields, whatever they hold."""
         fields: dict[str, Any] = {
             "graph": "G \U0001f30d", "status": "waiting", "node": "a\nb", "iterations": 2**40, "tags": ("x", "", "y/z"),
-            "created": 0.1, "updated": 1e12, "base": 0,
+            "created": 0.1, "updated": 2e11, "base": 0,
         }  # fmt: skip
         each = batch("r", 0, **fields)
         one(store, each)

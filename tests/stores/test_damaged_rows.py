@@ -1,0 +1,148 @@
+"""One damaged run does not take the others' listing down: it is shown as damaged."""
+
+from __future__ import annotations
+
+import gc
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from filling import directory
+from msgspec.structs import replace
+
+from tau import State, StateGraph
+from tau.cli.places import is_there
+from tau.errors import CorruptCheckpointError, StoreUnavailableError
+from tau.stores import names
+from tau.stores.contract import Query, Store
+from tau.stores.file import FileStore
+from tau.stores.memory import MemoryStore
+from tau.stores.sqlite import SQLiteStore
+from tau.stores.summaries import pack
+from tau.stores.user_store import AdaptedStore, adapt
+from tau.testing.store_contract.batches import batch, one
+
+IMPOSSIBLE = [1e18, -1e18, float("inf"), float("nan")]
+
+
+def three(store: Store, middle: str = "bad/\N{DEGREE SIGN}") -> list[str]:
+    ids = ["good1", middle, "good2"]
+    for run_id in ids:
+        one(store, batch(run_id, 0, graph="g", status="finished"))
+    return ids
+
+
+def check(store: Store, ids: list[str]) -> None:
+    with_damage = {summary.run_id: summary.status for summary in store.runs()}
+    assert with_damage == {ids[0]: "finished", ids[1]: "damaged", ids[2]: "finished"}
+    assert [summary.run_id for summary in store.select(Query(status="damaged"))] == [ids[1]]
+    assert {summary.run_id for summary in store.select(Query(status="finished"))} == {ids[0], ids[2]}
+    assert set(store.list()) == {ids[0], ids[2]}
+    with pytest.raises(CorruptCheckpointError):
+        store.summary(ids[1])
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\0" * 40, *IMPOSSIBLE])
+def test_a_damaged_row_of_a_database(tmp_path: Path, data: Any) -> None:
+    store = SQLiteStore(tmp_path / "runs.db")
+    ids = three(store)
+    summary = store.summary(ids[1])
+    assert summary is not None
+    damaged = data if isinstance(data, bytes) else pack(replace(summary, updated=data))
+    connection = apsw.Connection(store.path)
+    connection.execute("update runs set summary = ? where run_id = ?", (damaged, ids[1]))
+    connection.close()
+    check(store, ids)
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["cut off", "altered", "empty", "a file", "a copy"])
+def test_a_damaged_directory_of_a_run(tmp_path: Path, what: str) -> None:
+    store = FileStore(tmp_path)
+    ids = three(store)
+    where = directory(store, ids[1])
+    path = where / names.slot(1)
+    content = path.read_bytes()
+    path.unlink()
+    if what == "a file":
+        where.rmdir()
+        where.write_bytes(b"no directory")
+        damaged = {summary.run_id: summary.status for summary in store.runs()}
+        assert damaged == {ids[0]: "finished", ids[1]: "damaged", ids[2]: "finished"}
+        return
+    if what == "a copy":
+        content = (directory(store, ids[0]) / names.slot(1)).read_bytes()
+    altered = {"cut off": content[:-1], "altered": content[:20] + b"x" + content[21:], "empty": b""}
+    path.write_bytes(altered.get(what, content))
+    check(store, ids)
+
+
+def test_what_is_no_run_is_no_row(tmp_path: Path) -> None:
+    """Files and directories of others beside those of the runs."""
+    store = FileStore(tmp_path)
+    one(store, batch("r", 0))
+    for name in ("plot.png", "r-plot.png", "r- copy", "h-1", "r-"):
+        (tmp_path / "runs" / name).mkdir()
+    assert [summary.run_id for summary in store.runs()] == ["r"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_only_what_is_not_there_counts_as_absent(tmp_path: Path, kind: str) -> None:
+    """A store behind a file, a loop of links or a name that is too long cannot be looked into: that is said."""
+    make = SQLiteStore if kind == "sqlite" else FileStore
+    assert is_there(make(tmp_path / "none" / "runs")) is False
+    (tmp_path / "file").write_text("")
+    os.symlink("loop", tmp_path / "loop")
+    for place in ("file/runs", "loop/runs", "x" * 300):
+        with pytest.raises(StoreUnavailableError, match="cannot look into"):
+            is_there(make(tmp_path / place))
+
+
+class Verbs:
+    def __init__(self) -> None:
+        self.kept: dict[str, State] = {}
+
+    def save(self, state: State) -> None:
+        self.kept[state.run_id] = state
+
+    def load(self, run_id: str) -> State:
+        return self.kept[run_id]
+
+    def delete(self, run_id: str) -> None:
+        del self.kept[run_id]
+
+    def list(self) -> list[str]:
+        return list(self.kept)
+
+
+def test_a_store_of_a_users_own_is_freed() -> None:
+    """It is the same store for the same object as long as anybody holds it, and no longer."""
+    verbs = Verbs()
+    assert adapt(verbs) is adapt(verbs)
+    graph = StateGraph("g", store=verbs)
+    graph.add_node("a", lambda state: {"a": 1})
+    graph.sequence("a")
+    assert graph.execute({})["a"] == 1
+    assert isinstance(graph.store, AdaptedStore)
+    assert adapt(verbs) is graph.store
+    gone = weakref.ref(verbs)
+    del verbs, graph
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_store_that_was_written_before_deletions_had_a_position(tmp_path: Path) -> None:
+    """A subclass whose delete takes a run and ``keep_summary`` deletes what a run with preserve=False leaves."""
+
+    class Older(MemoryStore):
+        def delete(self, run_id: str, keep_summary: bool = False) -> None:  # type: ignore[override]
+            super().delete(run_id, keep_summary)
+
+    store = Older()
+    one(store, batch("r", 0))
+    store.delete_at("r", 1, keep_summary=True)
+    assert store.read("r") == []
+    assert store.summary("r") is not None
