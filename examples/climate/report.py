@@ -195,6 +195,7 @@ def as_html(state: Mapping[str, Any]) -> bytes:
         for trend in results["trends"]
     )
     cases = results["coverage"]
+    wider = [value for case in results["growth_coverage"] for value in case["wider"].values()]
     page = Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         {f"figure_{name}": picture for name, picture in pictures.items()},
         title=escape(TITLE),
@@ -207,6 +208,7 @@ def as_html(state: Mapping[str, Any]) -> bytes:
         errors=tables.errors_table(results["trends"]),
         coverage=tables.coverage_table(cases),
         growth_coverage=tables.coverage_table(results["growth_coverage"]),
+        growth_wider=interval(min(wider), max(wider), 1),
         software=text(", ".join(f"{name} {version}" for name, version in software().items())),
         coverage_series=f"{cases[0]['series']:,}",
         coverage_error=f"{100 * cases[0]['error']:.1f}",

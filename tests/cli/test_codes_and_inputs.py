@@ -43,6 +43,7 @@ def test_the_exit_codes_are_those_of_the_page_and_of_the_help(shell: Shell) -> N
         ("broken_syntax.py:graph", "/broken_syntax.py:2"),
         ("imports_broken.py:graph", "/broken_syntax.py:2"),
         ("raises.py:graph", "importing raises.py raised ZeroDivisionError: division by zero, at "),
+        ("bare.py:graph", "importing bare.py raised ValueError, at "),
         ("leaves.py:graph", "importing leaves.py raised SystemExit: 3"),
         ("relative.py:graph", "a file of a package is named by its module"),
         ("needy.py:graph", "ModuleNotFoundError: No module named 'not_there'"),
@@ -54,6 +55,7 @@ def test_a_target_that_cannot_be_used(shell: Shell, refused: Callable[..., str],
     shell.write("broken_syntax.py", "\ngraph = = 3\n")
     shell.write("imports_broken.py", "import broken_syntax\n")
     shell.write("raises.py", "1 / 0\n")
+    shell.write("bare.py", "raise ValueError\n")
     shell.write("leaves.py", "import sys\nsys.exit(3)\n")
     shell.write("relative.py", "from . import pipeline\n")
     shell.write("needy.py", "import not_there\n")
@@ -109,6 +111,7 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
             ["--store", "postgresql://u:p@h/runs"],
             "names a store on PostgreSQL, which this version does not have; use one",
         ),
+        (["--store", "./runs.db"], "unknown checkpoint store: './runs.db'; a path is written sqlite:///./runs.db"),
         (["--store", "nope"], "unknown checkpoint store: 'nope'"),
         (["--store", "sqlite://runs.db"], "three slashes"),
         (["--nope"], "No such option"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from pathlib import Path
@@ -104,8 +105,15 @@ def test_resuming_by_execute_refuses_another_input(store: Store) -> None:
     with pytest.raises(ExecutionError):
         steps.graph.execute({"x": 1}, run_id="r")
     steps.failing = set()
-    with pytest.raises(RunExistsError, match="another input"):
-        steps.graph.execute({"x": 2}, run_id="r", if_exists="resume")
+    with pytest.raises(RunExistsError, match="another input") as caught:
+        steps.graph.execute({"x": 2, "y": 1}, run_id="r", if_exists="resume")
+    assert caught.value.differs == ("'y' is new", "'x' differs")
+    with pytest.raises(RunExistsError, match="exists already") as caught:
+        asyncio.run(steps.graph.aexecute({"y": 1}, run_id="r"))
+    assert caught.value.differs == ("'y' is new", "'x' is left out")
+    with pytest.raises(RunExistsError, match="exists already") as caught:
+        steps.graph.execute({"x": 1}, run_id="r")
+    assert caught.value.differs == ()
     assert steps.graph.execute({"x": 1}, run_id="r", if_exists="resume")["x"] == 1
     assert steps.ran.count("a") == 1
 

@@ -136,9 +136,11 @@ def _guarded(doing: str, call: Callable[[], T], missing: str = "") -> T:
         if isinstance(error, ImportError) and "relative import" in str(error):
             hint = "; a file of a package is named by its module: package.module:GRAPH"
         place = where(error)
-        raise ConfigError(
-            f"{doing} raised {type(error).__name__}: {error}" + (f", at {place}" if place else "") + hint
-        ) from error
+        raise ConfigError(f"{doing} raised {_named(error)}" + (f", at {place}" if place else "") + hint) from error
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _graph_in(module: ModuleType, place: str, attribute: str) -> StateGraph:

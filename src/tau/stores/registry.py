@@ -40,8 +40,9 @@ def open_store(url: str) -> Store:
         return _adapted(store)
     if ":" not in url and url not in _defaults:
         names = ", ".join(sorted({*_defaults, *_registered}))
+        path = f"; a path is written {url_of(url)}" if os.sep in url or os.path.exists(url) else ""
         raise UnknownStoreError(
-            f"unknown checkpoint store: {without_password(url)!r}; registered are {names}, URLs are {FORMS}; "
+            f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}, URLs are {FORMS}; "
             "add your own with register_store(name, store)"
         )
     return _at(parse(_defaults.get(url, url)))
