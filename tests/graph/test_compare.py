@@ -267,3 +267,30 @@ def test_another_python_without_a_source_to_compare_is_a_warning() -> None:
     assert found.blocking == []
     assert len(found.notes) == 4
     assert all("cannot be known" in note and "3.10" in note for note in found.notes)
+
+
+class Counted(tuple):  # type: ignore[type-arg]
+    """Edges that count how often somebody goes through them."""
+
+    gone_through = 0
+
+    def __iter__(self) -> Any:
+        Counted.gone_through += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("length", [10, 1_000])
+def test_edges_are_gone_through_as_often_for_a_long_graph_as_for_a_short_one(length: int) -> None:
+    long = Graph("long")
+    names = [f"n{number}" for number in range(length)]
+    for name in names:
+        long.add_node(name, lambda state: None)
+    long.sequence(*names)
+    found = replace(long.fingerprint(), edges=Counted(long.fingerprint().edges))
+    Counted.gone_through = 0
+    taken = [(edge.source, edge.target) for edge in long.fingerprint().edges]
+    judgement = compare(
+        current=found, graph_name="long", admitted=found, finished=found.nodes, edges_taken=taken, pending=None
+    )
+    assert judgement == Comparison(notes=[], blocking=[])
+    assert Counted.gone_through <= 4

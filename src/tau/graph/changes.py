@@ -128,6 +128,7 @@ class _Findings:
     def __init__(self, current: GraphFingerprint, admitted: GraphFingerprint) -> None:
         self.current = current
         self.admitted = admitted
+        self.ends = {(edge.source, edge.target) for edge in current.edges}
         self.notes: list[str] = []
         self.blocking: list[str] = []
 
@@ -182,7 +183,7 @@ class _Findings:
             self.note(_unknown(what, then or now, now))
 
     def taken(self, source: str, target: str) -> None:
-        if not any((edge.source, edge.target) == (source, target) for edge in self.current.edges):
+        if (source, target) not in self.ends:
             self.block(
                 f"edge {source!r} -> {target!r}, which this run has taken, is gone: restore it or start a new run id; "
                 "on_change='continue' goes on from where the run is"
@@ -206,15 +207,14 @@ class _Findings:
         self.notes += [sentence.format(name) for name in sorted(names)]
 
     def _edges(self) -> None:
-        for source in sorted({edge.source for edge in (*self.admitted.edges, *self.current.edges)}):
-            old = [edge for edge in self.admitted.edges if edge.source == source]
-            new = [edge for edge in self.current.edges if edge.source == source]
-            targets, targets_before = [edge.target for edge in new], [edge.target for edge in old]
-            for target in dict.fromkeys([*targets_before, *targets]):
-                self._edge(
-                    source, target, [e for e in old if e.target == target], [e for e in new if e.target == target]
-                )
-            if targets != targets_before and sorted(targets) == sorted(targets_before):
+        before, now = _grouped(self.admitted.edges, "source"), _grouped(self.current.edges, "source")
+        for source in sorted(before.keys() | now.keys()):
+            leaving, leaves = before.get(source, []), now.get(source, [])
+            old, new = _grouped(leaving, "target"), _grouped(leaves, "target")
+            for target in old | new:
+                self._edge(source, target, old.get(target, []), new.get(target, []))
+            were, are = [edge.target for edge in leaving], [edge.target for edge in leaves]
+            if are != were and sorted(are) == sorted(were):
                 self.note(f"the edges from {source!r} are tried in another order")
 
     def _edge(self, source: str, target: str, old: list[EdgeFingerprint], new: list[EdgeFingerprint]) -> None:
@@ -230,6 +230,13 @@ class _Findings:
         fresh = sorted(self.current.nodes.keys() - self.admitted.nodes.keys())
         names = [repr(name) for name in fresh if same_code(then.code, self.current.nodes[name].code)]
         return f" (the new node {' or '.join(names)} has the same code: renamed?)" if names else ""
+
+
+def _grouped(edges: Iterable[EdgeFingerprint], by: str) -> dict[str, list[EdgeFingerprint]]:
+    found: dict[str, list[EdgeFingerprint]] = {}
+    for edge in edges:
+        found.setdefault(getattr(edge, by), []).append(edge)
+    return found
 
 
 def _same_predicate(old: CodeFingerprint | None, new: CodeFingerprint | None) -> bool | None:
