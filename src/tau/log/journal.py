@@ -192,7 +192,10 @@ class Journal:
     def release(self) -> None:
         """End the lease of a run that this journal still owns."""
         if self._process is forks.process and (self._now.owned or self._now.held):
-            self.store.release(self.run_id, self.owner.nonce)
+            try:
+                self.store.release(self.run_id, self.owner.nonce)
+            except Exception as error:  # never in place of why the run ended
+                _log.warning("the lease of run %r could not be ended, and has to run out: %s", self.run_id, error)
             self._drop()
 
     def _drop(self) -> None:

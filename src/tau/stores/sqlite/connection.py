@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from errno import EMFILE, ENFILE
 
 import apsw
 
@@ -32,10 +31,9 @@ _BUSY = "another process kept it locked for {seconds:g} s; find out which (fuser
 def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, errno: int = 0) -> Exception:
     """The error of `tau.errors` for one of SQLite; ``errno`` is what the system call under it said."""
     said = f"cannot {doing} {location}: SQLite says {error}"
-    failed = isinstance(error, apsw.IOError | apsw.CantOpenError)
-    if isinstance(error, apsw.CantOpenError):
-        errno = errno or _no_descriptor()
-    if isinstance(error, apsw.FullError) or (failed and errno in FULL):
+    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError):
+        errno = _hindrance(location.removeprefix("sqlite:///"))  # the last of several attempts hid what SQLite met
+    if isinstance(error, apsw.FullError) or (isinstance(error, _SYSTEM) and errno in FULL):
         return StoreFullError(f"{said}; free some space, or raise the quota or file-size limit", location=location)
     if isinstance(error, apsw.TooBigError):
         return StoreFullError(f"{said}; SQLite holds values up to 1 GB: split this one", location=location)
@@ -43,25 +41,35 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
         return CorruptCheckpointError(f"{said}; the file is damaged: restore it from a backup", what=location)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreUnavailableError(f"{said}; {_BUSY.format(seconds=busy_timeout)}", location=location)
-    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.AuthError):
-        remedy = "the file or its directory cannot be written: give this user permission, or choose another place"
-    elif failed and errno in REMEDIES:
+    if isinstance(error, _SYSTEM) and errno in REMEDIES:
         remedy = f"{os.strerror(errno)}: {REMEDIES[errno]}"
+    elif isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.AuthError):
+        remedy = "the file or its directory cannot be written: give this user permission, or choose another place"
     elif isinstance(error, apsw.CantOpenError):
         remedy = "check that its directory exists and may be written"
     elif isinstance(error, apsw.IOError):
-        remedy = f"the disk failed ({os.strerror(errno) if errno else 'no reason given'}): check the system log"
+        code = getattr(error, "extendedresult", 0)
+        reason = os.strerror(errno) if errno else _CODES.get(code, f"SQLite's code {code}")
+        remedy = f"the disk failed ({reason}): check the system log"
     else:
         return StoreError(f"{said}; see the cause above", location=location)
-    return StoreUnavailableError(f"{said}; {remedy}", location=location, transient=failed and errno in TRANSIENT)
+    return StoreUnavailableError(
+        f"{said}; {remedy}", location=location, transient=isinstance(error, _SYSTEM) and errno in TRANSIENT
+    )
 
 
-def _no_descriptor() -> int:
-    """The errno of this process, or the system, having no file descriptor left; 0 where there are some."""
+_CODES: dict[int | str, int | str] = apsw.mapping_extended_result_codes
+_SYSTEM = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+
+
+def _hindrance(path: str) -> int:
+    """The errno with which the system refuses a file beside ``path``; 0 where it refuses none."""
+    probe = f"{path}-{os.urandom(6).hex()}"
     try:
-        os.close(os.open(os.sep, os.O_RDONLY | os.O_CLOEXEC))
+        os.close(os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.unlink(probe)
     except OSError as error:
-        return error.errno if error.errno in (EMFILE, ENFILE) else 0
+        return error.errno or 0
     return 0
 
 

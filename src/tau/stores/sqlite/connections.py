@@ -51,14 +51,23 @@ class Connections(forks.Forked):
     def write(self, doing: str, work: Work[T]) -> T:
         """Do ``work`` in a transaction and commit it: all or nothing, whatever is raised. Raises `ReentryError`."""
         with self._writing:
-            return self._writes.enter(lambda: self._transaction(doing, work))
+            return self._writes.enter(lambda: self._looking_twice(lambda: self._transaction(doing, work)))
 
     def read(self, work: Work[T]) -> T:
         """Do ``work``, which only reads."""
         if self.is_inside():
             return self._read_apart(work)
         with self._reading:
-            return self._reads.enter(lambda: self._read(work))
+            return self._reads.enter(lambda: self._looking_twice(lambda: self._read(work)))
+
+    def _looking_twice(self, work: Callable[[], T]) -> T:
+        """SQLite takes a disk that cannot be read for a damaged file, so what looks damaged is looked at anew."""
+        try:
+            return work()
+        except CorruptCheckpointError as error:
+            if not isinstance(error.__cause__, apsw.CorruptError | apsw.NotADBError):
+                raise
+        return work()
 
     def close(self) -> None:
         """Let go of the file; the next use opens what is there then. Raises `ReentryError`."""
