@@ -77,9 +77,7 @@ class State(Mapping[str, Any]):
         if data is not None:
             check_only_items("a state is made", data)
         values = dict(data) if data is not None else {}
-        for key in values:
-            check_key(key, None)
-        self._data = values
+        self._data = {check_key(key, None): value for key, value in values.items()}
         self._run_id = str(uuid.uuid4()) if run_id is None else check_run_id(run_id)
         self._node = None
         self._time = datetime.now(UTC).timestamp()
@@ -276,10 +274,9 @@ def collect(
     else:
         was_set = result
     changed = {}
-    for key, value in was_set.items():
-        previous = cells.get(key)
-        if previous is None:
-            check_key(key, node)
+    for name, value in was_set.items():
+        previous = cells.get(name)
+        key = name if previous is not None and type(name) is str else check_key(name, node)
         cell = make(key, value, previous, node)
         if cell is not None:
             changed[key] = cell
@@ -309,7 +306,9 @@ def changed_in_place(state: State) -> bool:
 
 
 def check_key(key: Any, node: str | None) -> str:
-    """``key`` if it can be a name in the state: text without lone surrogates."""
+    """``key`` if it can be a name in the state: text without lone surrogates; a `str` of what else is text."""
+    if type(key) is not str and isinstance(key, str):  # NumPy's text, a member of an enum
+        key = str.__str__(key)
     if type(key) is not str:
         kind, why = type(key).__name__, "names in the state are text"
     else:

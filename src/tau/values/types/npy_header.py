@@ -61,13 +61,14 @@ def _describe(dtype: np.dtype[Any]) -> tuple[int, str]:
 
 def _why(dtype: np.dtype[Any]) -> str:
     if dtype.kind == "T":
-        return "strings of variable length are not stored; store value.astype('U'), or a list"
+        return "strings of variable length are not stored; store value.tolist()"
     if dtype.hasobject:
         return "it holds Python objects; store a list, as in value.tolist(), or an array of one dtype"
     if dtype.char in "gG":
         return "extended precision differs between machines; store it as float64 or complex128, or as text"
     if dtype.metadata:
-        return "its dtype carries metadata, which would be lost; store value.astype(value.dtype.str)"
+        remedy = "an array of the same fields without" if dtype.names else "value.astype(value.dtype.str)"
+        return f"its dtype carries metadata, which would be lost; store {remedy}"
     return f"its dtype {dtype!s:.80} is not one that comes back exactly; store it as one of NumPy's usual dtypes"
 
 
@@ -79,7 +80,10 @@ def _text(dtype: np.dtype[Any]) -> str:
     for name in dtype.names:
         field, offset, *title = inside[name]
         if offset < end:
-            raise Unstorable("the fields of its dtype overlap or are not in the order of their places; store a copy")
+            raise Unstorable(
+                "the fields of its dtype overlap or are not in the order of their places; store "
+                "numpy.lib.recfunctions.repack_fields(value)"
+            )
         if title and type(title[0]) is not str:
             raise Unstorable("a field of its dtype has a title that is no text; rename its fields")
         if offset > end:

@@ -202,6 +202,8 @@ def _unpack_void(data: bytes) -> Any:
 
 
 def _pack_dtype(value: np.dtype[Any]) -> bytes:
+    if value.metadata and value.names is None:
+        raise refuse(value, "it carries metadata, which would be lost; store numpy.dtype(value.str)")
     flags, text = _described(value, value)
     return b"%c%b" % (flags, text.encode("ascii"))
 

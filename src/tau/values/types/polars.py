@@ -22,7 +22,8 @@ def _pack(owner: Any, frame: pl.DataFrame) -> bytes:
     except (pa.ArrowException, *_FAILURES, ValueError, TypeError):
         same = False
     if not same:
-        raise refuse(owner, "a dtype of it does not pass through Arrow unchanged; cast it, or store value.to_dicts()")
+        remedy = "value.to_dicts()" if isinstance(owner, pl.DataFrame) else "value.to_list()"
+        raise refuse(owner, f"a dtype of it does not pass through Arrow unchanged; cast it, or store {remedy}")
     return arrow_bytes.write_batches(table.schema, table.combine_chunks().to_batches())
 
 

@@ -12,11 +12,13 @@ import xarray as xr
 from msgspec import Struct
 from xarray.core.extension_array import PandasExtensionArray
 from xarray.core.indexes import safe_cast_to_index
-from xarray.core.indexing import PandasIndexingAdapter
-from xarray.indexes import PandasIndex
+from xarray.core.indexing import ExplicitlyIndexed, PandasIndexingAdapter
+from xarray.indexes import PandasIndex, PandasMultiIndex
 
 from tau.values import tags
-from tau.values.refusal import Step, refuse
+from tau.values.encoding import encode
+from tau.values.plain import LEAVES
+from tau.values.refusal import Refused, Step, refuse
 from tau.values.registry import Kind
 from tau.values.types.pandas_columns import as_objects
 
@@ -31,7 +33,7 @@ def _pack_variable(value: Any) -> list[Any]:
         items = [list(data.shape), data.ravel().tolist()]
         data = items if data.dtype.kind == "O" else _Text(_described(value, data.dtype), items)
     is_index = isinstance(value, xr.IndexVariable)
-    return [list(value.dims), data, dict(value.attrs), dict(value.encoding), is_index]
+    return [list(value.dims), data, dict(value.attrs), _encoding(value), is_index]
 
 
 def _taken(value: Any) -> Any:
@@ -41,13 +43,27 @@ def _taken(value: Any) -> Any:
         return _labels(value)
     if isinstance(data, PandasExtensionArray):
         data = data.array
-    elif not isinstance(data, pd.api.extensions.ExtensionArray):
+    elif isinstance(data, ExplicitlyIndexed) or value.chunks is not None:
         if not value._in_memory:
             raise refuse(value, "its data is not in memory (a file, or dask); call value.load() or value.compute()")
         data = value.data
     if not _is_data(data):
-        raise refuse(value, f"its data is a {type(data).__name__}; store value.copy(data=value.to_numpy())")
+        what = "; its units go into attrs" if hasattr(data, "units") else ""
+        kind = type(data).__name__
+        raise refuse(value, f"its data is a {kind}; store value.copy(data=value.to_numpy()){what}")
     return data
+
+
+def _encoding(value: Any) -> dict[Any, Any]:
+    """How a file was or will be written, as far as that is data."""
+    encoding = dict(value.encoding)
+    if not LEAVES.issuperset(map(type, encoding.values())):
+        try:
+            encode(encoding)
+        except Refused as refused:
+            refused.reason = "it says how a file is written, and is not data; store value.drop_encoding()"
+            raise refused.under(Step("attr", "encoding")) from None
+    return encoding
 
 
 def _labels(value: Any) -> Any:
@@ -133,7 +149,9 @@ def _indexed(owner: Any, value: Any) -> Any:
     odd = {}
     for name, index in value.xindexes.items():
         if type(index) is not PandasIndex or isinstance(index.index, pd.MultiIndex):
-            raise refuse(owner, f"its index {name!r} is a {type(index).__name__}; store value.reset_index({name!r})")
+            stacked = isinstance(index, PandasMultiIndex)
+            remedy = f"value.reset_index({name!r})" if stacked else f"value.drop_indexes({name!r}).load()"
+            raise refuse(owner, f"its index {name!r} is a {type(index).__name__}; store {remedy}")
         odd[name] = index.coord_dtype == index.index.dtype and index.coord_dtype != value.coords[name].variable.dtype
     return odd if any(odd.values()) else list(odd)
 
@@ -185,7 +203,7 @@ def _bare(variable: Any) -> xr.DataArray:
 
 def _pack_dataset(value: xr.Dataset) -> list[Any]:
     variables = dict(value.variables)
-    return [variables, list(value.coords), dict(value.attrs), dict(value.encoding), _indexed(value, value)]
+    return [variables, list(value.coords), dict(value.attrs), _encoding(value), _indexed(value, value)]
 
 
 def _unpack_dataset(body: Any) -> xr.Dataset:
