@@ -11,7 +11,7 @@ import inspect
 import math
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,10 @@ class Predicate(ABC):
     @abstractmethod
     def describe(self) -> tuple[Any, ...]:
         """The factory's name and its arguments: all that decides what this predicate answers."""
+
+    def looks_at(self) -> tuple[str, ...]:
+        """The keys of the state that it looks at, as far as it can tell, each once."""
+        return ()
 
     def __repr__(self) -> str:
         name, *arguments = self.describe()
@@ -96,6 +100,9 @@ class _KeyExists(Predicate):
     def describe(self) -> tuple[Any, ...]:
         return ("key_exists", self.key)
 
+    def looks_at(self) -> tuple[str, ...]:
+        return (self.key,)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False, eq=False)
 class _KeyEquals(Predicate):
@@ -108,6 +115,9 @@ class _KeyEquals(Predicate):
     def describe(self) -> tuple[Any, ...]:
         return ("key_equals", self.key, self.value)
 
+    def looks_at(self) -> tuple[str, ...]:
+        return (self.key,)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class _Not(Predicate):
@@ -118,6 +128,9 @@ class _Not(Predicate):
 
     def describe(self) -> tuple[Any, ...]:
         return ("not_", self.predicate)
+
+    def looks_at(self) -> tuple[str, ...]:
+        return keys_of((self.predicate,))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -130,6 +143,9 @@ class _And(Predicate):
     def describe(self) -> tuple[Any, ...]:
         return ("and_", *self.predicates)
 
+    def looks_at(self) -> tuple[str, ...]:
+        return keys_of(self.predicates)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class _Or(Predicate):
@@ -140,6 +156,9 @@ class _Or(Predicate):
 
     def describe(self) -> tuple[Any, ...]:
         return ("or_", *self.predicates)
+
+    def looks_at(self) -> tuple[str, ...]:
+        return keys_of(self.predicates)
 
 
 def checked_condition(where: str, predicate: Any) -> Condition:
@@ -158,6 +177,12 @@ def checked_condition(where: str, predicate: Any) -> Condition:
         )
     condition: Condition = predicate
     return condition
+
+
+def keys_of(predicates: Iterable[Condition | None]) -> tuple[str, ...]:
+    """The keys that these look at, each once; those of plain functions are not known."""
+    found = (key for one in predicates if isinstance(one, Predicate) for key in one.looks_at())
+    return tuple(dict.fromkeys(found))
 
 
 def predicate_name(predicate: Condition | None) -> str:

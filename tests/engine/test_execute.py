@@ -21,7 +21,11 @@ from tau import (
     UnknownObserverError,
     UnknownStoreError,
     UnserializableError,
+    and_,
     key_equals,
+    key_exists,
+    not_,
+    or_,
 )
 from tau.stores.contract import Store
 
@@ -133,6 +137,26 @@ def test_no_edge_that_holds_is_an_error_of_that_node() -> None:
     graph.set_exit_point("b")
     with pytest.raises(ExecutionError, match="no valid transition from node a"):
         graph.execute({"x": 2})
+
+
+def test_it_names_the_conditions_that_were_asked_and_the_keys_they_look_at() -> None:
+    graph = StateGraph("g")
+    graph.add_node("a", lambda state: {"x": "a value that an error must not show"})
+    graph.add_node("b", lambda state: None)
+    graph.add_edge("a", "b", key_equals("x", 1), name="one")
+    graph.add_edge("a", "b", or_(not_(key_exists("x")), and_(key_exists("y"), ready)))
+    graph.set_entry_point("a")
+    graph.set_exit_point("b")
+    with pytest.raises(ExecutionError) as caught:
+        graph.execute({})
+    said = str(caught.value)
+    assert "b if key_equals('x', 1) [one], b if or_(not_(key_exists('x')), and_(key_exists('y')" in said
+    assert "the state has 'x'; the state lacks 'y'" in said
+    assert "must not show" not in said
+
+
+def ready(state: State) -> bool:
+    return False
 
 
 def test_a_returned_state_replaces_and_a_mapping_merges() -> None:

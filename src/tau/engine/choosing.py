@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from tau.events import text_of
 from tau.graph.graph import Edge
+from tau.predicates import keys_of, predicate_name
 from tau.state import State
+
+_SHOWN = 10
 
 
 class Stuck(Exception):
@@ -25,5 +28,22 @@ def choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) ->
             text = f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {text_of(error)}"
             raise Stuck(text) from error
     if tried:
-        raise Stuck(f"no valid transition from node {name}")
+        raise Stuck(f"no valid transition from node {name}: {_asked(edges, state)}")
     raise Stuck(f"node {name} has no outgoing edges and is not an exit point")
+
+
+def _asked(edges: Sequence[Edge], state: State) -> str:
+    """Which conditions did not hold, and the keys they look at."""
+    names = [f"{edge.target} if {_condition(edge)}" for edge in edges[:_SHOWN]]
+    more = f" and {len(edges) - _SHOWN} more" if len(edges) > _SHOWN else ""
+    text = f"none of its conditions holds ({', '.join(names)}{more})"
+    keys = keys_of(edge.predicate for edge in edges)
+    there, missing = [repr(key) for key in keys if key in state], [repr(key) for key in keys if key not in state]
+    text += f"; the state has {', '.join(there)}" if there else ""
+    text += f"; the state lacks {', '.join(missing)}" if missing else ""
+    return f"{text}; add an edge without a condition for all other cases"
+
+
+def _condition(edge: Edge) -> str:
+    what = predicate_name(edge.predicate)
+    return f"{what} [{edge.name}]" if edge.name and edge.name != what else what
