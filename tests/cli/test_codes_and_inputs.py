@@ -103,9 +103,9 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
         (["--run-id", ""], "this one is empty; give one, or leave it out"),
         (["--run-id", "x" * 1025], "a run id has 1 to 1,024 characters"),
         (["--run-id", "\udcff"], "lone surrogate"),
-        (["--max-runtime", "soon"], "'soon' is no number of seconds"),
-        (["--wait", "-1"], "'-1' is no number of seconds"),
-        (["--wait", "nan"], "'nan' is no number of seconds"),
+        (["--max-runtime", "soon"], "'soon' is not a number of seconds"),
+        (["--wait", "-1"], "'-1' is not a number of seconds"),
+        (["--wait", "nan"], "'nan' is not a number of seconds"),
         (["--if-exists", "perhaps"], "'perhaps' is not one of 'error', 'resume'"),
         (
             ["--store", "postgresql://u:p@h/runs"],
@@ -266,7 +266,7 @@ def test_without_a_target_the_name_of_the_graph_is_a_hint_and_never_imported(she
     ("text", "said"),
     [
         ("[tool", "pyproject.toml cannot be read"),
-        ("[tool]\ntau = 3\n", "tool.tau is no table"),
+        ("[tool]\ntau = 3\n", "tool.tau is not a table"),
         ("[tool.tau]\nstores = 'x'\n", "tool.tau.stores is unknown"),
         ("[tool.tau]\nstore = 3\n", "tool.tau.store is a text"),
         ("[tool.tau]\ngraphs = ['x']\n", "tool.tau.graphs maps names to texts"),

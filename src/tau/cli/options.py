@@ -14,7 +14,7 @@ def seconds(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise click.BadParameter(f"{text!r} is no number of seconds; write 90 or 0.5")
+        raise click.BadParameter(f"{text!r} is not a number of seconds; write 90 or 0.5")
     return number
 
 

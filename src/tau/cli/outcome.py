@@ -226,5 +226,5 @@ def _as_document(error: BaseException, session: Session, code: Exit, said: str, 
 
 
 def complain(text: str) -> None:
-    """A remark on stderr that is no error."""
+    """A remark on stderr that is not an error."""
     screen.line(("note: ", "yellow"), text, error=True)

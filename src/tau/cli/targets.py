@@ -49,7 +49,7 @@ def read_project() -> Project:
     tool = found.get("tool", {})
     table = tool.get("tau", {}) if isinstance(tool, dict) else {}
     if not isinstance(table, dict):
-        raise ConfigError("pyproject.toml: tool.tau is no table; write [tool.tau]")
+        raise ConfigError("pyproject.toml: tool.tau is not a table; write [tool.tau]")
     unknown = table.keys() - {"graphs", "store"}
     if unknown:
         raise ConfigError(f"pyproject.toml: tool.tau.{min(unknown)} is unknown; there are tool.tau.graphs and .store")
