@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from msgspec.structs import replace
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import mounts
-from tau.stores.contract import Lease
+from tau.stores.contract import Lease, Query
+from tau.stores.file import FileStore
 from tau.stores.sqlite import SQLiteStore
 from tau.testing.store_contract.batches import batch, one, owner
 
@@ -276,3 +278,44 @@ def test_a_lease_of_an_earlier_boot_of_this_machine_ran_out(tmp_path: Path) -> N
     lease = _of_another_boot(tmp_path / "a.db", "yesterday", os.uname().nodename)
     assert lease is not None
     assert lease.expires_in == -60.0
+
+
+def test_a_directory_whose_name_is_not_utf_8_is_refused_with_the_remedy_that_works(tmp_path: Path) -> None:
+    directory = os.fsencode(tmp_path) + b"/\xff\xfe"
+    os.mkdir(directory)
+    place = os.fsdecode(directory)
+    store = SQLiteStore(f"{place}/runs.db")
+    with pytest.raises(StoreUnavailableError) as caught:
+        store.summary("r")
+    for refused in (one(store, batch("r", 0)), caught.value):
+        assert isinstance(refused, StoreUnavailableError)
+        assert "not UTF-8" in str(refused)
+        str(refused).encode()
+    assert os.listdir(directory) == []
+    files = FileStore(f"{place}/runs")
+    assert one(files, batch("r", 0)) == 1
+    files.close()
+
+
+def test_what_never_was_a_database_is_not_to_be_restored_only(tmp_path: Path) -> None:
+    (tmp_path / "graph.py").write_text("import tau\n" * 100)
+    with pytest.raises(CorruptCheckpointError, match="choose another path"):
+        SQLiteStore(tmp_path / "graph.py").summary("r")
+
+
+def test_a_listing_holds_up_no_commit_and_reads_no_more_than_it_shows(tmp_path: Path) -> None:
+    """It takes summaries apart when it has read them, and a commit comes in between."""
+    store = SQLiteStore(tmp_path / "a.db")
+    store.commit([batch(f"r{number}", 0, status="finished") for number in range(50)])
+    inside: list[object] = []
+
+    def read(connection: apsw.Connection) -> None:
+        thread = threading.Thread(target=lambda: inside.append(one(store, batch("new", 0))))
+        thread.start()
+        thread.join(20)
+
+    store._connections.read(read)
+    assert inside == [1]
+    assert len(store.select(Query(limit=3))) == 3
+    assert len(store.select(Query())) == 51
+    store.close()

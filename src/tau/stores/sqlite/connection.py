@@ -38,7 +38,10 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
     if isinstance(error, apsw.TooBigError):
         return StoreFullError(f"{said}; SQLite holds values up to 1 GB: split this one", location=location)
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return CorruptCheckpointError(f"{said}; the file is damaged: restore it from a backup", what=location)
+        remedy = "the file is damaged: restore it from a backup"
+        if isinstance(error, apsw.NotADBError):
+            remedy = "choose another path where it never was a database, else restore it from a backup"
+        return CorruptCheckpointError(f"{said}; {remedy}", what=location)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreUnavailableError(f"{said}; {_BUSY.format(seconds=busy_timeout)}", location=location)
     if isinstance(error, _SYSTEM) and errno in REMEDIES:

@@ -185,7 +185,7 @@ class Connections(forks.Forked):
                     location=self.location,
                     transient=False,
                 )
-            create_file(self.path)
+            self._create()
         else:
             self._check_identity()
         left_open.check(self.path, self.location)
@@ -198,6 +198,21 @@ class Connections(forks.Forked):
         if self._identity is None:
             self._identity = identity(self.path)
         return connection
+
+    def _create(self) -> None:
+        try:
+            self.path.encode()
+        except UnicodeEncodeError as error:
+            shown = os.fsencode(self.path).decode("utf-8", "backslashreplace")
+            raise StoreUnavailableError(
+                f"cannot use {shown}: SQLite opens no path that is not UTF-8; choose another directory, or use a file "
+                "store (file:...) there",
+                location=shown,
+            ) from error
+        try:
+            create_file(self.path)
+        except OSError as error:
+            raise from_os(error, self.location, "open") from error
 
     def _check_identity(self) -> None:
         try:
