@@ -134,6 +134,8 @@ def taken(store: Any) -> Run:
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [path]
+    if len(path) > 30:  # nested by a mutation before
+        return found
     if isinstance(value, list):
         found += [deeper for index, item in enumerate(value) for deeper in places(item, (*path, index))]
     elif isinstance(value, dict):
