@@ -148,7 +148,7 @@ def _differences(job: Job, found: Found) -> tuple[str, ...]:
 
 def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
     """How the graph changed since; raises where that stands in the way."""
-    comparison = changes_since(progress, job.graph.fingerprint())
+    comparison = changes_since(progress, job.graph.fingerprint(progress.fingerprint))
     lost = progress.next is not None and progress.next not in job.graph.nodes
     if comparison.blocking and (job.on_change == "error" or lost):
         raise GraphChangedError(
@@ -174,7 +174,7 @@ def _count_crash(job: Job, found: Found, progress: Progress) -> None:
 
 def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
     """Take the run over; ``False`` when somebody was faster."""
-    current = job.graph.fingerprint()
+    current = job.graph.fingerprint(progress.fingerprint)
     claim.fingerprint = current if progress.fingerprint != current else None
     progress.fingerprint, progress.graph, progress.status = current, job.graph.name, "running"
     progress.provenance = claim.provenance or progress.provenance

@@ -64,7 +64,7 @@ def plan_resume(store: Store, job: Job, host: Host) -> ResumePlan:
     plan = ResumePlan(run_id=job.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
     if found.progress is None:
         return plan
-    comparison = changes_since(found.progress, job.graph.fingerprint())
+    comparison = changes_since(found.progress, job.graph.fingerprint(found.progress.fingerprint))
     return replace(
         plan,
         finished=tuple(found.progress.path),

@@ -81,16 +81,20 @@ class GraphFingerprint(Struct, frozen=True, array_like=True):
     python: str = PYTHON
 
 
-def of_code(function: Any) -> CodeFingerprint:
-    """The fingerprint of a callable; with an empty ``bytecode`` where it has no code that can be looked at."""
+def of_code(function: Any, *, trees: bool = True) -> CodeFingerprint:
+    """The fingerprint of a callable; with an empty ``bytecode`` where it has no code that can be looked at.
+
+    Without ``trees`` no source is parsed, which is most of the work.
+    """
     try:
-        return _of_code(function)
+        return _of_code(function, "", trees)
     except Opaque:
         return CodeFingerprint(PYTHON, "", rule=code_digest.RULE)
 
 
-def _of_code(function: Any, name: str = "") -> CodeFingerprint:
-    code, tree = code_digest.by_bytecode(function), code_digest.by_syntax(function)
+def _of_code(function: Any, name: str, trees: bool) -> CodeFingerprint:
+    code = code_digest.by_bytecode(function)
+    tree = code_digest.by_syntax(function) if trees else Digest(None, None)
     fields = bound_fields(function, code_digest.of_value)
     return _made(code, tree, fields, name)
 
@@ -101,28 +105,50 @@ def _made(code: Digest, tree: Digest, fields: dict[str, str], name: str) -> Code
     return CodeFingerprint(PYTHON, *first, rule=rule, now=None if now == first else now, bound=fields, name=name)
 
 
-def of_node(function: Any, version: str | None = None, depends_on: Iterable[Any] = ()) -> NodeFingerprint:
+def of_node(
+    function: Any, version: str | None = None, depends_on: Iterable[Any] = (), *, trees: bool = True
+) -> NodeFingerprint:
     """The fingerprint of a node. Raises `GraphError` for something in ``depends_on`` that cannot be looked at."""
-    return NodeFingerprint(of_code(function), version, _dependencies([*depends_on], home(function)))
+    return NodeFingerprint(of_code(function, trees=trees), version, _dependencies([*depends_on], home(function), trees))
 
 
-def _dependencies(items: list[Any], near: str) -> dict[str, CodeFingerprint]:
+def alike_but_for_trees(one: NodeFingerprint, other: NodeFingerprint) -> bool:
+    """Whether two fingerprints are equal where trees are left aside."""
+    if one.version != other.version or one.depends.keys() != other.depends.keys():
+        return False
+    pairs = [(one.code, other.code), *((code, other.depends[name]) for name, code in one.depends.items())]
+    return all(code_alike_but_for_trees(code, another) for code, another in pairs)
+
+
+def code_alike_but_for_trees(one: CodeFingerprint | None, other: CodeFingerprint | None) -> bool:
+    """As `alike_but_for_trees`; the tree of a module is all there is of it."""
+    if one is None or other is None:
+        return one is other
+    return _without_tree(one) == _without_tree(other)
+
+
+def _without_tree(code: CodeFingerprint) -> tuple[Any, ...]:
+    bytecode, tree = code.digests
+    return code.python, code.rule, code.bytecode, bytecode, tree if not bytecode else None, code.bound, code.name
+
+
+def _dependencies(items: list[Any], near: str, trees: bool) -> dict[str, CodeFingerprint]:
     """By the names that they were loaded under. Those that share a name are one, whatever their order."""
     once = list({id(item): item for item in items}.values())
     names = [_short_name(item) for item in once]
     found: dict[str, list[CodeFingerprint]] = {}
     for item, name in zip(once, names, strict=True):
-        key, code = _dependency(item, name if names.count(name) == 1 else full_name(item, near))
+        key, code = _dependency(item, name if names.count(name) == 1 else full_name(item, near), trees)
         found.setdefault(key, []).append(code)
     return {key: _together(codes) for key, codes in found.items()}
 
 
-def _dependency(item: Any, name: str) -> tuple[str, CodeFingerprint]:
+def _dependency(item: Any, name: str, trees: bool) -> tuple[str, CodeFingerprint]:
     try:
         if isinstance(item, types.ModuleType):
             return item.__name__, _made(Digest("", ""), code_digest.of_module(item), {}, name)
         if callable(item):
-            return f"{first_module(item)}.{_short_name(item)}", _of_code(item, name)
+            return f"{first_module(item)}.{_short_name(item)}", _of_code(item, name, trees)
     except Opaque as error:
         raise GraphError(f"depends_on: {error}, so a change of it could not be seen; use version= instead") from error
     raise GraphError(f"depends_on: expected functions, classes or modules, found {type(item).__name__}: {item!r:.80}")

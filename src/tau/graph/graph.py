@@ -12,7 +12,14 @@ from tau.config import Retry, checked_name
 from tau.errors import GraphError
 from tau.graph import drawing
 from tau.graph import validation as graph_checks
-from tau.graph.fingerprint import EdgeFingerprint, GraphFingerprint, of_code
+from tau.graph.fingerprint import (
+    EdgeFingerprint,
+    GraphFingerprint,
+    NodeFingerprint,
+    alike_but_for_trees,
+    code_alike_but_for_trees,
+    of_code,
+)
 from tau.graph.nodes import Edge, Node, make_node
 from tau.graph.redefinition import both_lambdas, same, same_code, same_condition, same_home, same_source
 from tau.predicates import Condition, checked_condition, predicate_name
@@ -198,19 +205,24 @@ class Graph:
                 self.validate()
                 self._frozen = True
 
-    def fingerprint(self) -> GraphFingerprint:
-        """What this graph is, for telling whether it changed between two runs."""
+    def fingerprint(self, stored: GraphFingerprint | None = None) -> GraphFingerprint:
+        """What this graph is, for telling whether it changed between two runs.
+
+        What is as it was in ``stored`` is taken from there, so that no source has to be parsed for it.
+        """
         if self._fingerprint is not None:
             return self._fingerprint
         with self._lock:
+            edges = [edge for leaving in self._edges.values() for edge in leaving]
+            before = stored.edges if stored is not None and len(stored.edges) == len(edges) else (None,) * len(edges)
             found = GraphFingerprint(
                 name=self.name,
-                nodes={name: node.fingerprint for name, node in self._nodes.items()},
-                edges=tuple(map(_edge_fingerprint, (edge for leaving in self._edges.values() for edge in leaving))),
+                nodes={name: _of_node(node, stored) for name, node in self._nodes.items()},
+                edges=tuple(map(_of_edge, edges, before)),
                 entry=self.entry_point,
                 exits=tuple(sorted(self._exits)),
             )
-            if self._frozen:
+            if self._frozen and stored is None:
                 self._fingerprint = found
             return found
 
@@ -312,7 +324,15 @@ def _alike(node: Node, other: Node) -> bool:
     )
 
 
-def _edge_fingerprint(edge: Edge) -> EdgeFingerprint:
-    return EdgeFingerprint(
-        edge.source, edge.target, edge.name, None if edge.predicate is None else of_code(edge.predicate)
-    )
+def _of_node(node: Node, stored: GraphFingerprint | None) -> NodeFingerprint:
+    before = stored.nodes.get(node.name) if stored is not None else None
+    return before if before is not None and alike_but_for_trees(before, node.quick) else node.fingerprint
+
+
+def _of_edge(edge: Edge, before: EdgeFingerprint | None) -> EdgeFingerprint:
+    ends = (edge.source, edge.target, edge.name)
+    if before is not None and ends == (before.source, before.target, before.name):
+        quick = None if edge.predicate is None else of_code(edge.predicate, trees=False)
+        if code_alike_but_for_trees(before.predicate, quick):
+            return before
+    return EdgeFingerprint(*ends, None if edge.predicate is None else of_code(edge.predicate))

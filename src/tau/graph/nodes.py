@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tau.config import Retry, checked_name, checked_seconds
 from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
-from tau.graph.fingerprint import NodeFingerprint, of_node
+from tau.graph.fingerprint import NodeFingerprint, alike_but_for_trees, of_node
 from tau.predicates import Condition
 
 _Parameter = inspect.Parameter
@@ -37,7 +37,14 @@ class Node:
     retry: Retry | None
     timeout: float | None
     idempotent: bool
-    fingerprint: NodeFingerprint
+    depends_on: tuple[Any, ...]
+    quick: NodeFingerprint
+
+    @property
+    def fingerprint(self) -> NodeFingerprint:
+        """What it was when it was added; ``quick`` is the same without syntax trees, for which sources are parsed."""
+        found = of_node(self.function, self.quick.version, self.depends_on)
+        return found if alike_but_for_trees(found, self.quick) else self.quick
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +78,7 @@ def make_node(
         raise ConfigError(f"node {name}: idempotent must be True or False, found {idempotent!r:.80}")
     _refuse_generators(name, function)
     wants_context, context_name = _context(name, function)
+    items = tuple(_items(name, depends_on))
     return Node(
         name=name,
         function=function,
@@ -80,7 +88,8 @@ def make_node(
         retry=retry,
         timeout=None if timeout is None else checked_seconds(f"node {name}: timeout", timeout),
         idempotent=idempotent,
-        fingerprint=of_node(function, _version(name, version), _items(name, depends_on)),
+        depends_on=items,
+        quick=of_node(function, _version(name, version), items, trees=False),
     )
 
 

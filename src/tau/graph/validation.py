@@ -41,7 +41,7 @@ def warnings(
     found = [
         f"node {name} has no Python code that could be looked at: once it ran, a run cannot be resumed without version="
         for name, node in nodes.items()
-        if node.fingerprint.opaque
+        if node.quick.opaque
     ]
     for source, leaving in edges.items():
         if source in exits:
