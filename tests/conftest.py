@@ -21,6 +21,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
 
+pytest.register_assert_rewrite("tau.testing")  # readable failures in the public suite
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 

@@ -1,5 +1,0 @@
-"""Readable failures in the public suite."""
-
-import pytest
-
-pytest.register_assert_rewrite("tau.testing")
