@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tau.forks import in_child
@@ -25,7 +26,7 @@ class Work:
     """Stands for the work of one owner. It ends with the last reference, so that an interrupt anywhere ends it, too."""
 
 
-_at_work: weakref.WeakValueDictionary[str, Work] = weakref.WeakValueDictionary()
+_at_work: dict[str, weakref.ref[Work]] = {}
 
 
 class Host:
@@ -64,7 +65,9 @@ class Host:
 
     def hold(self, owner: Owner) -> Work:
         """``owner`` is at work in this process for as long as what is returned is referred to."""
-        work = _at_work[owner.nonce] = Work()
+        work = Work()
+        # Called by the interpreter itself: what Ctrl-C raises in code that a last reference calls is lost.
+        _at_work[owner.nonce] = weakref.ref(work, partial(_at_work.pop, owner.nonce))
         return work
 
     def is_dead(self, owner: Owner) -> bool:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tau.errors import CorruptCheckpointError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import names
 from tau.stores.contract import Query
+from tau.stores.disk import _open
 from tau.stores.file import FileStore
 from tau.stores.file.run_directory import RunDirectory
 from tau.testing.store_contract.batches import batch, one, owner
@@ -187,7 +188,11 @@ def test_an_open_directory_that_nobody_holds_any_more_is_closed(tmp_path: Path) 
     fill(store, 1)
     held = RunDirectory(str(directory(store)))
     number = held.descriptor
+    os.fstat(number)
     del held
+    with RunDirectory(str(directory(store))):
+        assert len(_open) == 1
+    assert not _open
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(number)
 

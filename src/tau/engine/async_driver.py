@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -14,13 +13,14 @@ from tau.engine.driver import Driver
 from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
 from tau.engine.stop import StopNow
 from tau.errors import StoreError
-from tau.log.committer import Committer
 from tau.log.journal import Append
 from tau.log.loading import Found
+from tau.log.records import Admitted, CheckpointRecord
 from tau.node.async_calls import with_timeout
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
-from tau.state import State
+from tau.state import State, collect, raw
+from tau.values.weight import LARGE, is_large
 
 T = TypeVar("T")
 
@@ -97,7 +97,10 @@ class AsyncDriver(Driver):
     async def append(self, effect: Append) -> str:
         journal = self.journal
         assert journal is not None
-        batch = journal.prepare(effect)
+        if any(len(data) > LARGE for _, data in _to_write(effect)):
+            batch = await self._uninterrupted(self._in_thread(lambda: journal.prepare(effect)))
+        else:
+            batch = journal.prepare(effect)
         if batch is None:
             return ""
         answer = self._loop.create_future()
@@ -141,16 +144,27 @@ class AsyncDriver(Driver):
             failure = error
         if self.around.items is not None and self.process is forks.process:
             await self._uninterrupted(self.around.items.close_async())
-        return self.outcome(began, result, failure)
+        outcome = self.outcome(began, result, failure)
+        if self.job.stored and outcome.error is None:
+            await self._collect(effect, outcome)
+        return outcome
+
+    async def _collect(self, effect: RunNode, outcome: Outcome) -> None:
+        """Encode large values in a thread, so that the loop does not stand still. The engine meets what is refused."""
+        given, result = effect.state, outcome.result
+        if (result is None or isinstance(result, dict | State)) and _is_large(given, result):
+            with suppress(Exception):
+                outcome.changes = await self._uninterrupted(
+                    self._in_thread(lambda: collect(raw(given), given, result, effect.node.name))
+                )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         """Call in one of the store's own threads: a store that hangs holds up no other."""
         assert self.journal is not None
         committer = self.journal.store.committer  # a child of fork has another one
-        pool = _pools.get(committer)
-        if pool is None:
-            pool = _pools.setdefault(committer, ThreadPoolExecutor(4, thread_name_prefix="tau-io"))
-        return await self._loop.run_in_executor(pool, call)
+        if committer.pool is None:
+            committer.pool = ThreadPoolExecutor(4, thread_name_prefix="tau-io")
+        return await self._loop.run_in_executor(committer.pool, call)
 
     async def _uninterrupted(self, awaitable: Any) -> Any:
         """Await to the end; a cancellation meanwhile is kept for the next node, or the end of the run."""
@@ -167,4 +181,19 @@ class AsyncDriver(Driver):
         return future.result()
 
 
-_pools: weakref.WeakKeyDictionary[Committer, ThreadPoolExecutor] = weakref.WeakKeyDictionary()
+def _to_write(effect: Append) -> Iterator[tuple[bytes, bytes]]:
+    """The blobs that belong to these records."""
+    for record in effect.records:
+        keys = record.changed if isinstance(record, CheckpointRecord) else effect.values
+        if isinstance(record, CheckpointRecord | Admitted):
+            for key in keys:
+                yield from effect.values[key].blobs
+
+
+def _is_large(given: State, result: Mapping[str, Any] | None) -> bool:
+    """Whether something large may have to be written: a value that was set, or one that was read."""
+    before, after = raw(given), raw(result) if isinstance(result, State) else result or {}
+    if any(is_large(value) for key, value in after.items() if before.get(key) is not value):
+        return True
+    visit = given._visit
+    return visit is not None and any(is_large(value) for _, value in visit.opened.copy().values())

@@ -70,13 +70,15 @@ class Release(Struct):
 
 
 class Outcome(Struct):
-    """How a visit ended: with a result or an error. ``stop`` is why the run should stop now, if it should."""
+    """How a visit ended: with a result or an error. ``stop`` is why the run should stop now, if it should; ``changes``
+    what `tau.state.collect` makes of the result, where the driver had it made."""
 
     result: Any = None
     error: BaseException | None = None
     began: float = 0.0
     seconds: float = 0.0
     stop: str = ""
+    changes: tuple[dict[str, Cell], list[str]] | None = None
 
 
 Effect = Append | Load | RunNode | Emit | Pause | Drop | Release

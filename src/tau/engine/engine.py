@@ -163,7 +163,7 @@ class Engine:
                 outcome: Outcome = yield from self._observed(node, given, visit, attempt)
             else:
                 outcome = yield RunNode(node, given, visit, attempt)
-            error = outcome.error if outcome.error is not None else self._take(node, given, outcome.result)
+            error = outcome.error if outcome.error is not None else self._take(node, given, outcome)
             if error is None:
                 break
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
@@ -198,15 +198,16 @@ class Engine:
         )
         return outcome
 
-    def _take(self, node: Node, given: State, result: Any) -> Exception | None:
+    def _take(self, node: Node, given: State, outcome: Outcome) -> Exception | None:
         """Turn what the node returned into changes; the error where that cannot be done."""
+        result = outcome.result
         if type(result) is not dict and result is not None and not only_items(result):
             kind = type(result).__name__
             name = f", as in {{'data': the {kind}}}" if hasattr(type(result), "attrs") else ""
             return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes{name}, a State, or None")
         try:
             if self.job.stored:
-                self.changed, self.removed = collect(self.values, given, result, node.name)
+                self.changed, self.removed = outcome.changes or collect(self.values, given, result, node.name)
                 if self.changed or self.removed:
                     values = {**self.values, **self.changed}
                     for key in self.removed:

@@ -23,6 +23,7 @@ from tau.stores.reentry import Guard
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import ThreadPoolExecutor
 
 _log = logging.getLogger("tau")
 
@@ -64,6 +65,8 @@ class Committer(forks.Forked):
         self._thread: threading.Thread | None = None
         self.patience: dict[str, Patience] = {}
         """How the commits of a run are tried again, by run id."""
+        self.pool: ThreadPoolExecutor | None = None
+        """The threads in which async runs read from the store; made by them."""
         self._later: list[tuple[float, Ticket, Exception]] = []
         self._news: deque[Callable[[], None]] = deque()
 

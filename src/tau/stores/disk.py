@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 
 if sys.platform == "darwin":
     import fcntl
@@ -19,31 +20,47 @@ else:
         os.fsync(descriptor)
 
 
+_open: dict[int, tuple[weakref.ref[Descriptor], list[int]]] = {}
+
+
 class Descriptor:
     """An open file or directory; a context manager.
 
-    It is closed with its last reference at the latest: Ctrl-C may come between `os.open` and any ``with`` or ``try``.
+    One that nobody refers to any more is closed when the next one is opened: Ctrl-C may come between `os.open` and any
+    ``with`` or ``try``, and what it raises in a finaliser is lost.
     """
 
-    number = -1
-
     def __init__(self, path: str, flags: int, *, dir_fd: int | None = None) -> None:
-        self.number = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+        _close_forgotten()
+        self._number = number = [-1]
+        _open[id(number)] = weakref.ref(self), number
+        number[0] = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+
+    @property
+    def number(self) -> int:
+        return self._number[0]
 
     def __enter__(self) -> int:
-        return self.number
+        return self._number[0]
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        number, self.number = self.number, -1  # first: a number that was closed may be another file's by now
-        if number >= 0:
-            os.close(number)
+        _close(self._number)
 
-    def __del__(self) -> None:
-        if self.number >= 0:
-            os.close(self.number)
+
+def _close(number: list[int]) -> None:
+    found, number[0] = number[0], -1  # first: a number that was closed may be another file's by now
+    if found >= 0:
+        os.close(found)
+    _open.pop(id(number), None)
+
+
+def _close_forgotten() -> None:
+    for holder, number in [*_open.values()]:
+        if holder() is None and _open.pop(id(number), None) is not None:  # for one thread only
+            _close(number)
 
 
 def sync_directory(path: str) -> None:

@@ -22,7 +22,7 @@ _lock = threading.RLock()
 _memory = MemoryStore()
 _defaults = {"memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs"}
 _registered: dict[str, Store | FourVerbs] = {}
-_opened: weakref.WeakValueDictionary[Location, Store] = weakref.WeakValueDictionary()
+_opened: dict[Location, weakref.ref[Store]] = {}
 
 
 def open_store(url: str) -> Store:
@@ -98,9 +98,13 @@ def _at(location: Location) -> Store:
     if location.kind == "memory":
         return _memory
     with _lock:
-        store = _opened.get(location)
+        known = _opened.get(location)
+        store = known() if known is not None else None
         if store is None:
-            store = _opened[location] = _new(location)
+            store = _new(location)
+            for gone in [place for place, ref in _opened.items() if ref() is None]:
+                del _opened[gone]
+            _opened[location] = weakref.ref(store)
         return store
 
 
