@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from simulated_graphs import four_nodes
 
 from tau import CheckpointConfig, GraphConfig, LeaseLostError, Retry, RunFinishedError, State, StateGraph
+from tau.log.records import Interrupted
 from tau.node.context import Context
 from tau.stores.contract import Batch, PositionConflict, Summary
 from tau.stores.memory import MemoryStore
@@ -93,7 +94,9 @@ def test_a_second_interrupt_while_the_first_is_told_does_not_keep_the_lease() ->
 
     result = simulate(four_nodes, {"wanted": 1}, faults=struck)
     assert isinstance(result.errors[0], KeyboardInterrupt)
-    assert result.points[0][-2:] == ["release", "store.release"]
+    assert result.points[0][-1] == "release"
+    interrupted = next(record for record in result.log if isinstance(record, Interrupted))
+    assert interrupted.reason == "KeyboardInterrupt"  # it ended the lease with its own commit
 
 
 def test_only_our_own_records_are_continued_after_a_conflict() -> None:

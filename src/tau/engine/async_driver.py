@@ -32,33 +32,42 @@ class AsyncDriver(Driver):
 
     async def drive(self) -> State:
         """Run to the end."""
-        engine = self.engine
         self._loop = asyncio.get_running_loop()
-        token = self.begin()
         try:
-            effect: Effect = engine.send(None)
-            reply: Any
-            while True:
-                try:
-                    if type(effect) is RunNode:  # the two that every step has go the short way
-                        reply = await self.run_node(effect)
-                    elif type(effect) is Append:
-                        reply = await self.append(effect)
-                    else:
-                        reply = await self._handle(effect)
-                except BaseException as error:
-                    if self.process is not forks.process:
-                        raise  # in a child of fork nothing may follow: the run is its parent's
-                    effect = engine.throw(error)
-                else:
-                    effect = engine.send(reply)
-        except StopIteration as end:
-            if self._cancelled is not None:
-                raise self._cancelled from None
-            final: State = end.value
-            return final
+            self.begin()
+            return await self._interpret()
+        except BaseException as error:
+            if self.is_over or isinstance(error, GeneratorExit) or self.process is not forks.process:
+                raise
+            return await self._interpret(error)  # it came between two effects
         finally:
-            self.end(token)
+            self.end()
+
+    async def _interpret(self, error: BaseException | None = None) -> State:
+        """Do what the engine asks for, and tell it whatever is raised meanwhile, until it has come to its end."""
+        engine = self.engine
+        step: Callable[[Any], Effect] = engine.send if error is None else engine.throw
+        given: Any = error
+        while True:
+            try:
+                effect = step(given)
+                if type(effect) is RunNode:  # the two that every step has go the short way
+                    given = await self.run_node(effect)
+                elif type(effect) is Append:
+                    given = await self.append(effect)
+                else:
+                    given = await self._handle(effect)
+                step = engine.send
+            except BaseException as raised:
+                if self.process is not forks.process:
+                    raise  # in a child of fork nothing may follow: the run is its parent's
+                if self.is_over:
+                    if not isinstance(raised, StopIteration):
+                        raise
+                    if self._cancelled is not None:
+                        raise self._cancelled from None
+                    return raised.value  # type: ignore[no-any-return]
+                step, given = engine.throw, raised
 
     def hurried(self) -> object:
         with suppress(RuntimeError):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
-from contextvars import Token
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +14,14 @@ from tau.engine.admission import has_other_input
 from tau.engine.effects import Drop, Emit, Job, Load, Outcome
 from tau.engine.engine import Engine
 from tau.engine.stop import Stop
-from tau.errors import ArtifactError, CheckpointNotFoundError, CorruptCheckpointError, StoreError
+from tau.errors import ArtifactError, CheckpointNotFoundError, CorruptCheckpointError, StoreError, TauError
 from tau.events import CHECKPOINT_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
-from tau.log.journal import Journal
+from tau.log.journal import Append, Journal
 from tau.log.loading import Found, Watch, admitted_input
 from tau.log.patience import Patience
+from tau.log.records import Interrupted
 from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
@@ -62,6 +64,8 @@ class Driver:
         self._wake = stop.event if stop is not None else None
         self._work: Work | None = None
         self._patience: Patience | None = None
+        self._before: Surroundings | None = None
+        self._released = False
         self._stoppable = stop is not None or max_runtime is not None
         self._now = host.now
         self.around = Surroundings(
@@ -73,19 +77,47 @@ class Driver:
             make_items=self.items,
         )
 
-    def begin(self) -> Token[Surroundings | None]:
+    @property
+    def is_over(self) -> bool:
+        """Whether the engine has come to its end: what was raised before then, it has to be told."""
+        return inspect.getgeneratorstate(self.engine) == inspect.GEN_CLOSED
+
+    def begin(self) -> None:
         """From here on this process may own the run."""
         if self.journal is not None:
             self._work = self.host.hold(self.journal.owner)
-        return surroundings.set(self.around)
+        self._before = surroundings.get()
+        surroundings.set(self.around)
 
-    def end(self, token: Token[Surroundings | None]) -> None:
-        """It does no longer, however the run ended."""
+    def end(self) -> None:
+        """It does no longer, however the run ended: also where the engine was dropped, or struck in its ending."""
         self._work = None
-        surroundings.reset(token)
-        del self.around  # it knows this driver: without the cycle a run is freed as soon as nobody needs it
-        if self.journal is not None:
-            self._let_go(self.journal)
+        journal = self.journal
+        try:
+            if journal is not None:
+                self._let_go(journal)
+                left = not self._released and (journal.claimed or journal.end > journal.position)
+                if left and self.process is forks.process:
+                    self._abandon(journal)
+        finally:
+            if surroundings.get() is self.around:  # in another context, where a task was collected, it is not
+                surroundings.set(self._before)
+            del self.around  # it knows this driver: without the cycle a run is freed as soon as nobody needs it
+
+    def _abandon(self, journal: Journal) -> None:
+        """Save what is finished and let go of the run."""
+        progress = journal.progress
+        if progress is None:
+            return
+        progress.status = "interrupted"
+        record = Interrupted(node=progress.next or "", reason="broken off")
+        batch = journal.prepare(Append((record,), progress, {}, flush=True, ending=True))
+        if batch is not None:
+            self.hand_over(journal, batch)
+
+    def hand_over(self, journal: Journal, batch: Batch) -> None:
+        """Have the last batch committed; nobody waits for it, as nothing can be awaited in a task that is collected."""
+        journal.store.committer.submit(batch, lambda result: abandoned(journal, batch, result))
 
     def stopping(self) -> str:
         """Why the run should stop, or nothing."""
@@ -96,13 +128,13 @@ class Driver:
         return ""
 
     def emit(self, effect: Emit) -> Any:
-        self.tell(effect.type, effect.data)
+        self.tell(effect.type, effect.data, effect)
 
-    def tell(self, type_: str, data: dict[str, Any]) -> None:
+    def tell(self, type_: str, data: dict[str, Any], effect: Emit | None = None) -> None:
         """Tell the observers, of whom there is at least one."""
         assert self.observer is not None
         time = datetime.fromtimestamp(self.host.now(), UTC)
-        notify(self.observer, Event(type_, self.job.graph.name, time, data))
+        notify(self.observer, Event(type_, self.job.graph.name, time, data), effect)
 
     def items(self, effect: RunNode | None) -> Items:
         """What finishes inside that visit."""
@@ -189,9 +221,17 @@ class Driver:
         return None
 
     def release(self) -> Any:
-        if self.journal is not None:
-            self._let_go(self.journal)
-            self.journal.release()
+        journal = self.journal
+        if journal is None:
+            return
+        self._let_go(journal)
+        try:
+            journal.release()
+        except TauError as error:
+            _log.warning("run %r could not be let go, its lease runs out by itself: %s", journal.run_id, error)
+            raise
+        finally:
+            self._released = True
 
     def call(self, effect: RunNode) -> Any:
         """Call the node's function; an async one gives its coroutine."""
@@ -218,3 +258,11 @@ class Driver:
         seconds = self._now() - began
         stop = self.stopping() if self._stoppable else ""
         return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop)
+
+
+def abandoned(journal: Journal, batch: Batch, result: Result) -> None:
+    """The last batch of a run is stored, or not; it is let go."""
+    with suppress(TauError):
+        journal.settle(batch, result)
+    with suppress(TauError):
+        journal.release()

@@ -45,10 +45,11 @@ class Load(Struct):
 
 
 class Emit(Struct):
-    """Tell the observers."""
+    """Tell the observers; ``told`` once that has begun."""
 
     type: str
     data: dict[str, Any]
+    told: bool = False
 
 
 class Pause(Struct):

@@ -8,24 +8,20 @@ process may die without harm.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any
 
-from tau.config import Retry
 from tau.engine.admission import Opened, open_run
 from tau.engine.choosing import Stuck, choose
 from tau.engine.effects import Drop, Effect, Emit, Job, Outcome, Pause, Release
 from tau.engine.stop import StopNow
+from tau.engine.verdicts import UNSAVED, may_retry, terminal
 from tau.errors import (
-    CorruptCheckpointError,
     ExecutionError,
-    LeaseLostError,
     LimitExceededError,
-    NodeTimeoutError,
-    RunCancelledError,
     RunInterruptedError,
-    RunWaitingError,
-    UnserializableError,
-    leaves,
+    StoreError,
+    TauError,
 )
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
@@ -38,9 +34,6 @@ from tau.values.plain_mappings import only_items
 from tau.values.stored import Cell
 
 Steps = Generator[Effect, Any, Any]
-Ending = Generator[Effect, Any, NoReturn]
-
-_NEVER_RETRIED = (UnserializableError, LimitExceededError, CorruptCheckpointError, LeaseLostError, RunCancelledError)
 
 
 class Engine:
@@ -53,31 +46,85 @@ class Engine:
         self.progress = Progress(graph=job.graph.name, created=job.now, next=job.graph.entry_point)
         self.changed: dict[str, Cell] = {}
         self.removed: list[str] = []
+        self.at = job.graph.entry_point or ""
         self.ended = False
         self.interrupt: BaseException | None = None
+        self.last: Record | None = None
+        self.verdict: dict[str, Any] = {}
+        self.conclusion: Emit | None = None
 
     def run(self) -> Generator[Effect, Any, State]:
         """Carry the run to its end; returns the final state."""
         try:
             yield from self._open()
             yield from self._loop()
-        except BaseException as error:
-            if isinstance(error, GeneratorExit) and error is not self.interrupt:
-                raise  # the driver dropped the generator: nothing may follow
-            try:
-                if not self.ended:
-                    yield from self._emit(_terminal(error), error=text_of(error), error_type=type(error).__name__)
-            except (KeyboardInterrupt, StopNow):  # a second one must not keep the run from being let go
+            if self.job.stored and not self.job.preserve and not self.progress.keep:
+                kept: Exception | None = yield Drop(self.values, self.progress.created)
+                if kept is not None:
+                    yield from self._emit("checkpoint.kept", error=text_of(kept), error_type=type(kept).__name__)
+            with suppress(TauError):  # the driver has said so; nobody is kept out for longer than the lease
                 yield Release()
+        except BaseException as error:
+            try:
+                final = yield from self._end(error)
+            except GeneratorExit:
                 raise
-            yield Release()
-            raise
-        if self.job.stored and not self.job.preserve and not self.progress.keep:
-            kept: Exception | None = yield Drop(self.values, self.progress.created)
-            if kept is not None:
-                yield from self._emit("checkpoint.kept", error=text_of(kept), error_type=type(kept).__name__)
-        yield Release()
+            except BaseException:  # between two effects of the ending: what it has done it does not do again
+                final = yield from self._end(error)
+            if final is error:
+                raise
+            raise final from error
         return self._view()
+
+    # The ending: what is finished is saved, how the run ended is told once, and it is let go.
+
+    def _end(self, error: BaseException) -> Generator[Effect, Any, BaseException]:
+        """Whatever was raised, wherever: what is to reach the caller. Interrupts that come meanwhile change nothing."""
+        if isinstance(error, GeneratorExit) and error is not self.interrupt:
+            raise error  # the driver dropped the generator: nothing may follow
+        final: BaseException = error
+        if isinstance(error, StopNow):
+            final = self._stopped(self.at, text_of(error))
+        told = final
+        if self.job.stored and not isinstance(error, UNSAVED):
+            self.progress.status, last = self._last(error)
+            try:
+                newest = yield from self._insist(Append((last,), self.progress, self.values, flush=True, ending=True))
+                yield from self._saved(newest)
+            except TauError as unsaved:
+                if isinstance(final, TauError):
+                    final = unsaved
+                if not isinstance(unsaved, StoreError):
+                    told = unsaved
+        if self.conclusion is None and not self.ended and self.job.observed:
+            about = self.verdict if told is error else {}
+            data = {"error": text_of(told), "error_type": type(told).__name__, **about, "run_id": self.job.run_id}
+            self.conclusion = Emit(terminal(told), data)
+        if self.conclusion is not None and not self.conclusion.told:
+            yield from self._insist(self.conclusion)
+        with suppress(TauError):
+            yield from self._insist(Release())
+        return final
+
+    def _last(self, error: BaseException) -> tuple[str, Record]:
+        """The status in which the run is left, and the record that says so."""
+        if self.last is not None:
+            return ("failed" if isinstance(self.last, Failed) else "interrupted"), self.last
+        if isinstance(error, Exception):
+            return "failed", Failed(node=self.at, failure=describe(error))
+        return "interrupted", Interrupted(node=self.at, reason=text_of(error) or type(error).__name__)
+
+    def _insist(self, effect: Effect) -> Generator[Effect, Any, Any]:
+        """Have it done although an interrupt comes: then it is tried once more."""
+        for _ in range(2):
+            try:
+                return (yield effect)
+            except (TauError, GeneratorExit):
+                raise
+            except BaseException:
+                if isinstance(effect, Emit) and effect.told:
+                    break
+        return ""
 
     def _open(self) -> Steps:
         """Admit or claim the run, and tell that it starts."""
@@ -126,7 +173,7 @@ class Engine:
             try:
                 progress.next = choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node).target
             except Stuck as error:
-                yield from self._fail(progress.node, error)
+                raise self._failed(progress.node, error) from (error.__cause__ or error)
 
     def _started(self, **extra: Any) -> Steps:
         graph = self.graph
@@ -142,19 +189,22 @@ class Engine:
                 error = LimitExceededError(
                     f"max iterations ({job.max_iterations}) exceeded", limit=job.max_iterations, run_id=job.run_id
                 )
-                yield from self._fail(name, error, verdict=True)
+                raise self._failed(name, error) from error
             visit = progress.visits.get(name, 0) + 1
             if visit > 1 and job.observed:
                 counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
                 yield from self._emit("cycle.detected", node=name, **counts)
             yield from self._visit(graph.nodes[name], visit)
-        if not self.ended:
-            self.ended = True
-            total = progress.iteration
-            yield from self._emit("graph.complete", exit_point=progress.node, iterations=total, path_length=total)
+        if not self.ended and job.observed:
+            total, about = progress.iteration, {"exit_point": progress.node}
+            data = {**about, "iterations": total, "path_length": total, "run_id": job.run_id}
+            self.conclusion = Emit("graph.complete", data)
+            yield self.conclusion
+        self.ended = True
 
     def _visit(self, node: Node, visit: int) -> Steps:
         """Run a node until it succeeds or may not be tried again, then commit what it did."""
+        self.at = node.name
         attempt = first = self.progress.crashes + 1
         observed = self.job.observed
         while True:
@@ -167,13 +217,13 @@ class Engine:
             if error is None:
                 break
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
-                yield from self._interrupt(node.name, error)
-            elif node.retry is None or not _may_retry(node, node.retry, error, attempt - first + 1):
-                yield from self._fail(node.name, error, attempt=attempt)
+                raise self._interrupted(node.name, error)
+            elif node.retry is None or not may_retry(node, node.retry, error, attempt - first + 1):
+                raise self._node_failed(node.name, error, attempt) from error
             else:
                 stop = outcome.stop or (yield Pause(node.retry, attempt - first + 1))
                 if stop:
-                    yield from self._interrupt(node.name, StopNow(stop))
+                    raise self._interrupted(node.name, StopNow(stop))
                 attempt += 1
         yield from self._finish(node.name, visit, attempt, outcome)
 
@@ -238,12 +288,13 @@ class Engine:
         stop = outcome.stop if chosen is not None else ""
         if job.stored:
             saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
+            self.at = progress.next or name
             if saved and job.observed:
                 yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
         if job.observed:
             yield from self._emit_edges(name, chosen, tried)
         if stuck is not None:
-            yield from self._fail(name, stuck, recorded=True, verdict=True)
+            raise self._failed(name, stuck) from (stuck.__cause__ or stuck)
         if stop:
             raise self._stopped(progress.next or name, stop)
 
@@ -280,40 +331,41 @@ class Engine:
             where = {"from": name, "to": chosen.target, "edge_index": chosen.index}
             yield from self._emit("edge.transition", **where, predicate_name=chosen.name or "", predicate_result=True)
 
-    # Ending otherwise: what is finished is committed with the reason, then the error is raised.
+    # What ends a run before its end: the record of it, and the error to raise.
 
-    def _fail(
-        self, name: str, error: Exception, *, attempt: int = 1, recorded: bool = False, verdict: bool = False
-    ) -> Ending:
-        text = text_of(error) or type(error).__name__
-        if not (verdict or isinstance(error, Stuck)):
-            text = f"node execution failed: {text}"
-        progress = self.progress
-        if self.job.stored and not recorded:
-            progress.status = "failed"
-            record = Failed(node=name, failure=describe(error), attempt=attempt)
-            yield from self._saved((yield Append((record,), progress, self.values, flush=True)))
-        self.ended = True
-        yield from self._emit("graph.failed", node=name, error=text, error_type=type(error).__name__)
-        raise ExecutionError(
+    def _node_failed(self, name: str, error: Exception, attempt: int) -> ExecutionError:
+        self.last = Failed(node=name, failure=describe(error), attempt=attempt)
+        text = f"node execution failed: {text_of(error) or type(error).__name__}"
+        return self._failure(name, error, text, (*self.progress.path, name))
+
+    def _failed(self, name: str, error: Exception) -> ExecutionError:
+        """The run cannot go on, at or after this node: no edge holds, or a limit is reached."""
+        self.last = Failed(node=name, failure=describe(error))
+        path = tuple(self.progress.path)
+        done = isinstance(error, Stuck) and path[-1:] == (name,)
+        return self._failure(name, error, text_of(error) or type(error).__name__, path if done else (*path, name))
+
+    def _failure(self, name: str, error: Exception, text: str, path: tuple[str, ...]) -> ExecutionError:
+        failure = ExecutionError(
             f"execution failed at node {name}: {text}",
             node=name,
             state=self._view(),
-            path=tuple(progress.path) if progress.path[-1:] == [name] and recorded else (*progress.path, name),
+            path=path,
             run_id=self.job.run_id,
-        ) from (error.__cause__ if isinstance(error, Stuck) and error.__cause__ else error)
+        )
+        self.verdict = {"node": name, "error": text, "error_type": type(error).__name__}
+        return failure
 
-    def _interrupt(self, name: str, error: BaseException) -> Ending:
-        """The visit in flight was broken off; what is finished is saved before the interrupt goes on."""
+    def _interrupted(self, name: str, error: BaseException) -> BaseException:
+        """The visit in flight was broken off."""
         reason = text_of(error) or type(error).__name__
-        if self.job.stored:
-            self.progress.status = "interrupted"
-            record = Interrupted(node=name, reason=reason)
-            yield from self._saved((yield Append((record,), self.progress, self.values, flush=True)))
+        self.last = Interrupted(node=name, reason=reason)
         if isinstance(error, StopNow | RunInterruptedError):
-            raise self._stopped(name, reason) from error
+            stopped = self._stopped(name, reason)
+            stopped.__cause__ = error
+            return stopped
         self.interrupt = error
-        raise error
+        return error
 
     def _stopped(self, name: str, reason: str) -> RunInterruptedError:
         how = f"resume({self.job.run_id!r}) goes on" if self.job.stored else "it has no store, so it starts again"
@@ -333,21 +385,3 @@ class Engine:
         if self.job.observed:
             data["run_id"] = self.job.run_id
             yield Emit(type_, data)
-
-
-def _may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
-    if tries >= retry.attempts or not retry.matches(error):
-        return False
-    if any(isinstance(one, _NEVER_RETRIED) for one in leaves(error)):
-        return False
-    return node.idempotent or node.is_async or not isinstance(error, NodeTimeoutError)
-
-
-def _terminal(error: BaseException) -> str:
-    if isinstance(error, RunCancelledError):
-        return "graph.cancelled"
-    if isinstance(error, RunWaitingError):
-        return "graph.waiting"
-    if isinstance(error, Exception) and not isinstance(error, RunInterruptedError):
-        return "graph.failed"
-    return "graph.interrupted"

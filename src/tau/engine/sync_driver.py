@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tau.node.async_calls import NodeLoop
 
 from tau import forks
-from tau.engine.driver import Driver
+from tau.engine.driver import Driver, abandoned
+from tau.log.journal import Journal
+from tau.stores.contract import Batch
 
 
 class SyncDriver(Driver):
@@ -35,31 +37,42 @@ class SyncDriver(Driver):
             Drop: self.drop,
             Release: lambda _: self.release(),
         }
-        token = self.begin()
         try:
+            self.begin()
             return self._interpret(handlers)
-        finally:  # around a call: an interrupt between two effects, where a loop begins again, must not pass it by
-            self.end(token)
-            if self._loop is not None and self.process is forks.process:
-                self._loop.close()
+        except BaseException as error:
+            if self.is_over or self.process is not forks.process:
+                raise
+            return self._interpret(handlers, error)  # it came between two effects
+        finally:
+            try:
+                self.end()
+            finally:
+                if self._loop is not None and self.process is forks.process:
+                    self._loop.close()
 
-    def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]]) -> State:
+    def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]], error: BaseException | None = None) -> State:
+        """Do what the engine asks for, and tell it whatever is raised meanwhile, until it has come to its end."""
         engine = self.engine
-        send = engine.send
-        try:
-            effect: Effect = send(None)
-            while True:
-                try:
-                    reply = handlers[type(effect)](effect)
-                except BaseException as error:
-                    if self.process is not forks.process:
-                        raise  # in a child of fork nothing may follow: the run is its parent's
-                    effect = engine.throw(error)
-                else:
-                    effect = send(reply)
-        except StopIteration as end:
-            final: State = end.value
-            return final
+        step: Callable[[Any], Effect] = engine.send if error is None else engine.throw
+        given: Any = error
+        while True:
+            try:
+                effect = step(given)
+                given = handlers[type(effect)](effect)
+                step = engine.send
+            except BaseException as raised:
+                if self.process is not forks.process:
+                    raise  # in a child of fork nothing may follow: the run is its parent's
+                if self.is_over:
+                    if isinstance(raised, StopIteration):
+                        return raised.value  # type: ignore[no-any-return]
+                    raise
+                step, given = engine.throw, raised
+
+    def hand_over(self, journal: Journal, batch: Batch) -> None:
+        """Here it is waited for."""
+        abandoned(journal, batch, journal.store.committer.commit(batch))
 
     def append(self, effect: Append) -> str:
         journal = self.journal

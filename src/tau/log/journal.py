@@ -91,6 +91,7 @@ class Journal:
         self._token = b"%b-1" % self._nonce
         self._since_base = self._weight = self._base_weight = 0
         self._nodes = 0
+        self._refused: LeaseLostError | RunCancelledError | None = None
         self._now = _Standing(0, False, _beginning(base))
 
     @property
@@ -206,8 +207,10 @@ class Journal:
     def _hold(self, append: Append) -> None:
         now, records = self._now, append.records
         if append.expected is not None:
-            self._nodes = 0
+            self._nodes, self._refused = 0, None
             now = self._now = _Standing(append.expected, False, _beginning(now.newest.base))
+        elif append.ending and self._refused is not None:
+            raise self._refused
         elif append.ending:
             if not now.held and not now.owned:
                 return
@@ -296,22 +299,27 @@ class Journal:
         return _Held(sealed, cells, checkpoint, base, progress.status, node, iterations, record.time)
 
     def _lost(self) -> LeaseLostError | RunCancelledError:
+        owned = self._now.owned
         self._drop()
         summary = self.store.summary(self.run_id)
         created = self.progress.created if self.progress is not None else None
         if summary is None or summary.base == 0 or created not in (None, summary.created):
-            return LeaseLostError(
+            lost: LeaseLostError | RunCancelledError = LeaseLostError(
                 f"run {self.run_id!r} was deleted while it ran; what this process had not saved is dropped, and "
                 "nothing of the run is left",
                 run_id=self.run_id,
             )
-        if summary.status == "cancelled":
-            return RunCancelledError(f"run {self.run_id!r} was cancelled while it ran", run_id=self.run_id)
-        return LeaseLostError(
-            f"run {self.run_id!r} was taken over or changed by somebody else; what this process had not saved is "
-            "dropped, and the run goes on elsewhere",
-            run_id=self.run_id,
-        )
+        elif summary.status == "cancelled":
+            lost = RunCancelledError(f"run {self.run_id!r} was cancelled while it ran", run_id=self.run_id)
+        else:
+            lost = LeaseLostError(
+                f"run {self.run_id!r} was taken over or changed by somebody else; what this process had not saved is "
+                "dropped, and the run goes on elsewhere",
+                run_id=self.run_id,
+            )
+        if owned:  # else it never was, and is asked for again
+            self._refused = lost
+        return lost
 
 
 def _beginning(base: int) -> _Held:

@@ -19,13 +19,16 @@ _failures: WeakKeyDictionary[Any, Counter[tuple[str, str]]] = WeakKeyDictionary(
 _nameless: Counter[tuple[str, str]] = Counter()
 
 
-def notify(observer: Observer, event: Event) -> None:
+def notify(observer: Observer, event: Event, effect: Any = None) -> None:
     """Call ``observer(event)``; an ``Exception`` from it is logged and dropped, any other ``BaseException`` passes.
 
     It is logged on the logger ``tau`` at ERROR once per observer and type of exception, after that only counted (see
-    `failures`), so that a broken observer does not flood the log. Thread-safe.
+    `failures`), so that a broken observer does not flood the log. Thread-safe. Where an ``effect`` is given, it is
+    ``told`` from here on.
     """
     try:
+        if effect is not None:
+            effect.told = True  # no interrupt comes between this and the observer's own code
         observer(event)
     except Exception as error:
         _report(observer, event, error)

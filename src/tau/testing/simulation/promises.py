@@ -152,6 +152,25 @@ def _repeats(world: World, interval: int) -> Iterator[str]:
         for process, visits in found.items():
             if len(visits) > interval:
                 yield f"process {process} {what} {sorted(visits)}, more than the interval of {interval}"
+    yield from _lost_by_interrupts(world, begun)
+
+
+def _lost_by_interrupts(world: World, begun: dict[Visit, int]) -> Iterator[str]:
+    """An interrupt costs the node in flight and no more, whatever an interval held back."""
+    for process in world.processes:
+        interrupts = [what for kind, what in process.struck if kind in INTERRUPTS]
+        if process.status != "ended" or len(interrupts) != 1 or process.superseded_at_end:
+            continue
+        if STORE_FAULTS & process.injected:
+            continue
+        again = {
+            visit
+            for execution in world.executions
+            if begun.get(visit := (execution.node, execution.visit)) == process.number
+            and execution.process != process.number
+        }
+        if len(again) > 1:
+            yield f"process {process.number}, interrupted at {interrupts[0]}, lost {sorted(again)}"
 
 
 def _steps(world: World) -> Iterator[str]:

@@ -1,0 +1,49 @@
+"""What an error means for a run: whether its node is tried again, what can still be saved, how the run has ended."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tau.config import Retry
+from tau.errors import (
+    CorruptCheckpointError,
+    LeaseLostError,
+    LimitExceededError,
+    NodeTimeoutError,
+    RunCancelledError,
+    RunInterruptedError,
+    RunWaitingError,
+    StoreError,
+    UnserializableError,
+    leaves,
+)
+from tau.graph.graph import Node
+
+NEVER_RETRIED: Final = (
+    UnserializableError,
+    LimitExceededError,
+    CorruptCheckpointError,
+    LeaseLostError,
+    RunCancelledError,
+)
+
+UNSAVED: Final = (StoreError, LeaseLostError, RunCancelledError)
+"""After these nothing can be saved any more: the store has just failed, or the run belongs to somebody else."""
+
+
+def may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
+    if tries >= retry.attempts or not retry.matches(error):
+        return False
+    if any(isinstance(one, NEVER_RETRIED) for one in leaves(error)):
+        return False
+    return node.idempotent or node.is_async or not isinstance(error, NodeTimeoutError)
+
+
+def terminal(error: BaseException) -> str:
+    if isinstance(error, RunCancelledError):
+        return "graph.cancelled"
+    if isinstance(error, RunWaitingError):
+        return "graph.waiting"
+    if isinstance(error, Exception) and not isinstance(error, RunInterruptedError):
+        return "graph.failed"
+    return "graph.interrupted"
