@@ -16,7 +16,7 @@ from tau.errors import StoreError
 from tau.log.journal import Append
 from tau.log.loading import Found
 from tau.log.records import Admitted, CheckpointRecord
-from tau.node.async_calls import with_timeout
+from tau.node.async_calls import boxed, cancellations, cancelled_inside, with_timeout
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.state import State, collect, raw
@@ -144,13 +144,18 @@ class AsyncDriver(Driver):
             if node.is_async:
                 result = self.call(effect)
             elif node.timeout is None:
-                result = await asyncio.to_thread(self.call, effect)
+                result, failure = await asyncio.to_thread(boxed, self.call, effect)
             else:
-                result = await asyncio.to_thread(call_in_thread, effect, lambda: self.call(effect))
-            if node.is_async or is_late(result):
+                result, failure = await asyncio.to_thread(boxed, call_in_thread, effect, lambda: self.call(effect))
+            if failure is None and (node.is_async or is_late(result)):
+                asked = cancellations()
                 result = await (result if node.timeout is None else with_timeout(node, result))
+                if cancellations() > asked:  # the node kept it to itself: the run stops after it
+                    self._cancelled = self._cancelled or asyncio.CancelledError()
         except BaseException as error:
             failure = error
+        if isinstance(failure, asyncio.CancelledError) and not cancellations():
+            failure = cancelled_inside(node, failure)
         if self.around.items is not None and self.process is forks.process:
             await self._uninterrupted(self.around.items.close_async())
         outcome = self.outcome(began, result, failure)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from tau.errors import TauError
 from tau.graph.graph import Node
 from tau.node.calls import timed_out
 
@@ -49,6 +50,34 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
         if scope.expired():
             raise timed_out(node) from None
         raise
+    except asyncio.CancelledError as error:
+        if not cancellations():
+            raise cancelled_inside(node, error) from error
+        raise
+
+
+def boxed(call: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+    """What ``call`` returned, or what it raised, which not everything may do across a future."""
+    try:
+        return call(*args), None
+    except BaseException as error:
+        return None, error
+
+
+def cancellations() -> int:
+    """How often the task that runs here was asked to end; 0 where there is none."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def cancelled_inside(node: Node, error: BaseException) -> TauError:
+    """The failure of a node that ends with a cancellation that nobody asked of its run."""
+    failure = TauError(
+        f"node {node.name!r} ended with {type(error).__name__}, although nobody cancelled the run: something that it "
+        "awaited was cancelled; catch that in the node, or let it come to its end"
+    )
+    failure.__cause__ = error
+    return failure
 
 
 class Answer(asyncio.Future[T]):

@@ -1,0 +1,128 @@
+"""What a node raises that cannot cross a future, or that looks like a cancellation and is none."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tau import ExecutionError, Retry, State, StateGraph, TauError
+from tau.stores.memory import MemoryStore
+
+
+def graph_of(*nodes: Any, **options: Any) -> StateGraph:
+    graph = StateGraph("g", store=MemoryStore())
+    for number, node in enumerate(nodes):
+        graph.add_node(f"n{number}", node, version="1", **options)
+    graph.sequence(*(f"n{number}" for number in range(len(nodes))))
+    return graph
+
+
+def status(graph: StateGraph) -> str:
+    row = graph.store.summary("r")
+    assert row is not None
+    assert row.owner is None
+    return row.status
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+@pytest.mark.parametrize("kind", [StopIteration, asyncio.CancelledError])
+async def test_a_sync_node_may_raise_what_cannot_cross_a_future(
+    kind: type[BaseException], timeout: float | None
+) -> None:
+    def node(state: State) -> None:
+        raise kind
+
+    graph = graph_of(node, timeout=timeout)
+    with pytest.raises(ExecutionError):
+        await asyncio.wait_for(graph.aexecute({}, run_id="r"), 30)
+    assert status(graph) == "failed"
+
+
+async def test_a_sync_node_that_raises_generator_exit_interrupts_its_run() -> None:
+    def node(state: State) -> None:
+        raise GeneratorExit
+
+    graph = graph_of(node)
+    with pytest.raises(GeneratorExit):
+        await asyncio.wait_for(graph.aexecute({}, run_id="r"), 30)
+    assert status(graph) == "interrupted"
+
+
+async def cancels_something(state: State) -> None:
+    task = asyncio.create_task(asyncio.sleep(60))
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+
+
+async def test_a_cancellation_that_nobody_asked_of_the_run_is_a_failure_of_the_node() -> None:
+    tries: list[int] = []
+
+    async def node(state: State) -> None:
+        tries.append(1)
+        await cancels_something(state)
+
+    graph = graph_of(node, retry=Retry(attempts=2, delay=0))
+    with pytest.raises(ExecutionError, match="nobody cancelled the run") as caught:
+        await graph.aexecute({}, run_id="r")
+    assert isinstance(caught.value.__cause__, TauError)
+    assert (len(tries), status(graph)) == (2, "failed")
+
+
+def test_so_it_is_in_a_sync_run() -> None:
+    graph = graph_of(cancels_something)
+    with pytest.raises(ExecutionError, match="nobody cancelled the run"):
+        graph.execute({}, run_id="r")
+    assert status(graph) == "failed"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+async def test_a_run_stops_after_a_node_that_kept_its_cancellation_to_itself(more: int) -> None:
+    ran: list[str] = []
+    waiting = asyncio.Event()
+
+    async def keeps(state: State) -> dict[str, Any]:
+        waiting.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ran.append("kept")
+        return {"x": 1}
+
+    async def after(state: State) -> None:
+        ran.append("after")
+
+    graph = graph_of(keeps, *[after] * more)
+    task = asyncio.create_task(graph.aexecute({}, run_id="r"))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (ran, status(graph)) == (["kept"], "interrupted" if more else "finished")
+    assert (await graph.aresume("r"))["x"] == 1
+
+
+async def test_a_run_whose_task_is_collected_is_let_go() -> None:
+    waiting = asyncio.Event()
+
+    async def first(state: State) -> dict[str, Any]:
+        return {"x": 1}
+
+    async def second(state: State) -> None:
+        if not waiting.is_set():
+            waiting.set()
+            await asyncio.sleep(60)
+
+    graph = graph_of(first, second)
+    coroutine = graph.aexecute({}, run_id="r")
+    coroutine.send(None)
+    await asyncio.sleep(0)
+    coroutine.close()
+    deadline = asyncio.get_running_loop().time() + 30
+    while (row := graph.store.summary("r")) is None or row.owner is not None:
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.001)
+    waiting.set()
+    assert (await graph.aresume("r"))["x"] == 1
