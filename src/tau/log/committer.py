@@ -81,7 +81,7 @@ class Committer(forks.Forked):
             if tries == 0:
                 patience.tell(result)
             tries += 1
-            patience.sleep(pause)
+            patience.wait(pause)
             # Perhaps it was carried out, and only its reply was lost.
             found = self._confirm(batch, result)
             result = self._commit(batch) if found is result else found

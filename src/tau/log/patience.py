@@ -31,7 +31,7 @@ class Patience:
         tell: Callable[[StoreError, float], None] | None,
     ) -> None:
         self.now = host.monotonic
-        self.sleep = host.sleep
+        self._sleep = host.sleep
         self._run_id = run_id
         self._seconds = min(seconds, lease / 2)
         self._stopping = stopping
@@ -45,6 +45,14 @@ class Patience:
         if left <= 0 or self._stopping():
             return None
         return min(left, _LONGEST, _SHORTEST * 2.0 ** min(tries, 10))
+
+    def wait(self, seconds: float) -> None:
+        """Wait before the next try. What is raised meanwhile (Ctrl-C) ends all patience: the run is to end now."""
+        try:
+            self._sleep(seconds)
+        except BaseException:
+            self._seconds = 0.0
+            raise
 
     def tell(self, error: StoreError) -> None:
         """A commit has failed for the first time, and is tried again."""
