@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 import pytest
@@ -126,3 +128,33 @@ async def test_a_run_whose_task_is_collected_is_let_go() -> None:
         await asyncio.sleep(0.001)
     waiting.set()
     assert (await graph.aresume("r"))["x"] == 1
+
+
+def test_an_interrupt_in_a_notebook_cancels_the_async_node_of_a_sync_run() -> None:
+    """A loop runs in the main thread, so the node has one in another thread."""
+    ran: list[str] = []
+
+    async def slow(state: State) -> dict[str, Any]:
+        if not ran:
+            ran.append("begun")
+            os.kill(os.getpid(), signal.SIGINT)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                ran.append("cancelled")
+                raise
+        return {"x": 1}
+
+    graph = graph_of(slow)
+
+    async def cell() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            graph.execute({}, run_id="r")
+
+    loop = asyncio.new_event_loop()  # as ipykernel runs a cell: without the handler of asyncio's runner
+    try:
+        loop.run_until_complete(cell())
+    finally:
+        loop.close()
+    assert (ran, status(graph)) == (["begun", "cancelled"], "interrupted")
+    assert graph.resume("r")["x"] == 1

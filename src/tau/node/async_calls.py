@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ class NodeLoop:
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._pool: ThreadPoolExecutor | None = None
+        self._is_left = False
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -32,11 +33,35 @@ class NodeLoop:
         context = contextvars.copy_context()
         if self._pool is None:
             return self._runner.run(coroutine, context=context)
-        return self._pool.submit(lambda: self._runner.run(coroutine, context=context)).result()
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def in_a_task() -> T:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.append(task)
+            return await coroutine
+
+        future = self._pool.submit(lambda: self._runner.run(in_a_task(), context=context))
+        try:
+            return future.result()
+        except BaseException:
+            if not future.done():  # an interrupt of the thread that waits here
+                self._cancel(tasks, future)
+            raise
+
+    def _cancel(self, tasks: list[asyncio.Task[Any]], future: Future[Any]) -> None:
+        """Cancel the node and wait for its end; whoever does not want to wait interrupts once more."""
+        self._is_left = True
+        for task in tasks:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        wait([future])
+        self._is_left = False
 
     def close(self) -> None:
         if self._pool is None:
             self._runner.close()
+        elif self._is_left:
+            self._pool.shutdown(wait=False)
         else:
             self._pool.submit(self._runner.close).result()
             self._pool.shutdown()
