@@ -271,7 +271,7 @@ def _judge_log(life: Life) -> Iterator[str]:
             return
         if isinstance(record, CheckpointRecord):
             counts[record.node, record.visit] += 1
-        elif isinstance(record, Item):
+        elif isinstance(record, Item) and not record.key:  # an artifact is made anew by every attempt
             counts[record.scope, record.key] += 1
     twice = [what for what, count in counts.items() if count > 1]
     if twice:
