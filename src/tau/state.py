@@ -172,7 +172,8 @@ class State(Mapping[str, Any]):
         return self._with(dict(self._data))
 
     def checkpoint(self, store: Any) -> None:
-        """Save this state in ``store``; inside a node, on the run's own store, save what an interval held back.
+        """Save this state in ``store``; inside a node, on the run's own store, save what an interval held back and what
+        was set or dropped so far: the next attempt at the node is given the state that was saved.
 
         ``store`` is what a graph takes: a store, one of your own, a URL or a registered name. Raises `RunOwnedError`
         where somebody else owns the run.

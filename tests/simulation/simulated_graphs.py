@@ -87,3 +87,32 @@ def nodes_of_steps() -> StateGraph:
     graph.set_entry_point("begin")
     graph.set_exit_point("end")
     return graph
+
+
+def draft(state: State, ctx: Context) -> State:
+    """Saves what it has set so far, and goes on from there; fails on the way."""
+    while len(state.get("draft", ())) < 3:
+        number = len(state.get("draft", ()))
+        state = state.set("draft", [*state.get("draft", ()), (ctx.visit, "x" * 300 * number)])
+        state.checkpoint(ctx.resources["store"])
+        if number == 1 and ctx.attempt == 1:
+            raise ValueError("not yet")
+    return state.drop("draft").set("lines", [*state.get("lines", ()), *state["draft"]])
+
+
+def nodes_that_save() -> StateGraph:
+    """begin -> draft -> draft ... -> end."""
+    graph = StateGraph(
+        GraphConfig("saving", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"rows": [1], "laps": 0})
+    graph.add_node("draft", draft, retry=Retry(attempts=3, delay=0.2))
+    graph.add_node("count", lambda state: {"laps": state["laps"] + 1})
+    graph.add_node("end", lambda state: {"report": repr(state["lines"])})
+    graph.add_edge("begin", "draft")
+    graph.add_edge("draft", "count")
+    graph.add_edge("count", "draft", has_more, name="more")
+    graph.add_edge("count", "end")
+    graph.set_entry_point("begin")
+    graph.set_exit_point("end")
+    return graph

@@ -6,7 +6,7 @@ The quick part takes every first fault, and samples of the pairs and seeds; the 
 from __future__ import annotations
 
 import pytest
-from simulated_graphs import four_nodes, nodes_of_steps
+from simulated_graphs import four_nodes, nodes_of_steps, nodes_that_save
 
 from tau.testing import explore, simulate
 
@@ -40,6 +40,17 @@ def test_a_sample_of_second_owners_that_fail_too(interval: int, preserve: bool) 
 def test_every_fault_at_every_point_of_nodes_with_steps(interval: int, preserve: bool) -> None:
     """Also at each commit inside a node: a finished step is never called again."""
     assert explore(nodes_of_steps, {"wanted": 1}, interval=interval, preserve=preserve) > 400
+
+
+@each_configuration
+def test_every_fault_at_every_point_of_nodes_that_save(interval: int, preserve: bool) -> None:
+    """What a node saved of its state is never lost, nor counted twice."""
+    assert explore(nodes_that_save, {"wanted": 1}, interval=interval, preserve=preserve) > 300
+
+
+def test_seeds_with_nodes_that_save() -> None:
+    for seed in range(200):
+        simulate(nodes_that_save, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
 
 
 def test_seeds_with_steps() -> None:

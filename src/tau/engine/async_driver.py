@@ -19,6 +19,7 @@ from tau.log.records import Admitted, CheckpointRecord
 from tau.node.async_calls import boxed, cancellations, cancelled_inside, with_timeout
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
+from tau.node.kept_state import stored_of
 from tau.state import State, collect, raw
 from tau.values.weight import LARGE, is_large
 
@@ -165,11 +166,11 @@ class AsyncDriver(Driver):
 
     async def _collect(self, effect: RunNode, outcome: Outcome) -> None:
         """Encode large values in a thread, so that the loop does not stand still. The engine meets what is refused."""
-        given, result = effect.state, outcome.result
-        if (result is None or isinstance(result, dict | State)) and _is_large(given, result):
+        given, result, stored = effect.state, outcome.result, raw(stored_of(effect))
+        if (result is None or isinstance(result, dict | State)) and _is_large(stored, given, result):
             with suppress(Exception):
                 outcome.changes = await self._uninterrupted(
-                    self._in_thread(lambda: collect(raw(given), given, result, effect.node.name))
+                    self._in_thread(lambda: collect(stored, given, result, effect.node.name))
                 )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
@@ -204,9 +205,9 @@ def _to_write(effect: Append) -> Iterator[tuple[bytes, bytes]]:
                 yield from effect.values[key].blobs
 
 
-def _is_large(given: State, result: Mapping[str, Any] | None) -> bool:
+def _is_large(before: Mapping[str, Any], given: State, result: Mapping[str, Any] | None) -> bool:
     """Whether something large may have to be written: a value that was set, or one that was read."""
-    before, after = raw(given), raw(result) if isinstance(result, State) else result or {}
+    after = raw(result) if isinstance(result, State) else result or {}
     if any(is_large(value) for key, value in after.items() if before.get(key) is not value):
         return True
     visit = given._visit

@@ -236,6 +236,8 @@ class Driver:
     def call(self, effect: RunNode) -> Any:
         """Call the node's function; an async one gives its coroutine."""
         node = effect.node
+        if self.journal is not None and self.journal.items:
+            self.around.items_of(effect).restore()
         if not node.wants_context:
             return node.function(effect.state)
         context = Context(self.around, effect)

@@ -208,12 +208,12 @@ class Engine:
         attempt = first = self.progress.crashes + 1
         observed = self.job.observed
         while True:
-            given = self._view()
+            effect = RunNode(node, self._view(), visit, attempt)
             if observed:
-                outcome: Outcome = yield from self._observed(node, given, visit, attempt)
+                outcome: Outcome = yield from self._observed(effect)
             else:
-                outcome = yield RunNode(node, given, visit, attempt)
-            error = outcome.error if outcome.error is not None else self._take(node, given, outcome)
+                outcome = yield effect
+            error = outcome.error if outcome.error is not None else self._take(node, effect.state, outcome)
             if error is None:
                 break
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
@@ -227,16 +227,17 @@ class Engine:
                 attempt += 1
         yield from self._finish(node.name, visit, attempt, outcome)
 
-    def _observed(self, node: Node, given: State, visit: int, attempt: int) -> Generator[Effect, Any, Outcome]:
+    def _observed(self, effect: RunNode) -> Generator[Effect, Any, Outcome]:
+        given = effect.state
         where: dict[str, Any] = {
-            "node": node.name,
+            "node": effect.node.name,
             "iteration": self.progress.iteration + 1,
-            "visit": visit,
-            "attempt": attempt,
+            "visit": effect.visit,
+            "attempt": effect.attempt,
         }
         snapshots = self.job.snapshots
         yield from self._emit("node.start", **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
-        outcome: Outcome = yield RunNode(node, given, visit, attempt)
+        outcome: Outcome = yield effect
         error = outcome.error
         more: dict[str, Any] = {}
         if error is not None:

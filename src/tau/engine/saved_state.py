@@ -12,6 +12,7 @@ from tau.log.journal import Append, Journal
 from tau.log.loading import Found, await_free, is_ownerless, load
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import surroundings
+from tau.node.kept_state import shown
 from tau.state import State, cells_of, check_run_id, view
 from tau.stores.contract import Batch, Query, Rows, Store, Summary
 
@@ -22,7 +23,7 @@ def save(store: Store, state: State) -> None:
     """See `Store.save`."""
     around = surroundings.get()
     if around is not None and around.run_id == state.run_id and around.store is store:
-        around.flush()
+        around.save(state)
         return
     host = Host()
     summary = store.summary(state.run_id)
@@ -65,16 +66,16 @@ def saving(journal: Journal, state: State, found: Found) -> Batch:
 
 def load_state(store: Store, run_id: str) -> State:
     """See `Store.load`."""
-    found, _ = load(store, check_run_id(run_id))
+    found, fold = load(store, check_run_id(run_id))
     progress = found.progress
     if found.status == "deleted":
         raise CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)
-    if progress is None:
+    if progress is None or fold is None:
         raise RunFinishedError(
             f"failed to load checkpoint: run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
             run_id=run_id,
         )
-    return view(dict(found.values), run_id, progress.node, progress.updated or progress.created)
+    return view(shown(found.values, fold.items), run_id, progress.node, progress.updated or progress.created)
 
 
 def _judged(store: Store, row: Summary, host: Host) -> Summary:

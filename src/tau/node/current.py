@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 
 class RunNode(Struct):
-    """Run a node on a state; reply: `Outcome`."""
+    """Run a node on a state; reply: `Outcome`. ``stored`` is the run's state where the node is given another one, which
+    an earlier attempt had saved."""
 
     node: Node
     state: State
     visit: int
     attempt: int
+    stored: State | None = None
 
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -77,9 +79,9 @@ class Surroundings:
         left = left_behind.get()
         return left[1] if left is not None and left[0] is self else self.effect
 
-    def flush(self) -> None:
-        """Commit what an interval held back."""
-        self.items_of(self.visit_here()).flush()
+    def save(self, state: State) -> None:
+        """Commit what an interval held back, and what that state is beyond the stored one."""
+        self.items_of(self.visit_here()).save(state)
 
     def leave(self, result: Any) -> Any:
         """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a

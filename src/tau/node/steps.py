@@ -31,12 +31,13 @@ from tau.log.loading import Loader
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.generators import Generators
+from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
 from tau.node.step_commits import StepCommits
 from tau.state import State, raw
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values import Refused, encode, is_atom
-from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline, Part, digest
+from tau.values.stored import NO_ATOM, Blobs, Cell, alone
 from tau.values.types.artifact import Artifact
 
 _ARTIFACT: Final = "artifact"
@@ -172,7 +173,7 @@ class Items:
 
     def _named_in_state(self) -> list[bytes]:
         """The encodings in which the state may name artifacts: as the node was given it, which is what is stored."""
-        given = raw(self.effect.state).values() if self.effect is not None else ()
+        given = raw(stored_of(self.effect)).values() if self.effect is not None else ()
         return [cell.data() for cell in given if isinstance(cell, Cell) and cell.size <= _NAMES_FILES]
 
     def _older_artifacts(self) -> list[bytes]:
@@ -214,10 +215,24 @@ class Items:
                 run_id=self.run_id,
             )
 
-    def flush(self) -> None:
-        """Commit what an interval held back."""
-        if self._commits is not None:
-            self.saved(self._commits.commit())
+    def save(self, state: State) -> None:
+        """See `State.checkpoint`."""
+        effect, record, cell = self.effect, None, None
+        if self._commits is None:
+            return
+        if effect is None:
+            refuse_outside(state)
+        else:
+            cell = kept_cell(state, effect, self.find(STATE, STATE))
+            if cell is not None:
+                record = Item(scope=self.scope(STATE), name=STATE, key=STATE, value=cell.change)
+        self.saved(self._commits.commit(record, cell))
+
+    def restore(self) -> None:
+        """Give the node the state that an earlier attempt saved, where one did."""
+        cell = self.find(STATE, STATE)
+        if cell is not None and self.effect is not None:
+            restore(self.effect, self.open(STATE, cell))
 
     def close(self) -> None:
         """The attempt has ended: what it left behind saves nothing more. Waits for a commit that is under way."""
@@ -359,13 +374,7 @@ def _cell_of(node: str, name: str, value: Any) -> Cell:
         data = encode(value)
     except Refused as refused:
         raise _refusal(node, name, refused) from None
-    atom = value if is_atom(value) else NO_ATOM
-    if len(data) <= INLINE:
-        inline = Inline(data)
-        return Cell(inline, data, atom, inline)
-    part = Part(digest(data), len(data))
-    alone = Blobs(b"", 0, (part,))
-    return Cell(alone, data, atom, alone, ((part.digest, data),))
+    return alone(data, value if is_atom(value) else NO_ATOM)
 
 
 def _refusal(node: str, name: str, refused: Refused) -> Exception:

@@ -16,6 +16,7 @@ from tau.log.encoding import unpack_blob
 from tau.log.journal import Journal
 from tau.log.loading import Found
 from tau.log.replay import Fold
+from tau.node.kept_state import shown
 from tau.state import State, changed_in_place, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
 from tau.values.stored import Blobs, Part
@@ -69,7 +70,9 @@ def to_state(image: Image) -> State:
     cells = (*fold.values.values(), *fold.items.values())
     needed = {part.digest for cell in cells if isinstance(cell.whole, Blobs) for part in cell.whole.parts}
     kept = {name: data for name, data in image.blobs.items() if name in needed}
-    state = view(dict(fold.values), run_id, fold.progress.node, fold.progress.updated or fold.progress.created)
+    state = view(
+        shown(fold.values, fold.items), run_id, fold.progress.node, fold.progress.updated or fold.progress.created
+    )
     state._image = Image(image.summary, image.records, kept)
     return state
 

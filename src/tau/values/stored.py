@@ -176,6 +176,16 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
     return Cell(whole, data, NO_ATOM, change, blobs)
 
 
+def alone(data: bytes, atom: Any = NO_ATOM) -> Cell:
+    """The cell of an encoding that builds on no other."""
+    if len(data) <= INLINE:
+        inline = Inline(data)
+        return Cell(inline, data, atom, inline)
+    part = Part(digest(data), len(data))
+    blobs = Blobs(b"", 0, (part,))
+    return Cell(blobs, data, atom, blobs, ((part.digest, data),))
+
+
 def apply(stored: Stored, previous: Cell | None, fetch: Fetch) -> Cell:
     """The cell that a record describes, given the key's previous one."""
     if not isinstance(stored, Grown):

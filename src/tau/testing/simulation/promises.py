@@ -23,6 +23,7 @@ from tau.events import CHECKPOINT_KEPT, TERMINAL_TYPES
 from tau.log.loading import Loader
 from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Item
 from tau.log.replay import Fold
+from tau.node.kept_state import STATE
 from tau.state import State
 from tau.testing.simulation.process import Process
 from tau.testing.simulation.world import INTERRUPTS, STORE_FAULTS, World
@@ -179,7 +180,7 @@ def _steps(world: World) -> Iterator[str]:
     for entry in world.history.entries:
         if isinstance(entry.record, Item):
             item = (entry.record.scope, entry.record.key)
-            if item in stored:
+            if item in stored and entry.record.key != STATE:  # of saved states the newest counts
                 yield f"position {entry.position}: the item {item} is stored a second time"
             stored.setdefault(item, entry.turn)
     for call in world.step_calls:
