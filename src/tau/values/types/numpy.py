@@ -175,7 +175,8 @@ def _pack_many(values: Sequence[Any]) -> bytes | None:
 def _unpack_many(data: memoryview, count: int) -> list[Any] | None:
     size, rest = divmod(len(data), count)
     head = bytes(data[: min(size, 64)])
-    start, end = head.find(_TAG) + 1, head.find(b"\0", head.find(_TAG))
+    start = {0xC7: 3, 0xC8: 4}.get(head[0], 2) if head else 0  # behind the header of an extension
+    end = head.find(b"\0", start)
     if rest or not 0 < start < end or head[start] in b"US":
         return None
     dtype = _scalar_dtype(head[start:end])
@@ -253,7 +254,6 @@ def _dtype_classes() -> tuple[type, ...]:
 
 _SCALARS: tuple[type, ...] = tuple({np.dtype(char).type for char in np.typecodes["All"] if char not in "OV"})
 _HEADS = {cls: _head(None, np.dtype(cls)) for cls in _SCALARS if np.dtype(cls).char in "?bBhHiIlLqQefdFD"}
-_TAG = bytes((tags.ND_SCALAR,))
 
 KINDS = (
     Kind(
