@@ -19,7 +19,7 @@
     ├── RunInterruptedError (RuntimeError)      .run_id .node .state .reason
     ├── RunCancelledError (RuntimeError)        .run_id
     ├── LeaseLostError (RuntimeError)           .run_id
-    ├── GraphChangedError (RuntimeError)        .run_id .changes
+    ├── GraphChangedError (RuntimeError)        .run_id .changes .ways
     ├── CorruptCheckpointError (ValueError)     .run_id .position .what
     ├── UnsupportedFormatError (ValueError)     .found .supported
     ├── StoreError (OSError)                    .location
@@ -166,10 +166,15 @@ class LeaseLostError(TauError, RuntimeError):
 
 
 class GraphChangedError(TauError, RuntimeError):
-    """The graph differs from the one that made the run, in a way that resume must not guess about."""
+    """The graph differs from the one that made the run, in a way that resume must not guess about.
+
+    ``ways`` are the values of ``on_change`` with which it would go on; there is none for a run of another graph, or
+    where the node that comes next is gone.
+    """
 
     run_id: str = ""
     changes: Sequence[str] = ()
+    ways: Sequence[str] = ()
 
 
 class CorruptCheckpointError(TauError, ValueError):

@@ -107,3 +107,12 @@ def test_a_plan_for_a_run_that_is_not_there_creates_nothing(shell: Shell, here: 
     before = sorted(shell.folder.iterdir())
     assert "nothing was ever stored there" in here("resume", "r", GRAPH, "--plan", "--store", store, code=3).err
     assert sorted(shell.folder.iterdir()) == before
+
+
+def test_a_run_of_another_graph_is_offered_no_way_to_take_it_for_this_one(shell: Shell, here: Here, store: str) -> None:
+    shell.write("loop.py", LOOP)
+    here("run", GRAPH, "--run-id", "r", "--store", store)
+    for more in ([], ["--on-change", "continue"], ["--plan"], ["--plan", "--on-change", "redo"]):
+        said = here("resume", "r", "loop.py:graph", "--store", store, *more, code=4)
+        assert "this graph is 'loop'" in said.out + said.err
+        assert "--on-change" not in said.out + said.err

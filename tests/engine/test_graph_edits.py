@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from edited_graphs import FAILING, GOES_ON, HOPELESS, RAN, REFUSED, Edit, build
-from engine_steps import elsewhere
+from engine_steps import config, elsewhere
 
 from tau import ExecutionError, GraphChangedError, StateGraph
 from tau.host import Host
@@ -281,3 +282,33 @@ def test_an_unchanged_node_keeps_its_finished_items(store: Store) -> None:
     with pytest.raises(ExecutionError, match="d broke"):
         graph.resume("r")
     assert (items_of(store), changed(recorder)) == (3, [])
+
+
+@pytest.mark.parametrize("on_change", ["error", "continue", "redo"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_of_another_graph_is_never_taken_for_one_of_this(store: Store, finished: bool, on_change: Any) -> None:
+    other = StateGraph(config(store, name="other"))
+    other.add_node("first", lambda state: {"answer": "of the other"}, version="1")
+    other.add_node("last", lambda state: 1 / int(finished) and None, version="1")
+    other.sequence("first", "last")
+    with nullcontext() if finished else pytest.raises(ExecutionError):
+        other.execute({}, run_id="r")
+    before = everything(store)
+    graph = StateGraph(config(store))
+    graph.add_node("first", lambda state: {"answer": "of this"}, version="2")
+    graph.add_node("last", lambda state: None, version="1")
+    graph.sequence("first", "last")
+    tries: list[Any] = [lambda: graph.resume("r", on_change=on_change)]
+    if on_change == "error":
+        tries.append(lambda: graph.execute({}, run_id="r", if_exists="resume"))
+    for attempt in tries:
+        with pytest.raises(GraphChangedError, match="cannot be resumed with this graph: the run belongs to") as caught:
+            attempt()
+        assert (caught.value.ways, "on_change" in str(caught.value)) == ((), False)
+    assert not graph.plan("r", on_change=on_change).can_resume
+    assert everything(store) == before
+    renamed = StateGraph(config(store, name="other"))
+    renamed.add_node("first", lambda state: {"answer": "of this"}, version="2")
+    renamed.add_node("last", lambda state: None, version="1")
+    renamed.sequence("first", "last")
+    assert renamed.resume("r", on_change="continue")["answer"] == "of the other"

@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "another graph of the same shape": (
         {"name": "weather"},
-        ["the run belongs to graph 'climate', this graph is 'weather'"],
+        ["the run belongs to graph 'climate', this graph is 'weather': use the graph of that name; on_change="],
     ),
     "two nodes swapped their names": (
         {"codes": {"a": code_of("b"), "b": code_of("a")}},
@@ -294,3 +294,42 @@ def test_edges_are_gone_through_as_often_for_a_long_graph_as_for_a_short_one(len
     )
     assert judgement == Comparison(notes=[], blocking=[])
     assert Counted.gone_through <= 4
+
+
+OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any], list[str]]] = {
+    "a finished node is other code": ({"codes": {"b": CHANGED}}, {}, ["b"]),
+    "a finished node is not there": (
+        {"nodes": "a b d e x", "routes": [route for route in ROUTES if "c" not in route[:2]]},
+        {},
+        ["c"],
+    ),
+    "the next node is not there": (
+        {"nodes": "a b c e x", "routes": [route for route in ROUTES if "d" not in route[:2]]},
+        {},
+        ["d"],
+    ),
+    "nothing is finished, and the next node is other code": (
+        {"codes": {"a": CHANGED}},
+        {"finished": {}, "edges_taken": (), "pending": "a"},
+        ["a"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_run_of_another_graph_is_not_offered_another_way(name: str) -> None:
+    edited, of_run, nodes = OTHERS[name]
+    found = judge(graph(name="weather", **edited), **of_run)
+    assert found.foreign
+    assert not found.notes
+    (said,) = found.blocking
+    assert said.startswith("the run belongs to graph 'climate', this graph is 'weather', in which ")
+    assert "on_change" not in said
+    assert all(repr(node) in said for node in nodes)
+    assert not judge(graph(**edited), **of_run).foreign
+
+
+def test_a_renamed_graph_may_have_changed_where_the_run_has_not_been() -> None:
+    found = judge(graph(name="weather", codes={"d": CHANGED, "e": CHANGED}))
+    assert not found.foreign
+    assert len(found.blocking) == 1

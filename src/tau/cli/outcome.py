@@ -178,6 +178,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
     if session is not None and isinstance(error, ExecutionError) and _lacks_a_key(error.__cause__):
         free = _command("delete", session)
         return f"where that belongs to the input, which never changes: {free}, then tau run with --set NAME=VALUE"
+    if isinstance(error, GraphChangedError) and not error.ways:
+        return ""
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
 
 

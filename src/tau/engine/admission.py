@@ -149,12 +149,14 @@ def _differences(job: Job, found: Found) -> tuple[str, ...]:
 def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
     """How the graph changed since; raises where that stands in the way."""
     comparison = changes_since(progress, job.graph.fingerprint(progress.fingerprint))
-    lost = progress.next is not None and progress.next not in job.graph.nodes
+    lost = comparison.foreign or (progress.next is not None and progress.next not in job.graph.nodes)
     if comparison.blocking and (job.on_change == "error" or lost):
+        now = "this graph" if comparison.foreign else "the graph as it is now"
         raise GraphChangedError(
-            f"run {job.run_id!r} cannot be resumed with the graph as it is now: " + "; ".join(comparison.blocking),
+            f"run {job.run_id!r} cannot be resumed with {now}: " + "; ".join(comparison.blocking),
             run_id=job.run_id,
             changes=tuple(comparison.blocking),
+            ways=() if lost else ("continue", "redo"),
         )
     return (*comparison.blocking, *comparison.notes)
 

@@ -13,10 +13,12 @@ from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerp
 
 
 class Comparison(Struct):
-    """What differs: ``notes`` do not stand in the way of a resume, ``blocking`` differences do; each is a sentence."""
+    """What differs: ``notes`` do not stand in the way of a resume, ``blocking`` differences do; each is a sentence.
+    Of a ``foreign`` run nothing else is said, and no ``on_change`` makes it this graph's."""
 
     notes: list[str]
     blocking: list[str]
+    foreign: bool = False
 
 
 def same_code(old: CodeFingerprint, new: CodeFingerprint) -> bool | None:
@@ -100,8 +102,18 @@ def compare(
     """
     found = _Findings(current, admitted)
     if graph_name != current.name:
+        other = _not_of(current, admitted, finished, pending)
+        whose = f"the run belongs to graph {graph_name!r}, this graph is {current.name!r}"
+        if other:
+            sentence = (
+                f"{whose}, in which {', '.join(map(repr, other))} {'is' if len(other) == 1 else 'are'} not what the "
+                "run went through: use the graph of that name. A graph that was renamed and edited goes on under its "
+                f"old name, GraphConfig({graph_name!r})"
+            )
+            return Comparison(notes=[], blocking=[sentence], foreign=True)
         found.block(
-            f"the run belongs to graph {graph_name!r}, this graph is {current.name!r}: use the graph of that name"
+            f"{whose}: use the graph of that name; on_change='continue' takes it for this one, renamed, as its nodes "
+            "are those that the run went through"
         )
     for name in sorted(finished):
         found.finished(name, finished[name])
@@ -111,6 +123,21 @@ def compare(
         found.taken(source, target)
     found.rest(set(finished) | ({pending} if pending is not None else set()))
     return Comparison(notes=found.notes, blocking=found.blocking)
+
+
+def _not_of(
+    current: GraphFingerprint,
+    admitted: GraphFingerprint,
+    finished: Mapping[str, NodeFingerprint],
+    pending: str | None,
+) -> list[str]:
+    """The nodes for which a run is not one of this graph under another name: a finished one that is gone or changed,
+    or the next one where it is gone, or changed and nothing is finished."""
+    judged = dict(finished)
+    if pending is not None and pending in admitted.nodes and (pending not in current.nodes or not finished):
+        judged[pending] = admitted.nodes[pending]
+    now = current.nodes
+    return sorted(name for name, then in judged.items() if name not in now or same_node(then, now[name]) is False)
 
 
 def _pair(edge: Collection[str]) -> tuple[str, str]:
