@@ -19,7 +19,7 @@ from tau.errors import ConfigError, leaves
 from tau.events import Observer
 
 ObserverSpec = str | Observer | Sequence[str | Observer] | None
-"""A registered name, a callable, a sequence of these, or ``None`` for nobody."""
+"""A registered name, a callable, a sequence of these, or ``None`` for no observer."""
 
 MAX_NAME = 256
 _YEAR = 365 * 86400.0
@@ -36,7 +36,9 @@ class CheckpointConfig:
     `Context.artifact`, by default beside a store that is a file or a directory; several stores may share it, and a
     relative path is one below the directory in which this is made. ``verify_artifacts``: a resume reads every artifact
     that the state refers to, and does not go by size and time. ``patience``: for how many seconds what a run has to
-    save is tried again while its store cannot be reached, at most half the lease; 0: not at all. Raises `ConfigError`.
+    save is tried again while its store cannot be reached, at most half the lease; 0: not at all.
+
+    Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
     """
 
     store: object = "memory"
@@ -65,8 +67,10 @@ class GraphConfig:
     """The configuration of a graph.
 
     ``observer``: a registered name, a callable, a sequence of these, or ``None``. ``max_iterations`` bounds the node
-    visits of a whole run, across resumes. ``snapshots``: put the values of changed keys into events, redacted.
-    Raises `ConfigError`.
+    visits of a whole run, across resumes; one more fails the run with `LimitExceededError`. ``checkpoint``: whether
+    and where runs are stored. ``snapshots``: put the values of changed keys into events, redacted.
+
+    Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
     """
 
     name: str
@@ -98,7 +102,7 @@ class GraphConfig:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> GraphConfig:
-        """From a JSON object. Raises `ConfigError`, also for text that is no JSON and for keys given twice."""
+        """From a JSON object. Raises `ConfigError`, also for text that is not JSON and for keys given twice."""
         try:
             values = json.loads(text, object_pairs_hook=_no_duplicates)
         except ConfigError:
@@ -108,7 +112,7 @@ class GraphConfig:
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys as nested plain dicts; `from_dict` gives an equal configuration back."""
+        """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing."""
         values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
         values["checkpoint"] = {one.name: getattr(self.checkpoint, one.name) for one in fields(self.checkpoint)}
         if isinstance(self.observer, tuple):
@@ -133,7 +137,10 @@ class Retry:
     uniform in [0, 1): ``jitter=1`` is the "full jitter" and ``jitter=0.5`` the "equal jitter" of Marc Brooker,
     "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015); ``jitter=0`` waits exactly ``d``.
     ``on``: the exception types that are worth another try; others fail at once. A group of errors, as a ``TaskGroup``
-    raises, is worth another where all in it are. Raises `ConfigError`.
+    raises, is worth another where all in it are.
+
+    Raises `ConfigError` for ``attempts`` below 1, a negative time, ``backoff`` below 1, ``jitter`` outside 0 to 1, and
+    for an ``on`` that is not made of exception classes below `Exception`.
     """
 
     attempts: int = 3
@@ -152,7 +159,10 @@ class Retry:
         _put(self, "on", _exceptions("retry.on", self.on))
 
     def wait(self, attempt: int, random01: float) -> float:
-        """Seconds to wait after the failure of try ``attempt`` (1 is the first), ``random01`` being in [0, 1)."""
+        """Seconds to wait after the failure of try ``attempt`` (1 is the first), ``random01`` being in [0, 1).
+
+        Raises nothing.
+        """
         try:
             longest = self.delay * self.backoff ** (attempt - 1)
         except OverflowError:
@@ -160,7 +170,7 @@ class Retry:
         return min(self.max_delay, longest) * (1.0 - self.jitter * random01)
 
     def matches(self, error: BaseException) -> bool:
-        """Whether this error is worth another try; of a group of errors, whether all in it are."""
+        """Whether this error is worth another try; of a group of errors, whether all in it are. Raises nothing."""
         return isinstance(error, self.on) or all(isinstance(one, self.on) for one in leaves(error))
 
 
@@ -180,7 +190,7 @@ def checked_name(path: str, value: Any, error: type[Exception] = ConfigError) ->
 def checked_tags(tags: Any) -> tuple[str, ...]:
     """One tag or several; each is a name as `checked_name` takes it. Raises `ConfigError`."""
     if isinstance(tags, (bytes, Mapping)) or not isinstance(tags, Iterable):
-        raise _refused("tags", tags, "a text, or a list of texts")
+        raise _refused("tags", tags, "a string or a list of strings")
     return tuple(checked_name("a tag", tag) for tag in ((tags,) if isinstance(tags, str) else tags))
 
 

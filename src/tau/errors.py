@@ -62,7 +62,7 @@ class ConfigError(TauError, ValueError):
 
 
 class UnknownStoreError(ConfigError, LookupError):
-    """No store is registered under that name, and it is no store URL."""
+    """No store is registered under that name, and it is not a store URL."""
 
 
 class UnknownObserverError(ConfigError, LookupError):

@@ -58,7 +58,8 @@ class Event(Struct, frozen=True):
     """Something that happened.
 
     ``type`` is one of the names in this module (or a user's own), ``source`` names who says it (a graph's name),
-    ``timestamp`` is an aware UTC datetime, ``data`` holds the details; treat it as read-only.
+    ``timestamp`` is an aware UTC datetime, ``data`` holds the details; treat it as read-only. Making one raises
+    nothing: its fields are not checked.
     """
 
     type: str

@@ -25,7 +25,7 @@ Condition = Callable[["State"], Any]
 
 
 class Predicate(ABC):
-    """A condition that says what it is."""
+    """A condition that says what it is. Calling one raises what reading the state, or a condition in it, raises."""
 
     __slots__ = ()
 
@@ -34,10 +34,10 @@ class Predicate(ABC):
 
     @abstractmethod
     def describe(self) -> tuple[Any, ...]:
-        """The factory's name and its arguments: all that decides what this predicate answers."""
+        """The factory's name and its arguments: all that decides what this predicate answers. Raises nothing."""
 
     def looks_at(self) -> tuple[str, ...]:
-        """The keys of the state that it looks at, as far as it can tell, each once."""
+        """The keys of the state that it looks at, as far as it can tell, each once. Raises nothing."""
         return ()
 
     def __repr__(self) -> str:
@@ -46,12 +46,15 @@ class Predicate(ABC):
 
 
 def always() -> Predicate:
-    """True for any state."""
+    """True for any state. Raises nothing."""
     return _Always()
 
 
 def key_exists(key: str) -> Predicate:
-    """True when the state has the key, whatever its value, ``None`` included."""
+    """True when the state has the key, whatever its value, ``None`` included.
+
+    Raises `GraphError` for a key that is not text.
+    """
     return _KeyExists(_checked_key("key_exists", key))
 
 
@@ -61,23 +64,30 @@ def key_equals(key: str, value: Any) -> Predicate:
     Numbers compare by value, whatever their type (``1``, ``1.0`` and ``Decimal(1)`` are equal), except that a bool
     equals only a bool: ``True`` is not ``1``. NaN equals NaN. Lists, tuples and sets equal only their own kind, element
     by element; mappings regardless of order; arrays when shape, dtype and all elements are equal; tables as their
-    ``equals`` method says. Comparing never raises: what cannot be compared is not equal.
+    ``equals`` method says. Comparing never raises: what cannot be compared is not equal. Raises `GraphError` for a key
+    that is not text.
     """
     return _KeyEquals(_checked_key("key_equals", key), value)
 
 
 def not_(predicate: Condition) -> Predicate:
-    """True when ``predicate`` is not."""
+    """True when ``predicate`` is not. Raises `GraphError` for what is async or cannot be called."""
     return _Not(checked_condition("not_", predicate))
 
 
 def and_(*predicates: Condition) -> Predicate:
-    """True when all are, asked from left to right until one is not; true when there are none."""
+    """True when all are, asked from left to right until one is not; true when there are none.
+
+    Raises `GraphError` for what is async or cannot be called.
+    """
     return _And(tuple(checked_condition("and_", one) for one in predicates))
 
 
 def or_(*predicates: Condition) -> Predicate:
-    """True when any is, asked from left to right until one is; false when there are none."""
+    """True when any is, asked from left to right until one is; false when there are none.
+
+    Raises `GraphError` for what is async or cannot be called.
+    """
     return _Or(tuple(checked_condition("or_", one) for one in predicates))
 
 
@@ -232,7 +242,7 @@ def _equal_mappings(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> bool:
 
 
 def _equal_arrays(left: Any, right: Any) -> bool:
-    # Arrays and tables are met without importing their libraries: who made the value has imported them.
+    # Arrays and tables are compared without importing their libraries: the code that made the value has imported them.
     if type(left) is not type(right):
         return False
     if callable(getattr(left, "equals", None)):
@@ -266,7 +276,7 @@ def _is_nan(value: Any) -> bool:
 
 def _checked_key(where: str, key: Any) -> str:
     if not isinstance(key, str):
-        raise GraphError(f"{where}: a key of the state is text, found {type(key).__name__}: {_shown(key)}")
+        raise GraphError(f"{where}: a key of the state must be text, found {type(key).__name__}: {_shown(key)}")
     return key
 
 

@@ -20,7 +20,7 @@ _beginning = threading.RLock()
 
 
 class Visit:
-    """The values that one visit of a node has opened, artifacts also apart, and the damage it met in doing so.
+    """The values that one visit of a node has opened, its artifacts also in a list, and the damage it met in doing so.
 
     Damage is kept because a node may catch the error and go on with something made up.
     """
@@ -60,8 +60,11 @@ class State(Mapping[str, Any]):
     With checkpointing on, the values that a node reads are its own copies, the same object for the whole visit.
 
     Two states are equal when run id, names and values are; a state and another mapping, when names and values are.
-    Values are equal when ``==`` says so; where it answers with no bool, or raises, as for arrays and tables, when both
-    are stored as the same bytes. Comparing raises for a damaged value only.
+    Values are equal when ``==`` says so; where its answer is not a bool, or it raises, as for arrays and tables, when
+    both are stored as the same bytes. Comparing raises for a damaged value only.
+
+    Raises `UnserializableError` for a key that is not text, `ConfigError` for a ``run_id`` that cannot be one. Reading
+    a stored value raises `CorruptCheckpointError` if it is damaged, `UnsupportedFormatError` if it cannot be read here.
     """
 
     __slots__ = ("_data", "_image", "_node", "_run_id", "_time", "_visit")
@@ -106,14 +109,14 @@ class State(Mapping[str, Any]):
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value under ``key``, or ``default`` where there is none."""
+        """The value under ``key``, or ``default`` where there is none. Raises for a damaged value only."""
         value = self._data.get(key, default)
         if type(value) is Cell:
             return value.atom if value.atom is not NO_ATOM else self._open(key, value)
         return value
 
     def require(self, *keys: str) -> tuple[Any, ...] | Any:
-        """The values under these keys (one alone for a single key); `KeyError` naming all that are missing."""
+        """The values under these keys (one alone for a single key). Raises `KeyError` with all that are missing."""
         missing = [key for key in keys if key not in self._data]
         if missing:
             raise KeyError(f"the state lacks {_names(missing)}; it holds {_names(self._data)}")
@@ -128,7 +131,7 @@ class State(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._data)
 
-    if not TYPE_CHECKING:  # a type checker refuses these by itself; whoever runs without one is told what to do
+    if not TYPE_CHECKING:  # a type checker refuses these by itself; without one, the error says what to do
 
         def __setitem__(self, key: Any, value: Any) -> None:
             raise TypeError(_not_in_place(key))
@@ -153,22 +156,22 @@ class State(Mapping[str, Any]):
     __hash__ = None  # type: ignore[assignment]
 
     def set(self, key: str, value: Any) -> State:
-        """This state with ``key`` set to ``value``."""
+        """This state with ``key`` set to ``value``. Raises `UnserializableError` for a key that is not text."""
         return self._with({**self._data, check_key(key, None): value})
 
     def merge(self, other: Mapping[str, Any]) -> State:
-        """This state with all of ``other``, which wins; run id, node and time stay this state's."""
+        """This state with all of ``other``, which wins; run id, node and time stay this state's. Raises as `set`."""
         if type(other) is not dict:
             check_only_items("a state is merged", other)
         values = {check_key(key, None): value for key, value in other.items()}
         return self._with({**self._data, **values})
 
     def drop(self, *keys: str) -> State:
-        """This state without these keys; those it does not hold are passed over."""
+        """This state without these keys; those it does not hold are passed over. Raises nothing."""
         return self._with({key: value for key, value in self._data.items() if key not in keys})
 
     def clone(self) -> State:
-        """An equal state of its own."""
+        """An equal state of its own. Raises nothing."""
         return self._with(dict(self._data))
 
     def checkpoint(self, store: Any) -> None:
@@ -176,14 +179,14 @@ class State(Mapping[str, Any]):
         was set or dropped so far: the next attempt at the node is given the state that was saved.
 
         ``store`` is what a graph takes: a store, one of your own, a URL or a registered name. Raises `RunOwnedError`
-        where somebody else owns the run.
+        where another process owns the run, `UnserializableError` for a value that cannot be stored, `StoreError`.
         """
         from tau.stores.images import save_in
 
         save_in(store, self)
 
     def to_bytes(self) -> bytes:
-        """This state, with its bookkeeping, as bytes for a store of your own."""
+        """This state, with its bookkeeping, as bytes for a store of your own. Raises `UnserializableError`."""
         from tau.stores.images import state_to_bytes
 
         return state_to_bytes(self)
@@ -307,11 +310,11 @@ def changed_in_place(state: State) -> bool:
 
 
 def check_key(key: Any, node: str | None) -> str:
-    """``key`` if it can be a name in the state: text without lone surrogates; a `str` of what else is text."""
+    """``key`` if it can be a name in the state: text without lone surrogates; a subclass of `str` as a plain `str`."""
     if type(key) is not str and isinstance(key, str):  # NumPy's text, a member of an enum
         key = str.__str__(key)
     if type(key) is not str:
-        kind, why = type(key).__name__, "names in the state are text"
+        kind, why = type(key).__name__, "names in the state must be text"
     else:
         try:
             key.encode()
@@ -331,7 +334,7 @@ def check_key(key: Any, node: str | None) -> str:
 def check_run_id(run_id: str) -> str:
     """``run_id`` if it is text of 1 to 1,024 characters without NUL or lone surrogates; `ConfigError` otherwise."""
     if type(run_id) is not str:
-        raise ConfigError(f"a run id is text, not {type(run_id).__name__}; give a string or leave it out")
+        raise ConfigError(f"a run id must be text, found {type(run_id).__name__}; give a string or leave it out")
     if not run_id:
         raise ConfigError(
             "a run id has 1 to 1,024 characters, this one is empty; give one, or leave it out for a new one"
@@ -366,14 +369,14 @@ def snapshot(values: Mapping[str, Any]) -> dict[str, Any]:
     """Copies of the values for an event, without secrets. What cannot be read or copied is told, never raised."""
     try:
         items = list((values._data if isinstance(values, State) else values).items())
-    except Exception:  # a mapping of somebody's own
+    except Exception:  # a mapping of the user's own
         return {}
     return {key: without_secrets(key, _copied(key, value)) for key, value in items}
 
 
 def _copied(key: str, value: Any) -> Any:
     if is_secret(key):
-        return None  # which nobody sees either
+        return None  # `without_secrets` replaces it
     try:
         return value.open()[0] if type(value) is Cell else copy.deepcopy(value)
     except Exception as error:

@@ -50,7 +50,9 @@ class StateGraph(Graph):
     Made from a `GraphConfig`, or from a name: then a store means that every finished node is saved and kept, and
     nothing is observed unless an observer is given. ``store`` is a URL, a path (an existing directory for a file
     store, all else for an SQLite file), a registered name, or a store; given beside a config it replaces the config's
-    only (`ConfigError` where that has interval 0). Thread-safe once it has run.
+    store only. Thread-safe once it has run. Raises `ConfigError` where the config has interval 0 beside a ``store``,
+    `UnknownStoreError` and `UnknownObserverError` for names that are not registered, `GraphError` for a graph's name
+    that cannot be one.
     """
 
     def __init__(
@@ -77,7 +79,11 @@ class StateGraph(Graph):
             self._store = resolve_store(config.checkpoint.store if store is None else store)
 
     def use_store(self, store: str | os.PathLike[str] | Store | FourVerbs) -> None:
-        """Keep runs in this store from now on; every node, and kept, where checkpointing was off."""
+        """Keep runs in this store from now on.
+
+        Where checkpointing was off, every node is saved and finished runs are kept. Raises `UnknownStoreError` for a
+        name that is not registered, `ConfigError` for what cannot be a store.
+        """
         checkpoint = self.config.checkpoint
         if checkpoint.interval == 0:
             self.config = dataclasses.replace(
@@ -111,8 +117,17 @@ class StateGraph(Graph):
         """Run the graph on ``state`` and return the final state.
 
         ``run_id`` overrides the state's. A run id in use raises `RunExistsError`, or with ``if_exists="resume"``
-        resumes that run, provided its input was the same. ``wait`` and ``max_runtime`` are seconds. A node's failure
-        raises `ExecutionError`, a stop `RunInterruptedError`; everything finished is saved by then.
+        resumes that run, provided its input was the same (then it also raises what `resume` raises).
+
+        ``wait``: seconds to wait for an owner to let go before `RunOwnedError`. ``resources``: clients and connections
+        for the nodes, found in `Context.resources` and never stored. ``observer``: told beside the graph's own.
+        ``stop``: a `Stop`, or what ``with stop_on(...)`` gives. ``max_runtime``: seconds after which the run stops, as
+        for a walltime limit. ``tags``: names under which ``store.runs(tag=...)`` finds the run.
+
+        Raises `GraphError` for a graph that cannot be run, `ConfigError` for a wrong argument, `ExecutionError` when a
+        node fails, `RunInterruptedError` when it was asked to stop, `RunCancelledError` when it was cancelled; whatever
+        finished is saved by then. `UnserializableError` and `LimitExceededError` are for an input that cannot be
+        stored, `LeaseLostError` for a run that was taken over or deleted, `StoreError` for a store that fails.
         """
         job = self._admission(state, run_id, if_exists, tags)
         options = checked_options(wait, resources, stop, max_runtime)
@@ -131,9 +146,14 @@ class StateGraph(Graph):
     ) -> State:
         """Go on with a run that failed, was stopped or was killed; return the final state, also of a finished run.
 
-        ``wait`` is how many seconds to wait for an owner to let go before `RunOwnedError`. With a changed graph
-        ``on_change`` decides: "error" refuses what it must not guess about, "continue" keeps all that is stored,
-        "redo" also drops the items of the node in flight.
+        ``wait``: seconds to wait for an owner to let go before `RunOwnedError`. With a changed graph ``on_change``
+        decides: "error" raises `GraphChangedError` where it must not guess, "continue" keeps all that is stored,
+        "redo" also drops the steps of the node in flight. The other arguments are those of `execute`.
+
+        Raises `CheckpointNotFoundError` for a run that the store does not hold (`RunFinishedError` for one that
+        finished with ``preserve=False``), `RunCancelledError` for a cancelled one, `LimitExceededError` after too many
+        crashes, `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot be read, `ArtifactError` for
+        a file that is missing or altered, and what `execute` raises.
         """
         job = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
@@ -152,7 +172,10 @@ class StateGraph(Graph):
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
     ) -> State:
-        """`execute` in an event loop; sync nodes run in the loop's thread pool."""
+        """`execute` in an event loop, with the same arguments; sync nodes run in the loop's thread pool.
+
+        Raises what `execute` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+        """
         job = self._admission(state, run_id, if_exists, tags)
         options = checked_options(wait, resources, stop, max_runtime)
         from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
@@ -170,7 +193,10 @@ class StateGraph(Graph):
         stop: Stop | None = None,
         max_runtime: float | None = None,
     ) -> State:
-        """`resume` in an event loop."""
+        """`resume` in an event loop, with the same arguments.
+
+        Raises what `resume` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+        """
         job = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
         from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
@@ -227,30 +253,33 @@ class StateGraph(Graph):
                     await task
 
     def plan(self, run_id: str, *, on_change: OnChange = "error") -> ResumePlan:
-        """What `resume` would do now; ``refusal`` is what it would raise. Changes nothing; `CheckpointNotFoundError`
-        is raised."""
+        """What `resume` would do now; ``refusal`` is what it would raise. Changes nothing.
+
+        Raises `CheckpointNotFoundError` for a run that the store does not hold, `StoreError` for a store that fails.
+        """
         return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
 
     def history(self, run_id: str) -> list[Checkpoint]:
         """The finished visits of a run, oldest first; values are read when looked at.
 
-        Raises `CheckpointNotFoundError`, or `CorruptCheckpointError` at a damaged record.
+        Raises `CheckpointNotFoundError` (`RunFinishedError` where the history was deleted with ``preserve=False``), or
+        `CorruptCheckpointError` at a damaged record.
         """
         return checkpoints(self.store, check_run_id(run_id))
 
     def cancel(self, run_id: str) -> None:
-        """End a run for good, whoever owns it; that one's next commit is refused. Nothing happens to a finished run.
+        """End a run for good, whatever process owns it; its owner's next commit is refused.
 
-        Raises `CheckpointNotFoundError`.
+        Nothing happens to a finished run. Raises `CheckpointNotFoundError`, or `StoreError` for a store that fails.
         """
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id)
 
     def _admission(self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]) -> Job:
         if if_exists not in ("error", "resume"):
-            raise ConfigError(f"if_exists is 'error' or 'resume', not {if_exists!r}")
+            raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
         if not (state is None or isinstance(state, Mapping)):
-            raise ConfigError(f"the input is a State or a mapping, not {type(state).__name__}")
+            raise ConfigError(f"the input must be a State or a mapping, found {type(state).__name__}")
         self.freeze()
         given = state if isinstance(state, State) else State(state)
         identity = check_run_id(run_id) if run_id is not None else given.run_id
@@ -260,7 +289,7 @@ class StateGraph(Graph):
 
     def _resumption(self, run_id: str, on_change: OnChange) -> Job:
         if on_change not in ("error", "continue", "redo"):
-            raise ConfigError(f"on_change is 'error', 'continue' or 'redo', not {on_change!r}")
+            raise ConfigError(f"on_change must be 'error', 'continue' or 'redo', found {on_change!r}")
         _ = self.store
         self.freeze()
         return replace(self._job(check_run_id(run_id)), resuming=True, on_change=on_change)
@@ -288,7 +317,7 @@ class StateGraph(Graph):
         job.observed = bool(told)
         journal = None
         if self._store is not None:
-            if job.observed or not job.resuming:  # it takes some milliseconds, and is for whoever listens
+            if job.observed or not job.resuming:  # it takes some milliseconds, and is for observers
                 job.provenance = provenance()
             checkpoint = self.config.checkpoint
             owner = self.host.owner(checkpoint.lease)

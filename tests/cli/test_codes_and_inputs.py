@@ -111,7 +111,7 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
             ["--store", "postgresql://u:p@h/runs"],
             "names a store on PostgreSQL, which this version does not have; use one",
         ),
-        (["--store", "./runs.db"], "unknown checkpoint store: './runs.db'; a path is written sqlite:///./runs.db"),
+        (["--store", "./runs.db"], "unknown checkpoint store: './runs.db'; write a path as sqlite:///./runs.db"),
         (["--store", "nope"], "unknown checkpoint store: 'nope'"),
         (["--store", "sqlite://runs.db"], "three slashes"),
         (["--nope"], "No such option"),

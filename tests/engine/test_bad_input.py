@@ -91,7 +91,10 @@ def test_names_registered_later_are_known_from_then_on() -> None:
         ({"observer": 7}, "observer: expected the name of an observer"),
         ({"name": ""}, "name cannot be empty"),
         ({"checkpoint": {"store": "sqlite:runs.db", "interval": 1}}, "three slashes"),
-        ({"checkpoint": {"store": "postgresql://u:secret@h/db", "interval": 1}}, "a store that this version does not"),
+        (
+            {"checkpoint": {"store": "postgresql://u:secret@h/db", "interval": 1}},
+            "a store on PostgreSQL, which this version does not have",
+        ),
         ({"checkpoint": {"store": "ftp://h/x", "interval": 1}}, "is no store URL; the forms are"),
     ],
 )
@@ -105,16 +108,16 @@ def test_a_bad_configuration_in_json_is_refused_by_the_path_of_its_key(values: d
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"tags": 7}, "tags: expected a text, or a list of texts"),
+        ({"tags": 7}, "tags: expected a string or a list of strings"),
         ({"tags": [7]}, "a tag must be text, found int: 7"),
         ({"tags": ["\ud800"]}, "a tag cannot contain NUL or lone surrogates"),
         ({"tags": {"paper": 1}}, "tags: expected"),
         ({"resources": 7}, "resources must be a Mapping, found int"),
         ({"observer": 7}, "observer: expected a callable"),
-        ({"wait": float("nan")}, "wait is a number of seconds"),
-        ({"max_runtime": "1h"}, "max_runtime is a number of seconds"),
-        ({"if_exists": "overwrite"}, "if_exists is 'error' or 'resume'"),
-        ({"run_id": 7}, "a run id is text"),
+        ({"wait": float("nan")}, "wait must be 0 or more seconds"),
+        ({"max_runtime": "1h"}, "max_runtime must be 0 or more seconds"),
+        ({"if_exists": "overwrite"}, "if_exists must be 'error' or 'resume'"),
+        ({"run_id": 7}, "a run id must be text"),
     ],
 )
 def test_a_bad_argument_is_refused_before_there_is_a_run(store: Store, options: dict[str, Any], text: str) -> None:
@@ -203,7 +206,10 @@ NONSENSE: dict[str, tuple[Any, str]] = {
     "a class": (lambda state: dict, "returned type; return a mapping"),
     "NotImplemented": (lambda state: NotImplemented, "returned NotImplementedType; return a mapping"),
     "a mapping that cannot be read": (lambda state: Unreadable(), "torn"),
-    "a key that is no text": (lambda state: {1: 1}, "set the key 1, which cannot be stored: names in the state are"),
+    "a key that is no text": (
+        lambda state: {1: 1},
+        "set the key 1, which cannot be stored: names in the state must be text",
+    ),
     "a key that no text can hold": (lambda state: {"\ud800": 1}, "it has a lone surrogate"),
     "a function as a value": (lambda state: {"f": print}, "set state['f'], a builtin_function_or_method"),
     "an error without a text": (raiser(MemoryError()), "node execution failed: MemoryError"),

@@ -215,7 +215,7 @@ def test_what_cannot_be_asked_is_refused(factory: Any, wrong: Any) -> None:
 
 @pytest.mark.parametrize("key", [1, None, b"a"])
 def test_a_key_is_text(key: Any) -> None:
-    with pytest.raises(GraphError, match="a key of the state is text"):
+    with pytest.raises(GraphError, match="a key of the state must be text"):
         key_exists(key)
-    with pytest.raises(GraphError, match="a key of the state is text"):
+    with pytest.raises(GraphError, match="a key of the state must be text"):
         key_equals(key, 1)

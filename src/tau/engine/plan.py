@@ -20,8 +20,8 @@ from tau.stores.contract import Store
 class ResumePlan(Struct, frozen=True, kw_only=True):
     """What ``resume`` would do: skip the ``finished`` nodes and go on at ``pending``, or raise ``refusal``.
 
-    ``blocking`` are differences of the graph for which ``on_change="error"`` refuses, ``notes`` those that never stand
-    in the way.
+    ``blocking`` are differences of the graph for which ``on_change="error"`` refuses, ``notes`` those that never
+    prevent a resume.
     """
 
     run_id: str

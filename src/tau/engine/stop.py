@@ -20,6 +20,7 @@ class Stop:
     """A request to stop, to be handed to ``execute`` or ``resume``; one may serve many runs.
 
     A run that is asked to stop finishes the node in flight, saves, and raises `RunInterruptedError`. Thread-safe.
+    Making one raises nothing.
     """
 
     def __init__(self) -> None:
@@ -27,13 +28,13 @@ class Stop:
         self.reason = ""
 
     def set(self, reason: str = "stop requested") -> None:
-        """Ask; only the first reason is kept."""
+        """Ask; only the first reason is kept. Raises nothing."""
         if not self.event.is_set():
             self.reason = reason
             self.event.set()
 
     def is_set(self) -> bool:
-        """Whether somebody asked."""
+        """Whether a stop was requested. Raises nothing."""
         return self.event.is_set()
 
     def __repr__(self) -> str:
@@ -44,8 +45,9 @@ class Stop:
 def stop_on(*signals: int) -> Iterator[Stop]:
     """A `Stop` that these signals set while the block runs (SIGTERM where none is named); main thread only.
 
-    A second signal breaks off the node in flight: it will be run again by ``resume``. The handlers of before are put
-    back at the end.
+    A second signal breaks off the node in flight: ``resume`` will run it again. The earlier handlers are put back at
+    the end. Raises `ValueError` in any other thread and for a number that is not a signal, `OSError` for a signal that
+    cannot be handled, such as SIGKILL.
     """
     stop = Stop()
 
@@ -71,7 +73,7 @@ def checked_options(
     """What a driver is given of the arguments of ``execute`` and ``resume``. Raises `ConfigError`."""
     for name, seconds in (("wait", wait), ("max_runtime", max_runtime)):
         if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
-            raise ConfigError(f"{name} is a number of seconds from 0, not {seconds!r}")
+            raise ConfigError(f"{name} must be 0 or more seconds, found {seconds!r}")
     for name, given, kind in (("stop", stop, Stop), ("resources", resources, Mapping)):
         if given is not None and not isinstance(given, kind):
             raise ConfigError(f"{name} must be a {kind.__name__}, found {type(given).__name__}")

@@ -65,10 +65,14 @@ class Graph:
     ) -> None:
         """Add a node: a callable, sync or async, that takes the state, or the state and a `Context`.
 
-        ``timeout``: seconds for each attempt. ``idempotent``: it may be tried again while an earlier attempt that ran
-        into its timeout still runs. ``version``: decides, instead of the code, whether the node changed since a run
-        was stored. ``depends_on``: functions, classes and modules whose change counts as a change of the node.
-        Raises `GraphError` for a name that is taken, for what cannot be a node, and once the graph is frozen.
+        ``retry``: how often and when it is tried again after an exception; without one, it is not. ``timeout``: seconds
+        for each attempt, after which it fails with `NodeTimeoutError`. ``idempotent``: it may be tried again while an
+        earlier attempt that ran into its timeout still runs. ``version``: decides, instead of the code, whether the
+        node changed since a run was stored. ``depends_on``: functions, classes and modules whose change counts as a
+        change of the node.
+
+        Raises `GraphError` for a name that is taken, for what cannot be a node, and once the graph is frozen;
+        `ConfigError` for a ``timeout`` that is not a number of seconds above 0.
         """
         node = make_node(
             name,
@@ -105,7 +109,8 @@ class Graph:
         """As a decorator, bare or with the options of `add_node`: add the function as a node and return it unchanged.
 
         The name is the function's own unless given. Defined again (a notebook's cell run again), the function replaces
-        its former self; once the graph has run, only if nothing about the node changed.
+        its former self; once the graph has run, only if nothing about the node changed. Raises what `add_node` raises,
+        and `GraphError` for a name that another function has.
         """
         if function is None:
             return lambda decorated: self._define(decorated, name, options)
@@ -135,7 +140,9 @@ class Graph:
         Nodes are given by name or as the functions added. Of the edges of one node the first that holds, in the order
         added, is taken. ``name`` shows in events and drawings; the predicate's own name if not given. Added again with
         the same ends and name (a notebook's cell run again), a condition replaces its former self: a function of that
-        name, a lambda where ``name`` is given, an equal predicate of this library.
+        name, a lambda where ``name`` is given, an equal predicate of this library. Raises `GraphError` for what cannot
+        name a node, for a predicate that is async or cannot be called, and once the graph is frozen; whether the nodes
+        exist is checked by `validate`.
         """
         ends = (self._name_of(source, "from node"), self._name_of(target, "to node"))
         if predicate is not None:
@@ -150,8 +157,9 @@ class Graph:
     def sequence(self, *nodes: Any) -> None:
         """Chain nodes, the first becoming the entry point and the last an exit point.
 
-        Each is the name of a node or a function; a function that is no node yet is added under its own name. What is
-        there already, as when a notebook's cell is run again, stays. Nothing is changed when a `GraphError` is raised.
+        Each is the name of a node or a function; a function that is not a node yet is added under its own name. What is
+        there already, as when a notebook's cell is run again, stays. Raises `GraphError`, and then changes nothing, for
+        no nodes at all, a node given twice, a name without a node, another entry point, and once the graph is frozen.
         """
         with self._lock:
             names, added = self._chain(nodes)
@@ -169,7 +177,7 @@ class Graph:
             self._exits[names[-1]] = None
 
     def set_entry_point(self, node: Any) -> None:
-        """Say where a run begins; a graph has one entry point."""
+        """Say where a run begins. Raises `GraphError` for a second entry point, and once the graph is frozen."""
         name = self._name_of(node, "entry point")
         with self._lock:
             if self.entry_point == name:
@@ -180,7 +188,10 @@ class Graph:
             self.entry_point = name
 
     def set_exit_point(self, node: Any) -> None:
-        """Say where a run may end; as often as needed. A run ends at the first exit point that it visits."""
+        """Say where a run may end; as often as needed. A run ends at the first exit point that it visits.
+
+        Raises `GraphError` for what cannot name a node, and once the graph is frozen.
+        """
         name = self._name_of(node, "exit point")
         with self._lock:
             if name not in self._exits:
@@ -199,14 +210,17 @@ class Graph:
         return graph_checks.warnings(self._nodes, self._edges, self.entry_point, self.exit_points)
 
     def freeze(self) -> None:
-        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe."""
+        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe.
+
+        Raises `GraphError` as `validate` does.
+        """
         if not self._frozen:
             with self._lock:
                 self.validate()
                 self._frozen = True
 
     def fingerprint(self, stored: GraphFingerprint | None = None) -> GraphFingerprint:
-        """What this graph is, for telling whether it changed between two runs.
+        """What this graph is, for telling whether it changed between two runs. Raises nothing.
 
         What is as it was in ``stored`` is taken from there, so that no source has to be parsed for it.
         """
@@ -227,11 +241,11 @@ class Graph:
             return found
 
     def to_mermaid(self) -> str:
-        """A drawing as a Mermaid flowchart, ending with a newline."""
+        """A drawing as a Mermaid flowchart, ending with a newline. Raises nothing."""
         return drawing.mermaid(self._nodes, self._edges, self.entry_point, self.exit_points)
 
     def to_text(self) -> str:
-        """A drawing as plain text, one line for each node and edge, ending with a newline."""
+        """A drawing as plain text, one line for each node and edge, ending with a newline. Raises nothing."""
         return drawing.text(self._nodes, self._edges, self.entry_point, self.exit_points)
 
     def _repr_html_(self) -> str:

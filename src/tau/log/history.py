@@ -16,7 +16,7 @@ from tau.stores.contract import Store
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """One finished visit in a run's history: ``seq`` is its position in the log, ``next`` the node that followed
-    (``None`` after an exit point), ``state`` the state as of then."""
+    (``None`` after an exit point), ``state`` the state as of then. Reading a value of it raises what a `State` does."""
 
     seq: int
     node: str

@@ -28,8 +28,8 @@ class Context:
     """One visit of one node, for the node itself.
 
     ``run_id``, ``node``, ``visit`` (from 1) and ``attempt`` (from 1, counting crashed ones) say which; ``resources``
-    are the clients and connections handed to ``execute``, which are no part of the state; ``deadline`` is the UTC time
-    at which ``max_runtime`` ends, ``None`` without one.
+    are the clients and connections handed to ``execute``, which are not part of the state; ``deadline`` is the UTC time
+    at which ``max_runtime`` ends, ``None`` without one. Reading any of these raises nothing.
     """
 
     __slots__ = ("_effect", "_surroundings", "attempt", "node", "visit")
@@ -83,9 +83,10 @@ class Context:
 
         Where the step finished before, in an attempt that failed or a process that died, its stored result is
         returned and the function is not called. Every caller gets a copy of its own, the first one too; without a
-        store the function is just called. A ``name`` is for one step of a visit (`ConfigError` for a second one); a
-        step that raised may be tried again. Give work in a loop numbered names. What the function does to its
-        arguments in place is not stored: return it. A random generator is for one step of a visit too (`ConfigError`):
+        store the function is just called. Use each ``name`` for one step of a visit; a second one under it raises
+        `ConfigError`, but a step that raised may be tried again. Give work in a loop numbered names. Arguments are not
+        compared: a step that finished is known by its name alone. What the function does to its arguments in place is
+        not stored: return it. A random generator, too, is for one step of a visit (a second one raises `ConfigError`):
         give each its own, as in ``numpy.random.default_rng([seed, number])``.
 
         With an async function: ``await ctx.step(...)``. May be called from any thread or task of the node while it
@@ -108,9 +109,9 @@ class Context:
         a loop writes again and again. The older ones go when the new one is stored; without a store nothing goes.
 
         Files lie beside a store that is a file or directory, or in ``CheckpointConfig(artifacts=...)``; otherwise
-        this is a `ConfigError`. A block that left nothing, a link, a device or a file that somebody still has open for
-        writing is an `ArtifactError`; a full or unusable disk is a `StoreError`. What is published is read-only; a node
-        at whose end it is not what it was fails with `ArtifactError`.
+        this raises `ConfigError`. A block that left nothing, a link, a device or a file that is still open for writing
+        raises `ArtifactError`, a full or unusable disk `StoreError`. What is published is read-only; a node that has
+        altered it by its end fails with `ArtifactError`.
         """
         return ArtifactBlock(self._surroundings.items_of(self._effect).artifact(name, directory, keep_last))
 

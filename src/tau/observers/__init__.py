@@ -1,4 +1,4 @@
-"""Observers: who is told what happens, and the registry that gives them names.
+"""Observers: what is told of events, and the registry that gives them names.
 
 A new observer is one callable in one file, and one line in `_registry` if it is to have a name.
 """
@@ -28,14 +28,14 @@ def register_observer(name: str, observer: Observer) -> None:
     Raises `ConfigError` for anything that is not a callable taking one event. Thread-safe.
     """
     if not isinstance(name, str) or not name:
-        raise ConfigError(f"register_observer: the name must be a text of at least one character, found {name!r}")
+        raise ConfigError(f"register_observer: the name must be a string of at least one character, found {name!r}")
     _check(observer, f"register_observer({name!r})")
     with _lock:
         _registry[name] = observer
 
 
 def resolve_observer(observer: Any) -> Observer | None:
-    """The callable behind a name, a callable, or a list of these; ``None`` when nobody listens.
+    """The callable behind a name, a callable, or a list of these; ``None`` where there is no observer.
 
     ``None`` and ``"noop"`` give ``None``, so that a run without observers pays nothing for events. A list gives one
     observer that tells each in order. Raises `UnknownObserverError` for a name that is not registered and
@@ -78,6 +78,6 @@ def _check(observer: Any, where: str) -> None:
         )
     if inspect.iscoroutinefunction(observer) or inspect.iscoroutinefunction(getattr(observer, "__call__", None)):  # noqa: B004
         raise ConfigError(
-            f"{where}: {describe(observer)} is async, and nobody would await it; "
+            f"{where}: {describe(observer)} is async, and it would never be awaited; "
             "pass a plain callable that hands the event to your loop"
         )

@@ -1,4 +1,4 @@
-"""Telling one observer, or several, without letting them change the outcome."""
+"""Calling one observer, or several, without letting them change the outcome."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _nameless: Counter[tuple[str, str]] = Counter()
 
 
 def notify(observer: Observer, event: Event, effect: Any = None) -> None:
-    """Call ``observer(event)``; an ``Exception`` from it is logged and dropped, any other ``BaseException`` passes.
+    """Call ``observer(event)``. An ``Exception`` from it is logged and dropped; any other ``BaseException`` raises.
 
     It is logged on the logger ``tau`` at ERROR once per observer and type of exception, after that only counted (see
     `failures`), so that a broken observer does not flood the log. Thread-safe. Where an ``effect`` is given, it is
@@ -35,7 +35,7 @@ def notify(observer: Observer, event: Event, effect: Any = None) -> None:
 
 
 def failures(observer: Observer) -> int:
-    """How many exceptions of this observer were dropped so far."""
+    """How many exceptions of this observer were dropped so far. Raises nothing."""
     name = describe(observer)
     with _lock:
         return sum(count for (known, _), count in _counter(observer).items() if known == name)
@@ -88,4 +88,4 @@ class Multi:
 
 
 def noop(event: Event) -> None:
-    """Discard the event."""
+    """Discard the event. Raises nothing."""

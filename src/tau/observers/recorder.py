@@ -6,9 +6,9 @@ from tau.events import Event
 
 
 class Recorder:
-    """Keeps every event, in the order told, in the list ``events``.
+    """Keeps every event, in the order told, in the list ``events``. Raises nothing.
 
-    Any number of threads may tell it at once: appending to a list and clearing it are atomic.
+    Any number of threads may call it at once: appending to a list and clearing it are atomic.
     """
 
     __slots__ = ("__weakref__", "events")
@@ -20,11 +20,11 @@ class Recorder:
         self.events.append(event)
 
     def types(self) -> list[str]:
-        """The types of the events so far."""
+        """The types of the events so far. Raises nothing."""
         return [event.type for event in self.events]
 
     def clear(self) -> None:
-        """Forget the events so far."""
+        """Forget the events so far. Raises nothing."""
         self.events.clear()
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ Each event becomes one record at INFO on the logger ``tau.events``; its message 
 ``FileHandler`` with the format ``%(message)s`` writes JSON lines, and ``record.event`` is the event. The record
 propagates like any other.
 
-Two things differ from a bare ``logger.info``, because who chose this observer asked for the events:
+Two things differ from a bare ``logger.info``, because choosing this observer is asking for the events:
 
 - A root logger at WARNING, which is how Python starts, does not hide them. Any level set on ``tau.events`` or ``tau``,
   a root logger at another level, ``logging.disable`` and the levels of handlers are obeyed.
@@ -38,7 +38,10 @@ _stderr = _Stderr(logging.INFO)
 
 
 def slog(event: Event) -> None:
-    """Log the event as one line of JSON: ``time level msg type source timestamp data``. Thread-safe."""
+    """Log the event as one line of JSON: ``time level msg type source timestamp data``. Thread-safe.
+
+    Raises only what a logging handler of yours raises.
+    """
     if not _enabled():
         return
     record = _log.makeRecord(_log.name, logging.INFO, "(tau)", 0, "", (), None, extra={"event": event})

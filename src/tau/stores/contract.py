@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tau.state import State
 
 FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", "deleted"})
-"""The statuses under which nobody owns a run."""
+"""The statuses under which a run has no owner."""
 
 
 class Owner(Struct, frozen=True, kw_only=True, gc=False):
@@ -48,7 +48,7 @@ class Owner(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Summary(Struct, frozen=True, kw_only=True, gc=False):
-    """One run at a glance, replaced as a whole by every commit.
+    """One run at a glance, replaced as a whole by every commit. Reading it raises nothing.
 
     ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when nothing is left
     to resume from. ``owner`` is ``None`` under every status but ``running``. Times are Unix seconds.
@@ -146,12 +146,12 @@ class Store(ABC):
 
     Atomic: a batch is applied whole or not at all; no reader ever sees a part of it. Conditional: it is applied if and
     only if the run's position equals ``expected`` (0 for a run that never existed). A deletion takes a position, too:
-    positions are never reused, and whoever knew the run before is refused. Durable: when `commit` returns, the batch
-    survives a power cut. Isolated: the error of one batch does not touch its neighbours in the same call.
+    positions are never reused, and a writer that knew the run before is refused. Durable: when `commit` returns, the
+    batch survives a power cut. Isolated: the error of one batch does not touch its neighbours in the same call.
 
     Every method may be called from any thread, and from any number of processes that opened the same location. A store
-    opens its location at first use and again after ``os.fork`` in the child. Whoever created it closes it; a closed
-    store opens again when used.
+    opens its location at first use and again after ``os.fork`` in the child. It is closed by the code that created it;
+    a closed store opens again when used.
 
     Failures raise (or, in `commit`, are returned as) `tau.errors.StoreError` and its kinds, with the location and the
     remedy in the message. Damage that the store itself can see raises `tau.errors.CorruptCheckpointError`.
@@ -183,24 +183,37 @@ class Store(ABC):
         """Apply each batch or say why not, in order: the new position, a `PositionConflict`, or a ``StoreError``.
 
         Two batches of one run in one call are applied one after the other. A batch whose summary has an owner starts
-        or extends that owner's lease in the same atomic step; one without an owner ends the lease.
+        or extends that owner's lease in the same atomic step; one without an owner ends the lease. Raises `StoreError`
+        only where nothing can be said of any batch.
         """
 
     @abstractmethod
     def read(self, run_id: str, after: int = 0) -> Sequence[tuple[int, bytes]]:
-        """The (position, record) pairs with a position above ``after``, ascending; empty for an unknown run."""
+        """The (position, record) pairs with a position above ``after``, ascending; empty for an unknown run.
+
+        Raises `StoreError`, or `CorruptCheckpointError` for damage that the store can see.
+        """
 
     @abstractmethod
     def summary(self, run_id: str) -> Summary | None:
-        """The newest summary; status ``deleted`` for a deleted run, ``None`` for one that never existed."""
+        """The newest summary; status ``deleted`` for a deleted run, ``None`` for one that never existed.
+
+        Raises `StoreError`, or `CorruptCheckpointError` for damage that the store can see.
+        """
 
     @abstractmethod
     def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
-        """The named blobs of this run; those it does not hold are left out."""
+        """The named blobs of this run; those it does not hold are left out.
+
+        Raises `StoreError`, or `CorruptCheckpointError` for damage that the store can see.
+        """
 
     @abstractmethod
     def select(self, query: Query) -> Sequence[Summary]:
-        """The runs that match, the most recently updated first; never those with status ``deleted``."""
+        """The runs that match, the most recently updated first; never those with status ``deleted``.
+
+        One whose summary is damaged has status ``damaged``. Raises `StoreError`.
+        """
 
     @abstractmethod
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
@@ -213,7 +226,10 @@ class Store(ABC):
         """
 
     def delete_at(self, run_id: str, position: int, keep_summary: bool = False) -> None:
-        """`delete` with ``expected``; for a subclass that does not take it, which is less than atomic."""
+        """`delete` with ``expected``; not quite atomic for a subclass whose `delete` does not take it.
+
+        Raises `PositionConflict` where the run is at another position, and what `delete` raises.
+        """
         if "expected" in signature(type(self).delete).parameters:
             self.delete(run_id, keep_summary, expected=position)
             return
@@ -224,54 +240,63 @@ class Store(ABC):
 
     @abstractmethod
     def lease(self, run_id: str) -> Lease | None:
-        """The lease that is held on a run, ran out or not; ``None`` when there is none."""
+        """The lease that is held on a run, expired or not; ``None`` when there is none. Raises `StoreError`."""
 
     @abstractmethod
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
-        """Extend the lease from now if ``nonce`` still holds it, ran out or not; otherwise ``False``, and no change."""
+        """Extend the lease from now if ``nonce`` still holds it, expired or not; otherwise ``False``, and no change.
+
+        Raises `StoreError`.
+        """
 
     @abstractmethod
     def release(self, run_id: str, nonce: str) -> None:
-        """End the lease if ``nonce`` holds it; otherwise do nothing."""
+        """End the lease if ``nonce`` holds it; otherwise do nothing. Raises `StoreError`."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections. Closing twice is fine."""
+        """Let go of files and connections. Closing twice is fine.
+
+        Raises `StoreError` only in a signal handler that interrupted a call to this store.
+        """
 
     # What users call, made of the above.
 
     def save(self, state: State) -> None:
         """Save a state under its run id; inside a node of that very run, save what an interval held back.
 
-        Raises `RunOwnedError` where somebody owns the run, `UnserializableError` for a value that cannot be stored.
+        Raises `RunOwnedError` where the run has an owner, `UnserializableError` for a value that cannot be stored,
+        `StoreError`.
         """
         from tau.engine.saved_state import save
 
         save(self, state)
 
     def load(self, run_id: str) -> State:
-        """The newest state of a run. Raises `CheckpointNotFoundError`, or `CorruptCheckpointError`."""
+        """The newest state of a run. Raises `CheckpointNotFoundError`, `CorruptCheckpointError` or `StoreError`."""
         from tau.engine.saved_state import load_state
 
         return load_state(self, run_id)
 
     def list(self) -> Sequence[str]:
-        """The ids of the runs that `load` knows, the most recently updated first."""
+        """The ids of the runs that `load` knows, the most recently updated first. Raises `StoreError`."""
         return [summary.run_id for summary in self.select(Query()) if summary.base > 0]
 
     def runs(
         self, *, graph: str | None = None, status: str | None = None, tag: str | None = None, limit: int | None = None
     ) -> Sequence[Summary]:
-        """Runs at a glance, the most recently updated first; a running one that lost its owner has status ``dead``."""
+        """Runs at a glance, the most recently updated first; a running one that lost its owner has status ``dead``.
+
+        Raises `StoreError`.
+        """
         from tau.engine.saved_state import runs
 
         return runs(self, Query(graph=graph, status=status, tag=tag, limit=limit))
 
     def identity(self) -> str:
-        """A random name of this store, the same for all who open it, made at the first call.
+        """A random name of this store, the same wherever it is opened, made at the first call. Raises `StoreError`.
 
-        It is kept as the one record of a run without a name, which is under status ``deleted``, so that nobody is
-        shown it.
+        It is kept as the one record of a run without a name, which has status ``deleted`` and so is never listed.
         """
         while True:
             for _, record in self.read(""):

@@ -14,7 +14,7 @@ from tau.stores.summaries import matches
 
 
 class _Run(NamedTuple):
-    """One run at one moment: what comes after it replaces it as a whole, so that nobody ever sees half a commit.
+    """One run at one moment: what comes after it replaces it as a whole, so that no reader ever sees half a commit.
 
     ``records[i]`` has the position ``floor + 1 + i``. Later moments share the two containers: of the list only the
     first ``length`` belong to this one, and a blob that nothing names is harmless.
@@ -37,7 +37,7 @@ class _Run(NamedTuple):
 class MemoryStore(Store, Forked):
     """A store in memory. It survives `close`, but not the process; after a fork the child has a copy of its own.
 
-    ``clock`` gives seconds that only grow; leases are measured by it.
+    ``clock`` gives seconds that only grow; leases are measured by it. Making one raises nothing.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:

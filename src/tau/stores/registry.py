@@ -28,9 +28,9 @@ _opened: dict[Location, weakref.ref[Store]] = {}
 def open_store(url: str) -> Store:
     """The store at a URL or under a registered name.
 
-    The same place gives the same object for as long as somebody holds it, in this process. Nothing is read or created
+    The same place gives the same object for as long as it is in use in this process. Nothing is read or created
     before the store is used. Raises `UnknownStoreError` for what is neither a URL nor a name, `ConfigError` for a URL
-    that cannot be meant.
+    that cannot be used.
     """
     if not isinstance(url, str):
         raise ConfigError(f"a store is opened by a URL or a name, not by {type(url).__name__}; the forms are {FORMS}")
@@ -40,7 +40,7 @@ def open_store(url: str) -> Store:
         return _adapted(store)
     if ":" not in url and url not in _defaults:
         names = ", ".join(sorted({*_defaults, *_registered}))
-        path = f"; a path is written {url_of(url)}" if os.sep in url or os.path.exists(url) else ""
+        path = f"; write a path as {url_of(url)}" if os.sep in url or os.path.exists(url) else ""
         raise UnknownStoreError(
             f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}, URLs are {FORMS}; "
             "add your own with register_store(name, store)"
@@ -52,10 +52,12 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
     """Make ``name`` mean ``store``: a `Store`, or an object with save, load, delete and list.
 
     A name registered again means the new store from then on, also where it is a built-in one. Raises `ConfigError`
-    for what is no store, and for a name that could be taken for a URL.
+    for what is not a store, and for a name that could be taken for a URL.
     """
     if not isinstance(name, str) or not name or ":" in name:
-        raise ConfigError(f"a store's name is a text that is not empty and has no colon, not {name!r}")
+        raise ConfigError(
+            f"the name of a store must be a string of at least one character without a colon, found {name!r}"
+        )
     if isinstance(store, type):
         raise ConfigError(f"register_store takes a store, not a class; call it: {store.__name__}(...)")
     missing = [verb for verb in VERBS if not callable(getattr(store, verb, None))]
@@ -69,7 +71,8 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
 
 
 def resolve_store(store: Any) -> Store:
-    """The store that is meant. Raises `UnknownStoreError` for a name nobody registered, `ConfigError` for nonsense."""
+    """The store that is meant. Raises `UnknownStoreError` for a name that is not registered, `ConfigError` for
+    anything else that cannot be a store."""
     if isinstance(store, Store):
         return store
     if isinstance(store, str):

@@ -14,13 +14,17 @@ from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Su
 
 
 class StoreWrapper(Store):
-    """Passes everything on to ``store``, through `call`: override that, or single methods, to add behaviour."""
+    """Passes everything on to ``store``, through `call`: override that, or single methods, to add behaviour.
+
+    Raises what ``store`` raises.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.location = store.location
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """What the method of ``store`` returns. Raises what that raises, and what a wrapper adds."""
         return getattr(self.store, method)(*arguments, **options)
 
     def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
@@ -62,7 +66,7 @@ class StoreWrapper(Store):
 
 
 class SlowStore(StoreWrapper):
-    """Pauses before and after every call; ``pause`` is called with ``seconds``."""
+    """Pauses before and after every call; ``pause`` is called with ``seconds``. Raises what ``store`` raises."""
 
     def __init__(self, store: Store, seconds: float = 0.01, pause: Callable[[float], object] = time.sleep) -> None:
         super().__init__(store)
@@ -78,7 +82,7 @@ class SlowStore(StoreWrapper):
 
 
 class FlakyStore(StoreWrapper):
-    """Fails with `StoreUnavailableError`, before a call was made or after it, each with that probability.
+    """Raises `StoreUnavailableError`, before a call was made or after it, each with that probability.
 
     The same ``seed`` gives the same failures, as long as the calls come in the same order.
     """
@@ -100,7 +104,10 @@ class FlakyStore(StoreWrapper):
 
 
 class RetryingStore(StoreWrapper):
-    """Tries again what was unavailable. Whether a commit was applied is not guessed: its records are looked for."""
+    """Tries again what was unavailable. Whether a commit was applied is not guessed: its records are looked for.
+
+    Raises what ``store`` raises, `StoreUnavailableError` only after so many ``tries``.
+    """
 
     def __init__(self, store: Store, tries: int = 100) -> None:
         super().__init__(store)
@@ -134,7 +141,10 @@ class RetryingStore(StoreWrapper):
 
 
 class CountingStore(StoreWrapper):
-    """Counts in ``calls`` how often each method was called, and in ``committed`` what was committed."""
+    """Counts in ``calls`` how often each method was called, and in ``committed`` what was committed.
+
+    Raises what ``store`` raises.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__(store)

@@ -30,7 +30,8 @@ _log = logging.getLogger("tau")
 class FileStore(Store):
     """A store in the directory ``root``, created with its parents at first use.
 
-    Its leases have no clock: `lease` gives a counter to watch.
+    Its leases have no clock: `lease` gives a counter to watch. Making one raises nothing: the directory is looked at
+    when it is first used.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:

@@ -23,6 +23,7 @@ class SQLiteStore(Store):
 
     ``busy_timeout`` is how many seconds to wait for another process's transaction. ``clock`` gives seconds since the
     boot of this machine, the same in all its processes. ``file_system`` tells the type of the file system of a path.
+    Making one raises nothing: the file is opened at its first use.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Crash a graph at every point, in simulated time: `simulate` one history, `explore` them all.
 
 The real engine and the real journal run on a real memory store, and only time, processes and failures are simulated.
-After each history everything that tau promises is checked: nothing finished ran again, nobody who was superseded
-wrote, the result is the one of the uninterrupted run.
+After each history everything that tau promises is checked: nothing finished ran again, no superseded owner wrote, the
+result is the one of the uninterrupted run.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class SimulationError(AssertionError):
 class SimulationResult(Struct, frozen=True):
     """One history.
 
-    ``state`` is the final state, ``None`` where nobody got one. For each process, ``errors`` says what it raised and
+    ``state`` is the final state, ``None`` where no process got one. For each process, ``errors`` says what it raised,
     ``points`` the names of the points it reached. ``executions`` lists every call of a node by (process, node, visit,
     attempt), ``steps`` every call of a step's function, ``log`` every record that got into the store; ``seconds`` is
     the simulated time.
@@ -128,7 +128,7 @@ def simulate(
     resumers: int = RESUMERS,
     check: bool = True,
 ) -> SimulationResult:
-    """Run a graph in a simulated world in which these faults happen, until somebody has the result.
+    """Run a graph in a simulated world in which these faults happen, until a process has the result.
 
     ``graph_factory`` makes the graph anew for every process, as each would. Its nodes must be deterministic and keep
     nothing outside of the state. ``faults`` lists them, or is asked at each `Moment` for the kind that strikes.
@@ -206,7 +206,7 @@ def _scenario(
     resumers: int = RESUMERS,
 ) -> _Scenario:
     if not (input is None or isinstance(input, Mapping)):
-        raise ConfigError(f"the input is a State or a mapping, not {type(input).__name__}")
+        raise ConfigError(f"the input must be a State or a mapping, found {type(input).__name__}")
     graph = make()
     config = getattr(graph, "config", None) or GraphConfig(graph.name, checkpoint=CheckpointConfig(interval=1))
     checkpoint = config.checkpoint

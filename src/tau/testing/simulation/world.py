@@ -43,11 +43,10 @@ class Fault(Struct, frozen=True):
     ``crash``: the process dies before it does what it was about to do; ``crash-after``: after it did, before it knows.
     ``error``: the call to the store is not carried out and fails; ``lost``: it is carried out, and fails all the same;
     ``blind``: as ``lost``, and the next call fails as well, so that reading back tells nothing; ``outage``: the next
-    four fail. ``pause``: it stands still for longer than its
-    lease, another takes over, and it goes on once that one has ended or stands still itself; ``freeze``: it goes on
-    only when the run is over; ``nap``: it goes on before anybody took over. ``mute``: its lease is renewed no more.
-    ``stop``: it is asked to stop; ``cancel``: somebody else ends the run for good; ``interrupt`` and
-    ``interrupt-after``: Ctrl-C.
+    four fail. ``pause``: it stands still for longer than its lease, another process takes over, and it goes on once the
+    other has ended or stands still itself; ``freeze``: it goes on only when the run is over; ``nap``: it goes on before
+    another process took over. ``mute``: its lease is renewed no more. ``stop``: it is asked to stop; ``cancel``: the
+    run is ended for good from outside; ``interrupt`` and ``interrupt-after``: Ctrl-C. Making one raises nothing.
     """
 
     process: int
@@ -57,7 +56,7 @@ class Fault(Struct, frozen=True):
 
 class Moment(Struct, frozen=True):
     """A point that is being reached: ``what`` names it (``run work``, ``append``, ``store.commit``), ``nth`` counts
-    the points of that process so named, the name's first word deciding, from 1."""
+    the points of that process so named, the name's first word deciding, from 1. Reading it raises nothing."""
 
     process: int
     point: int
@@ -132,7 +131,7 @@ class World:
 
     @property
     def is_over(self) -> bool:
-        """Whether somebody was given the result, or the run was cancelled."""
+        """Whether a process was given the result, or the run was cancelled."""
         return self.history.cancelled or any(process.has_result for process in self.processes)
 
     def is_owned(self, asking: Process) -> bool:
@@ -156,16 +155,16 @@ class World:
         self.time = target
 
     def cancel(self) -> None:
-        """Somebody ends the run, whoever owns it; nothing happens where there is none, or where it ended."""
+        """End the run from outside, whatever process owns it; nothing happens where there is none, or it has ended."""
         cancel_run(SimulatedStore(self, None), self.run_id, SimulatedHost(self, STRANGER, "elsewhere"))
 
     def run(self) -> None:
-        """Take turns until nobody can or need do anything any more."""
+        """Take turns until no process can or need do anything any more."""
         while self.turn():
             pass
 
     def turn(self) -> bool:
-        """Let one process take one step, or make somebody able to; ``False`` when all is done."""
+        """Let one process take one step, or make one able to; ``False`` when all is done."""
         self.turns += 1
         waiting = [process for process in self.processes if process.status == "ready" and not process.inside]
         ready = [process for process in waiting if process.wake <= self.time]

@@ -42,13 +42,14 @@ class Run:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Subclass it and say how to make a store."""
+    """Subclass it and say how to make a store. A difference from the model raises `AssertionError`, as in any test."""
 
     def make_store(self, path: Path) -> Store:
+        """The store to be tested, at ``path``. Raises `NotImplementedError` until a subclass defines it."""
         raise NotImplementedError("return a store at path")
 
     def reopen(self, store: Store, path: Path) -> Store:
-        """Another store at the same place; ``store`` may be closed or abandoned."""
+        """Another store at the same place; ``store`` may be closed or abandoned. Raises what `make_store` raises."""
         return self.make_store(path)
 
     @initialize()
@@ -111,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(writer=writers, run_id=runs, times=st.integers(60, 70))
     def append_many(self, writer: int, run_id: str, times: int) -> None:
-        """Enough for a store that merges to merge."""
+        """Enough commits to make a store merge, if it does that."""
         start = self.model.get(run_id, Run()).position
         self.commit(writer, [batch(run_id, start + number, owner=owner("a")) for number in range(times)])
 

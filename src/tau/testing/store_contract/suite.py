@@ -28,21 +28,23 @@ __all__ = ["CountingStore", "FlakyStore", "RetryingStore", "SlowStore", "StoreCo
 class StoreContract(VerbClauses, RunClauses, LogClauses):
     """Every sentence of the contract, one test each. Two stores made from one ``tmp_path`` are the same place.
 
-    ``threads`` is how many writers race; ``large`` is the size in bytes of what counts as large data.
+    ``threads`` is how many writers race; ``large`` is the size in bytes of what counts as large data. A broken sentence
+    raises `AssertionError`, as in any test.
     """
 
     threads = 8
     large = 1_000_000
 
     def make_store(self, tmp_path: Path) -> Store:
+        """The store to be tested, at ``tmp_path``. Raises `NotImplementedError` until a subclass defines it."""
         raise NotImplementedError("return a store at tmp_path")
 
     def another(self, store: Store, tmp_path: Path) -> Store:
-        """A second store object at the same place, as another process has it."""
+        """A second store object at the same place, as another process has it. Raises what `make_store` raises."""
         return self.make_store(tmp_path)
 
     def reopen(self, store: Store, tmp_path: Path) -> Store:
-        """The same place after everything was closed."""
+        """The same place after everything was closed. Raises what `make_store` raises."""
         store.close()
         return self.make_store(tmp_path)
 

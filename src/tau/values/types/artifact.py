@@ -15,8 +15,9 @@ class Artifact(Struct, frozen=True, kw_only=True):
     """A file, or a directory of files, that a node made with ``ctx.artifact(name)``; it can be opened like a path.
 
     ``size_bytes`` is that of all its files together and ``digest`` a SHA-256 of what they hold, in hexadecimal digits.
-    ``node``, ``visit`` and ``run_id`` say who made it. ``modified`` is the time of the newest change to a file, in
-    nanoseconds: where it and the size are as before, nobody looks further.
+    ``node``, ``visit`` and ``run_id`` say what made it. ``modified`` is the time of the newest change to a file, in
+    nanoseconds: where it and the size are as before, the content is not read. Using one as a path raises nothing; what
+    `open` says of a missing file it says here, too.
     """
 
     name: str
@@ -54,7 +55,7 @@ def _pack(value: Artifact) -> list[Any]:
 
 def _unpack(body: Any) -> Artifact:
     if type(body) is not list or tuple(map(type, body)) != _TYPES:
-        raise ValueError("an artifact needs its name, path, size, digest, kind, time, and who made it")
+        raise ValueError("an artifact needs its name, path, size, digest, kind, time, and what made it")
     fields = dict(zip(_FIELDS, body, strict=True))
     return Artifact(**{**fields, "path": Path(body[1]), "digest": body[3].hex()})
 
