@@ -163,9 +163,9 @@ def test_an_object_of_four_verbs_can_be_registered() -> None:
         ("mine", None, "save"),
         ("mine", object(), "save, load, delete, list"),
         ("mine", MemoryStore, "not a class"),
-        ("", MemoryStore(), "not empty"),
+        ("", MemoryStore(), "at least one character"),
         ("a:b", MemoryStore(), "colon"),
-        (1, MemoryStore(), "text"),
+        (1, MemoryStore(), "must be a string"),
     ],
 )
 def test_what_is_no_store_cannot_be_registered(name: Any, store: Any, remedy: str) -> None:
