@@ -66,7 +66,7 @@ def _whole(data: bytes | memoryview, depth: int = 0) -> Any:
         return _decode(data)
     first = data[0]
     if first in (0xDC, 0xDD):
-        found = _many(data)
+        found = _many(data, 0)
         return _decode(data) if found is None else found
     if 0x90 <= first <= 0x9F:
         return [_whole(memoryview(part), depth + 1) for part in _parts(data)]
@@ -80,7 +80,7 @@ def _whole(data: bytes | memoryview, depth: int = 0) -> Any:
     return _decode(data)
 
 
-def _many(data: bytes | memoryview) -> list[Any] | None:
+def _many(data: bytes | memoryview, depth: int) -> list[Any] | None:
     """The items of a long list, if they are of a kind that has a quick way for many."""
     start = 3 if data[0] == 0xDC else 5
     count = int.from_bytes(data[1:start], "big")
@@ -91,7 +91,7 @@ def _many(data: bytes | memoryview) -> list[Any] | None:
     kind = None if tag == TUPLE or tag in _STRUCTURES else kind_of_tag(tag)
     if kind is None or kind.unpack_many is None:
         return None
-    return kind.unpack_many(memoryview(data)[start:], count)
+    return kind.unpack_many(memoryview(data)[start:], count, _decoder(depth + 1))
 
 
 def _extension(depth: int, tag: int, payload: memoryview) -> Any:
@@ -99,7 +99,7 @@ def _extension(depth: int, tag: int, payload: memoryview) -> Any:
     if depth > MAX_DEPTH:
         raise _corrupt("it is nested too deeply")
     if tag == TUPLE:
-        found = _many(payload) if len(payload) >= _LONG and payload[0] in (0xDC, 0xDD) else None
+        found = _many(payload, depth + 1) if len(payload) >= _LONG and payload[0] in (0xDC, 0xDD) else None
         return _tuple_decoder(depth + 1)(payload) if found is None else tuple(found)
     structure = _STRUCTURES.get(tag)
     if structure is not None:
@@ -151,4 +151,9 @@ _decode = _decoder(0)
 _parts = Decoder(list[Raw]).decode
 _named_parts = Decoder(dict[str, Raw]).decode
 _LONG = 4096  # bytes; in less there is nothing to gain
-_TAG_OF_EXTENSION = {0xC7: 2, 0xC8: 3, **dict.fromkeys(range(0xD4, 0xD9), 1)}  # by the first byte, where its tag lies
+_TAG_OF_EXTENSION = {
+    0xC7: 2,
+    0xC8: 3,
+    0xC9: 5,
+    **dict.fromkeys(range(0xD4, 0xD9), 1),
+}  # by the first byte, where its tag lies

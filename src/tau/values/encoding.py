@@ -25,6 +25,7 @@ MAX_BYTES = 900_000_000
 _msgpack: Callable[[Any], bytes] = Encoder().encode
 _SHORT = 16  # items looked at one by one
 _LONG = 128  # items asked about together: few enough that the answer helps, enough for the speed of C
+_INSIDE = 8  # levels that a value has which is written in the quick way
 _MEMO_AFTER = 50_000  # parts lowered before shared containers are remembered; a billion laughs is far above
 
 
@@ -139,11 +140,11 @@ class _Writer:
         return value
 
     def of_list(self, value: list[Any], depth: int) -> list[Any] | Raw:
-        many = self.many(value)
+        many = self.many(value, depth)
         return self.elements(value[:], depth, value) if many is None else Raw(many)
 
     def of_tuple(self, value: tuple[Any, ...], depth: int) -> Ext:
-        many = self.many(value)
+        many = self.many(value, depth)
         if many is not None:
             return Ext(TUPLE, many)
         return Ext(TUPLE, _bounded(value, _msgpack(self.elements(list(value), depth, value))))
@@ -172,15 +173,19 @@ class _Writer:
             payload = _msgpack(list(map(Raw, sorted(map(_msgpack, items)))))
         return Ext(SET if type(value) is set else FROZENSET, _bounded(value, payload))
 
-    def many(self, items: Sequence[Any]) -> bytes | None:
+    def many(self, items: Sequence[Any], depth: int) -> bytes | None:
         """The encoding of a long list or tuple of one type that has a quick way for many."""
-        if len(items) <= _SHORT:
+        if len(items) <= _SHORT or depth > MAX_DEPTH - _INSIDE:
             return None
         kind = kind_of(type(items[0]))
         if kind is None or kind.pack_many is None or len(set(map(type, items))) > 1:
             return None
         self.count(len(items))
-        packed = _taken_apart(kind, items, kind.pack_many)
+
+        def ordinary(number: int) -> bytes:
+            return _msgpack(*self.few([items[number]], number, depth, items))
+
+        packed = kind.pack_many(items, ordinary)
         return None if packed is None else _bounded(items, b"%b%b" % (_header(len(items)), packed))
 
     def elements(self, items: list[Any], depth: int, owner: Collection[Any]) -> list[Any]:

@@ -30,8 +30,9 @@ class Kind(Struct, frozen=True, kw_only=True):
     its value may show those bytes but never change them; ``shows(one, two)`` tells whether two values show the same
     bytes in the same way.
 
-    ``pack_many`` gives the encodings of some values of one of the types, one after the other as in a list, if it has a
-    quicker way for all of them, and ``unpack_many(data, count)`` so many values of such; else they give ``None``.
+    ``pack_many(values, ordinary)`` gives the encodings of some values of one of the types, one after the other as in a
+    list, if it has a quicker way for them, and ``unpack_many(data, count, decode)`` so many values of such; else they
+    give ``None``. ``ordinary(number)`` encodes a single one of the values, ``decode`` reads a value inside one.
     """
 
     tag: int
@@ -42,8 +43,8 @@ class Kind(Struct, frozen=True, kw_only=True):
     atom: bool = False
     trail: Callable[[Any, list[Step]], list[Step]] | None = None
     shows: Callable[[Any, Any], bool] | None = None
-    pack_many: Callable[[Sequence[Any]], bytes | None] | None = None
-    unpack_many: Callable[[memoryview, int], list[Any] | None] | None = None
+    pack_many: Callable[[Sequence[Any], Callable[[int], bytes]], bytes | None] | None = None
+    unpack_many: Callable[[memoryview, int, Callable[[Any], Any]], list[Any] | None] | None = None
 
 
 def singleton(tag: int, value: Any) -> Kind:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 
 _CONTINUES = b"\xff\xff\xff\xff"
+_END = _CONTINUES + bytes(4)
+_SHORT = 4096  # bytes of a schema that is remembered
 _COMPRESSION = 3  # the number of that field in the flatbuffer table RecordBatch
 _HEADER = 2  # and of the header in the table Message
 
 
 def write(arrays: Sequence[pa.Array], names: Sequence[str]) -> bytes:
     """The stream of a record batch with these columns; names may appear twice."""
-    schema = pa.schema([pa.field(name, array.type) for name, array in zip(names, arrays, strict=True)])
-    return write_batches(schema, [pa.RecordBatch.from_arrays(list(arrays), schema=schema)])
+    batch = pa.RecordBatch.from_arrays(list(arrays), names=list(names))
+    if any(map(_has_dictionary, batch.schema.types)):
+        return write_batches(batch.schema, [batch])
+    # The same bytes, and a writer takes ten times as long over a few rows.
+    return b"".join((batch.schema.serialize(), batch.serialize(), _END))
 
 
 def write_batches(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
@@ -28,10 +34,40 @@ def write_batches(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes
     return data
 
 
+def _has_dictionary(kind: pa.DataType) -> bool:
+    fields = range(kind.num_fields)
+    return pa.types.is_dictionary(kind) or any(_has_dictionary(kind.field(number).type) for number in fields)
+
+
 def read(data: bytes) -> list[pa.Array]:
     """The columns of the one record batch in a stream. Raises ``pa.ArrowException`` or ``ValueError``."""
-    _, (batch,) = read_batches(data)
-    return list(batch.columns)
+    batch = _read_short(data)
+    if batch is None:
+        _, (batch,) = read_batches(data)
+    columns: list[pa.Array] = batch.columns
+    return columns
+
+
+def _read_short(data: bytes) -> pa.RecordBatch | None:
+    """The record batch behind a short schema, which many streams have; ``None`` where the stream is of another kind."""
+    if type(data) is not bytes or data[:4] != _CONTINUES:
+        return None
+    end = 8 + _number("<i", data, 4)
+    schema = _schema(data[:end]) if 8 < end <= _SHORT else None
+    if schema is None or _refuse_compressed(data, end) != 1:
+        return None
+    batch = pa.ipc.read_record_batch(pa.py_buffer(data).slice(end), schema)
+    batch.validate(full=True)
+    return batch
+
+
+@lru_cache(256)
+def _schema(message: bytes) -> pa.Schema | None:
+    """The schema of a message; ``None`` where dictionaries come before the record batches."""
+    _refuse_compressed(message)
+    schema = pa.ipc.read_schema(pa.py_buffer(message))
+    _check_names(schema)
+    return None if any(map(_has_dictionary, schema.types)) else schema
 
 
 def read_batches(data: bytes) -> tuple[pa.Schema, list[pa.RecordBatch]]:
@@ -54,13 +90,17 @@ def _check_names(fields: Iterable[pa.Field]) -> None:
             _check_names(field.type.field(number) for number in range(field.type.num_fields))
 
 
-def _refuse_compressed(data: bytes) -> None:
-    """A compressed buffer says how long it gets and would be believed; tau compresses around the stream, bounded."""
-    at = 0
+def _refuse_compressed(data: bytes, at: int = 0) -> int:
+    """How many messages there are from here on, none of which may be compressed.
+
+    A compressed buffer says how long it gets and would be believed; tau compresses around the stream, bounded.
+    """
+    messages = 0
     while data[at : at + 4] == _CONTINUES:
         size, start = _number("<i", data, at + 4), at + 8
         if size <= 0:
-            return
+            break
+        messages += 1
         message = start + _number("<I", data, start)
         kind = _field(data, message, 1)
         header = _field(data, message, _HEADER)
@@ -77,6 +117,7 @@ def _refuse_compressed(data: bytes) -> None:
         at = start + size + (_number("<q", data, body) if body is not None else 0)
         if not start <= at <= len(data):
             raise ValueError("an Arrow stream with a message longer than itself")
+    return messages
 
 
 def _field(data: bytes, table: int, number: int) -> int | None:

@@ -155,7 +155,7 @@ def _token(dtype: np.dtype[Any]) -> bytes:
     return whole[: len(whole) - dtype.itemsize]
 
 
-def _pack_many(values: Sequence[Any]) -> bytes | None:
+def _pack_many(values: Sequence[Any], _: Any) -> bytes | None:
     cls = type(values[0])
     if cls in _HEADS:
         dtype = np.dtype(cls)
@@ -172,7 +172,7 @@ def _pack_many(values: Sequence[Any]) -> bytes | None:
     return lined_up.tobytes()
 
 
-def _unpack_many(data: memoryview, count: int) -> list[Any] | None:
+def _unpack_many(data: memoryview, count: int, _: Any) -> list[Any] | None:
     size, rest = divmod(len(data), count)
     head = bytes(data[: min(size, 64)])
     start = {0xC7: 3, 0xC8: 4}.get(head[0], 2) if head else 0  # behind the header of an extension

@@ -1,4 +1,4 @@
-"""pandas: tables as Arrow IPC with what Arrow cannot say beside it; indexes, arrays and scalars.
+"""pandas: tables, indexes, arrays and scalars.
 
 Every value read is a copy of its own, which a node may change; the change is noticed like any other.
 """
@@ -6,7 +6,6 @@ Every value read is a copy of its own, which a node may change; the change is no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,10 @@ import pandas as pd
 
 from tau.values import tags
 from tau.values.plain import CROWDED, crowded
-from tau.values.refusal import Refused, Step, refuse
+from tau.values.refusal import refuse
 from tau.values.registry import Kind, singleton
 from tau.values.types import pandas_columns as columns
+from tau.values.types import pandas_tables as tables
 
 # The numbers are stored; they stay.
 _INDEXES: tuple[type, ...] = (
@@ -30,153 +30,6 @@ _INDEXES: tuple[type, ...] = (
     pd.IntervalIndex,
 )
 _FREQUENCY = re.compile(r"-?\d*(h|min|s|ms|us|ns|bh|cbh|(?!(NS|US|MIN)$)[A-Z]+(-[A-Z0-9]+)*)")
-_FRAME_STATE = (
-    vars(pd.DataFrame()).keys() | vars(pd.Series(dtype=object)).keys() | {"_item_cache", "_cacher", "_is_copy"}
-)
-
-
-# Tables
-
-
-def _pack_frame(value: pd.DataFrame) -> list[Any]:
-    labels = _labels(value.columns)
-    numbered = value.set_axis(pd.RangeIndex(len(labels)), axis=1)  # shares the data
-    packed = [_column(label, series) for label, (_, series) in zip(labels, numbered.items(), strict=True)]
-    return [value.columns, value.index, *_table(value, packed, list(map(_reading, labels)))]
-
-
-def _labels(index: pd.Index) -> list[Any]:
-    """The labels as values; their numbers, where they are times that Python has no words for."""
-    try:
-        return list(index)
-    except (OverflowError, NotImplementedError, ValueError):  # by version and zone
-        return list(range(len(index)))
-
-
-def _pack_series(value: pd.Series) -> list[Any]:
-    packed = [columns.take(value, _values(value))]
-    return [value.name, value.index, *_table(value, packed, [_reading(value.name)])]
-
-
-def _reading(label: Any) -> str:
-    """How a label reads, for Arrow's other readers; nothing where it cannot be shown."""
-    try:
-        return str(label).encode("utf-8", "backslashreplace").decode()
-    except Exception:
-        return ""
-
-
-def _column(label: Any, series: pd.Series) -> tuple[list[Any], Any]:
-    try:
-        return columns.take(series, _values(series))
-    except Refused as refused:
-        raise refused.under(Step("item", label)) from None
-
-
-def _values(series: Any) -> Any:
-    return series.to_numpy() if isinstance(series.dtype, np.dtype) else series.array
-
-
-def _table(value: Any, packed: list[tuple[list[Any], Any]], names: list[str]) -> list[Any]:
-    """Descriptions, Arrow stream, attrs, whether labels may appear twice."""
-    extra = [name for name in vars(value) if name not in _FRAME_STATE and name not in value._accessors]
-    if extra:
-        raise refuse(value, f"its attribute {extra[0]!r} would be lost; keep it in value.attrs")
-    from tau.values.types import arrow_bytes
-
-    arrays = [(_arrow(*data), name) for (_, data), name in zip(packed, names, strict=True) if data]
-    stream = arrow_bytes.write([array for array, _ in arrays], [name for _, name in arrays])
-    return [[kind for kind, _ in packed], stream, dict(value.attrs), value.flags.allows_duplicate_labels]
-
-
-def _arrow(data: Any, *missing: Any) -> Any:
-    """The Arrow array of a piece of data, over the memory of its numbers."""
-    if not missing:
-        return data
-    import pyarrow as pa
-
-    data = np.ascontiguousarray(data)
-    if data.dtype.kind == "b":
-        return pa.array(data, mask=missing[0])
-    valid = None
-    if missing[0] is not None:
-        valid = pa.py_buffer(np.packbits(~missing[0], bitorder="little"))
-    return pa.Array.from_buffers(pa.from_numpy_dtype(data.dtype), len(data), [valid, pa.py_buffer(data)])
-
-
-def _unpack_frame(body: Any) -> pd.DataFrame:
-    labels, index, *table = body
-    if not isinstance(labels, pd.Index):
-        raise ValueError("a table needs an index of its columns")
-    index = _index(index)
-    made = {number: _exactly(column, index) for number, column in enumerate(_columns(table[0], table[1]))}
-    frame = pd.DataFrame(made, index=index, copy=True)
-    if len(labels) != len(made) or any(len(column) != len(index) for column in made.values()):
-        raise ValueError("a table with another number of columns or rows than labels")
-    frame.columns = labels
-    return _finished(frame, *table[2:])
-
-
-def _exactly(column: Any, index: pd.Index) -> Any:
-    """A column that is not looked through for what its objects might better be."""
-    return pd.Series(column, index, dtype=object, copy=False) if column.dtype == object else column
-
-
-def _unpack_series(body: Any) -> pd.Series:
-    name, index, *table = body
-    (column,) = _columns(table[0], table[1])
-    if len(column) != len(index):
-        raise ValueError("a series with another number of rows than labels")
-    return _finished(pd.Series(column, index=_index(index), name=name, dtype=column.dtype, copy=True), *table[2:])
-
-
-def _columns(descriptions: list[list[Any]], stream: bytes) -> Iterator[Any]:
-    from tau.values.types import arrow_bytes
-
-    arrays = iter(arrow_bytes.read(stream))
-    for description in descriptions:
-        array = next(arrays) if description[0] in columns.WITH_DATA else None
-        yield columns.make(description, _numbers(array, description[0]), _missing(array))
-
-
-def _numbers(array: Any, kind: str) -> Callable[[], Any]:
-    def numbers() -> Any:
-        if kind in columns.ARROW:
-            return array
-        dtype = array.type.to_pandas_dtype()
-        if dtype is np.bool_:
-            return array.fill_null(False).to_numpy(zero_copy_only=False)
-        return np.frombuffer(array.buffers()[1] or b"", dtype, len(array))
-
-    return numbers
-
-
-def _missing(array: Any) -> Callable[[], Any]:
-    return lambda: array.is_null().to_numpy(zero_copy_only=False)
-
-
-def _finished(value: Any, attrs: Any, duplicates: Any) -> Any:
-    if type(attrs) is not dict or type(duplicates) is not bool:
-        raise ValueError("a table needs attrs and flags")
-    value.attrs = attrs
-    return value if duplicates else value.set_flags(allows_duplicate_labels=False)
-
-
-def _index(value: Any) -> pd.Index:
-    if not isinstance(value, pd.Index):
-        raise ValueError("a table needs an index")
-    return value
-
-
-def _frame_trail(value: Any, steps: list[Step]) -> list[Step]:
-    place, *inside = steps
-    if place.value == 2 and inside:
-        if type(value) is pd.Series:
-            return [Step("item", inside[2].value)] if len(inside) > 2 else inside
-        return [Step("item", _labels(value.columns)[inside[0].value]), *inside[2:]]
-    first = "name" if type(value) is pd.Series else "columns"
-    return [Step("attr", {0: first, 1: "index", 4: "attrs"}.get(place.value, "flags")), *inside]
-
 
 # Indexes and arrays
 
@@ -360,8 +213,22 @@ _ARRAYS: tuple[type, ...] = (
 )
 
 KINDS = (
-    Kind(tag=tags.FRAME, types=(pd.DataFrame,), pack=_pack_frame, unpack=_unpack_frame, trail=_frame_trail),
-    Kind(tag=tags.SERIES, types=(pd.Series,), pack=_pack_series, unpack=_unpack_series, trail=_frame_trail),
+    Kind(
+        tag=tags.FRAME,
+        types=(pd.DataFrame,),
+        pack=tables.pack_frame,
+        unpack=tables.unpack_frame,
+        trail=tables.frame_trail,
+        pack_many=tables.pack_many,
+        unpack_many=tables.unpack_many,
+    ),
+    Kind(
+        tag=tags.SERIES,
+        types=(pd.Series,),
+        pack=tables.pack_series,
+        unpack=tables.unpack_series,
+        trail=tables.frame_trail,
+    ),
     Kind(tag=tags.INDEX, types=_INDEXES, pack=_pack_index, unpack=_unpack_index),
     Kind(tag=tags.COLUMN, types=_ARRAYS, pack=_pack_array, unpack=_unpack_array),
     Kind(tag=tags.TIMESTAMP, types=(pd.Timestamp,), pack=_pack_timestamp, unpack=_unpack_timestamp, atom=True),
