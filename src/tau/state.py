@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tau.errors import ConfigError, TauError, UnserializableError
 from tau.redaction import is_secret, without_secrets
+from tau.signals import pass_on
 from tau.values import Refused, encode
 from tau.values.plain_mappings import check_only_items
 from tau.values.stored import NO_ATOM, Cell, make
@@ -355,7 +356,8 @@ def _equal(one: Any, two: Any) -> bool:
         return True
     try:
         answer = one == two
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         answer = None
     if type(answer).__name__ == "bool":  # Python's, or NumPy's of the same name
         return bool(answer)
@@ -369,7 +371,8 @@ def snapshot(values: Mapping[str, Any]) -> dict[str, Any]:
     """Copies of the values for an event, without secrets. What cannot be read or copied is told, never raised."""
     try:
         items = list((values._data if isinstance(values, State) else values).items())
-    except Exception:  # a mapping of the user's own
+    except Exception as error:  # a mapping of the user's own
+        pass_on(error)
         return {}
     return {key: without_secrets(key, _copied(key, value)) for key, value in items}
 
@@ -380,6 +383,7 @@ def _copied(key: str, value: Any) -> Any:
     try:
         return value.open()[0] if type(value) is Cell else copy.deepcopy(value)
     except Exception as error:
+        pass_on(error)
         return f"[cannot be copied: {type(error).__name__}]"
 
 

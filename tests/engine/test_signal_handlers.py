@@ -8,6 +8,7 @@ is tried once, every ninth one where it has to be quick.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import pytest
 from own_stores import InADict
 
 import tau
-from tau import CheckpointNotFoundError, RunCancelledError, State, StateGraph, StoreError, TauError, open_store
+from tau import CheckpointNotFoundError, Context, RunCancelledError, State, StateGraph, StoreError, TauError, open_store
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 
@@ -253,6 +254,39 @@ try:
 except Exception as error:
     print(type(error).__name__)
 """
+
+
+class Ringing(InADict):
+    """A store of one's own, in which a signal arrives."""
+
+    armed = False
+
+    def save(self, state: State) -> None:
+        if self.armed:
+            self.armed = False
+            signal.raise_signal(signal.SIGUSR1)
+        super().save(state)
+
+
+def test_what_a_handler_raises_in_a_store_of_ones_own_is_no_error_of_the_store() -> None:
+    def alarm(signum: int, frame: FrameType | None) -> None:
+        raise ConnectionError("alarm")
+
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        store.armed = True
+        with pytest.raises(ConnectionError, match="alarm"):
+            ctx.step("one", int)
+        return {"x": ctx.step("one", int)}
+
+    store = Ringing()
+    graph = StateGraph("g", store=store)
+    graph.add_node("n", node, version="1")
+    graph.sequence("n")
+    before = signal.signal(signal.SIGUSR1, alarm)
+    try:
+        assert graph.execute({}, run_id="r")["x"] == 0
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.deep

@@ -14,6 +14,7 @@ from house_source import MODULES, imports
 LAYERS = (
     "version",
     "errors",
+    "signals",
     "forks",
     "redaction",
     "events",

@@ -14,6 +14,7 @@ import msgspec
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
 from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Record
+from tau.signals import pass_on
 from tau.values.encoding import MAX_BYTES
 from tau.values.fresh_stack import with_fresh_stack
 
@@ -80,8 +81,10 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
     except msgspec.ValidationError as error:
         raise _unknown(run_id, position, str(error)) from error
     except (RecursionError, MemoryError) as error:
+        pass_on(error)
         raise damaged(run_id, position, "it asks for more than any record needs") from error
     except (ValueError, zstd.ZstdError) as error:
+        pass_on(error)
         raise damaged(run_id, position, str(error)) from error
     if record.position != position:
         raise damaged(run_id, position, f"it says that it is record {record.position}")
@@ -121,6 +124,7 @@ def unpack_blob(run_id: str, name: bytes, size: int, data: bytes) -> bytes:
     try:
         content = _expand(data[0], data[1:], limit=size) if data else b""
     except (ValueError, MemoryError, zstd.ZstdError) as error:
+        pass_on(error)
         raise _damaged_blob(run_id, name, str(error)) from error
     if len(content) != size or sha256(content).digest()[: len(name)] != name:
         raise _damaged_blob(run_id, name, "its content does not match its digest")

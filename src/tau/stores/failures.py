@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Thread
 
 from tau.errors import StoreError, StoreFullError, StoreUnavailableError
+from tau.signals import is_of_handler
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -39,7 +40,7 @@ REMEDIES = {
 def is_foreign(error: OSError) -> bool:
     """Whether the operating system did not say this: a store's own error, or one without a number, such as the
     ``TimeoutError`` that the handler of a signal raises. It is passed on as it is."""
-    return isinstance(error, StoreError) or error.errno is None
+    return isinstance(error, StoreError) or error.errno is None or is_of_handler(error)
 
 
 def from_os(error: OSError, location: str, doing: str) -> StoreError:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, StoreError, TauError
 from tau.forks import Forked, watch
+from tau.signals import pass_on
 from tau.state import State
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
 from tau.stores.images import Image, appended, to_state
@@ -177,6 +178,7 @@ class AdaptedStore(Store, Forked):
         except TauError:
             raise
         except Exception as error:
+            pass_on(error)
             raise StoreError(
                 f"{self.location} {verb} failed with {type(error).__name__}: {error}; mend the store, then resume",
                 location=self.location,

@@ -10,6 +10,7 @@ from msgspec import Raw, ValidationError
 from msgspec.msgpack import Decoder
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
+from tau.signals import pass_on
 from tau.values.fresh_stack import with_fresh_stack
 from tau.values.plain import CROWDED, MAX_DEPTH, crowded
 from tau.values.registry import BY_TAG, BY_TYPE, kind_of_tag, missing
@@ -30,13 +31,16 @@ def decode(data: bytes) -> Any:
     except (CorruptCheckpointError, UnsupportedFormatError):
         raise
     except ImportError as error:
+        pass_on(error)
         package, what = missing(error)
         raise UnsupportedFormatError(f"a stored value cannot be read: {what}", found=package) from error
     except RecursionError as error:
         raise _corrupt("it is nested too deeply") from error
     except MemoryError as error:
+        pass_on(error)
         raise _corrupt("it asks for more memory than there is") from error
     except Exception as error:
+        pass_on(error)
         raise _corrupt(f"{type(error).__name__}: {error}") from error
 
 

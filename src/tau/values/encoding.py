@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Raw
 from msgspec.msgpack import Encoder, Ext
 
+from tau.signals import pass_on
 from tau.values.advice import why_unknown
 from tau.values.fresh_stack import with_fresh_stack
 from tau.values.plain import CROWDED, FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, crowded, is_plain
@@ -53,12 +54,15 @@ def _encode(value: Any) -> bytes:
             data = _msgpack(value)
             return data if len(data) <= MAX_BYTES else _bounded(value, data)
         return _Writer(strict=False).bytes_of(value, 0)
-    except (OverflowError, ValueError):
+    except (OverflowError, ValueError) as error:
+        pass_on(error)
         # An integer beyond 64 bits or a lone surrogate, somewhere inside.
         return _Writer(strict=True).bytes_of(value, 0)
     except ImportError as error:
+        pass_on(error)
         raise refuse(value, missing(error)[1]) from error
-    except MemoryError:
+    except MemoryError as error:
+        pass_on(error)
         reason = "its encoding does not fit into the memory of this machine; keep it in a file"
         raise refuse(value, reason, MAX_BYTES) from None
 
@@ -237,7 +241,8 @@ class _Writer:
     def writable(self, run: Sequence[Any]) -> bool:
         try:
             _msgpack(run)
-        except (OverflowError, ValueError):
+        except (OverflowError, ValueError) as error:
+            pass_on(error)
             return False
         return True
 
@@ -276,6 +281,7 @@ def _taken_apart(kind: Kind, value: Any, pack: Callable[[Any], Any] | None = Non
     except (Refused, ImportError, RecursionError, MemoryError):
         raise
     except Exception as error:  # of the library that the value is from
+        pass_on(error)
         raise refuse(
             value, f"it cannot be taken apart ({type(error).__name__}: {error}); store the plain values it holds"
         ) from error

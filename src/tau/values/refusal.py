@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from tau.signals import pass_on
+
 
 class Step(NamedTuple):
     """One step of a path: an index or key (``[...]``), an attribute (``.name``), a key itself, an element of a set."""
@@ -67,6 +69,7 @@ def type_name(cls: type) -> str:
 def _short(key: object) -> str:
     try:
         text = repr(key)
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         text = f"<{type(key).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, overload
 from msgspec import Struct
 
 from tau.errors import ConfigError, CorruptCheckpointError, TauError, UnsupportedFormatError
+from tau.signals import pass_on
 from tau.values import tags
 from tau.values.class_shapes import shape_of
 from tau.values.plain import PLAIN
@@ -148,6 +149,7 @@ def _kind(entry: Entry) -> Kind:
         except (Refused, RecursionError, MemoryError):
             raise
         except Exception as error:
+            pass_on(error)
             raise refuse(value, f"its registered encode raised {type(error).__name__}: {error}") from error
 
     def trail(_: Any, steps: list[Step]) -> list[Step]:
@@ -185,6 +187,7 @@ def _unpack(body: Any) -> Any:
     except (TauError, RecursionError, MemoryError):
         raise
     except Exception as error:
+        pass_on(error)
         what = f"the class registered as {name!r} did not take its stored fields: {type(error).__name__}: {error}"
         raise CorruptCheckpointError(what, what=what) from error
     if type(value) is not entry.cls:

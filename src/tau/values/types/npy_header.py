@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tau.signals import pass_on
+
 MAGIC = b"\x93NUMPY"
 MAX_HEAD = 1 << 20
 
@@ -52,7 +54,8 @@ def _describe(dtype: np.dtype[Any]) -> tuple[int, str]:
     for flags in (0, ALIGNED if dtype.names is not None else LONG_LONG):
         try:
             made = build(flags, text)
-        except ValueError:
+        except ValueError as error:
+            pass_on(error)
             continue
         if same_dtype(dtype, made):
             return flags, text

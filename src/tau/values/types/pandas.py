@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tau.signals import pass_on
 from tau.values import tags
 from tau.values.plain import CROWDED, crowded
 from tau.values.refusal import refuse
@@ -66,7 +67,8 @@ def _frequency(value: Any) -> str | None:
     text: str = value.freq.freqstr
     try:
         known = _offset(text) == value.freq
-    except ValueError:
+    except ValueError as error:
+        pass_on(error)
         known = False
     if not known:
         raise refuse(value, f"its freq {value.freq!r} cannot be told from its name; set value.freq = None")
@@ -104,7 +106,8 @@ def _crowded(labels: Any) -> bool:
     """Whether telling if labels appear twice, as pandas does of categories, would take for ever."""
     try:
         return labels.dtype == object and crowded(labels)
-    except TypeError:  # there are lists among them, which pandas does not look up
+    except TypeError as error:  # there are lists among them, which pandas does not look up
+        pass_on(error)
         return False
 
 
@@ -155,7 +158,8 @@ def _pack_timestamp(value: pd.Timestamp) -> list[Any]:
     body = [value.unit, int(value.asm8.view("i8")), value.tzinfo, value.fold]
     try:
         made = _unpack_timestamp(body)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError) as error:
+        pass_on(error)
         made = None
     if made is None or (made.fold, made.tzinfo) != (value.fold, value.tzinfo) or made != value:
         raise refuse(value, "its time zone and fold do not lead back to it; store it in UTC")

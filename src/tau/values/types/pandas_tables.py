@@ -13,6 +13,7 @@ import pandas as pd
 from msgspec import Raw, msgpack
 from pandas.api.internals import create_dataframe_from_blocks
 
+from tau.signals import pass_on
 from tau.values import tags
 from tau.values.encoding import encode
 from tau.values.plain import LEAVES
@@ -33,7 +34,8 @@ def _labels(index: pd.Index) -> list[Any]:
     """The labels as values; their numbers, where they are times that Python has no words for."""
     try:
         return list(index)
-    except (OverflowError, NotImplementedError, ValueError):  # by version and zone
+    except (OverflowError, NotImplementedError, ValueError) as error:  # by version and zone
+        pass_on(error)
         return list(range(len(index)))
 
 
@@ -46,7 +48,8 @@ def _reading(label: Any) -> str:
     """How a label reads, for Arrow's other readers; nothing where it cannot be shown."""
     try:
         return str(label).encode("utf-8", "backslashreplace").decode()
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         return ""
 
 
@@ -207,7 +210,8 @@ def _pack_next(frame: pd.DataFrame, before: dict[str, Any]) -> bytes | None:
             before |= {"index": index, "rows": encode(index)}
         packed = list(map(_column, before["found"], arrays))
         described, stream, _, duplicates = _table(frame, packed, before["read"])
-    except Exception:  # in the ordinary way it is told where in the table the trouble lies
+    except Exception as error:  # in the ordinary way it is told where in the table the trouble lies
+        pass_on(error)
         return None
     if not all(LEAVES.issuperset(map(type, one)) for one in described):
         return None

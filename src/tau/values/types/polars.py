@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from tau.signals import pass_on
 from tau.values import tags
 from tau.values.refusal import refuse
 from tau.values.registry import Kind
@@ -19,7 +20,8 @@ def _pack(owner: Any, frame: pl.DataFrame) -> bytes:
     try:
         table = frame.to_arrow()
         same = _frame(table).schema == frame.schema
-    except (pa.ArrowException, *_FAILURES, ValueError, TypeError):
+    except (pa.ArrowException, *_FAILURES, ValueError, TypeError) as error:
+        pass_on(error)
         same = False
     if not same:
         remedy = "value.to_dicts()" if isinstance(owner, pl.DataFrame) else "value.to_list()"

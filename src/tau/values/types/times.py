@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from tau.errors import UnsupportedFormatError
+from tau.signals import pass_on
 from tau.values import tags
 from tau.values.refusal import refuse
 from tau.values.registry import Kind
@@ -95,6 +96,7 @@ def _zone_key(owner: object, zone: zoneinfo.ZoneInfo) -> str:
     try:
         zone.__reduce__()
     except Exception as error:
+        pass_on(error)
         raise refuse(owner, "its time zone was made from a file; use ZoneInfo(key)") from error
     if not _ZONE_KEY.fullmatch(zone.key):
         raise refuse(owner, f"the key of its time zone, {zone.key!r}, is not the name of one")
