@@ -38,13 +38,15 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Seen(NamedTuple):
-    """The state of a run: the newest summary and token, what is deleted, and how many commits wait to be merged."""
+    """The state of a run: the newest summary and token, what is deleted, how many commits wait to be merged, and the
+    pack that says so."""
 
     position: int
     floor: int
     slots: int
     summary: Summary | None
     token: bytes = b""
+    top: str = ""
 
     @property
     def broken_off(self) -> bool:
@@ -89,7 +91,7 @@ class RunDirectory(Directory):
                 summary = pack.head.summary
                 if summary.owner is None and view.temporary:  # perhaps nobody will ever commit here and clean up
                     self.clean()
-                return Seen(pack.head.last, view.floor, len(view.slots), summary, pack.head.token)
+                return Seen(pack.head.last, view.floor, len(view.slots), summary, pack.head.token, view.top)
         raise self._missing("the newest pack")
 
     def records(self, after: int) -> list[tuple[int, bytes]]:

@@ -17,9 +17,10 @@ from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Su
 from tau.stores.disk import make_directories, sync_directory
 from tau.stores.failures import from_os, is_foreign
 from tau.stores.file.directory import Directory
+from tau.stores.file.index import Index
 from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
 from tau.stores.reentry import Guard
-from tau.stores.summaries import matches, unreadable
+from tau.stores.summaries import matches
 
 MARKER = "tau-store"
 MARKED = b"tau file store 1\n"
@@ -39,6 +40,7 @@ class FileStore(Store):
         self.location = f"file://{self.root}"
         self.artifacts = os.path.join(self.root, "artifacts")
         self._runs = os.path.join(self.root, "runs")
+        self._index = Index(self.root, self._runs)
         self._identity: tuple[int, int] | None = None
         # What this process knows of the runs it commits to. A wrong guess is harmless: the link decides.
         self._known: dict[str, Seen] = {}
@@ -142,25 +144,10 @@ class FileStore(Store):
     def select(self, query: Query) -> list[Summary]:
         with self._failures("read"):
             self._ready()
-            found = [summary for name in os.listdir(self._runs) if (summary := self._summary_in(name)) is not None]
+            found = self._index.summaries()
         found = [summary for summary in found if matches(summary, query)]
         found.sort(key=lambda summary: summary.updated, reverse=True)
         return found[: query.limit]
-
-    def _summary_in(self, name: str) -> Summary | None:
-        run_id = names.run_of(name)
-        if run_id is None:
-            return None
-        try:
-            with RunDirectory(os.path.join(self._runs, name)) as run:
-                summary = run.seen().summary
-        except FileNotFoundError:
-            return None
-        except (CorruptCheckpointError, UnsupportedFormatError, NotADirectoryError, PermissionError):
-            return unreadable(run_id)
-        if summary is not None and names.directory_of(summary.run_id) != name:  # a copy of another run's directory
-            return unreadable(run_id)
-        return summary
 
     # Leases: the newest summary says who owns the run, every commit is a sign of life, and a small file counts the
     # renewals between commits. It is never synced and may be lost: that costs a wait, not a run.
