@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import reprlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tau.errors import GraphError
+from tau.values.equality import equal
 
 if TYPE_CHECKING:
     from tau.state import State
@@ -63,9 +62,8 @@ def key_equals(key: str, value: Any) -> Predicate:
 
     Numbers compare by value, whatever their type (``1``, ``1.0`` and ``Decimal(1)`` are equal), except that a bool
     equals only a bool: ``True`` is not ``1``. NaN equals NaN. Lists, tuples and sets equal only their own kind, element
-    by element; mappings regardless of order; arrays when shape, dtype and all elements are equal; tables as their
-    ``equals`` method says. Comparing never raises: what cannot be compared is not equal. Raises `GraphError` for a key
-    that is not text.
+    by element; mappings regardless of order; arrays when shape, dtype and all elements are equal; tables when they are
+    stored as the same bytes. Comparing never raises: what cannot be compared is not equal. States are compared alike.
     """
     return _KeyEquals(_checked_key("key_equals", key), value)
 
@@ -200,78 +198,6 @@ def predicate_name(predicate: Condition | None) -> str:
     if predicate is None:
         return ""
     return repr(predicate) if isinstance(predicate, Predicate) else _shown(predicate)
-
-
-def equal(left: Any, right: Any) -> bool:
-    """Equality as `key_equals` documents it. Never raises, short of running out of memory."""
-    try:
-        return _equal(left, right)
-    except MemoryError:
-        raise
-    except Exception:
-        return False
-
-
-def _equal(left: Any, right: Any) -> bool:  # noqa: PLR0911
-    if left is right:
-        return True
-    left, right = _scalar(left), _scalar(right)
-    if isinstance(left, bool) or isinstance(right, bool):
-        return isinstance(left, bool) and isinstance(right, bool) and left == right
-    if isinstance(left, (list, tuple)):
-        kind = list if isinstance(left, list) else tuple
-        return isinstance(right, kind) and len(left) == len(right) and all(map(_equal, left, right))
-    if isinstance(left, Mapping):
-        return isinstance(right, Mapping) and _equal_mappings(left, right)
-    if isinstance(left, (set, frozenset)):
-        return isinstance(right, (set, frozenset)) and {_apart(x) for x in left} == {_apart(x) for x in right}
-    if hasattr(left, "dtype") or hasattr(right, "dtype"):
-        return _equal_arrays(left, right)
-    if _is_nan(left) or _is_nan(right):
-        return _is_nan(left) and _is_nan(right)
-    if dataclasses.is_dataclass(left) and type(left) is type(right):
-        return all(_equal(getattr(left, f.name), getattr(right, f.name)) for f in dataclasses.fields(left) if f.compare)
-    return bool(left == right)
-
-
-def _equal_mappings(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> bool:
-    if len(left) != len(right):
-        return False
-    others = {_apart(key): value for key, value in right.items()}
-    return all(_apart(key) in others and _equal(value, others[_apart(key)]) for key, value in left.items())
-
-
-def _equal_arrays(left: Any, right: Any) -> bool:
-    # Arrays and tables are compared without importing their libraries: the code that made the value has imported them.
-    if type(left) is not type(right):
-        return False
-    if callable(getattr(left, "equals", None)):
-        return bool(left.equals(right))
-    if left.dtype != right.dtype or left.shape != right.shape:
-        return False
-    if left.dtype.hasobject or left.dtype.names is not None:
-        return _equal(left.tolist(), right.tolist())
-    return bool(((left == right) | ((left != left) & (right != right))).all())  # noqa: PLR0124
-
-
-def _scalar(value: Any) -> Any:
-    """A numpy scalar as the Python value that it stands for; anything else as it is."""
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () and hasattr(value, "item"):
-        found = value.item()
-        return value if hasattr(found, "dtype") else found
-    return value
-
-
-def _apart(key: Any) -> tuple[bool, Any]:
-    return isinstance(key, bool), key
-
-
-def _is_nan(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isnan(value)
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    return isinstance(value, complex) and (math.isnan(value.real) or math.isnan(value.imag))
 
 
 def _checked_key(where: str, key: Any) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tau.errors import ConfigError, TauError, UnserializableError
 from tau.redaction import is_secret, without_secrets
 from tau.signals import pass_on
-from tau.values import Refused, encode
+from tau.values.equality import equal
 from tau.values.plain_mappings import check_only_items
 from tau.values.stored import NO_ATOM, Cell, make
 from tau.values.types.artifact import Artifact
@@ -152,7 +152,7 @@ class State(Mapping[str, Any]):
             return NotImplemented
         if isinstance(other, State) and self._run_id != other._run_id:
             return False
-        return self.keys() == other.keys() and all(_equal(self[key], other[key]) for key in self)
+        return self.keys() == other.keys() and all(equal(self[key], other[key]) for key in self)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -349,22 +349,6 @@ def check_run_id(run_id: str) -> str:
     except UnicodeEncodeError:
         raise ConfigError(f"the run id {run_id[:80]!r} contains a lone surrogate; remove it") from None
     return run_id
-
-
-def _equal(one: Any, two: Any) -> bool:
-    if one is two:
-        return True
-    try:
-        answer = one == two
-    except Exception as error:
-        pass_on(error)
-        answer = None
-    if type(answer).__name__ == "bool":  # Python's, or NumPy's of the same name
-        return bool(answer)
-    try:
-        return encode(one) == encode(two)
-    except Refused:
-        return False
 
 
 def snapshot(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import deque
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pyarrow as pa
 import pytest
 import xarray as xr
 
-from tau import State
+from tau import State, key_equals
 
 PAIRS: list[tuple[Any, Any]] = [  # a value, and one that differs from it
     (np.arange(3), np.arange(4)),
@@ -52,6 +54,33 @@ def test_equal_values_make_equal_states_and_others_do_not(value: Any, other: Any
     assert (one == dict(same)) is True
     assert (one == different) is (different == one) is False
     assert (one == {"k": other, "n": 1}) is False
+    assert key_equals("k", copied(value))(one) is True
+    assert key_equals("k", other)(one) is key_equals("k", value)(different) is False
+
+
+def test_equal_in_depth_whatever_holds_the_value() -> None:
+    for value, other in (
+        (float("nan"), float("nan")),
+        (1, Decimal(1)),
+        ([{"a": float("nan")}], [{"a": np.float64("nan")}]),
+        (np.array([0.0]), np.array([-0.0])),
+        (pa.chunked_array([[1], [2]]), pa.chunked_array([[1, 2]])),
+        (pa.concat_tables([pa.table({"a": [1]}), pa.table({"a": [2]})]), pa.table({"a": [1, 2]})),
+        (deque([np.arange(3)]), deque([np.arange(3)])),
+        (deep(150), deep(150)),
+    ):
+        assert State({"k": value}, run_id="r") == State({"k": other}, run_id="r")
+        assert key_equals("k", value)(State({"k": other}))
+    for value, other in ((1, True), ([0], [False]), (np.int64(1), np.True_), (deque([np.arange(3)]), deque([0, 1, 2]))):
+        assert State({"k": value}, run_id="r") != State({"k": other}, run_id="r")
+        assert not key_equals("k", value)(State({"k": other}))
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 def test_run_id_and_names_count() -> None:
