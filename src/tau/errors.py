@@ -168,8 +168,8 @@ class LeaseLostError(TauError, RuntimeError):
 class GraphChangedError(TauError, RuntimeError):
     """The graph differs from the one that made the run, in a way that resume must not guess about.
 
-    ``ways`` are the values of ``on_change`` with which it would go on; there is none for a run of another graph, or
-    where the node that comes next is gone.
+    ``changes`` are the differences that stand in the way, ``ways`` what can be done about them: none of these is an
+    ``on_change`` for a run of another graph, or where the node that comes next is gone.
     """
 
     run_id: str = ""

@@ -213,7 +213,7 @@ REFUSED: dict[str, Edit] = {
         {"nodes": "b c d e x", "routes": routes(without="ab ba"), "entry": "b"},
         "d e",
         (
-            "finished node 'a' is gone: ",
+            "finished node 'a' is gone",
             "edge 'a' -> 'b', which this run has taken, is gone",
             "edge 'b' -> 'a', which this run has taken, is gone",
         ),
@@ -245,7 +245,10 @@ HOPELESS: dict[str, Edit] = {
     "the pending node is removed": Edit(
         {"nodes": "a b c e x", "routes": routes(without="cd de", more=(("c", "e", None),))},
         "",
-        ("the node to run next, 'd', is gone: ", "edge 'c' -> 'd', which this run has taken, is gone"),
+        (
+            "the node to run next, 'd', is gone, and no on_change= can replace it",
+            "edge 'c' -> 'd', which this run has taken, is gone",
+        ),
     ),
     "the pending node is renamed": Edit(
         renamed("d", "new"),

@@ -302,9 +302,11 @@ def test_a_run_of_another_graph_is_never_taken_for_one_of_this(store: Store, fin
     if on_change == "error":
         tries.append(lambda: graph.execute({}, run_id="r", if_exists="resume"))
     for attempt in tries:
-        with pytest.raises(GraphChangedError, match="cannot be resumed with this graph: the run belongs to") as caught:
+        with pytest.raises(
+            GraphChangedError, match="cannot be resumed with this graph:\n- the run belongs to"
+        ) as caught:
             attempt()
-        assert (caught.value.ways, "on_change" in str(caught.value)) == ((), False)
+        assert not [way for way in (*caught.value.ways, str(caught.value)) if "on_change" in way]
     assert not graph.plan("r", on_change=on_change).can_resume
     assert everything(store) == before
     renamed = StateGraph(config(store, name="other"))

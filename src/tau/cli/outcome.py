@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shlex
 import traceback
 from collections.abc import Callable, Iterator
@@ -87,10 +88,10 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
 _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     (RunExistsError, "--if-exists resume goes on with it; without --run-id a new run gets an id of its own"),
     (RunOwnedError, "--wait SECONDS waits for its owner; tau cancel ends the run for good"),
-    (GraphChangedError, "--on-change continue keeps what is stored; --on-change redo also drops finished items of "
-                        "the node in flight"),
     (CheckpointNotFoundError, "tau runs lists what a store holds; --store names another store"),
 )  # fmt: skip
+
+_ON_CHANGE = re.compile(r"on_change='(\w+)'")
 
 _RESUMABLE = (ExecutionError, RunInterruptedError, RunExistsError, StoreError)
 
@@ -149,7 +150,10 @@ def report(error: BaseException, session: Session) -> int:
     code = exit_code(error)
     said = message(error)
     word, style = ("interrupted", "yellow") if code in (Exit.INTERRUPTED, Exit.CTRL_C) else ("error", "bold red")
-    screen.line((f"{word}: ", style), said, error=True)
+    first, *more = said.splitlines() if isinstance(error, GraphChangedError) else [said]
+    screen.line((f"{word}: ", style), first, error=True)
+    for text in more[: len(getattr(error, "changes", ()))]:
+        screen.line("  ", text, error=True)
     details = dict(_details(error, session, code))
     for label, text in details.items():
         screen.note(label, text)
@@ -178,8 +182,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
     if session is not None and isinstance(error, ExecutionError) and _lacks_a_key(error.__cause__):
         free = _command("delete", session)
         return f"where that belongs to the input, which never changes: {free}, then tau run with --set NAME=VALUE"
-    if isinstance(error, GraphChangedError) and not error.ways:
-        return ""
+    if isinstance(error, GraphChangedError):
+        return "; or ".join(_ON_CHANGE.sub(r"--on-change \1", way) for way in error.ways)
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
 
 

@@ -152,11 +152,13 @@ def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
     lost = comparison.foreign or (progress.next is not None and progress.next not in job.graph.nodes)
     if comparison.blocking and (job.on_change == "error" or lost):
         now = "this graph" if comparison.foreign else "the graph as it is now"
+        ways = tuple(way for way in comparison.ways if not (lost and way.startswith("on_change=")))
+        lines = [f"run {job.run_id!r} cannot be resumed with {now}:", *comparison.blocking]
         raise GraphChangedError(
-            f"run {job.run_id!r} cannot be resumed with {now}: " + "; ".join(comparison.blocking),
+            "\n- ".join(lines) + f"\nWhat to do: {'; or '.join(ways)}",
             run_id=job.run_id,
             changes=tuple(comparison.blocking),
-            ways=() if lost else ("continue", "redo"),
+            ways=ways,
         )
     return (*comparison.blocking, *comparison.notes)
 

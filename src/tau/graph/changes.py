@@ -14,11 +14,13 @@ from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerp
 
 class Comparison(Struct):
     """What differs: ``notes`` do not stand in the way of a resume, ``blocking`` differences do; each is a sentence.
-    Of a ``foreign`` run nothing else is said, and no ``on_change`` makes it this graph's."""
+    ``ways`` are what can be done about the blocking ones, each once. Of a ``foreign`` run nothing else is said, and no
+    ``on_change`` makes it this graph's."""
 
     notes: list[str]
     blocking: list[str]
     foreign: bool = False
+    ways: list[str] = []
 
 
 def same_code(old: CodeFingerprint, new: CodeFingerprint) -> bool | None:
@@ -107,14 +109,11 @@ def compare(
         if other:
             sentence = (
                 f"{whose}, in which {', '.join(map(repr, other))} {'is' if len(other) == 1 else 'are'} not what the "
-                "run went through: use the graph of that name. A graph that was renamed and edited goes on under its "
-                f"old name, GraphConfig({graph_name!r})"
+                "run went through"
             )
-            return Comparison(notes=[], blocking=[sentence], foreign=True)
-        found.block(
-            f"{whose}: use the graph of that name; on_change='continue' takes it for this one, renamed, as its nodes "
-            "are those that the run went through"
-        )
+            renamed = f"give a graph that was renamed and edited its old name back, GraphConfig({graph_name!r})"
+            return Comparison(notes=[], blocking=[sentence], foreign=True, ways=[_THAT_GRAPH, renamed])
+        found.block(whose, _THAT_GRAPH, _RENAMED)
     for name in sorted(finished):
         found.finished(name, finished[name])
     if pending is not None and pending not in finished:
@@ -122,7 +121,7 @@ def compare(
     for source, target in sorted(set(map(_pair, edges_taken))):
         found.taken(source, target)
     found.rest(set(finished) | ({pending} if pending is not None else set()))
-    return Comparison(notes=found.notes, blocking=found.blocking)
+    return Comparison(notes=found.notes, blocking=found.blocking, ways=list(found.ways))
 
 
 def _not_of(
@@ -145,8 +144,11 @@ def _pair(edge: Collection[str]) -> tuple[str, str]:
     return source, target
 
 
-_KEEP = "on_change='continue' keeps its stored result"
-_RESTORE = "restore it or start a new run id"
+_THAT_GRAPH = "use the graph of that name"
+_RENAMED = "on_change='continue' takes it for this one, renamed, as its nodes are those that the run went through"
+_RESTORE = "restore what was changed"
+_ANEW = "start a new run id"
+_KEEP = "on_change='continue' keeps what is stored and goes on"
 
 
 class _Findings:
@@ -158,9 +160,11 @@ class _Findings:
         self.ends = {(edge.source, edge.target) for edge in current.edges}
         self.notes: list[str] = []
         self.blocking: list[str] = []
+        self.ways: dict[str, None] = {}
 
-    def block(self, sentence: str) -> None:
+    def block(self, sentence: str, *ways: str) -> None:
         self.blocking.append(sentence)
+        self.ways.update(dict.fromkeys(ways))
 
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -169,21 +173,22 @@ class _Findings:
         """A node with a committed visit: it must be there, be the same, and not have become an exit."""
         now = self.current.nodes.get(name)
         if now is None:
-            self.block(f"finished node {name!r} is gone{self._renamed(then)}: {_RESTORE}; {_KEEP}")
+            self.block(f"finished node {name!r} is gone{self._renamed(then)}", _RESTORE, _ANEW, _KEEP)
             return
         same = same_node(then, now)
         if same is False:
-            self.block(f"finished node {name!r} changed ({_what(then, now)}): {_RESTORE}; {_KEEP}")
+            self.block(f"finished node {name!r} changed ({_what(then, now)})", _RESTORE, _ANEW, _KEEP)
         elif same is None and then.opaque and now.opaque:
             self.block(
-                f"finished node {name!r} has no Python code, so nobody can tell whether it changed: "
-                f"give it version= before the next run; {_KEEP}"
+                f"finished node {name!r} has no Python code, so it cannot be known whether it changed",
+                "give such a node version= before the next run",
+                _KEEP,
             )
         elif same is None:
             self.note(_unknown(f"finished node {name!r}", then, now))
         if name in self.current.exits and name not in self.admitted.exits:
             self.block(
-                f"finished node {name!r} became an exit point, which would have ended the run: {_RESTORE}; {_KEEP}"
+                f"finished node {name!r} became an exit point, which would have ended the run", _RESTORE, _ANEW, _KEEP
             )
 
     def pending(self, name: str, has_items: bool) -> None:
@@ -191,8 +196,9 @@ class _Findings:
         then, now = self.admitted.nodes.get(name), self.current.nodes.get(name)
         if now is None:
             self.block(
-                f"the node to run next, {name!r}, is gone{self._renamed(then)}: "
-                "add a node of that name or start a new run id; no on_change= can replace it"
+                f"the node to run next, {name!r}, is gone{self._renamed(then)}, and no on_change= can replace it",
+                "add a node of that name",
+                _ANEW,
             )
             return
         same = False if then is None else same_node(then, now)
@@ -203,18 +209,18 @@ class _Findings:
             self.note(f"{what} changed" if same is False else _unknown(what, then or now, now))
         elif same is False or now.opaque:
             self.block(
-                f"node {name!r} was in flight with finished items and changed: {_RESTORE}; "
-                "on_change='continue' keeps the items, on_change='redo' drops them"
+                f"node {name!r} was in flight with finished items and changed",
+                _RESTORE,
+                _ANEW,
+                _KEEP,
+                "on_change='redo' also drops the items of the node in flight",
             )
         else:
             self.note(_unknown(what, then or now, now))
 
     def taken(self, source: str, target: str) -> None:
         if (source, target) not in self.ends:
-            self.block(
-                f"edge {source!r} -> {target!r}, which this run has taken, is gone: restore it or start a new run id; "
-                "on_change='continue' goes on from where the run is"
-            )
+            self.block(f"edge {source!r} -> {target!r}, which this run has taken, is gone", _RESTORE, _ANEW, _KEEP)
 
     def rest(self, judged: Collection[str]) -> None:
         """All that this run has not reached yet, and what decides where it goes from here."""
