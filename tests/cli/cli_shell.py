@@ -137,10 +137,10 @@ class Held:
 
     def insist(self, number: int) -> None:
         """Send the signal until the command ends: one that comes just before the node blocks is seen with the next."""
-        for _ in range(100):
+        for _ in range(20):  # not sooner, as one that comes while the command ends would end it by itself
             self.process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.3)
+                self.process.wait(5)
                 return
 
     def let_go(self) -> None:
