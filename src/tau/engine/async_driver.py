@@ -16,10 +16,11 @@ from tau.errors import StoreError
 from tau.log.journal import Append
 from tau.log.loading import Found
 from tau.log.records import Admitted, CheckpointRecord
-from tau.node.async_calls import boxed, cancellations, cancelled_inside, with_timeout
+from tau.node.async_calls import cancellations, cancelled_inside, in_a_thread, with_timeout
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.node.kept_state import stored_of
+from tau.node.left_calls import left, waits
 from tau.state import State, collect, raw
 from tau.values.weight import LARGE, is_large
 
@@ -140,14 +141,15 @@ class AsyncDriver(Driver):
             if self._cancelled is not None:
                 error, self._cancelled = self._cancelled, None
                 raise error
+            if left:
+                for seconds in waits(self.key_of(effect), effect, self.stopping):
+                    await asyncio.sleep(seconds)
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             if node.is_async:
                 result = self.call(effect)
-            elif node.timeout is None:
-                result, failure = await asyncio.to_thread(boxed, self.call, effect)
             else:
-                result, failure = await asyncio.to_thread(boxed, call_in_thread, effect, lambda: self.call(effect))
+                result, failure = await self._in_pool(effect)
             if failure is None and (node.is_async or is_late(result)):
                 asked = cancellations()
                 result = await (result if node.timeout is None else with_timeout(node, result))
@@ -163,6 +165,13 @@ class AsyncDriver(Driver):
         if self.job.stored and outcome.error is None:
             await self._collect(effect, outcome)
         return outcome
+
+    async def _in_pool(self, effect: RunNode) -> tuple[Any, BaseException | None]:
+        """Call a sync node; what it returned, or what it raised."""
+        key, call = self.key_of(effect), lambda: self.call(effect)
+        if effect.node.timeout is None:
+            return await in_a_thread(key, call)
+        return await in_a_thread(key, lambda: call_in_thread(effect, key, call))
 
     async def _collect(self, effect: RunNode, outcome: Outcome) -> None:
         """Encode large values in a thread, so that the loop does not stand still. The engine meets what is refused."""

@@ -25,6 +25,7 @@ from tau.log.records import Interrupted
 from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
+from tau.node.left_calls import Key, key_of
 from tau.node.steps import Items
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
@@ -232,6 +233,10 @@ class Driver:
             raise
         finally:
             self._released = True
+
+    def key_of(self, effect: RunNode) -> Key:
+        """What tells the calls of that node."""
+        return key_of(self.journal.store if self.journal is not None else None, self.job.run_id, effect)
 
     def call(self, effect: RunNode) -> Any:
         """Call the node's function; an async one gives its coroutine."""

@@ -10,6 +10,7 @@ from tau.engine.stop import StopNow
 from tau.log.journal import Append
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
+from tau.node.left_calls import left, waits
 from tau.state import State
 
 if TYPE_CHECKING:
@@ -90,12 +91,15 @@ class SyncDriver(Driver):
         node = effect.node
         self.around.effect = effect
         try:
+            if left:
+                for seconds in waits(self.key_of(effect), effect, self.stopping):
+                    self.host.sleep(seconds, self._wake)
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             if node.is_async:
                 result = self._awaited(effect, self.call(effect))
             elif node.timeout is not None:
-                result = call_in_thread(effect, lambda: self.call(effect))
+                result = call_in_thread(effect, self.key_of(effect), lambda: self.call(effect))
             else:
                 result = self.call(effect)
             if is_late(result):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tau.errors import TauError
 from tau.graph.graph import Node
 from tau.node.calls import timed_out
+from tau.node.left_calls import Call, Key
 
 T = TypeVar("T")
 
@@ -81,12 +82,14 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
         raise
 
 
-def boxed(call: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
-    """What ``call`` returned, or what it raised, which not everything may do across a future."""
+async def in_a_thread(key: Key, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    """Call a node in the loop's pool."""
+    call = Call(function)
     try:
-        return call(*args), None
-    except BaseException as error:
-        return None, error
+        return await asyncio.to_thread(call)
+    except BaseException:
+        call.leave(key)
+        raise
 
 
 def cancellations() -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
 from tau.node.current import RunNode, left_behind, surroundings
+from tau.node.left_calls import Call, Key
 
 
 def is_late(result: Any) -> bool:
@@ -18,28 +19,30 @@ def is_late(result: Any) -> bool:
     return type(result) is not dict and result is not None and inspect.isawaitable(result)
 
 
-def call_in_thread(effect: RunNode, call: Callable[[], Any]) -> Any:
+def call_in_thread(effect: RunNode, key: Key, function: Callable[[], Any]) -> Any:
     """Call in a thread that is left to itself after the timeout; what it returns then goes nowhere."""
-    node = effect.node
+    node, call = effect.node, Call(function)
+    box: list[tuple[Any, BaseException | None]] = []
     done = threading.Event()
-    box: list[Any] = [None, None]
 
     def work() -> None:
         left_behind.set((surroundings.get(), effect))
-        try:
-            box[0] = call()
-        except BaseException as error:
-            box[1] = error
+        box.append(call())
         done.set()
 
     threading.Thread(
         target=contextvars.copy_context().run, args=(work,), name=f"tau-node-{node.name}", daemon=True
     ).start()
-    if not done.wait(node.timeout):
-        raise timed_out(node)
-    if box[1] is not None:
-        raise box[1]
-    return box[0]
+    try:
+        if not done.wait(node.timeout):
+            raise timed_out(node)
+    except BaseException:
+        call.leave(key)
+        raise
+    result, error = box[0]
+    if error is not None:
+        raise error
+    return result
 
 
 def timed_out(node: Node) -> NodeTimeoutError:
