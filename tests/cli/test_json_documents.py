@@ -79,6 +79,7 @@ def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: 
 
 
 def of_a_failed_run(shell: Shell, here: Here, tables: Tables) -> None:
+    """In processes of its own until its values were shown where the class of one is not registered."""
     shell.write("solver.py", "__version__ = '1'")
     stopped = shell.json("run", GRAPH, "--run-id", "r", "--store", STORE, "--max-runtime", "0", "--tag", "t", code=75)
     tables.check("an-error", stopped)
@@ -90,21 +91,21 @@ def of_a_failed_run(shell: Shell, here: Here, tables: Tables) -> None:
     tables.check("an-error", shell.json("resume", "r", GRAPH, "--store", STORE, code=1))
     tables.check("tau-show", here.json("show", "r", "--store", STORE, "--values"))
     tables.check("tau-history", here.json("history", "r", "--store", STORE))
-    tables.check("tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--store", STORE))
-    tables.check("tau-graph", shell.json("graph", GRAPH, "--run", "r", "--format", "text", "--store", STORE))
+    tables.check("tau-resume---plan", here.json("resume", "r", GRAPH, "--plan", "--store", STORE))
+    tables.check("tau-graph", here.json("graph", GRAPH, "--run", "r", "--format", "text", "--store", STORE))
     shell.write("work.py", WORK.replace("bad sensor", "worse sensor").replace("'fit'", "'fits'"))
-    tables.check("tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))
+    tables.check("tau-resume---plan", here.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))
     tables.check(
-        "tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--on-change", "redo", "--store", STORE)
+        "tau-resume---plan", here.json("resume", "r", GRAPH, "--plan", "--on-change", "redo", "--store", STORE)
     )
-    shell.json("resume", "r", GRAPH, "--on-change", "redo", "--store", STORE, code=1)
+    here.json("resume", "r", GRAPH, "--on-change", "redo", "--store", STORE, code=1)
     tables.check("tau-history", here.json("history", "r", "--store", STORE))
 
 
 def of_a_finished_run(shell: Shell, here: Here, tables: Tables) -> None:
     shell.remove("broken")
-    tables.check("tau-run-tau-resume", shell.json("run", GRAPH, "--run-id", "s", "--store", STORE, "--values"))
-    tables.check("tau-run-tau-resume", shell.json("resume", "s", GRAPH, "--store", STORE))
+    tables.check("tau-run-tau-resume", here.json("run", GRAPH, "--run-id", "s", "--store", STORE, "--values"))
+    tables.check("tau-run-tau-resume", here.json("resume", "s", GRAPH, "--store", STORE))
     shown = here.json("show", "s", "--store", STORE, "--values")
     tables.check("tau-show", shown)
     tables.check("tau-history", here.json("history", "s", "--store", STORE))
@@ -112,13 +113,13 @@ def of_a_finished_run(shell: Shell, here: Here, tables: Tables) -> None:
     Path(shown["artifacts"][0]["path"]).unlink()
     tables.check("tau-show", here.json("show", "s", "--store", STORE))
     shell.write("work.py", WORK.replace("pass", "return None"))
-    tables.check("tau-resume---plan", shell.json("resume", "s", GRAPH, "--plan", "--store", STORE, code=4))
+    tables.check("tau-resume---plan", here.json("resume", "s", GRAPH, "--plan", "--store", STORE, code=4))
     for row in here.json("runs", "--store", STORE):
         tables.check("tau-runs", row)
 
 
 def of_a_graph(shell: Shell, here: Here, tables: Tables) -> None:
-    tables.check("tau-graph", shell.json("graph", GRAPH))
+    tables.check("tau-graph", here.json("graph", GRAPH))
     tables.check("an-error", here.json("graph", "nothing:graph", code=2))
 
 
@@ -127,7 +128,7 @@ def of_an_odd_log(shell: Shell, here: Here, tables: Tables) -> None:
     with shell.held("run", "pipeline.py:graph", "--run-id", "held", "--store", STORE), watching(shell) as lines:
         tables.check("tau-runs", json.loads(next(lines)))
         tables.check("tau-show", here.json("show", "held", "--store", STORE))
-        tables.check("an-error", shell.json("resume", "held", "pipeline.py:graph", "--store", STORE, code=4))
+        tables.check("an-error", here.json("resume", "held", "pipeline.py:graph", "--store", STORE, code=4))
     store = open_store(STORE)
     store.save(State({"a": 1}, run_id="hand"))
     journal = Journal(store, "r", Host(), Host().owner(0.0), interval=1)
@@ -155,7 +156,7 @@ def watching(shell: Shell) -> Iterator[Iterator[str]]:
 def of_a_damaged_log(shell: Shell, here: Here, tables: Tables) -> None:
     url = "sqlite:///damaged.db"
     shell.write("broken", "")
-    shell.run("run", "pipeline.py:graph", "--run-id", "d", "--store", url, code=1)
+    here("run", "pipeline.py:graph", "--run-id", "d", "--store", url, code=1)
     store = open_store(url)
     newest = store.read("d")[-1][1]
     store.close()
@@ -164,12 +165,12 @@ def of_a_damaged_log(shell: Shell, here: Here, tables: Tables) -> None:
     for _ in range(2):
         tables.check("tau-show", here.json("show", "d", "--store", url))
         tables.check("tau-history", here.json("history", "d", "--store", url))
-        shell.run("resume", "d", "pipeline.py:graph", "--store", url, code=1)
+        here("resume", "d", "pipeline.py:graph", "--store", url, code=1)
 
 
 def of_the_end(shell: Shell, here: Here, tables: Tables) -> None:
     tables.check("tau-cancel", here.json("cancel", "r", "--store", STORE))
     tables.check("tau-history", here.json("history", "r", "--store", STORE))
-    tables.check("tau-resume---plan", shell.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))
+    tables.check("tau-resume---plan", here.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))
     tables.check("tau-delete", here.json("delete", "r", "--yes", "--store", STORE))
     tables.check("an-error", here.json("show", "r", "--store", STORE, code=3))
