@@ -219,11 +219,11 @@ class _Writer:
                 item, cls = items[index], types[index]
                 if cls in LEAVES:
                     items[index] = self.leaf(item)
-                elif (kind := BY_TYPE.get(cls)) is not None and kind.raw and kind.atom:
-                    items[index] = Ext(kind.tag, _bounded(item, _taken_apart(kind, item)))
                 elif cls is tuple and not self.strict and depth < MAX_DEPTH and LEAVES.issuperset(map(type, item)):
                     self.parts += len(item)
                     items[index] = Ext(TUPLE, _msgpack(item))
+                elif (kind := BY_TYPE.get(cls)) is not None and kind.raw and kind.atom:
+                    items[index] = Ext(kind.tag, _bounded(item, _taken_apart(kind, item)))
                 # The only one that may hold what is not plain need not be asked, but opened.
                 elif len(others) == 1 or (cls is not list and cls is not dict) or not self.plain((item,), depth, FEW):
                     items[index] = self.lower(item, depth)

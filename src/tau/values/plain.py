@@ -34,6 +34,7 @@ PLAIN: frozenset[type] = LEAVES | {list, dict}
 
 FEW = 256
 _FEW_KEYS = 64
+_SECRETLY_HASHED = frozenset({str, bytes})  # by a function for which nobody finds thousands of one hash
 _COMPARISONS = 250_000
 MANY = 8192  # small enough for the processor's cache
 
@@ -87,7 +88,7 @@ def crowded(keys: Collection[Any]) -> bool:
 
     A dict compares a key with all others of its hash; the comparisons may be some hundred a key.
     """
-    if len(keys) <= _FEW_KEYS:
+    if len(keys) <= _FEW_KEYS or _SECRETLY_HASHED.issuperset(map(type, keys)):
         return False
     different = len(set(map(hash, keys)))
     if len(keys) - different <= _FEW_KEYS:
