@@ -84,7 +84,9 @@ def test_async_steps_are_judged_too() -> None:
         run(node)
 
 
-@pytest.mark.parametrize("in_module", [random.random, random.gauss, np.random.normal], ids=str)
+@pytest.mark.parametrize(
+    "in_module", [random.random, random.gauss, np.random.normal], ids=["random", "gauss", "normal"]
+)
 def test_functions_of_a_module_may_be_called_by_any_number_of_steps(in_module: Callable[[], float]) -> None:
     final = run(lambda state, ctx: {f"b{number}": ctx.step(f"b{number}", in_module) for number in range(3)})
     assert len({*final.values()}) == 3

@@ -107,7 +107,7 @@ def lines_of(subject: Subject) -> Callable[[str], bool]:
     if isinstance(subject, Toy):
         toys = str(Path(__file__).with_name("toys.py"))
         return lambda name: name == toys
-    from pipeline import is_engine
+    from struck_code import is_engine
 
     return is_engine
 

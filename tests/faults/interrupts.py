@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 from injection import InterruptFault, _looking
-from pipeline import is_engine
+from struck_code import is_engine
 
 from tau import CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, open_store
 from tau.events import TERMINAL_TYPES

@@ -10,28 +10,15 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from subjects import NODES, Place, Subject, settle_database
 
-import tau
 from tau import CheckpointConfig, Event, GraphConfig, State, StateGraph, open_store
 from tau.engine.provenance import provenance
 from tau.stores.names import TEMPORARY
 
-ENGINE = Path(tau.__file__).parent
-BEFORE = {"values", "testing", "cli", "observers", "graph", "config", "predicates", "provenance", "events", "errors"}
-BEFORE |= {"code_digest", "fingerprint", "nodes", "graph_checks", "drawing", "edits", "__init__"}
-"""Parts of the library that describe a run and take no part in keeping it; all others are struck line by line."""
 RUN = "climate/2024: ü"
-
-
-@cache
-def is_engine(name: str) -> bool:
-    path = Path(name)
-    return ENGINE in path.parents and path.relative_to(ENGINE).parts[0].removesuffix(".py") not in BEFORE
 
 
 def noise(seed: str, size: int) -> bytes:
