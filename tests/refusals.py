@@ -73,7 +73,7 @@ REFUSED: list[tuple[Any, str]] = [
     (io.BytesIO(b"x"), "open file"),
     ((i for i in ()), "running computation"),
     (iter([1]), "iterator"),
-    (threading.Lock(), "register_type"),
+    (threading.Lock(), "pass it as a resource"),
     (object(), "register_type"),
     (NotImplemented, "register_type"),
     (Text("x"), "subclass of str"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -29,6 +30,7 @@ from tau.observers import noop, resolve_observer
 from tau.state import State, cells_of, check_run_id
 from tau.stores.contract import Store
 from tau.stores.registry import resolve_store
+from tau.stores.urls import without_password
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from tau.stores.user_store import FourVerbs
 
 D = TypeVar("D", bound=Driver)
+
+_log = logging.getLogger("tau")
 
 IfExists = Literal["error", "resume"]
 """What `StateGraph.execute` does with a run id that is in use."""
@@ -65,6 +69,11 @@ class StateGraph(Graph):
         if isinstance(config, str):
             checkpoint = CheckpointConfig() if store is None else CheckpointConfig(interval=1, preserve=True)
             config = GraphConfig(config, observer="noop", checkpoint=checkpoint)
+        elif not isinstance(config, GraphConfig):
+            raise ConfigError(
+                "a graph is made from its name or from a GraphConfig, as in StateGraph('climate'), found "
+                f"{type(config).__name__}: {config!r:.80}"
+            )
         elif store is not None and config.checkpoint.interval == 0:
             raise ConfigError(
                 "checkpoint.interval is 0, so nothing would be saved in the store that was given; "
@@ -92,6 +101,30 @@ class StateGraph(Graph):
         self._store = resolve_store(store)
 
     @property
+    def warnings(self) -> list[str]:
+        """What looks like a mistake but can be run: nodes never reached, edges never taken, loops without an exit, a
+        store in which nothing is kept."""
+        return [*super().warnings, *self._unused_store()]
+
+    def freeze(self) -> None:
+        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe."""
+        if not self._frozen:
+            super().freeze()
+            for warning in self._unused_store():
+                _log.warning("graph %s: %s", self.name, warning)
+
+    def _unused_store(self) -> list[str]:
+        """Says so where a store is named and checkpointing is off: its interval is 0 where none is given."""
+        named = self.config.checkpoint.store
+        if self._store is not None or named == CheckpointConfig().store:
+            return []
+        shown = repr(without_password(named)) if isinstance(named, str) else type(named).__name__
+        return [
+            f"nothing is kept in the store {shown}, as checkpoint.interval is 0: give CheckpointConfig(store=..., "
+            "interval=1, preserve=True), or StateGraph(name, store=...)"
+        ]
+
+    @property
     def store(self) -> Store:
         """The store of this graph's runs. Raises `ConfigError` where checkpointing is off."""
         if self._store is None:
@@ -117,7 +150,8 @@ class StateGraph(Graph):
         """Run the graph on ``state`` and return the final state.
 
         ``run_id`` overrides the state's. A run id in use raises `RunExistsError`, or with ``if_exists="resume"``
-        resumes that run, provided its input was the same (then it also raises what `resume` raises).
+        resumes that run, provided its input was the same (then it also raises what `resume` raises); that needs
+        ``run_id``, or a `State`, which has one.
 
         ``wait``: seconds to wait for an owner to let go before `RunOwnedError`. ``resources``: clients and connections
         for the nodes, found in `Context.resources` and never stored. ``observer``: told beside the graph's own.
@@ -273,13 +307,18 @@ class StateGraph(Graph):
         Nothing happens to a finished run. Raises `CheckpointNotFoundError`, or `StoreError` for a store that fails.
         """
         if not cancel_run(self.store, check_run_id(run_id), self.host):
-            raise not_found(run_id)
+            raise not_found(run_id, self.store.location)
 
     def _admission(self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]) -> Job:
         if if_exists not in ("error", "resume"):
             raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
         if not (state is None or isinstance(state, Mapping)):
             raise ConfigError(f"the input must be a State or a mapping, found {type(state).__name__}")
+        if if_exists == "resume" and run_id is None and not isinstance(state, State):
+            raise ConfigError(
+                "if_exists='resume' without a run id would begin a new run each time: name the run, as in "
+                "execute(state, run_id='climate-2024', if_exists='resume')"
+            )
         self.freeze()
         given = state if isinstance(state, State) else State(state)
         identity = check_run_id(run_id) if run_id is not None else given.run_id
@@ -301,6 +340,7 @@ class StateGraph(Graph):
             run_id=run_id,
             now=self.host.now(),
             stored=self._store is not None,
+            location=self._store.location if self._store is not None else "",
             artifacts=checkpoint.artifacts or (self._store.artifacts if self._store is not None else None),
             verify_artifacts=checkpoint.verify_artifacts,
             preserve=checkpoint.preserve,

@@ -94,3 +94,10 @@ def test_a_damaged_run_can_be_deleted(shell: Shell, here: Here) -> None:
     here("show", "r", "--store", url, code=5)
     here("delete", "r", "--yes", "--store", url)
     assert here.json("runs", "--store", url) == []
+
+
+def test_a_run_that_is_owned_is_not_waited_for_and_the_remedy_says_so(shell: Shell) -> None:
+    with shell.held("run", GRAPH, "--run-id", "r", "--store", "file:runs"):
+        said = shell.error("delete", "r", "--yes", "--store", "file:runs", code=4)
+        assert "--wait" not in said
+        assert "tau cancel --store" in said

@@ -196,3 +196,21 @@ def test_runs_made_in_python_and_by_the_command_are_the_same(shell: Shell, store
     opened = tau.open_store(place.replace("file:///" + os.sep, "file:///"))
     assert opened.load("r")["text"] == "mean 2"
     opened.close()
+
+
+def test_if_exists_resume_needs_a_run_id(shell: Shell) -> None:
+    said = shell.error("run", GRAPH, "--if-exists", "resume", "--store", "file:runs", code=2)
+    assert "--if-exists resume needs --run-id" in said
+    assert not (shell.folder / "runs").exists()
+
+
+def test_a_wait_for_nothing_is_said(shell: Shell) -> None:
+    done = shell.run("run", GRAPH, "--run-id", "r", "--wait", "1", "--store", "file:runs")
+    assert "--wait does nothing here" in done.stderr
+
+
+def test_the_commands_say_how_to_go_on_once(shell: Shell) -> None:
+    shell.write("broken", "")
+    said = shell.run("run", GRAPH, "--run-id", "r", "--store", "file:runs", "--traceback", code=1).stderr
+    assert said.count("tau resume") == 1
+    assert "is kept in" not in said

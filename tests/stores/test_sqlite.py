@@ -299,7 +299,7 @@ def test_a_directory_whose_name_is_not_utf_8_is_refused_with_the_remedy_that_wor
 
 def test_what_never_was_a_database_is_not_to_be_restored_only(tmp_path: Path) -> None:
     (tmp_path / "graph.py").write_text("import tau\n" * 100)
-    with pytest.raises(CorruptCheckpointError, match="choose another path"):
+    with pytest.raises(CorruptCheckpointError, match="name another file"):
         SQLiteStore(tmp_path / "graph.py").summary("r")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tau import CheckpointConfig, GraphConfig, StateGraph
-from tau.errors import ConfigError, UnknownStoreError
+from tau.errors import ConfigError, StoreUnavailableError, UnknownStoreError
 from tau.stores import open_store, register_store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
@@ -121,8 +121,8 @@ def test_what_is_neither_url_nor_name_is_refused_with_a_list(url: str) -> None:
     assert "sesame" not in str(caught.value)
 
 
-@pytest.mark.parametrize("thing", [None, 1, b"memory", Path("a.db")])
-def test_only_texts_are_urls(thing: Any) -> None:
+@pytest.mark.parametrize("thing", [None, 1, b"memory"])
+def test_only_texts_and_paths_are_urls(thing: Any) -> None:
     with pytest.raises(ConfigError, match="URL"):
         open_store(thing)
 
@@ -193,3 +193,14 @@ def test_a_path_of_bytes_is_refused_with_the_remedy() -> None:
 
     with pytest.raises(ConfigError, match="fsdecode"):
         StateGraph("g", store=Odd())
+
+
+def test_a_path_opens_the_store_that_a_graph_would_use(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    assert open_store(tmp_path / "a.db").location == f"sqlite:///{tmp_path}/a.db"
+    assert open_store(tmp_path / "runs").location == f"file://{tmp_path}/runs"
+
+
+def test_a_directory_is_no_place_for_a_sqlite_file(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"Is a directory; name a file in it, or use a file store"):
+        open_store(f"sqlite:///{tmp_path}").runs()

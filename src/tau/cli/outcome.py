@@ -158,7 +158,9 @@ def report(error: BaseException, session: Session) -> int:
     for label, text in details.items():
         screen.note(label, text)
     if session.traceback:
-        for text in "".join(traceback.format_exception(error)).splitlines():
+        shown = traceback.TracebackException.from_exception(error)
+        shown.__notes__ = []  # what to do is said here in commands
+        for text in "".join(shown.format()).splitlines():
             screen.line("  ", text, error=True)
     if session.as_json:
         with suppress(BrokenPipeError):  # the exit code still tells
@@ -184,6 +186,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
         return f"where that belongs to the input, which never changes: {free}, then tau run with --set NAME=VALUE"
     if isinstance(error, GraphChangedError):
         return "; or ".join(_ON_CHANGE.sub(r"--on-change \1", way) for way in error.ways)
+    if session is not None and isinstance(error, RunOwnedError) and not session.resume:
+        return f"{_command('cancel', session)} ends the run for good"  # this command does not wait
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
 
 

@@ -47,7 +47,7 @@ def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
         found: Found = yield Load(job.run_id, take)
         if found.status == "deleted":
             if job.resuming:
-                raise not_found(job.run_id)
+                raise not_found(job.run_id, job.location)
             if (yield from _admit(job, fresh, found.position)):
                 return Opened(fresh, dict(job.values))
             continue

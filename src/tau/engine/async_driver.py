@@ -125,7 +125,7 @@ class AsyncDriver(Driver):
         return self.settle(batch, ticket.result)
 
     async def pause(self, effect: Pause) -> str:
-        left = effect.retry.wait(effect.attempt, self.host.random())
+        left = self.time_until_retry(effect)
         while left > 0 and not self.stopping():
             await asyncio.sleep(min(left, 0.25))
             left -= 0.25

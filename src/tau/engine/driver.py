@@ -11,11 +11,18 @@ from typing import Any
 
 from tau import forks
 from tau.engine.admission import has_other_input
-from tau.engine.effects import Drop, Emit, Job, Load, Outcome
+from tau.engine.effects import Drop, Emit, Job, Load, Outcome, Pause
 from tau.engine.engine import Engine
 from tau.engine.stop import Stop
-from tau.errors import ArtifactError, CheckpointNotFoundError, CorruptCheckpointError, StoreError, TauError
-from tau.events import CHECKPOINT_RETRY, Event, Observer, text_of
+from tau.errors import (
+    ArtifactError,
+    CheckpointNotFoundError,
+    ConfigError,
+    CorruptCheckpointError,
+    StoreError,
+    TauError,
+)
+from tau.events import CHECKPOINT_RETRY, NODE_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
 from tau.log.journal import Append, Journal
@@ -184,6 +191,22 @@ class Driver:
         about = {"error": text_of(error), "error_type": type(error).__name__, "patience_seconds": seconds}
         self.tell(CHECKPOINT_RETRY, {**about, "run_id": self.job.run_id})
 
+    def time_until_retry(self, effect: Pause) -> float:
+        """For how many seconds to wait before another attempt; tells that there will be one."""
+        node, error = effect.node, effect.error
+        assert node.retry is not None
+        seconds = node.retry.wait(effect.tries, self.host.random())
+        said, kind = text_of(error), type(error).__name__
+        _log.warning(
+            "node %r of run %r failed in attempt %d and is tried again in %.3g s: %s: %s",
+            node.name, self.job.run_id, effect.attempt, seconds, kind, said,
+        )  # fmt: skip
+        if self.job.observed:
+            where = {"node": node.name, "visit": effect.visit, "attempt": effect.attempt}
+            about = {"error": said, "error_type": kind, "wait_seconds": seconds, "run_id": self.job.run_id}
+            self.tell(NODE_RETRY, {**where, **about})
+        return seconds
+
     def load(self, effect: Load) -> Found:
         watch = self.watch(effect)
         while (found := self.look(watch)) is None:
@@ -260,8 +283,8 @@ class Driver:
                 result = around.leave(result if error is None else error)
             if error is None and effect is not None and effect.state._visit is not None:
                 check_read(effect, result)
-        except ArtifactError as altered:
-            error = error or altered
+        except (ArtifactError, ConfigError) as wrong:
+            error = error or wrong
         seconds = self._now() - began
         stop = self.stopping() if self._stoppable else ""
         return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop)

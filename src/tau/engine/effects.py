@@ -7,8 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.config import Retry
-from tau.graph.graph import Graph
+from tau.graph.graph import Graph, Node
 from tau.log.journal import Append
 from tau.node.current import RunNode
 from tau.values.stored import Cell
@@ -27,6 +26,7 @@ class Job(Struct, kw_only=True):
     tags: tuple[str, ...] = ()
     provenance: dict[str, str] = {}
     stored: bool = False
+    location: str = ""
     artifacts: str | None = None
     verify_artifacts: bool = False
     preserve: bool = False
@@ -53,10 +53,14 @@ class Emit(Struct):
 
 
 class Pause(Struct):
-    """Wait before another attempt; reply: the reason to stop instead, or nothing."""
+    """Wait after try number ``tries`` of a node before another one, and tell so; ``attempt`` is the one that failed
+    with ``error``. Reply: the reason to stop instead, or nothing."""
 
-    retry: Retry
+    node: Node
+    tries: int
+    visit: int
     attempt: int
+    error: Exception
 
 
 class Drop(Struct):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from tau.engine.admission import Opened, open_run
+from tau.engine.advice import explain, say_how_to_go_on
 from tau.engine.choosing import Stuck, choose
 from tau.engine.effects import Drop, Effect, Emit, Job, Outcome, Pause, Release
 from tau.engine.stop import StopNow
@@ -47,6 +48,7 @@ class Engine:
         self.changed: dict[str, Cell] = {}
         self.removed: list[str] = []
         self.at = job.graph.entry_point or ""
+        self.begun = False
         self.ended = False
         self.interrupt: BaseException | None = None
         self.last: Record | None = None
@@ -71,6 +73,8 @@ class Engine:
                 raise
             except BaseException:  # between two effects of the ending: what it has done it does not do again
                 final = yield from self._end(error)
+            if self.begun and not self.ended:
+                say_how_to_go_on(final, self.job, self.progress)
             if final is error:
                 raise
             raise final from error
@@ -135,6 +139,7 @@ class Engine:
             return
         opened: Opened = yield from open_run(job, self.progress)
         self.progress, self.values = opened.progress, opened.values
+        self.begun = True
         progress = self.progress
         if opened.found is None:
             yield from self._started()
@@ -187,7 +192,10 @@ class Engine:
             name = progress.next
             if progress.iteration >= job.max_iterations:
                 error = LimitExceededError(
-                    f"max iterations ({job.max_iterations}) exceeded", limit=job.max_iterations, run_id=job.run_id
+                    f"max iterations ({job.max_iterations}) exceeded; where the run is to visit more nodes than that, "
+                    "resume it with a larger GraphConfig(max_iterations=...)",
+                    limit=job.max_iterations,
+                    run_id=job.run_id,
                 )
                 raise self._failed(name, error) from error
             visit = progress.visits.get(name, 0) + 1
@@ -221,7 +229,7 @@ class Engine:
             elif node.retry is None or not may_retry(node, node.retry, error, attempt - first + 1):
                 raise self._node_failed(node.name, error, attempt) from error
             else:
-                stop = outcome.stop or (yield Pause(node.retry, attempt - first + 1))
+                stop = outcome.stop or (yield Pause(node, attempt - first + 1, visit, attempt, error))
                 if stop:
                     raise self._interrupted(node.name, StopNow(stop))
                 attempt += 1
@@ -335,6 +343,8 @@ class Engine:
     # What ends a run before its end: the record of it, and the error to raise.
 
     def _node_failed(self, name: str, error: Exception, attempt: int) -> ExecutionError:
+        if self.job.stored:
+            explain(error)
         self.last = Failed(node=name, failure=describe(error), attempt=attempt)
         text = f"node execution failed: {text_of(error) or type(error).__name__}"
         return self._failure(name, error, text, (*self.progress.path, name))

@@ -59,7 +59,7 @@ def plan_resume(store: Store, job: Job, host: Host) -> ResumePlan:
     owned = _refused(Watch(store, job.run_id, host, take=False).look)
     found, _ = load(store, job.run_id)
     if found.status == "deleted":
-        raise not_found(job.run_id)
+        raise not_found(job.run_id, job.location)
     refusal = owned or _refused(partial(_check, job, found))
     plan = ResumePlan(run_id=job.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
     if found.progress is None:

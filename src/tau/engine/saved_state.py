@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, LeaseLostError, RunFinishedError, RunOwnedError
+from tau.errors import CorruptCheckpointError, LeaseLostError, RunFinishedError, RunOwnedError
 from tau.host import Host
 from tau.log.journal import Append, Journal
-from tau.log.loading import Found, await_free, is_ownerless, load
+from tau.log.loading import Found, await_free, is_ownerless, load, not_found
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import surroundings
 from tau.node.kept_state import shown
@@ -69,7 +69,7 @@ def load_state(store: Store, run_id: str) -> State:
     found, fold = load(store, check_run_id(run_id))
     progress = found.progress
     if found.status == "deleted":
-        raise CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)
+        raise not_found(run_id, store.location)
     if progress is None or fold is None:
         raise RunFinishedError(
             f"failed to load checkpoint: run {run_id!r} finished and its checkpoints were deleted (preserve=False)",

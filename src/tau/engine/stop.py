@@ -50,6 +50,10 @@ def stop_on(*signals: int) -> Iterator[Stop]:
     cannot be handled, such as SIGKILL.
     """
     stop = Stop()
+    for number in signals:
+        if not isinstance(number, int):
+            said = f"stop_on takes signals, as in stop_on(signal.SIGTERM), not {type(number).__name__}: {number!r:.80}"
+            raise ConfigError(said)
 
     def handle(number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name

@@ -83,7 +83,7 @@ class SyncDriver(Driver):
 
     def pause(self, effect: Pause) -> str:
         wake = self.stop.event if self.stop is not None else None
-        self.host.sleep(effect.retry.wait(effect.attempt, self.host.random()), wake)
+        self.host.sleep(self.time_until_retry(effect), wake)
         return self.stopping()
 
     def run_node(self, effect: RunNode) -> Outcome:

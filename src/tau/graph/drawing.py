@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 from tau.graph.nodes import Edge, Node
 
-_NO_MARKS: Mapping[str, str] = MappingProxyType({})
+NO_MARKS: Mapping[str, str] = MappingProxyType({})
 
 # Dark text keeps a contrast of 7:1 or more on each of these; one that is not here is drawn as it would be unmarked.
-_COLOURS = {
+COLOURS = {
     "finished": ("#d5f0d8", "#1b5e20"),
     "running": ("#cfe8fc", "#0d47a1"),
     "next": ("#fff3c4", "#7a5c00"),
@@ -27,7 +27,7 @@ def mermaid(
     edges: Mapping[str, Sequence[Edge]],
     entry: str | None,
     exits: Collection[str],
-    marks: Mapping[str, str] = _NO_MARKS,
+    marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
     """A Mermaid flowchart: the entry point rounded, exit points with double sides, predicates on the edges.
 
@@ -42,7 +42,7 @@ def mermaid(
         for edge in leaving:
             label = f'|"{_label(edge.name)}"|' if edge.name else ""
             lines.append(f"    {ids[edge.source]} -->{label} {ids[edge.target]}")
-    for mark, (fill, ink) in _COLOURS.items():
+    for mark, (fill, ink) in COLOURS.items():
         marked = [ids[name] for name in ids if marks.get(name) == mark]
         if marked:
             lines.append(f"    classDef {mark} fill:{fill},stroke:{ink},color:#1a1a1a")
@@ -55,7 +55,7 @@ def dot(
     edges: Mapping[str, Sequence[Edge]],
     entry: str | None,
     exits: Collection[str],
-    marks: Mapping[str, str] = _NO_MARKS,
+    marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
     """The graph in Graphviz's language: the entry point rounded, exit points with a double border."""
     ids = _ids(nodes, edges)
@@ -65,7 +65,7 @@ def dot(
         '    edge [color="#444444", fontname="Helvetica,sans-serif", fontsize=11]',
     ]
     for name in ids:
-        fill, ink = _COLOURS.get(marks.get(name, ""), ("white", "#444444"))
+        fill, ink = COLOURS.get(marks.get(name, ""), ("white", "#444444"))
         style = "filled,rounded" if name == entry else "filled"
         look = f'style="{style}", fillcolor="{fill}", color="{ink}", peripheries={2 if name in exits else 1}'
         lines.append(f"    {ids[name]} [label={_quoted(name)}, tooltip={_quoted(marks.get(name, name))}, {look}]")
@@ -81,7 +81,7 @@ def text(
     edges: Mapping[str, Sequence[Edge]],
     entry: str | None,
     exits: Collection[str],
-    marks: Mapping[str, str] = _NO_MARKS,
+    marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
     """One line a node, in the order added, its edges below it in the order tried."""
     lines = []

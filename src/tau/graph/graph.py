@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any, TypeVar, overload
 
 from tau.config import Retry, checked_name
@@ -21,7 +22,7 @@ from tau.graph.fingerprint import (
     of_code,
 )
 from tau.graph.nodes import Edge, Node, make_node
-from tau.graph.redefinition import both_lambdas, same, same_code, same_condition, same_home, same_source
+from tau.graph.redefinition import both_lambdas, lines_of_both, same, same_code, same_condition, same_home, same_source
 from tau.predicates import Condition, checked_condition, predicate_name
 
 __all__ = ["Edge", "Graph", "Node"]
@@ -112,17 +113,24 @@ class Graph:
         its former self; once the graph has run, only if nothing about the node changed. Raises what `add_node` raises,
         and `GraphError` for a name that another function has.
         """
+        if isinstance(function, str):
+            raise GraphError(f"the name of a node is given by keyword: write @graph.node(name={function!r})")
         if function is None:
-            return lambda decorated: self._define(decorated, name, options)
-        return self._define(function, name, options)
+            return lambda decorated: self._define(decorated, name, options, sys._getframe(1).f_code)
+        return self._define(function, name, options, sys._getframe(1).f_code)
 
-    def _define(self, function: _F, name: str | None, options: dict[str, Any]) -> _F:
+    def _define(self, function: _F, name: str | None, options: dict[str, Any], around: CodeType) -> _F:
         node = make_node(_own_name(function) if name is None else name, function, **options)
         with self._lock:
             old = self._nodes.get(node.name)
             if old is not None and not same_home(old.function, function):
                 raise GraphError(
                     f"node {node.name} already exists, from another function; give one of them another name"
+                )
+            if old is not None and (lines := lines_of_both(around, old.function, function)):
+                raise GraphError(
+                    f"node {node.name} is defined twice in {around.co_filename}, at lines {lines[0]} and {lines[1]}, "
+                    "and the second would replace the first; give one of them another name"
                 )
             self._redefine(node, old)
         return function
@@ -307,6 +315,10 @@ class Graph:
         return names, added
 
     def _name_of(self, node: Any, what: str, *, again: bool = False) -> str:
+        if isinstance(node, list | tuple) and again:
+            raise GraphError(
+                "sequence: give the nodes one by one, as in sequence(a, b), or sequence(*nodes) for a list"
+            )
         if isinstance(node, str) or not callable(node):
             return checked_name(what, node, GraphError)
         known = [name for name, one in self._nodes.items() if same(one.function, node)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import CellType, MethodType
+import inspect
+from types import CellType, CodeType, MethodType
 from typing import Any
 
 from tau.graph.fingerprint import of_code
@@ -28,6 +29,25 @@ def same_home(function: Any, other: Any) -> bool:
         and "<lambda>" not in name
         and here == (getattr(other, "__module__", None), getattr(other, "__qualname__", ""))
     )
+
+
+def lines_of_both(around: CodeType, function: Any, other: Any) -> tuple[int, int] | None:
+    """Where both are defined, if by two places of one piece of code that was compiled once: a cell or module that is
+    run again, or edited, is compiled anew."""
+    one, another = _code_of(function), _code_of(other)
+    if one is None or another is None or one is another:
+        return None
+    inside = {id(constant) for constant in around.co_consts}
+    return (one.co_firstlineno, another.co_firstlineno) if {id(one), id(another)} <= inside else None
+
+
+def _code_of(function: Any) -> CodeType | None:
+    """The code of a function, of what it wraps where it wraps one."""
+    try:
+        found = getattr(inspect.unwrap(function), "__code__", None)
+    except ValueError:  # it wraps itself
+        return None
+    return found if isinstance(found, CodeType) else None
 
 
 def same_code(function: Any, other: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
+from tau.graph.drawing import COLOURS, NO_MARKS
 from tau.graph.nodes import Edge, Node
 
 ROW, BOX, LETTER = 64, 30, 7.5
@@ -12,14 +13,24 @@ LONGEST = 40
 
 
 def svg(
-    nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry: str | None, exits: Collection[str]
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
-    """The entry point has round ends, exit points a double frame; text is escaped, nothing is loaded or run."""
+    """The entry point has round ends, exit points a double frame; text is escaped, nothing is loaded or run.
+
+    ``marks`` says of nodes how they stand in a run.
+    """
     order = _order(nodes, edges, entry)
     place = {name: number for number, name in enumerate(order)}
     widest = max((_width(name) for name in order), default=0.0)
     middle, right = widest / 2 + 10, widest + 10
-    parts = [_box(name, middle, place[name] * ROW + 10, name == entry, name in exits) for name in order]
+    parts = [
+        _box(name, middle, row * ROW + 10, entry=name == entry, is_exit=name in exits, mark=marks.get(name, ""))
+        for name, row in place.items()
+    ]
     reach = right
     taken: dict[tuple[str, str], int] = {}
     for edge in (edge for leaving in edges.values() for edge in leaving):
@@ -56,14 +67,16 @@ def _order(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry
     return list(found | dict.fromkeys(nodes) | dict.fromkeys(mentioned))
 
 
-def _box(name: str, middle: float, top: float, entry: bool, is_exit: bool) -> str:
+def _box(name: str, middle: float, top: float, *, entry: bool, is_exit: bool, mark: str) -> str:
+    fill, ink = COLOURS.get(mark, ("none", "currentColor"))
     width = _width(name)
     left, radius = middle - width / 2, BOX / 2 if entry else 3
-    frame = f'<rect x="{left:.0f}" y="{top}" width="{width:.0f}" height="{BOX}" rx="{radius}"/>'
+    look = f' fill="{fill}" stroke="{ink}"' if mark in COLOURS else ""
+    frame = f'<rect x="{left:.0f}" y="{top}" width="{width:.0f}" height="{BOX}" rx="{radius}"{look}/>'
     if is_exit:
         inner = max(radius - 3, 1)
         frame += f'<rect x="{left + 3:.0f}" y="{top + 3}" width="{width - 6:.0f}" height="{BOX - 6}" rx="{inner}"/>'
-    return frame + _label(name, middle, top + BOX / 2 + 4, centred=True)
+    return frame + _label(name, middle, top + BOX / 2 + 4, centred=True, ink=ink)
 
 
 def _head(x: float, y: float, *, down: bool) -> str:
@@ -71,13 +84,13 @@ def _head(x: float, y: float, *, down: bool) -> str:
     return f'<path d="{tip}" fill="currentColor"/>'
 
 
-def _label(text: str, x: float, y: float, *, centred: bool = False) -> str:
+def _label(text: str, x: float, y: float, *, centred: bool = False, ink: str = "currentColor") -> str:
     if not text:
         return ""
     shown = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
     printable = "".join(char if char.isprintable() else " " for char in shown)  # XML has no control characters
     anchor = ' text-anchor="middle"' if centred else ""
-    return f'<text x="{x:.0f}" y="{y:.0f}" stroke="none" fill="currentColor"{anchor}>{escape(printable)}</text>'
+    return f'<text x="{x:.0f}" y="{y:.0f}" stroke="none" fill="{ink}"{anchor}>{escape(printable)}</text>'
 
 
 def _width(text: str) -> float:

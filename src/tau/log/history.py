@@ -44,7 +44,7 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
     """See `StateGraph.history`."""
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
-        raise not_found(run_id)
+        raise not_found(run_id, store.location)
     if summary.base == 0:
         raise RunFinishedError(
             f"run {run_id!r} finished and its checkpoints were deleted (preserve=False)",

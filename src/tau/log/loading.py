@@ -216,5 +216,6 @@ class Loader:
         return {name: unpack_blob(self.run_id, name, sizes[name], data) for name, data in stored.items()}
 
 
-def not_found(run_id: str) -> CheckpointNotFoundError:
-    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}", run_id=run_id)
+def not_found(run_id: str, location: str) -> CheckpointNotFoundError:
+    where = f" in {location}" if location else ""
+    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}{where}", run_id=run_id)

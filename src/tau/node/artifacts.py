@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tau.errors import ArtifactError
 from tau.node.current import RunNode
@@ -23,6 +23,14 @@ class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Pa
 
     def __init__(self, block: AbstractContextManager[Path]) -> None:
         self._block = block
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(
+                f"ctx.artifact(...) is a block and no path, it has no {name!r}: write with ctx.artifact(name) as path: "
+                "..., and use the path within"
+            )
 
     def __enter__(self) -> Path:
         return self._block.__enter__()

@@ -47,6 +47,8 @@ def call_in_thread(effect: RunNode, key: Key, function: Callable[[], Any]) -> An
 
 def timed_out(node: Node) -> NodeTimeoutError:
     seconds = node.timeout or 0.0
-    return NodeTimeoutError(
-        f"node {node.name!r} did not finish within its timeout of {seconds:g} s", node=node.name, seconds=seconds
-    )
+    said = f"node {node.name!r} did not finish within its timeout of {seconds:g} s"
+    error = NodeTimeoutError(said, node=node.name, seconds=seconds)
+    if node.retry is not None and node.retry.matches(error) and not (node.is_async or node.idempotent):
+        error.args = (f"{said}; it is not tried again, as it may still be running: idempotent=True allows that",)
+    return error

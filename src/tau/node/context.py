@@ -89,9 +89,9 @@ class Context:
         not stored: return it. A random generator, too, is for one step of a visit (a second one raises `ConfigError`):
         give each its own, as in ``numpy.random.default_rng([seed, number])``.
 
-        With an async function: ``await ctx.step(...)``. May be called from any thread or task of the node while it
-        runs; afterwards, as after a timeout, it raises `TauError`. A result that cannot be stored raises
-        `UnserializableError`, a run that was taken over `LeaseLostError`.
+        With an async function: ``await ctx.step(...)``; a node that forgets the ``await`` fails. May be called from any
+        thread or task of the node while it runs; afterwards, as after a timeout, it raises `TauError`. A result that
+        cannot be stored raises `UnserializableError`, a run that was taken over `LeaseLostError`.
         """
         return self._surroundings.items_of(self._effect).step(name, function, args, kwargs)
 

@@ -85,12 +85,14 @@ class Surroundings:
 
     def leave(self, result: Any) -> Any:
         """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a
-        commit that is under way in it."""
+        commit that is under way in it. Raises `ConfigError` for a step that was never awaited, `ArtifactError`."""
         self.effect = None
         items, self.items = self.items, None
         if items is None:
             return result
         items.close()
+        if not isinstance(result, BaseException):
+            items.unawaited.check(items.node)
         return items.with_artifacts(result)
 
 

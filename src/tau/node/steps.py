@@ -6,7 +6,6 @@ or a failure is not done again.
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,10 +18,8 @@ from tau.errors import (
     ConfigError,
     CorruptCheckpointError,
     LeaseLostError,
-    LimitExceededError,
     StoreError,
     TauError,
-    UnserializableError,
     too_late,
 )
 from tau.graph.nodes import is_async
@@ -33,11 +30,12 @@ from tau.node.current import RunNode
 from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
 from tau.node.step_commits import StepCommits
+from tau.node.step_results import cell_of, no_awaitable
+from tau.node.unawaited import Unawaited
 from tau.state import State, raw
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
-from tau.values import Refused, encode, is_atom
-from tau.values.stored import NO_ATOM, Blobs, Cell, alone
+from tau.values.stored import Blobs, Cell
 from tau.values.types.artifact import Artifact
 
 _ARTIFACT: Final = "artifact"
@@ -76,6 +74,7 @@ class Items:
         self._commits = StepCommits(journal, self.node) if journal is not None else None
         self._generators = Generators()
         self._names: dict[str, object] = {}
+        self.unawaited = Unawaited()
         self._lock = threading.RLock()  # a signal handler may ask for a step, too
         self._closed = False
 
@@ -86,13 +85,15 @@ class Items:
             raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
         if self.journal is not None:
             self._generators.check(name, function, args, kwargs)
-        if is_async(function):
-            return self._awaited(name, function, args, kwargs)
         step, key, commits = _Step(self, name), f"step {name}", self._commits
+        if is_async(function):
+            coroutine = self._awaited(step, function, args, kwargs)
+            self.unawaited.add(step, name, coroutine)
+            return coroutine
         try:
             step.begin(key)
             if not step.resumed:
-                step.take(_no_awaitable(step, function(*args, **kwargs)))
+                step.take(no_awaitable(self.node, name, function(*args, **kwargs)))
             if step.unsaved and commits is not None:
                 self.saved(commits.commit(step.record, step.cell))
             result = step.result()
@@ -105,9 +106,11 @@ class Items:
         return result
 
     async def _awaited(
-        self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, step: _Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        step, key, commits = _Step(self, name), f"step {name}", self._commits
+        name = step.name
+        self.unawaited.begun(step)
+        key, commits = f"step {name}", self._commits
         try:
             step.begin(key)
             if not step.resumed:
@@ -140,7 +143,7 @@ class Items:
                 if self._closed:
                     raise too_late(self.node)
             if self._commits is not None:
-                cell = _cell_of(self.node, name, made[0])
+                cell = cell_of(self.node, name, made[0])
                 record = Item(scope=self.scope(name), name=name, key=_ARTIFACT, value=cell.change)
                 self.saved(self._commits.commit(record, cell))
         except BaseException as error:
@@ -325,7 +328,7 @@ class _Step:
         if items.journal is None:
             self.value = value
             return
-        self.cell = cell = _cell_of(items.node, self.name, value)
+        self.cell = cell = cell_of(items.node, self.name, value)
         self.record = Item(scope=items.scope(self.name), name=self.name, value=cell.change, seconds=self.seconds)
 
     def result(self) -> Any:
@@ -355,44 +358,3 @@ def _opened(name: str, cell: Cell) -> tuple[Any, bool]:
             position=error.position,
             what=error.what,
         ) from error
-
-
-def _no_awaitable(step: _Step, value: Any) -> Any:
-    if inspect.isawaitable(value):
-        if inspect.iscoroutine(value):
-            value.close()
-        raise _unserializable(
-            step.items.node, step.name, "", type(value).__name__,
-            "give the async function itself, as in await ctx.step(name, fetch, url)",
-        )  # fmt: skip
-    return value
-
-
-def _cell_of(node: str, name: str, value: Any) -> Cell:
-    """The cell of a step's result. Raises `UnserializableError`, or `LimitExceededError` for what is too large."""
-    try:
-        data = encode(value)
-    except Refused as refused:
-        raise _refusal(node, name, refused) from None
-    return alone(data, value if is_atom(value) else NO_ATOM)
-
-
-def _refusal(node: str, name: str, refused: Refused) -> Exception:
-    if refused.limit is not None:
-        return LimitExceededError(
-            f"step {name!r} of node {node!r} returned value{refused.path}, a {refused.type_name}, which cannot be "
-            f"stored: {refused.reason}",
-            limit=refused.limit,
-        )
-    return _unserializable(node, name, refused.path, refused.type_name, refused.reason)
-
-
-def _unserializable(node: str, name: str, path: str, type_name: str, reason: str) -> UnserializableError:
-    path = f"step({name!r}){path}"
-    return UnserializableError(
-        f"node {node!r} got from {path} a {type_name}, which cannot be stored: {reason}",
-        key=name,
-        node=node,
-        path=path,
-        type_name=type_name,
-    )

@@ -17,12 +17,17 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tau.errors import ConfigError
+
 if TYPE_CHECKING:
     from tau.log.committer import Committer
     from tau.state import State
 
 FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", "deleted"})
 """The statuses under which a run has no owner."""
+
+STATUSES = ("running", "waiting", "interrupted", "failed", "finished", "cancelled", "dead", "damaged")
+"""What `Store.runs` can be asked for."""
 
 
 class Owner(Struct, frozen=True, kw_only=True, gc=False):
@@ -285,12 +290,15 @@ class Store(ABC):
     def runs(
         self, *, graph: str | None = None, status: str | None = None, tag: str | None = None, limit: int | None = None
     ) -> Sequence[Summary]:
-        """Runs at a glance, the most recently updated first; a running one that lost its owner has status ``dead``.
+        """Runs at a glance, the most recently updated first; a running one that lost its owner has status ``dead``,
+        and one whose summary cannot be read ``damaged``.
 
-        Raises `StoreError`.
+        Raises `ConfigError` for a ``status`` that there is none of, `StoreError`.
         """
         from tau.engine.saved_state import runs
 
+        if status is not None and status not in STATUSES:
+            raise ConfigError(f"no run has status {status!r:.80}; a status is one of {', '.join(STATUSES)}")
         return runs(self, Query(graph=graph, status=status, tag=tag, limit=limit))
 
     def identity(self) -> str:

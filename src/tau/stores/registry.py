@@ -25,15 +25,20 @@ _registered: dict[str, Store | FourVerbs] = {}
 _opened: dict[Location, weakref.ref[Store]] = {}
 
 
-def open_store(url: str) -> Store:
-    """The store at a URL or under a registered name.
+def open_store(url: str | os.PathLike[str]) -> Store:
+    """The store at a URL or a path, or under a registered name.
+
+    A path is a `pathlib.Path` or the like: an existing directory is a file store, all else an SQLite file.
 
     The same place gives the same object for as long as it is in use in this process. Nothing is read or created
     before the store is used. Raises `UnknownStoreError` for what is neither a URL nor a name, `ConfigError` for a URL
     that cannot be used.
     """
+    if isinstance(url, os.PathLike):
+        return _at(parse(url_of(url)))
     if not isinstance(url, str):
-        raise ConfigError(f"a store is opened by a URL or a name, not by {type(url).__name__}; the forms are {FORMS}")
+        said = f"a store is opened by a URL, a path or a name, not by {type(url).__name__}"
+        raise ConfigError(f"{said}; the forms of a URL are {FORMS}")
     with _lock:
         store = _registered.get(url)
     if store is not None:
@@ -78,7 +83,7 @@ def resolve_store(store: Any) -> Store:
     if isinstance(store, str):
         return open_store(store)
     if isinstance(store, os.PathLike):
-        return open_store(url_of(store))
+        return open_store(store)
     if isinstance(store, type):
         raise ConfigError(f"a graph takes a store, not a class; call it: {store.__name__}(...)")
     if all(callable(getattr(store, verb, None)) for verb in VERBS):

@@ -38,6 +38,7 @@ _REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
 )
 
 _OPEN_FILE = "an open file cannot be stored; store its path, or the data it holds"
+_SHARED = "what threads share is of one process; make it in the node that uses it, or pass it as a resource"
 _PLAN = "it is a plan of a computation and no data"
 
 _REASONS_OF_MODULES = {
@@ -50,6 +51,8 @@ _REASONS_OF_MODULES = {
     "polars.lazyframe.": f"{_PLAN}; store value.collect()",
     "xarray.core.datatree.": "a tree is not stored; store value.to_dict(), of which xarray.DataTree.from_dict makes it",
     "dask.": f"{_PLAN}; store value.compute()",
+    "_thread.": _SHARED,
+    "threading.": _SHARED,
     "netCDF4.": _OPEN_FILE,
     "h5py.": _OPEN_FILE,
     "zarr.": _OPEN_FILE,
@@ -68,6 +71,8 @@ def why_unknown(value: Any) -> str:
     for module, reason in _REASONS_OF_MODULES.items():
         if f"{cls.__module__}.".startswith(module):
             return reason
+    if cls.__name__ == "memmap" and cls.__module__.partition(".")[0] == "numpy":
+        return "it shows a file, which may change; store what it holds, numpy.array(value), or the path of the file"
     if was_redefined(cls):
         return "its class was registered and then defined again; make the value anew from the present class"
     if hasattr(cls, "__iter__") and hasattr(cls, "__next__"):

@@ -19,10 +19,25 @@ from tau.cli.reading import Account, read_run
 from tau.cli.targets import load_graph, read_project
 from tau.errors import ConfigError
 from tau.graph import drawing
+from tau.graph.svg import svg
 from tau.state import check_run_id
 from tau.state_graph import StateGraph
 
-FORMATS: dict[str, Callable[..., str]] = {"text": drawing.text, "mermaid": drawing.mermaid, "svg": drawing.dot}
+
+def _svg(*graph: Any) -> str:
+    """What Graphviz makes of the graph where it is installed, else a simpler picture. Raises `ConfigError` where
+    Graphviz refuses."""
+    program = shutil.which("dot")
+    if program is None:
+        return svg(*graph)
+    done = subprocess.run([program, "-Tsvg"], input=drawing.dot(*graph).encode(), capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip()
+        raise ConfigError(f"dot ended with exit code {done.returncode}: {said}; use --format mermaid instead")
+    return done.stdout.decode()
+
+
+FORMATS: dict[str, Callable[..., str]] = {"text": drawing.text, "mermaid": drawing.mermaid, "svg": _svg}
 
 
 @click.command()
@@ -31,7 +46,7 @@ FORMATS: dict[str, Callable[..., str]] = {"text": drawing.text, "mermaid": drawi
     "--format",
     "form",
     type=click.Choice(list(FORMATS)),
-    help="text (default), mermaid for a page in Markdown, svg where Graphviz is installed.",
+    help="text (default), mermaid for a page in Markdown, svg for a picture, by Graphviz where that is installed.",
 )
 @click.option(
     "--run", "run_id", metavar="RUN_ID", shell_complete=run_ids, help="Mark where each node stands in that run."
@@ -63,7 +78,6 @@ def graph(session: Session, *, target: str, form: str | None, run_id: str | None
         marks = marks_of(read_run(*find(place, check_run_id(run_id), session)))
     form = form or ("" if session.as_json else "text")
     drawn = FORMATS[form](loaded.nodes, loaded.edges, loaded.entry_point, loaded.exit_points, marks) if form else ""
-    drawn = _svg(drawn) if form == "svg" else drawn
     if session.as_json:
         screen.document({**_document(loaded, marks), "run_id": run_id, **({"drawing": drawn} if form else {})})
     else:
@@ -79,18 +93,6 @@ def marks_of(account: Account) -> dict[str, str]:
     if account.failed:
         marks[account.failed] = "failed"
     return marks
-
-
-def _svg(source: str) -> str:
-    """What Graphviz makes of its language. Raises `ConfigError` where it is not installed, or refuses."""
-    program = shutil.which("dot")
-    if program is None:
-        raise ConfigError("--format svg needs Graphviz, whose program dot is not on PATH; install it, or use mermaid")
-    done = subprocess.run([program, "-Tsvg"], input=source.encode(), capture_output=True, check=False)
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        raise ConfigError(f"dot ended with exit code {done.returncode}: {said}; use --format mermaid instead")
-    return done.stdout.decode()
 
 
 def _document(graph: StateGraph, marks: dict[str, str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from tau.cli import inputs, options
 from tau.cli.attempt import attempt, resume_command, stdout_to_stderr
-from tau.cli.outcome import Session, reporting
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.places import furnish
 from tau.cli.targets import load_graph, read_project
 from tau.state import State
@@ -61,6 +61,10 @@ def run(
       tau run page.py:graph --set years=3 --run-id climate-2024
       tau run climate --input climate.json --max-runtime 3600
     """
+    if if_exists == "resume" and run_id is None:
+        raise click.UsageError("--if-exists resume needs --run-id: without it every command begins a new run")
+    if wait and if_exists != "resume":
+        complain("--wait does nothing here: it waits for the owner of a run that --if-exists resume goes on with")
     given = State(inputs.gather(file, settings), run_id=run_id)
     project = read_project()
     with stdout_to_stderr(session.as_json):

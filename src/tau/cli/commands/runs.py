@@ -14,9 +14,9 @@ from tau.cli.output.watching import follow, watch
 from tau.cli.places import reading
 from tau.cli.targets import read_project
 from tau.stores import Summary
+from tau.stores.contract import STATUSES
 
 HEADS = ("run", "graph", "status", "node", "visits", "updated", "tags")
-STATUSES = ["running", "waiting", "interrupted", "failed", "finished", "cancelled", "dead", "damaged"]
 
 
 @click.command()

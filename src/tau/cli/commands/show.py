@@ -82,7 +82,7 @@ def _show(account: Account) -> None:
             "status": account.status,
             "owner": summary.owner,
             "failed at": account.failed,
-            "stopped by": account.reason,
+            "stopped": account.reason,
             "next": account.pending,
             "visits": summary.iterations,
             "resumed": _times(account.claims - 1),

@@ -6,6 +6,7 @@ back, because SQLite answers a request it cannot meet with silence.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
@@ -38,9 +39,9 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
     if isinstance(error, apsw.TooBigError):
         return StoreFullError(f"{said}; SQLite holds values up to 1 GB: split this one", location=location)
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        remedy = "the file is damaged: restore it from a backup"
+        remedy = "the file is damaged: restore it from a backup, or name another file"
         if isinstance(error, apsw.NotADBError):
-            remedy = "choose another path where it never was a database, else restore it from a backup"
+            remedy = "name another file where it never was a database, else restore it from a backup"
         return CorruptCheckpointError(f"{said}; {remedy}", what=location)
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreUnavailableError(f"{said}; {_BUSY.format(seconds=busy_timeout)}", location=location)
@@ -102,10 +103,13 @@ def create_file(path: str) -> None:
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
+        if os.path.isdir(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
         if 0 < os.stat(path).st_size < 512:
             # SQLite would take the rest of a database that was cut off for an empty one, and begin anew.
             raise CorruptCheckpointError(
-                f"{path} is no SQLite database, or what is left of one: it is too short; restore it from a backup",
+                f"{path} is not a SQLite database, or only what is left of one: it is too short; restore it from a "
+                "backup, or name another file",
                 what=path,
             ) from None
         return

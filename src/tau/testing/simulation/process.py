@@ -255,7 +255,7 @@ class SimulatedDriver(Driver):
 
     def pause(self, effect: Pause) -> str:
         process = self._process
-        process.wake = process.world.time + effect.retry.wait(effect.attempt, self.host.random())
+        process.wake = process.world.time + self.time_until_retry(effect)
         return self.stopping()
 
     def run_node(self, effect: RunNode) -> Outcome:

@@ -1,0 +1,41 @@
+"""Notes on errors that reach the caller: how to go on, where the error's own words cannot say it."""
+
+from __future__ import annotations
+
+from tau.engine.effects import Job
+from tau.errors import LeaseLostError, RunCancelledError, RunWaitingError, StoreError, leaves
+from tau.log.records import Progress
+
+
+def explain(error: BaseException) -> None:
+    """Note on what a node raised what to do, where it comes from what the node was given."""
+    for one in leaves(error):
+        text = str(one.args[0]) if one.args else ""
+        if isinstance(one, ValueError) and text.endswith("is read-only"):
+            _note(one, "an array of the state is not changed in place: work on a copy, as in "
+                       "array = state['name'].copy(), and return it")  # fmt: skip
+        elif isinstance(one, TypeError) and "can't be used in 'await' expression" in text:
+            _note(one, "where that is ctx.step(name, function): it is awaited for an async function only; call it "
+                       "without await for another one, or give it an async one")  # fmt: skip
+
+
+def say_how_to_go_on(error: BaseException, job: Job, progress: Progress) -> None:
+    """Note on what ends a run that was begun and is not finished where it is kept and what goes on with it."""
+    if isinstance(error, LeaseLostError | RunCancelledError | RunWaitingError):
+        return
+    done = progress.iteration
+    upto = f", up to {progress.node!r} ({done} visit{'' if done == 1 else 's'} finished)" if progress.node else ""
+    goes_on = f"graph.resume({job.run_id!r})"
+    if job.location.startswith(("sqlite:", "file:")):
+        import shlex
+
+        goes_on += (
+            f", or in a shell {shlex.join(['tau', 'resume', '--store', job.location, '--', job.run_id])} FILE.py:GRAPH"
+        )
+    when = "once its store can be used again, " if isinstance(error, StoreError) else ""
+    _note(error, f"run {job.run_id!r} is kept in {job.location}{upto}: {when}{goes_on} goes on with it")
+
+
+def _note(error: BaseException, text: str) -> None:
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)

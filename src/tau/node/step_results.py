@@ -1,0 +1,52 @@
+"""What a step returned: its cell, or why it cannot be stored."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from tau.errors import LimitExceededError, UnserializableError
+from tau.values import Refused, encode, is_atom
+from tau.values.stored import NO_ATOM, Cell, alone
+
+
+def no_awaitable(node: str, name: str, value: Any) -> Any:
+    """The value, unless it has yet to be awaited (`UnserializableError`)."""
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()
+        raise _unserializable(
+            node, name, "", type(value).__name__,
+            "give the async function itself, as in await ctx.step(name, fetch, url)",
+        )  # fmt: skip
+    return value
+
+
+def cell_of(node: str, name: str, value: Any) -> Cell:
+    """The cell of a step's result. Raises `UnserializableError`, or `LimitExceededError` for what is too large."""
+    try:
+        data = encode(value)
+    except Refused as refused:
+        raise _refusal(node, name, refused) from None
+    return alone(data, value if is_atom(value) else NO_ATOM)
+
+
+def _refusal(node: str, name: str, refused: Refused) -> Exception:
+    if refused.limit is not None:
+        return LimitExceededError(
+            f"step {name!r} of node {node!r} returned value{refused.path}, a {refused.type_name}, which cannot be "
+            f"stored: {refused.reason}",
+            limit=refused.limit,
+        )
+    return _unserializable(node, name, refused.path, refused.type_name, refused.reason)
+
+
+def _unserializable(node: str, name: str, path: str, type_name: str, reason: str) -> UnserializableError:
+    path = f"step({name!r}){path}"
+    return UnserializableError(
+        f"node {node!r} got from {path} a {type_name}, which cannot be stored: {reason}",
+        key=name,
+        node=node,
+        path=path,
+        type_name=type_name,
+    )
