@@ -18,7 +18,7 @@ import apsw
 from tau import forks
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores.disk import make_directories, sync_directory
-from tau.stores.failures import FULL, REMEDIES, TRANSIENT
+from tau.stores.failures import FULL, REMEDIES, TRANSIENT, from_os
 from tau.stores.sqlite.statements import SCHEMA, WHAT_IT_IS
 
 APPLICATION_ID = 0x74617531  # "tau1"
@@ -94,11 +94,27 @@ def patience(seconds: float) -> Callable[[int], bool]:
     return wait
 
 
-def create_file(path: str) -> None:
+def create_file(path: str, location: str) -> None:
     """Create the empty database, private to this user, where there is none yet.
 
     An existing file is never opened here: closing it again would drop the locks that SQLite holds in this process.
     """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise StoreUnavailableError(
+            f"cannot use {shown}: SQLite opens no path that is not UTF-8; choose another directory, or use a file "
+            "store (file:...) there",
+            location=shown,
+        ) from error
+    try:
+        _create_file(path)
+    except OSError as error:
+        raise from_os(error, location, "open") from error
+
+
+def _create_file(path: str) -> None:
     make_directories(os.path.dirname(path))
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -121,6 +137,17 @@ def identity(path: str) -> tuple[int, int]:
     """What tells the file at ``path`` from another of that name."""
     found = os.stat(path)
     return found.st_dev, found.st_ino
+
+
+def beside(path: str) -> tuple[tuple[int, int] | None, ...]:
+    """The identities of the write-ahead log and its index."""
+    found: list[tuple[int, int] | None] = []
+    for end in ("-wal", "-shm"):
+        try:
+            found.append(identity(path + end))
+        except FileNotFoundError:
+            found.append(None)
+    return tuple(found)
 
 
 def connect(path: str, location: str, busy_timeout: float, rewrite: bool = False) -> apsw.Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -16,13 +17,26 @@ from tau.stores import mounts
 from tau.stores.failures import from_os, is_foreign
 from tau.stores.reentry import Guard
 from tau.stores.sqlite import left_open
-from tau.stores.sqlite.connection import connect, create_file, failure, identity
+from tau.stores.sqlite.connection import beside, connect, create_file, failure, identity, patience
+from tau.stores.sqlite.kept_locks import KeptLocks, close_aside, connections
 
 T = TypeVar("T")
 Work = Callable[[apsw.Connection], T]
 
 # What a connection found while the disk was ill is not believed when the disk is well: another one looks again.
 _DISTRUSTED = (apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.CorruptError, apsw.NotADBError)
+
+
+class _Moved(StoreUnavailableError):
+    """The write-ahead log is no longer the file of its name: what is committed to it may not be found again."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(
+            f"the write-ahead log of {location} was removed or replaced while it was in use; leave the files beside "
+            "a database (-wal, -shm) to SQLite, and try again",
+            location=location,
+            transient=True,
+        )
 
 
 class Connections(forks.Forked):
@@ -35,6 +49,7 @@ class Connections(forks.Forked):
     def __init__(self, path: str, location: str, busy_timeout: float, file_system: Callable[[str], str]) -> None:
         self.path = path
         self.location = location
+        self._locks = KeptLocks(path)  # first: freed before the connections, so that the last one clears up
         self.writer: apsw.Connection | None = None
         self.reader: apsw.Connection | None = None
         self._busy_timeout = busy_timeout
@@ -44,7 +59,10 @@ class Connections(forks.Forked):
         self._writes = Guard(location)
         self._reads = Guard(location)
         self._reader_is_stale = False
+        self._opening = threading.RLock()
+        self._opened: list[weakref.ref[apsw.Connection]] = []
         self._identity: tuple[int, int] | None = None
+        self._beside: tuple[tuple[int, int] | None, ...] = (None, None)
         self._sync_failed = False
         forks.watch(self)
 
@@ -57,6 +75,14 @@ class Connections(forks.Forked):
         """Do ``work``, which only reads."""
         if self.is_inside():
             return self._read_apart(work)
+        try:
+            return self._read_in_turn(work)
+        except _Moved:
+            with self._writing:
+                self._writes.enter(self._begin_anew)
+        return self._read_in_turn(work)
+
+    def _read_in_turn(self, work: Work[T]) -> T:
         with self._reading:
             return self._reads.enter(lambda: self._looking_twice(lambda: self._read(work)))
 
@@ -82,16 +108,28 @@ class Connections(forks.Forked):
     # Writing
 
     def _transaction(self, doing: str, work: Work[T]) -> T:
+        try:
+            return self._attempt(doing, work)
+        except _Moved:
+            self._begin_anew()
+        return self._attempt(doing, work)
+
+    def _attempt(self, doing: str, work: Work[T]) -> T:
         process, connection = forks.process, None
         try:
             connection = self._connected_writer()
             if process is not forks.process:
                 raise left_open.refusal(self.location)
+            self._locks.write(patience(self._busy_timeout))
             connection.execute("begin immediate")
             result = work(connection)
             connection.execute("commit")
             # What went into a file that had lost its name must not be reported as kept.
             self._check_identity()
+            if not self._is_in_place():
+                if not self._rescue():
+                    raise _Moved(self.location)
+                self._begin_anew()
         except BaseException as error:
             if process is not forks.process:
                 raise left_open.refusal(self.location) from error
@@ -100,6 +138,8 @@ class Connections(forks.Forked):
             if explained is error:
                 raise
             raise explained from error
+        finally:
+            self._locks.written()
         return result
 
     def _connected_writer(self) -> apsw.Connection:
@@ -127,6 +167,8 @@ class Connections(forks.Forked):
                 self._drop_reader()
             connection = self.reader = self.reader or self._connect()
             self._check_identity()
+            if not self._is_in_place():
+                raise _Moved(self.location)
             return work(connection)
         except (apsw.Error, OSError, UnicodeDecodeError) as error:
             explained = self._explained(error, "read", connection)
@@ -185,34 +227,49 @@ class Connections(forks.Forked):
                     location=self.location,
                     transient=False,
                 )
-            self._create()
+            create_file(self.path, self.location)
         else:
             self._check_identity()
         left_open.check(self.path, self.location)
-        patience = self._busy_timeout if busy_timeout is None else busy_timeout
+        seconds = self._busy_timeout if busy_timeout is None else busy_timeout
         # Frames that never reached the disk may lie before the next ones: write all of them again, elsewhere.
         rewrite = self._sync_failed and busy_timeout is None
-        connection = connect(self.path, self.location, patience, rewrite)
+        with self._opening:
+            connection = self._sheltered(seconds, rewrite)
         if rewrite:
             self._sync_failed = False
         if self._identity is None:
             self._identity = identity(self.path)
         return connection
 
-    def _create(self) -> None:
+    def _sheltered(self, seconds: float, rewrite: bool) -> apsw.Connection:
+        """A connection whose log nobody deletes, and to the same log as the others here."""
+        first = not self._living()
+        if not first and not self._is_in_place():
+            raise _Moved(self.location)
         try:
-            self.path.encode()
-        except UnicodeEncodeError as error:
-            shown = os.fsencode(self.path).decode("utf-8", "backslashreplace")
-            raise StoreUnavailableError(
-                f"cannot use {shown}: SQLite opens no path that is not UTF-8; choose another directory, or use a file "
-                "store (file:...) there",
-                location=shown,
-            ) from error
-        try:
-            create_file(self.path)
+            if first and not self._locks.take(patience(seconds)):
+                close_aside(connect(self.path, self.location, seconds))  # a new database: now it has a log
+                self._locks.take(patience(seconds))
+            connection = connect(self.path, self.location, seconds, rewrite)
+            self._opened.append(weakref.ref(connection))
+            self._locks.take(patience(seconds))
+            self._locks.take_index(patience(seconds))
+        except apsw.BusyError as error:
+            raise failure(error, self.location, "open", seconds) from error
         except OSError as error:
-            raise from_os(error, self.location, "open") from error
+            raise error if is_foreign(error) else from_os(error, self.location, "open") from error
+        finally:
+            if not self._living():
+                self._locks.close()
+        if first:
+            self._beside = beside(self.path)
+        return connection
+
+    def _living(self, but: apsw.Connection | None = None) -> bool:
+        """Whether there are connections; one that nobody refers to any more is closed."""
+        self._opened = [each for each in self._opened if each() is not None and each() is not but]
+        return bool(self._opened)
 
     def _check_identity(self) -> None:
         try:
@@ -227,6 +284,38 @@ class Connections(forks.Forked):
                 location=self.location,
                 transient=False,
             )
+
+    # A log that is no longer the file of its name
+
+    def _is_in_place(self) -> bool:
+        """Whether the log and its index, where others look for them, still are those of the connections here."""
+        found = beside(self.path)
+        return found == self._beside or all(then in (None, now) for then, now in zip(self._beside, found, strict=True))
+
+    def _begin_anew(self) -> None:
+        """Leave a log that was taken away to itself. All connections must go: new ones would share its index."""
+        with self._reading:
+            if self._reads.is_inside():  # in a handler, in the middle of a read: later
+                raise _Moved(self.location)
+            if not self._is_in_place():
+                self._rescue()
+                self._drop_both()
+                if connections(self.path):
+                    raise _Moved(self.location)
+
+    def _rescue(self) -> bool:
+        """Bring a log that was only removed into the database, where nobody can have gone on without it; whether all
+        that was committed is in the file of the name."""
+        connection = self.writer or self.reader
+        if connection is None or not self._locks.hold:
+            return False
+        if any(now not in (None, then) for then, now in zip(self._beside, beside(self.path), strict=True)):
+            return False
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+        except apsw.Error:
+            return False
+        return True
 
     def _drop_both(self) -> None:
         self._drop_writer()
@@ -258,14 +347,18 @@ class Connections(forks.Forked):
             return
         self._sync_failed = self._sync_failed or damaged
         try:
-            replaced = identity(self.path) != self._identity
+            replaced = identity(self.path) != self._identity or not self._is_in_place()
         except OSError:
             replaced = True
-        with suppress(apsw.Error):
+        with self._opening:
+            last = not self._living(but=connection)
             if damaged or replaced:
                 # Closing would copy the log into the database, then delete the log by name: whosever it is by now.
-                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            connection.close()
+                close_aside(connection)
+            else:
+                self._locks.close_within(connection, last)
+            if last:
+                self._locks.close()
 
     # A child of fork inherits what SQLite knows about its files, but not the locks behind it: a database that is open
     # in both would lose commits when one of them closes. So all is closed before the fork and opened again after it.
@@ -284,6 +377,6 @@ class Connections(forks.Forked):
                 with suppress(RuntimeError):  # it was not to be had in time
                     lock.release()
             return
-        self._writing, self._reading = threading.RLock(), threading.RLock()
+        self._writing, self._reading, self._opening = threading.RLock(), threading.RLock(), threading.RLock()
         if left_open.leave(self.path, in_use=self.is_inside()):
             self.writer = self.reader = None

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from tau.errors import StoreUnavailableError
 from tau.stores.sqlite.connection import identity
+from tau.stores.sqlite.kept_locks import connections
 
 
 class _Kept(Struct, gc=False):
@@ -31,7 +32,7 @@ _connections.append(_Kept(_connections))
 def leave(path: str, *, in_use: bool) -> bool:
     """In a child: leave all connections to ``path`` to the parent; whether there were any. One that is ``in_use``, by
     the thread that forked, is made to refuse whatever that thread still does with it."""
-    found = [connection for connection in apsw.connections() if connection.filename == path]
+    found = connections(path)
     for connection in found:
         _connections.append(connection)
         if in_use:
