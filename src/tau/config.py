@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any
 
@@ -280,6 +279,8 @@ def _known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
 
 
 def _unknown(prefix: str, key: Any, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # only who mistyped a key needs it
+
     near = get_close_matches(key, known, 1) if isinstance(key, str) else []
     hint = f", did you mean {prefix}{near[0]}?" if near else ""
     return f"{prefix}{key}: unknown key{hint}"

@@ -148,7 +148,7 @@ def _fact(name: str) -> str:
 
 def _boot() -> str:
     if sys.platform != "darwin":
-        return Path(_BOOT_ID).read_text("ascii").strip()
+        return Path(_BOOT_ID).read_bytes().decode("ascii").strip()
     import subprocess
 
     asked = subprocess.run(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, check=False)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tau import forks
 from tau.engine.admission import has_other_input
@@ -25,6 +25,7 @@ from tau.errors import (
 from tau.events import CHECKPOINT_RETRY, NODE_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
+from tau.log.committer import Result
 from tau.log.journal import Append, Journal
 from tau.log.loading import Found, Watch, admitted_input
 from tau.log.patience import Patience
@@ -33,14 +34,12 @@ from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, Surroundings, surroundings
 from tau.node.left_calls import Key, key_of
-from tau.node.steps import Items
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
-from tau.stores.artifact_files import drop as drop_run
-from tau.stores.artifact_files import place_of
 from tau.stores.contract import Batch
 
-Result = int | Exception
+if TYPE_CHECKING:
+    from tau.node.steps import Items
 
 _log = logging.getLogger("tau")
 
@@ -146,12 +145,16 @@ class Driver:
 
     def items(self, effect: RunNode | None) -> Items:
         """What finishes inside that visit."""
+        from tau.node.steps import Items  # only loaded where a node has steps or artifacts
+
         job = self.job
         emit = self.tell if job.observed else None
         return Items(job.run_id, effect, journal=self.journal, place=self.place, emit=emit, now=self._now)
 
     def place(self) -> str | None:
         """Where the artifacts of this run go."""
+        from tau.stores.artifact_files import place_of  # with a store on disk it is there
+
         return place_of(self.journal.store if self.journal is not None else None, self.job.artifacts)
 
     def settle(self, batch: Batch, result: Result) -> str:
@@ -231,6 +234,8 @@ class Driver:
 
     def drop(self, effect: Drop) -> Exception | None:
         """Why the records of the finished run could not be deleted, if they could not."""
+        from tau.stores.artifact_files import drop as drop_run
+
         journal = self.journal
         assert journal is not None
         job, values = self.job, effect.values.values()

@@ -10,12 +10,11 @@ import threading
 from concurrent.futures import Future
 
 from tau.errors import StoreError, too_late
+from tau.log.committer import Result
 from tau.log.journal import Append, Journal
 from tau.log.records import Item
 from tau.stores.contract import Batch
 from tau.values.stored import Cell
-
-Result = int | Exception
 
 
 class _Commit:
