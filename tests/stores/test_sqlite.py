@@ -31,6 +31,24 @@ def test_settings_that_survive_a_power_cut_are_on(tmp_path: Path) -> None:
     store.close()
 
 
+def test_who_reads_first_and_then_commits_opens_the_database_once(tmp_path: Path) -> None:
+    """As a resume does. Later reads have a connection of their own again, beside an open transaction."""
+    one(first := SQLiteStore(tmp_path / "a.db"), batch("r", 0))
+    first.close()
+    store = SQLiteStore(tmp_path / "a.db")
+    assert store.read("r")
+    opened = {id(connection) for connection in apsw.connections() if connection.filename == store.path}
+    assert one(store, batch("r", 1)) == 2
+    assert {id(connection) for connection in apsw.connections() if connection.filename == store.path} == opened
+    writer = store._connections.writer
+    assert writer is not None
+    writer.execute("begin immediate")
+    assert len(store.read("r")) == 2
+    writer.execute("rollback")
+    assert store._connections.reader not in (None, writer)
+    store.close()
+
+
 @pytest.mark.parametrize("kind", ["nfs4", "nfs", "lustre", "gpfs", "smb3", "cifs", "9p", "fuse.sshfs", "beegfs"])
 def test_a_network_file_system_is_refused_before_anything_is_made(tmp_path: Path, kind: str) -> None:
     store = SQLiteStore(tmp_path / "deep" / "a.db", file_system=lambda path: kind)

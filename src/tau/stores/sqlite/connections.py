@@ -148,8 +148,20 @@ class Connections(forks.Forked):
         if self.writer is None:
             if self.reader is not None and self.reader.readonly("main"):
                 self._retire_reader()  # the two share what SQLite knows about the file
-            self.writer = self._connect()
+            self.writer = self._spare() or self._connect()
         return self.writer
+
+    def _spare(self) -> apsw.Connection | None:
+        """The reader's connection, where nobody reads; the next read makes another. Most runs read once, at first."""
+        if self._sync_failed or self._reader_is_stale or not self._reading.acquire(blocking=False):
+            return None
+        try:
+            connection = None
+            if not self._reads.is_inside():
+                connection, self.reader = self.reader, None
+            return connection
+        finally:
+            self._reading.release()
 
     def _undo(self, connection: apsw.Connection | None) -> None:
         if connection is not None and connection is self.writer and connection.in_transaction:
