@@ -162,8 +162,9 @@ class Driver:
         assert journal is not None
         was_claimed = journal.claimed
         newest = journal.settle(batch, result)
-        if journal.claimed != was_claimed:
-            if journal.claimed:
+        claimed = journal.claimed
+        if claimed != was_claimed:
+            if claimed:
                 self._own(journal)
             else:
                 self._let_go(journal)

@@ -55,13 +55,14 @@ class SyncDriver(Driver):
     def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]], error: BaseException | None = None) -> State:
         """Do what the engine asks for, and tell it whatever is raised meanwhile, until it has come to its end."""
         engine = self.engine
-        step: Callable[[Any], Effect] = engine.send if error is None else engine.throw
+        send: Callable[[Any], Effect] = engine.send
+        step = send if error is None else engine.throw
         given: Any = error
         while True:
             try:
                 effect = step(given)
                 given = handlers[type(effect)](effect)
-                step = engine.send
+                step = send
             except BaseException as raised:
                 if self.process is not forks.process:
                     raise  # in a child of fork nothing may follow: the run is its parent's
@@ -102,7 +103,7 @@ class SyncDriver(Driver):
                 result = call_in_thread(effect, self.key_of(effect), lambda: self.call(effect))
             else:
                 result = self.call(effect)
-            if is_late(result):
+            if result is not None and type(result) is not dict and is_late(result):
                 result = self._awaited(effect, result)
         except BaseException as error:
             return self.outcome(began, error=error)

@@ -19,7 +19,7 @@ from tau.errors import StoreError, TauError
 from tau.log.patience import Patience
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
-from tau.stores.reentry import Guard
+from tau.stores.reentry import Door, ReentryError
 
 if TYPE_CHECKING:
     import asyncio
@@ -58,8 +58,8 @@ class Committer(forks.Forked):
         self._queue: deque[Ticket] = deque()
         self._unsettled: Unsettled | None = None
         self._answered: deque[Ticket] = deque()
-        self._lock = threading.RLock()
-        self.guard = Guard(store.location)
+        self._starting = threading.RLock()
+        self.guard = Door(store.location)
         self._under_way = threading.Lock()  # who finds it taken joins the queue, so that the next commit is for many
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -88,22 +88,27 @@ class Committer(forks.Forked):
         return result
 
     def _commit(self, batch: Batch) -> Result:
+        if not self._queue and not self._under_way.locked():
+            try:
+                return self.guard.enter(self._at_once, batch)
+            except ReentryError as inside:
+                return inside
         if self.guard.is_inside():
             return self.guard.refusal()
-        if not self._queue and not self._under_way.locked():
-            with self._lock:
-                return self.guard.enter(lambda: self._at_once(batch))
         ticket = Ticket(batch)
         self._queue.append(ticket)
         try:
-            with self._lock:
-                while ticket.result is None:
-                    self.guard.enter(lambda: self._flush(mine=True))
+            self.guard.enter(self._until_done, ticket)
         except BaseException:
             with suppress(ValueError):
                 self._queue.remove(ticket)
             raise
+        assert ticket.result is not None
         return ticket.result
+
+    def _until_done(self, ticket: Ticket) -> None:
+        while ticket.result is None:
+            self._flush(mine=True)
 
     def _at_once(self, batch: Batch) -> Result:
         with self._under_way:
@@ -127,7 +132,7 @@ class Committer(forks.Forked):
         return ticket
 
     def _start(self) -> None:
-        with self._lock:
+        with self._starting:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = start_thread(self._serve, "tau-commit", self.store.location)
 
@@ -145,9 +150,7 @@ class Committer(forks.Forked):
         self._wake.wait(None if due is None else max(0.0, due - time.monotonic()))
         self._wake.clear()
         self._try_again()
-        with self._lock:
-            while self._queue or self._unsettled:
-                self.guard.enter(self._flush)
+        self.guard.enter(self._flush_all)
         while self._answered:  # without the lock: they may commit something in turn
             ticket = self._answered.popleft()
             assert ticket.result is not None
@@ -155,6 +158,10 @@ class Committer(forks.Forked):
             ticket.answer(ticket.result)
         while self._news:
             self._news.popleft()()
+
+    def _flush_all(self) -> None:
+        while self._queue or self._unsettled:
+            self._flush()
 
     def _try_again(self) -> None:
         """Queue what waited long enough for its store, unless it was carried out, and only its reply was lost."""

@@ -42,15 +42,15 @@ def seal(run_id: str, record: Record) -> bytes:
     """The bytes of a record: magic, format, compression, checksum, body. Raises `LimitExceededError` for one that is
     longer than any that is read."""
     body = _encoder.encode(record)
-    if len(body) > MAX_BYTES:
-        raise LimitExceededError(
-            f"a record of run {run_id!r} would take {len(body):,} bytes, at most {MAX_BYTES:,} are stored; keep fewer "
-            "keys in the state",
-            limit=MAX_BYTES,
-            run_id=run_id,
-        )
     kind = _RAW
     if len(body) > _WORTH_COMPRESSING:
+        if len(body) > MAX_BYTES:
+            raise LimitExceededError(
+                f"a record of run {run_id!r} would take {len(body):,} bytes, at most {MAX_BYTES:,} are stored; keep "
+                "fewer keys in the state",
+                limit=MAX_BYTES,
+                run_id=run_id,
+            )
         kind, body = _squeeze(body)
     head = _HEADS[kind]
     return MAGIC + head + _checksum(run_id, record.position, head, body) + body

@@ -40,7 +40,7 @@ class Append(Struct):
     ending: bool = False
 
 
-class _Held(Struct):
+class _Held(Struct, gc=False):
     """A sealed record: the cells it sets, its node where it is a checkpoint, and what the summary says as of it.
 
     ``base`` is the position of the newest manifest by then.
@@ -56,7 +56,7 @@ class _Held(Struct):
     time: float
 
 
-class _Standing(Struct):
+class _Standing(Struct, gc=False):
     """Where a journal stands: what is stored, up to ``position``, and what is held back beyond that.
 
     It changes by what is appended to ``held``; otherwise a new one takes its place, whole. So an interrupt leaves what
@@ -166,7 +166,8 @@ class Journal:
             count = result - now.position
             if count <= 0:  # this answer came after a later one
                 return newest
-            stored, rest = now.held[:count], now.held[count:]
+            held = now.held
+            stored, rest = (held, []) if count == len(held) else (held[:count], held[count:])
             for one in stored:
                 for cell in one.cells:  # what was only needed to write them
                     cell.change, cell.blobs = None, ()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
-from tau.forks import Forked, watch
+from msgspec import Struct
+from msgspec.structs import replace
+
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, deletion, problem
-from tau.stores.reentry import Guard
+from tau.stores.reentry import Door
 from tau.stores.summaries import matches
 
 
-class _Run(NamedTuple):
+class _Run(Struct, frozen=True, gc=False):
     """One run at one moment: what comes after it replaces it as a whole, so that no reader ever sees half a commit.
 
     ``records[i]`` has the position ``floor + 1 + i``. Later moments share the two containers: of the list only the
@@ -34,7 +34,7 @@ class _Run(NamedTuple):
         return self.floor + self.length
 
 
-class MemoryStore(Store, Forked):
+class MemoryStore(Store):
     """A store in memory. It survives `close`, but not the process; after a fork the child has a copy of its own.
 
     ``clock`` gives seconds that only grow; leases are measured by it. Making one raises nothing.
@@ -44,15 +44,12 @@ class MemoryStore(Store, Forked):
         self.location = "memory:"
         self._clock = clock
         self._runs: dict[str, _Run] = {}
-        self._lock = threading.RLock()
-        self._writes = Guard("the memory store")
-        watch(self)
+        self._writes = Door("the memory store")
 
     # Writing: one thread at a time, and not one that is in the middle of it.
 
     def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
-        with self._lock:
-            return self._writes.enter(lambda: list(map(self._append, batches)))
+        return self._writes.enter(list, map(self._append, batches))
 
     def _append(self, batch: Batch) -> int | Exception:
         wrong = problem(batch)
@@ -62,7 +59,7 @@ class MemoryStore(Store, Forked):
         run = self._runs.get(run_id)
         if run is None:
             run = _Run(summary, 0, 0, [], {}, None, 0, 0.0)
-        _, floor, length, records, blobs, _, counter, _ = run
+        floor, length, records, blobs, counter = run.floor, run.length, run.records, run.blobs, run.counter
         if floor + length != batch.expected:
             return PositionConflict(run_id, batch.expected, floor + length)
         if len(records) > length:  # of a commit that was broken off
@@ -79,8 +76,7 @@ class MemoryStore(Store, Forked):
         return floor + length
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
-        with self._lock:
-            self._writes.enter(lambda: self._delete(run_id, keep_summary, expected))
+        self._writes.enter(self._delete, run_id, keep_summary, expected)
 
     def _delete(self, run_id: str, keep_summary: bool, expected: int | None) -> None:
         run = self._runs.get(run_id)
@@ -97,20 +93,18 @@ class MemoryStore(Store, Forked):
             run = self._runs.get(run_id)
             if run is None or run.nonce != nonce:
                 return False
-            self._runs[run_id] = run._replace(counter=run.counter + 1, expires=self._clock() + seconds)
+            self._runs[run_id] = replace(run, counter=run.counter + 1, expires=self._clock() + seconds)
             return True
 
-        with self._lock:
-            return self._writes.enter(work)
+        return self._writes.enter(work)
 
     def release(self, run_id: str, nonce: str) -> None:
         def work() -> None:
             run = self._runs.get(run_id)
             if run is not None and run.nonce == nonce:
-                self._runs[run_id] = run._replace(nonce=None)
+                self._runs[run_id] = replace(run, nonce=None)
 
-        with self._lock:
-            self._writes.enter(work)
+        self._writes.enter(work)
 
     # Reading takes no lock: a run is got at one moment.
 
@@ -143,7 +137,3 @@ class MemoryStore(Store, Forked):
 
     def close(self) -> None:
         pass
-
-    def after_fork(self, in_child: bool, kept_out: bool) -> None:
-        if in_child:
-            self._lock = threading.RLock()  # a thread that the child does not have may have held it

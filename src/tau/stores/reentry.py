@@ -7,11 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from tau.errors import StoreError
 from tau.forks import Forked, watch
 
+Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 _log = logging.getLogger("tau")
@@ -49,14 +50,14 @@ class Guard(Forked):
         self._later: deque[Callable[[], object]] = deque()
         watch(self)
 
-    def enter(self, work: Callable[[], T]) -> T:
+    def enter(self, work: Callable[[*Ts], T], /, *args: *Ts) -> T:
         """Do ``work``. Raises `ReentryError` where this thread is inside already."""
         lock = self._mine.lock
         if lock.locked():
             raise self.refusal()
         try:
             with lock:
-                return work()
+                return work(*args)
         finally:
             if self._later:
                 self._catch_up()
@@ -86,3 +87,32 @@ class Guard(Forked):
     def after_fork(self, in_child: bool, kept_out: bool) -> None:
         if in_child:
             self._later.clear()  # the parent does it
+
+
+class Door(Guard):
+    """A guard that keeps the other threads out, too: one at a time is inside."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._lock: Any = threading.RLock()  # who owns it is inside; asking that takes no call of Python's
+
+    def enter(self, work: Callable[[*Ts], T], /, *args: *Ts) -> T:
+        """Do ``work``. Raises `ReentryError` where this thread is inside already."""
+        lock = self._lock
+        if lock._is_owned():
+            raise self.refusal()
+        try:
+            with lock:
+                return work(*args)
+        finally:
+            if self._later:
+                self._catch_up()
+
+    def is_inside(self) -> bool:
+        owned: bool = self._lock._is_owned()
+        return owned
+
+    def after_fork(self, in_child: bool, kept_out: bool) -> None:
+        super().after_fork(in_child, kept_out)
+        if in_child and not self.is_inside():
+            self._lock = threading.RLock()  # a thread that the child does not have may have held it
