@@ -165,7 +165,7 @@ def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
 
 def _count_crash(job: Job, found: Found, progress: Progress) -> None:
     crashed = found.status == "running"
-    progress.crashes = progress.crashes + 1 if crashed else 0
+    progress.crashes += crashed
     progress.stuck = progress.stuck + 1 if crashed else 0
     if progress.stuck > job.max_crashes:
         raise LimitExceededError(

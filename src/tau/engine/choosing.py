@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tau.events import text_of
 from tau.graph.graph import Edge
@@ -30,6 +31,16 @@ def choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) ->
     if tried:
         raise Stuck(f"no valid transition from node {name}: {_asked(edges, state)}")
     raise Stuck(f"node {name} has no outgoing edges and is not an exit point")
+
+
+def told(name: str, chosen: Edge | None, tried: Sequence[Edge]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events that tell of a choice."""
+    for edge in tried:
+        where = {"from": name, "to": edge.target, "edge_index": edge.index}
+        yield "edge.evaluate", {**where, "has_predicate": edge.predicate is not None}
+    if chosen is not None:
+        where = {"from": name, "to": chosen.target, "edge_index": chosen.index}
+        yield "edge.transition", {**where, "predicate_name": chosen.name or "", "predicate_result": True}
 
 
 def _asked(edges: Sequence[Edge], state: State) -> str:

@@ -117,7 +117,9 @@ class Driver:
         if progress is None:
             return
         progress.status = "interrupted"
-        record = Interrupted(node=progress.next or "", reason="broken off")
+        effect = self.around.effect
+        tried = effect.attempt if effect is not None and effect.begun else progress.crashes
+        record = Interrupted(node=progress.next or "", reason="broken off", attempt=tried)
         batch = journal.prepare(Append((record,), progress, {}, flush=True, ending=True))
         if batch is not None:
             self.hand_over(journal, batch)
@@ -269,7 +271,7 @@ class Driver:
 
     def call(self, effect: RunNode) -> Any:
         """Call the node's function; an async one gives its coroutine."""
-        node = effect.node
+        node, effect.begun = effect.node, True
         if self.journal is not None and self.journal.items:
             self.around.items_of(effect).restore()
         if not node.wants_context:

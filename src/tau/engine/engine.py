@@ -13,10 +13,10 @@ from typing import Any
 
 from tau.engine.admission import Opened, open_run
 from tau.engine.advice import explain, say_how_to_go_on
-from tau.engine.choosing import Stuck, choose
+from tau.engine.choosing import Stuck, choose, told
 from tau.engine.effects import Drop, Effect, Emit, Job, Outcome, Pause, Release
 from tau.engine.stop import StopNow
-from tau.engine.verdicts import UNSAVED, may_retry, terminal
+from tau.engine.verdicts import UNSAVED, may_retry, no_changes, terminal
 from tau.errors import (
     ExecutionError,
     LimitExceededError,
@@ -49,6 +49,7 @@ class Engine:
         self.removed: list[str] = []
         self.at = job.graph.entry_point or ""
         self.begun = False
+        self.effect: RunNode | None = None
         self.ended = False
         self.interrupt: BaseException | None = None
         self.last: Record | None = None
@@ -115,8 +116,15 @@ class Engine:
         if self.last is not None:
             return ("failed" if isinstance(self.last, Failed) else "interrupted"), self.last
         if isinstance(error, Exception):
-            return "failed", Failed(node=self.at, failure=describe(error))
-        return "interrupted", Interrupted(node=self.at, reason=text_of(error) or type(error).__name__)
+            return "failed", Failed(node=self.at, failure=describe(error), attempt=self.tried)
+        reason = text_of(error) or type(error).__name__
+        return "interrupted", Interrupted(node=self.at, reason=reason, attempt=self.tried)
+
+    @property
+    def tried(self) -> int:
+        """How many attempts at the node that comes next have begun."""
+        effect = self.effect
+        return self.progress.crashes if effect is None else effect.attempt - (not effect.begun)
 
     def _insist(self, effect: Effect) -> Generator[Effect, Any, Any]:
         """Have it done although an interrupt comes: then it is tried once more."""
@@ -216,7 +224,7 @@ class Engine:
         attempt = first = self.progress.crashes + 1
         observed = self.job.observed
         while True:
-            effect = RunNode(node, self._view(), visit, attempt)
+            effect = self.effect = RunNode(node, self._view(), visit, attempt)
             if observed:
                 outcome: Outcome = yield from self._observed(effect)
             else:
@@ -227,7 +235,7 @@ class Engine:
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
                 raise self._interrupted(node.name, error)
             elif node.retry is None or not may_retry(node, node.retry, error, attempt - first + 1):
-                raise self._node_failed(node.name, error, attempt) from error
+                raise self._node_failed(node.name, error) from error
             else:
                 stop = outcome.stop or (yield Pause(node, attempt - first + 1, visit, attempt, error))
                 if stop:
@@ -261,9 +269,7 @@ class Engine:
         """Turn what the node returned into changes; the error where that cannot be done."""
         result = outcome.result
         if type(result) is not dict and result is not None and not only_items(result):
-            kind = type(result).__name__
-            name = f", as in {{'data': the {kind}}}" if hasattr(type(result), "attrs") else ""
-            return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes{name}, a State, or None")
+            return no_changes(node, result)
         try:
             if self.job.stored:
                 self.changed, self.removed = outcome.changes or collect(self.values, given, result, node.name)
@@ -294,6 +300,7 @@ class Engine:
             except Stuck as error:
                 stuck = error
         advance(progress, name, visit, chosen.target if chosen is not None else None)
+        self.effect = None
         stop = outcome.stop if chosen is not None else ""
         if job.stored:
             saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
@@ -301,7 +308,8 @@ class Engine:
             if saved and job.observed:
                 yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
         if job.observed:
-            yield from self._emit_edges(name, chosen, tried)
+            for type_, about in told(name, chosen, tried):
+                yield from self._emit(type_, **about)
         if stuck is not None:
             raise self._failed(name, stuck) from (stuck.__cause__ or stuck)
         if stop:
@@ -321,7 +329,7 @@ class Engine:
         )
         ending: tuple[Record, ...] = ()
         if stuck is not None:
-            progress.status, ending = "failed", (Failed(node=name, failure=describe(stuck)),)
+            progress.status, ending = "failed", (Failed(node=name, failure=describe(stuck), attempt=0),)
         elif progress.next is None:
             progress.status, ending = "finished", (Finished(node=name),)
         elif outcome.stop:
@@ -332,26 +340,18 @@ class Engine:
         if newest:
             yield from self._emit("checkpoint.save", node=newest, **keys)
 
-    def _emit_edges(self, name: str, chosen: Edge | None, tried: list[Edge]) -> Steps:
-        for edge in tried:
-            where: dict[str, Any] = {"from": name, "to": edge.target, "edge_index": edge.index}
-            yield from self._emit("edge.evaluate", **where, has_predicate=edge.predicate is not None)
-        if chosen is not None:
-            where = {"from": name, "to": chosen.target, "edge_index": chosen.index}
-            yield from self._emit("edge.transition", **where, predicate_name=chosen.name or "", predicate_result=True)
-
     # What ends a run before its end: the record of it, and the error to raise.
 
-    def _node_failed(self, name: str, error: Exception, attempt: int) -> ExecutionError:
+    def _node_failed(self, name: str, error: Exception) -> ExecutionError:
         if self.job.stored:
             explain(error)
-        self.last = Failed(node=name, failure=describe(error), attempt=attempt)
+        self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
         text = f"node execution failed: {text_of(error) or type(error).__name__}"
         return self._failure(name, error, text, (*self.progress.path, name))
 
     def _failed(self, name: str, error: Exception) -> ExecutionError:
         """The run cannot go on, at or after this node: no edge holds, or a limit is reached."""
-        self.last = Failed(node=name, failure=describe(error))
+        self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
         path = tuple(self.progress.path)
         done = isinstance(error, Stuck) and path[-1:] == (name,)
         return self._failure(name, error, text_of(error) or type(error).__name__, path if done else (*path, name))
@@ -370,7 +370,7 @@ class Engine:
     def _interrupted(self, name: str, error: BaseException) -> BaseException:
         """The visit in flight was broken off."""
         reason = text_of(error) or type(error).__name__
-        self.last = Interrupted(node=name, reason=reason)
+        self.last = Interrupted(node=name, reason=reason, attempt=self.tried)
         if isinstance(error, StopNow | RunInterruptedError):
             stopped = self._stopped(name, reason)
             stopped.__cause__ = error

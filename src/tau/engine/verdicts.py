@@ -31,6 +31,13 @@ UNSAVED: Final = (StoreError, LeaseLostError, RunCancelledError)
 """After these nothing can be saved any more: the store has just failed, or the run belongs to somebody else."""
 
 
+def no_changes(node: Node, result: object) -> TypeError:
+    """The failure of a node that returned something else than changes."""
+    kind = type(result).__name__
+    name = f", as in {{'data': the {kind}}}" if hasattr(type(result), "attrs") else ""
+    return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes{name}, a State, or None")
+
+
 def may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
     if tries >= retry.attempts or not retry.matches(error):
         return False

@@ -20,8 +20,8 @@ Scope = tuple[tuple[str, int, str], ...]
 
 
 class Progress(Struct, gc=False):
-    """How far a run is: everything that resume needs but the values. ``crashes`` counts the killed attempts of the node
-    that comes next, ``stuck`` those in a row since an item of it was finished."""
+    """How far a run is: everything that resume needs but the values. ``crashes`` counts the attempts at the node
+    that comes next, ``stuck`` those that were killed in a row since an item of it was finished."""
 
     graph: str
     fingerprint: GraphFingerprint | None = None
@@ -182,7 +182,7 @@ class Answer(Record, tag="answer"):
 
 
 class Failed(Record, tag="failed"):
-    """The run failed at this node."""
+    """The run failed at this node, of which that many attempts were made."""
 
     node: str = ""
     failure: Failure | None = None
@@ -190,10 +190,11 @@ class Failed(Record, tag="failed"):
 
 
 class Interrupted(Record, tag="interrupted"):
-    """The run was stopped before this node."""
+    """The run was stopped before this node, or in an attempt at it."""
 
     node: str = ""
     reason: str = ""
+    attempt: int = 0
 
 
 class Cancelled(Record, tag="cancelled"):

@@ -103,7 +103,7 @@ class Fold:
             self.items = {}
         elif isinstance(record, Claimed):
             crashed = progress.status == "running" and record.rewind is None
-            progress.crashes = progress.crashes + 1 if crashed else 0
+            progress.crashes += crashed
             progress.stuck = progress.stuck + 1 if crashed else 0
             if record.fingerprint is not None:
                 progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
@@ -116,4 +116,6 @@ class Fold:
             progress.stuck = 0
             if isinstance(record, Item) and record.value is not None:
                 self.items[record.scope, record.key] = apply(record.value, None, fetch)
+        elif isinstance(record, Failed | Interrupted):
+            progress.crashes = record.attempt
         progress.status = _STATUS.get(type(record), "running")

@@ -27,9 +27,11 @@ class _Log(logging.LoggerAdapter[logging.Logger]):
 class Context:
     """One visit of one node, for the node itself.
 
-    ``run_id``, ``node``, ``visit`` (from 1) and ``attempt`` (from 1, counting crashed ones) say which; ``resources``
-    are the clients and connections handed to ``execute``, which are not part of the state; ``deadline`` is the UTC time
-    at which ``max_runtime`` ends, ``None`` without one. Reading any of these raises nothing.
+    ``run_id``, ``node``, ``visit`` (from 1) and ``attempt`` say which. Attempts at a visit are counted from 1 until one
+    of them succeeds, across retries and resumes, whether they failed, were broken off or were killed (those of a
+    process that was killed count as one); `Retry` has as many as it says in every process. ``resources`` are the
+    clients and connections handed to ``execute``, which are not part of the state; ``deadline`` is the UTC time at
+    which ``max_runtime`` ends, ``None`` without one. Reading any of these raises nothing.
     """
 
     __slots__ = ("_effect", "_surroundings", "attempt", "node", "visit")

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 class RunNode(Struct):
     """Run a node on a state; reply: `Outcome`. ``stored`` is the run's state where the node is given another one, which
-    an earlier attempt had saved."""
+    an earlier attempt had saved; ``begun`` whether the node was called."""
 
     node: Node
     state: State
     visit: int
     attempt: int
     stored: State | None = None
+    begun: bool = False
 
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})

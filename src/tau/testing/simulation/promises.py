@@ -21,7 +21,7 @@ from tau.errors import (
 )
 from tau.events import CHECKPOINT_KEPT, TERMINAL_TYPES
 from tau.log.loading import Loader
-from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Item
+from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Interrupted, Item
 from tau.log.replay import Fold
 from tau.node.kept_state import STATE
 from tau.state import State
@@ -190,8 +190,8 @@ def _steps(world: World) -> Iterator[str]:
 
 
 def _attempts(world: World) -> Iterator[str]:
-    """The first attempt of a visit counts the owners that died in it."""
-    crashes = _crashes(world)
+    """The first attempt of a visit by an owner counts those of earlier ones."""
+    crashes = _earlier(world)
     for process in world.processes:
         seen: dict[Visit, int] = {}
         for execution in world.executions:
@@ -207,18 +207,18 @@ def _attempts(world: World) -> Iterator[str]:
             seen[visit] = execution.attempt
 
 
-def _crashes(world: World) -> dict[int, int]:
-    """How many owners in a row had died without finishing a visit when each process claimed the run."""
+def _earlier(world: World) -> dict[int, int]:
+    """How many attempts had been made at the visit in flight when each process claimed the run."""
     crashes, running = 0, False
     found: dict[int, int] = {}
     for entry in world.history.entries:
         if isinstance(entry.record, Claimed):
-            crashes = crashes + 1 if running else 0
+            crashes += running
             found[entry.process] = crashes
             running = True
         elif not isinstance(entry.record, Item):
             running = isinstance(entry.record, CheckpointRecord)
-            crashes = 0
+            crashes = entry.record.attempt if isinstance(entry.record, Failed | Interrupted) else 0
     return found
 
 
