@@ -269,3 +269,18 @@ def test_show_tells_which_surroundings_changed_at_which_resume(shell: Shell, sto
     ]
     shown = shell.run("show", "r", "--store", store).stdout
     assert f"\n1\t{claims[1]['seq']}\tsolver\t1.0\t2.0\n3\t{claims[3]['seq']}\tsolver\t2.0\t10.0\n" in shown
+
+
+def test_show_tells_of_retries(shell: Shell, store: str) -> None:
+    text = (shell.folder / "pipeline.py").read_text()
+    decorated = "@graph.node(retry=tau.Retry(attempts=2, delay=0))\ndef analyze"
+    shell.write("pipeline.py", "import tau\n" + text.replace("@graph.node\ndef analyze", decorated))
+    shell.write("broken", "")
+    said = shell.run("run", GRAPH, "--run-id", "r", "--store", store, code=1).stderr
+    assert said.count("is tried again in 0 s: ValueError: bad sensor") == 1
+    assert re.search(
+        r"^failed at +analyze \(attempt 2\)$", shell.run("show", "r", "--store", store).stdout, re.MULTILINE
+    )
+    assert shell.json("show", "r", "--store", store)["failure"]["attempt"] == 2
+    shell.run("run", GRAPH, "--run-id", "s", "--max-runtime", "0", "--store", store, code=75)
+    assert re.search(r"^stopped +max_runtime$", shell.run("show", "s", "--store", store).stdout, re.MULTILINE)

@@ -171,6 +171,9 @@ def test_a_changed_graph_is_refused_and_continued_on_demand(shell: Shell) -> Non
     said = shell.error("resume", "r", GRAPH, code=4)
     assert "ingest" in said
     assert "--on-change continue" in said
+    again = shell.error("run", GRAPH, "--run-id", "r", "--if-exists", "resume", code=4)
+    assert "--on-change continue" in again
+    assert f"an option of: tau resume r {GRAPH}" in again
     found = shell.json("resume", "r", GRAPH, "--on-change", "continue", "--values")
     assert {key["name"]: key.get("value") for key in found["keys"]}["text"] == "mean 2"
 

@@ -134,9 +134,13 @@ def test_a_run_whose_next_node_is_gone_is_refused_whatever_is_wanted(store: Stor
 
 def test_execute_over_an_existing_run_judges_the_graph_too(store: Store) -> None:
     failed_run(store)
-    with pytest.raises(GraphChangedError):
-        build(store, code={"b": "other"}).execute({}, run_id="r", if_exists="resume")
+    graph = build(store, code={"b": "other"})
+    with pytest.raises(GraphChangedError) as caught:
+        graph.execute({}, run_id="r", if_exists="resume")
     assert RAN == []
+    assert "graph.resume('r', on_change='continue')" in str(caught.value)  # execute has no on_change
+    assert graph.plan("r").refusal is not None
+    assert "graph.resume" not in str(graph.plan("r").refusal)
 
 
 async def test_an_async_resume_judges_alike(store: Store) -> None:

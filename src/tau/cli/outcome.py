@@ -99,7 +99,8 @@ _RESUMABLE = (ExecutionError, RunInterruptedError, RunExistsError, StoreError)
 class Session(Struct):
     """One invocation: how it is to report, and what an error message should know by then.
 
-    ``started`` tells whether the run is in the store; ``resume`` is the command line that goes on with it.
+    ``started`` tells whether the run is in the store; ``resume`` is the command line that goes on with it, ``begins``
+    whether this is another one.
     """
 
     as_json: bool = False
@@ -107,6 +108,7 @@ class Session(Struct):
     run_id: str = ""
     store: str = ""
     resume: str = ""
+    begins: bool = False
     started: bool = False
 
 
@@ -185,7 +187,10 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
         free = _command("delete", session)
         return f"where that belongs to the input, which never changes: {free}, then tau run with --set NAME=VALUE"
     if isinstance(error, GraphChangedError):
-        return "; or ".join(_ON_CHANGE.sub(r"--on-change \1", way) for way in error.ways)
+        ways = "; or ".join(_ON_CHANGE.sub(r"--on-change \1", way) for way in error.ways)
+        if session is not None and session.begins and "--on-change" in ways:
+            return f"{ways}. That is an option of: {session.resume}"
+        return ways
     if session is not None and isinstance(error, RunOwnedError) and not session.resume:
         return f"{_command('cancel', session)} ends the run for good"  # this command does not wait
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")

@@ -48,8 +48,8 @@ class Move(Struct, frozen=True):
 
 class Account(Struct):
     """What the log of one run says. ``claims`` counts the processes that owned it, ``provenance`` is the oldest that is
-    known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, ``damage`` what could not be
-    read; ``records`` are the sound ones with their positions."""
+    known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``damage``
+    is what could not be read; ``records`` are the sound ones with their positions."""
 
     summary: Summary
     status: str
@@ -62,6 +62,7 @@ class Account(Struct):
     provenance: dict[str, str] = {}
     moves: list[Move] = []
     failed: str = ""
+    attempt: int = 1
     failure: Failure | None = None
     reason: str = ""
     damage: str = ""
@@ -105,7 +106,7 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
             if changes:
                 account.moves.append(Move(position, account.claims - 1, record.time, changes))
         elif isinstance(record, Failed):
-            account.failed, account.failure = record.node, record.failure
+            account.failed, account.failure, account.attempt = record.node, record.failure, record.attempt
         elif isinstance(record, Interrupted):
             account.reason = record.reason
         elif isinstance(record, Item):

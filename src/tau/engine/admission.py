@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -154,13 +155,19 @@ def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
         now = "this graph" if comparison.foreign else "the graph as it is now"
         ways = tuple(way for way in comparison.ways if not (lost and way.startswith("on_change=")))
         lines = [f"run {job.run_id!r} cannot be resumed with {now}:", *comparison.blocking]
+        here = ways if job.resuming else tuple(_by_resume(job.run_id, way) for way in ways)
         raise GraphChangedError(
-            "\n- ".join(lines) + f"\nWhat to do: {'; or '.join(ways)}",
+            "\n- ".join(lines) + f"\nWhat to do: {'; or '.join(here)}",
             run_id=job.run_id,
             changes=tuple(comparison.blocking),
             ways=ways,
         )
     return (*comparison.blocking, *comparison.notes)
+
+
+def _by_resume(run_id: str, way: str) -> str:
+    """A way on as the caller of ``execute`` can go it, which has no ``on_change``."""
+    return re.sub(r"on_change='\w+'", lambda found: f"graph.resume({run_id!r}, {found[0]})", way)
 
 
 def _count_crash(job: Job, found: Found, progress: Progress) -> None:

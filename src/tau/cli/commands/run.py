@@ -71,6 +71,7 @@ def run(
         graph = load_graph(target, project)
     furnish(graph, store, project, session)
     session.run_id = given.run_id
+    session.begins = True
     session.resume = resume_command(given.run_id, target, store)
     act = partial(graph.execute, given, if_exists=if_exists, wait=wait, tags=tags)
     return attempt(session, graph, act, quiet=quiet, values=values, max_runtime=max_runtime)

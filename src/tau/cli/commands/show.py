@@ -81,7 +81,7 @@ def _show(account: Account) -> None:
             "graph": summary.graph,
             "status": account.status,
             "owner": summary.owner,
-            "failed at": account.failed,
+            "failed at": account.failed + (f" (attempt {account.attempt})" if account.attempt > 1 else ""),
             "stopped": account.reason,
             "next": account.pending,
             "visits": summary.iterations,
@@ -174,7 +174,9 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
         ],
         "keys": contents.documents(keys, values),
         "artifacts": contents.artifacts(keys),
-        "failure": None if failure is None else {"node": account.failed, **contents.failure(failure)},
+        "failure": None
+        if failure is None
+        else {"node": account.failed, "attempt": account.attempt, **contents.failure(failure)},
         "stopped_by": account.reason or None,
         "provenance": account.provenance,
         "provenance_changes": [
