@@ -36,7 +36,7 @@ class Host:
     """Unix seconds; shown to people, never used to judge anybody."""
 
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
-    """Seconds of a clock that nobody steps; stands still while the machine sleeps."""
+    """Seconds of a clock that is never set; stands still while the machine sleeps."""
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
         """Wait for so long, or until ``wake`` is set."""
@@ -47,7 +47,7 @@ class Host:
         return random.random()
 
     def token(self) -> bytes:
-        """Eight bytes that nobody else has."""
+        """Eight random bytes."""
         return os.urandom(8)
 
     def owner(self, lease: float) -> Owner:

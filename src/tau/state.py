@@ -322,9 +322,9 @@ def check_key(key: Any, node: str | None) -> str:
             return key
         except UnicodeEncodeError:
             kind, why = "str", "it has a lone surrogate"
-    where = "the input" if node is None else f"node {node!r}"
+    set_by = "the input has" if node is None else f"node {node!r} set"
     raise UnserializableError(
-        f"{where} set the key {key!r}, which cannot be stored: {why}",
+        f"{set_by} the key {key!r}, which cannot be stored: {why}",
         key=str(key),
         node=node,
         path=f"state[{key!r}]",

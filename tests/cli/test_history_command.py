@@ -60,7 +60,7 @@ def test_the_state_as_it_was_then(shell: Shell, here: Here, store: str) -> None:
     assert re.search(r"^mean\tfloat\t9 B\t4\.0$", said, re.MULTILINE)
     assert re.search(r"^after +analyze$", said, re.MULTILINE)
     assert (
-        "has no sound entry 9; the entries before it are 1 to 8"
+        "has no readable entry 9; the entries before it are 1 to 8"
         in here("history", "r", "--at", "9", "--store", store, code=2).err
     )
 
@@ -89,5 +89,5 @@ def test_a_damaged_entry_is_told_and_the_rest_shown(shell: Shell, here: Here) ->
         (shell.folder / f"runs.db{end}").unlink(missing_ok=True)
     (shell.folder / "runs.db").write_bytes(damaged)
     done = here("history", "r", "--store", "sqlite:///runs.db")
-    assert "shown is what is sound" in done.err
+    assert "what can be read is shown" in done.err
     assert "admitted" in done.out

@@ -152,7 +152,7 @@ GOES_ON: dict[str, Edit] = {
     "an edge not taken is removed": Edit(
         {"routes": routes(without="cx"), "exits": "e"},
         "d e",
-        ("edge 'c' -> 'x' is gone", "node 'x' is no exit point any more"),
+        ("edge 'c' -> 'x' is gone", "node 'x' is not an exit point any more"),
     ),
     "the predicate that was decided on": Edit(
         {"routes": routes(changed={"cx": key_equals("rounds", 2)})},
@@ -175,7 +175,7 @@ GOES_ON: dict[str, Edit] = {
         ("the edges from 'c' are tried in another order",),
     ),
     "the pending node becomes an exit": Edit(
-        {"exits": "d x"}, "d", ("node 'd' became an exit point", "node 'e' is no exit point any more")
+        {"exits": "d x"}, "d", ("node 'd' became an exit point", "node 'e' is not an exit point any more")
     ),
     "another entry point": Edit({"entry": "b"}, "d e", ("the entry point is now 'b', this run began at 'a'",)),
     "the version of the pending node": Edit(

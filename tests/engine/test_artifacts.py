@@ -302,7 +302,7 @@ def test_a_block_that_leaves_no_file_is_an_error(place: Any, tmp_path: Path, lef
             elif left == "directory":
                 path.mkdir()
 
-    with pytest.raises(ExecutionError, match=f"left no sound artifact 'a'.*{said}") as caught:
+    with pytest.raises(ExecutionError, match=f"did not leave a usable artifact 'a'.*{said}") as caught:
         graph_of(place, node).execute({}, run_id="r")
     assert isinstance(caught.value.__cause__, ArtifactError)
     assert files(tmp_path) == []

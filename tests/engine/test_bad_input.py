@@ -211,7 +211,7 @@ NONSENSE: dict[str, tuple[Any, str]] = {
         "set the key 1, which cannot be stored: names in the state must be text",
     ),
     "a key that no text can hold": (lambda state: {"\ud800": 1}, "it has a lone surrogate"),
-    "a function as a value": (lambda state: {"f": print}, "set state['f'], a builtin_function_or_method"),
+    "a function as a value": (lambda state: {"f": print}, "set state['f'], of type builtin_function_or_method"),
     "an error without a text": (raiser(MemoryError()), "node execution failed: MemoryError"),
     "an error that cannot be shown": (raiser(Mute()), "<Mute that cannot be shown: RuntimeError>"),
     "an error with a text that cannot be stored": (raiser(ValueError("odd \ud800")), "odd \\ud800"),

@@ -106,7 +106,7 @@ GOES_ON: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "another entry point": ({"entry": "b"}, ["the entry point is now 'b', this run began at 'a'"]),
     "the node in flight became an exit": ({"exits": "e x d"}, ["node 'd' became an exit point"]),
-    "a later node is no exit any more": ({"exits": "e"}, ["node 'x' is no exit point any more"]),
+    "a later node is no exit any more": ({"exits": "e"}, ["node 'x' is not an exit point any more"]),
     "the nodes were added in another order": ({"nodes": "x e d c b a"}, []),
     "a version was given to unchanged code": ({"options": {"a": {"version": "1"}}}, []),
 }

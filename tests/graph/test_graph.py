@@ -360,8 +360,8 @@ def test_names_that_never_came_are_all_found() -> None:
     assert [problem.split(" (")[0] for problem in found] == [
         "entry point nowhere does not exist",
         "exit point void does not exist",
-        "to node ghost does not exist",
-        "from node phantom does not exist",
+        "edge a -> ghost: to node ghost does not exist",
+        "edge phantom -> b: from node phantom does not exist",
     ]
 
 

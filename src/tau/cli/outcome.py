@@ -123,7 +123,7 @@ def reporting(function: Callable[..., int]) -> Callable[..., int]:
             return function(session, **options)
         except (click.ClickException, click.exceptions.Exit):
             raise
-        except BrokenPipeError:  # whoever read the output has seen enough, as in `tau runs | head`
+        except BrokenPipeError:  # the reader of the output has seen enough, as in `tau runs | head`
             discard_output()
             return Exit.DONE
         except BaseException as error:

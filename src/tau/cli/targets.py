@@ -55,9 +55,9 @@ def read_project() -> Project:
         raise ConfigError(f"pyproject.toml: tool.tau.{min(unknown)} is unknown; there are tool.tau.graphs and .store")
     graphs, store = table.get("graphs", {}), table.get("store", "")
     if not isinstance(store, str):
-        raise ConfigError(f"pyproject.toml: tool.tau.store is a text, a store URL, not {type(store).__name__}")
+        raise ConfigError(f"pyproject.toml: tool.tau.store must be a string, a store URL, found {type(store).__name__}")
     if not isinstance(graphs, dict) or not all(isinstance(target, str) for target in graphs.values()):
-        raise ConfigError('pyproject.toml: tool.tau.graphs maps names to texts: climate = "pipeline.py:graph"')
+        raise ConfigError('pyproject.toml: tool.tau.graphs maps names to strings: climate = "pipeline.py:graph"')
     return Project(graphs, store)
 
 
@@ -74,7 +74,7 @@ def load_graph(target: str, project: Project) -> StateGraph:
 
 def _no_target(target: str, place: str, project: Project) -> str:
     if place.endswith(".py") and os.path.isfile(place):
-        return f"{target!r} names a file but no graph; write {_suggestion(place)}"
+        return f"{target!r} names a file but not a graph; write {_suggestion(place)}"
     named = f"; pyproject.toml names {', '.join(sorted(project.graphs))}" if project.graphs else ""
     return f"{target!r} names no graph; the forms are {FORMS}{named}"
 

@@ -63,7 +63,7 @@ def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
 
 
 def _admit(job: Job, progress: Progress, expected: int) -> Generator[Effect, Any, bool]:
-    """Append the admission and the first claim; ``False`` when the run exists or somebody was faster."""
+    """Append the admission and the first claim; ``False`` when the run exists or another process was faster."""
     progress.fingerprint = job.graph.fingerprint()
     progress.input_digest = input_digest(job.values)
     progress.tags = job.tags
@@ -115,7 +115,7 @@ def _check_same_input(job: Job, found: Found) -> None:
         other = f", with another input ({'; '.join(differs)})" if differs else ""
         ways = "resume it without one" if differs else "resume it, pass if_exists='resume'"
         raise RunExistsError(
-            f"run {run_id!r} exists already{other}, its status is {found.status}; {ways}, choose another run id, or "
+            f"run {run_id!r} already exists{other} with status {found.status}; {ways}, choose another run id, or "
             "delete that run first",
             run_id=run_id,
             status=found.status,
@@ -184,7 +184,7 @@ def _count_crash(job: Job, found: Found, progress: Progress) -> None:
 
 
 def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
-    """Take the run over; ``False`` when somebody was faster."""
+    """Take the run over; ``False`` when another process was faster."""
     current = job.graph.fingerprint(progress.fingerprint)
     claim.fingerprint = current if progress.fingerprint != current else None
     progress.fingerprint, progress.graph, progress.status = current, job.graph.name, "running"

@@ -109,7 +109,7 @@ class Driver:
         finally:
             if surroundings.get() is self.around:  # in another context, where a task was collected, it is not
                 surroundings.set(self._before)
-            del self.around  # it knows this driver: without the cycle a run is freed as soon as nobody needs it
+            del self.around  # it knows this driver: without the cycle a run is freed as soon as it is not needed
 
     def _abandon(self, journal: Journal) -> None:
         """Save what is finished and let go of the run."""
@@ -125,7 +125,7 @@ class Driver:
             self.hand_over(journal, batch)
 
     def hand_over(self, journal: Journal, batch: Batch) -> None:
-        """Have the last batch committed; nobody waits for it, as nothing can be awaited in a task that is collected."""
+        """Have the last batch committed without waiting: nothing can be awaited in a task that is collected."""
         journal.store.committer.submit(batch, lambda result: abandoned(journal, batch, result))
 
     def stopping(self) -> str:
@@ -226,7 +226,7 @@ class Driver:
         return self.journal.watch(self.wait, self._wake) if effect.take else None
 
     def look(self, watch: Watch | None) -> Found | None:
-        """The run, or ``None`` where somebody owns it; see `Journal.look`."""
+        """The run, or ``None`` where it has an owner; see `Journal.look`."""
         assert self.journal is not None
         found = self.journal.look(watch)
         if found is not None and found.status not in ("finished", "cancelled"):

@@ -38,7 +38,7 @@ class Job(Struct, kw_only=True):
 
 
 class Load(Struct):
-    """Read the run; reply: `Found`. With ``take``, wait until nobody owns it."""
+    """Read the run; reply: `Found`. With ``take``, wait until it has no owner."""
 
     run_id: str
     take: bool

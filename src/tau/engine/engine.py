@@ -65,7 +65,7 @@ class Engine:
                 kept: Exception | None = yield Drop(self.values, self.progress.created)
                 if kept is not None:
                     yield from self._emit("checkpoint.kept", error=text_of(kept), error_type=type(kept).__name__)
-            with suppress(TauError):  # the driver has said so; nobody is kept out for longer than the lease
+            with suppress(TauError):  # the driver has said so; no other process is kept out for longer than the lease
                 yield Release()
         except BaseException as error:
             try:

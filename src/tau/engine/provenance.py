@@ -34,7 +34,7 @@ _OF_ONE_PROCESS = ("pid", "program")
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, list[str]]:
-    """What both tell and tell otherwise, as ``{fact: [before, now]}``; what belongs to one process is no difference."""
+    """Facts present in both whose values differ, as ``{fact: [before, now]}``, but for those of a single process."""
     return {
         fact: [old, now[fact]]
         for fact, old in before.items()

@@ -44,7 +44,7 @@ def save(store: Store, state: State) -> None:
         journal.settle(batch, store.committer.commit(batch))
     except LeaseLostError as error:
         raise RunOwnedError(
-            f"run {state.run_id!r} was changed by somebody else at the same time; nothing was saved",
+            f"run {state.run_id!r} was changed by another process at the same time; nothing was saved",
             run_id=state.run_id,
         ) from error
 

@@ -28,7 +28,7 @@ NEVER_RETRIED: Final = (
 )
 
 UNSAVED: Final = (StoreError, LeaseLostError, RunCancelledError)
-"""After these nothing can be saved any more: the store has just failed, or the run belongs to somebody else."""
+"""After these nothing can be saved any more: the store has just failed, or the run belongs to another process."""
 
 
 def no_changes(node: Node, result: object) -> TypeError:

@@ -1,6 +1,6 @@
 """Whether an annotation means tau's `Context`: as an object, or as text whose names need not exist when it is asked.
 
-Of a text nothing is evaluated but names, attributes, ``|``, ``Optional``, ``Union`` and ``Annotated``.
+Of an annotation that is text only names, attributes, ``|``, ``Optional``, ``Union`` and ``Annotated`` are evaluated.
 """
 
 from __future__ import annotations
@@ -96,14 +96,14 @@ class _Reader:
                 raise GraphError(self.told(dotted, f"stands for {full} but is not there when the program runs"))
             return True
         if origin is None and dotted.endswith("Context"):
-            raise GraphError(self.told(dotted, "is not to be found"))
+            raise GraphError(self.told(dotted, "cannot be found"))
         return False
 
     def told(self, dotted: str, what: str) -> str:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return (
-            f"{name} has a parameter annotated {dotted!r}, which {what}, so that nobody can tell whether it takes a "
-            "Context; import it where the program runs, as in: from tau import Context"
+            f"{name} has a parameter annotated {dotted!r}, which {what}, so that it is impossible to tell whether it "
+            "takes a Context; import it where the program runs, as in: from tau import Context"
         )
 
 

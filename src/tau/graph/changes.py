@@ -234,7 +234,7 @@ class _Findings:
             self.note(f"the entry point is now {self.current.entry!r}, this run began at {self.admitted.entry!r}")
         was, now = set(self.admitted.exits), set(self.current.exits)
         self._each("node {!r} became an exit point", (now - was) & old.keys())
-        self._each("node {!r} is no exit point any more", (was - now) & new.keys())
+        self._each("node {!r} is not an exit point any more", (was - now) & new.keys())
 
     def _each(self, sentence: str, names: Iterable[str]) -> None:
         self.notes += [sentence.format(name) for name in sorted(names)]

@@ -17,7 +17,7 @@ EXACT_REPR = (Decimal, Fraction, UUID, PurePath, date, datetime, time, timedelta
 
 
 class Opaque(Exception):
-    """There is no code to look at on this road; its text says of what."""
+    """There is no code of this kind to look at; the text says of what."""
 
 
 def hashed(tag: str, *parts: bytes) -> bytes:

@@ -173,8 +173,8 @@ def _own(function: Any, parameters: list[_Parameter], positional: list[_Paramete
     missing = [one.name for one in others if one.default is _Parameter.empty and one is not chosen]
     if missing:
         raise GraphError(
-            f"nobody would give it {', '.join(missing)}; it gets the state, or the state and a Context. "
-            "Bind other arguments with functools.partial or give them defaults"
+            f"nothing supplies its parameter{'s' * (len(missing) > 1)} {', '.join(missing)}; it gets the state, or the "
+            "state and a Context. Bind other arguments with functools.partial or give them defaults"
         )
     if chosen is None:
         return None

@@ -74,7 +74,7 @@ def both_lambdas(condition: Any, other: Any) -> bool:
 
 
 def _closure(function: Any) -> tuple[int | None, ...]:
-    """Which objects a function is made over; ``None`` for a name that has no value yet."""
+    """The objects that a function closes over; ``None`` for a name that has no value yet."""
     return tuple(map(_content, getattr(function, "__closure__", None) or ()))
 
 

@@ -10,7 +10,7 @@ from tau.graph.nodes import Edge, Node
 def problems(
     nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry: str | None, exits: Collection[str]
 ) -> list[str]:
-    """All that makes a graph impossible to run, each as one sentence; empty when it is sound."""
+    """All that makes a graph impossible to run, each as one sentence; empty where nothing does."""
     found = [] if nodes else ["graph has no nodes"]
     if entry is None:
         found.append("entry point not set")
@@ -20,8 +20,9 @@ def problems(
         found.append("no exit points set")
     found += [f"exit point {name} does not exist{_known(nodes)}" for name in exits if name not in nodes]
     for edge in _all(edges):
-        found += [f"from node {edge.source} does not exist (edge to {edge.target})"] * (edge.source not in nodes)
-        found += [f"to node {edge.target} does not exist (edge from {edge.source})"] * (edge.target not in nodes)
+        where = f"edge {edge.source} -> {edge.target}"
+        found += [f"{where}: from node {edge.source} does not exist"] * (edge.source not in nodes)
+        found += [f"{where}: to node {edge.target} does not exist"] * (edge.target not in nodes)
     if entry is None or entry not in nodes:
         return found
     reached, beyond = reachable(entry, edges, exits), reachable(entry, edges, ())

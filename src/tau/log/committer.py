@@ -47,8 +47,9 @@ Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 class Committer(forks.Forked):
     """Commits the batches of any number of threads and event loops.
 
-    Nobody waits for company: who comes while a commit is under way is in the next one. A signal handler or a finaliser
-    that comes in the middle of its own thread's commit is refused, because that cannot end before it returns.
+    A commit never waits for others to join it: what is queued while one is under way is in the next. A signal handler
+    or a finaliser that comes in the middle of its own thread's commit is refused, because that cannot end before it
+    returns.
     """
 
     def __init__(self, store: Store) -> None:
@@ -178,7 +179,7 @@ class Committer(forks.Forked):
             self._later.remove(entry)
 
     def _waits(self, ticket: Ticket, error: StoreError) -> bool:
-        """Whether a ticket that nobody's thread waits for is to be tried again later."""
+        """Whether a ticket that no thread waits for is to be tried again later."""
         patience = self.patience.get(ticket.batch.run_id)
         pause = patience.pause(error, ticket.began, ticket.tries) if patience is not None else None
         if patience is None or pause is None or ticket.answer is None:
@@ -191,7 +192,7 @@ class Committer(forks.Forked):
         return True
 
     def after_fork(self, in_child: bool, kept_out: bool) -> None:
-        if in_child:  # the thread that served the queue, and whoever held the lock, do not exist there
+        if in_child:  # the thread that served the queue, and the one that held the lock, do not exist there
             self.stale = True
 
     def _flush(self, mine: bool = False) -> None:
@@ -259,7 +260,7 @@ class Committer(forks.Forked):
             elif ticket.answer is not None:
                 answered.setdefault(ticket.answer.get_loop(), []).append(ticket)
         for loop, group in answered.items():
-            with suppress(RuntimeError):  # a loop that was closed meanwhile: nobody waits there any more
+            with suppress(RuntimeError):  # a loop that was closed meanwhile: nothing waits there any more
                 loop.call_soon_threadsafe(_answer, group)
 
     def _confirm(self, batch: Batch, error: Exception) -> Result:

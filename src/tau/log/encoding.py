@@ -161,7 +161,7 @@ def _expand(kind: int, data: bytes, limit: int) -> bytes:
 
 def _unknown(run_id: str, position: int, why: str) -> UnsupportedFormatError:
     return UnsupportedFormatError(
-        f"record {position} of run {run_id!r} is sound but of a kind that this version of tau does not know "
+        f"record {position} of run {run_id!r} is undamaged but of a kind that this version of tau does not know "
         f"({why}); use the version that wrote it, or a newer one",
         supported=FORMAT,
     )

@@ -110,7 +110,7 @@ class Journal:
         return self._now.owned
 
     def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> Found:
-        """Read the run, to go on where it stands; with ``take``, once nobody owns it."""
+        """Read the run, to go on where it stands; with ``take``, once it has no owner."""
         watch = self.watch(wait, wake) if take else None
         while (found := self.look(watch)) is None:
             assert watch is not None
@@ -118,18 +118,18 @@ class Journal:
         return found
 
     def watch(self, wait: float, wake: threading.Event | None) -> Watch:
-        """What waits until nobody owns the run, for so many seconds or until ``wake`` is set; see `look`."""
+        """What waits until the run has no owner, for so many seconds or until ``wake`` is set; see `look`."""
         return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake)
 
     def look(self, watch: Watch | None) -> Found | None:
-        """Read the run; ``None`` while somebody owns it: to be called again after ``watch.pause`` seconds. Raises
+        """Read the run; ``None`` while it has an owner: to be called again after ``watch.pause`` seconds. Raises
         `RunOwnedError` after the time of the watch."""
         free_at = watch.look() if watch is not None else None
         if watch is not None and free_at is None:
             return None
         found, fold = load(self.store, self.run_id)
         if watch is not None and found.status == "running" and found.position != free_at:
-            watch.pause = 0.0  # somebody took it between the two looks, and is to be judged like any other owner
+            watch.pause = 0.0  # it was taken between the two looks, and that owner is to be judged like any other
             return None
         if fold is not None:
             self._since_base = fold.since_base
@@ -314,7 +314,7 @@ class Journal:
             lost = RunCancelledError(f"run {self.run_id!r} was cancelled while it ran", run_id=self.run_id)
         else:
             lost = LeaseLostError(
-                f"run {self.run_id!r} was taken over or changed by somebody else; what this process had not saved is "
+                f"run {self.run_id!r} was taken over or changed by another process; what this process had not saved is "
                 "dropped, and the run goes on elsewhere",
                 run_id=self.run_id,
             )

@@ -110,7 +110,7 @@ class Renewer:
                 self._failing.discard(journal)
             else:
                 self.forget(journal)
-        except BaseException as error:  # a store of somebody's own may raise anything, and other runs wait
+        except BaseException as error:  # a store of the user's own may raise anything, and other runs wait
             first = journal not in self._failing
             with self._changed:
                 line = self._due.get(id(journal.store), {})

@@ -1,4 +1,4 @@
-"""Reading a run and telling whether somebody owns it."""
+"""Reading a run and telling whether it has an owner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Found(Struct):
 
     ``progress`` is ``None`` where nothing is left to resume from. ``damaged`` says what was passed over to get to
     ``rewind``, the newest sound position, where that is not the newest. ``input`` is what the run was admitted with,
-    where somebody asked for it and it can be read.
+    where it was asked for and can be read.
     """
 
     status: str
@@ -106,7 +106,7 @@ def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
 
 
 class Watch:
-    """Looks at a run until nobody owns it. What cannot be told of an owner does not count against it.
+    """Looks at a run until it has no owner. What cannot be told of an owner does not count against it.
 
     `look` is to be called again after ``pause`` seconds for as long as it answers ``None``. Without ``take`` nothing is
     written, and the answer is what it seems.
@@ -135,7 +135,7 @@ class Watch:
         self._asked = not take
 
     def look(self) -> int | None:
-        """The position at which nobody owned the run. Raises `RunOwnedError` when somebody did for ``wait`` seconds, or
+        """The position at which the run had no owner. Raises `RunOwnedError` when it had one for ``wait`` seconds, or
         until ``wake`` was set."""
         store, host = self._store, self._host
         summary = store.summary(self._run_id)
@@ -149,7 +149,7 @@ class Watch:
         if self._is_silent(owner, lease, summary.position) and not woken:
             if self._asked:
                 return summary.position
-            # The owner may have been kept from renewing by whoever had the store locked: wait for that one, too, and
+            # The owner may have been kept from renewing by a process that had the store locked: wait for it, too, and
             # then leave the owner a moment.
             store.renew(self._run_id, "", 0.0)
             self._asked = True
@@ -167,14 +167,14 @@ class Watch:
         sign = (lease.nonce, lease.counter, position)
         if sign != self._sign:
             self._sign, self._silent, self._asked = sign, 0.0, not self._take
-        else:  # a look that took long, as the store did not answer, is no proof of silence
+        else:  # a look that took long, as the store did not answer, does not prove silence
             self._silent += min(now - self._looked, max(_LONG_LOOK, owner.lease / 8))
         self._looked = now
         return self._silent >= owner.lease if lease.expires_in is None else lease.expires_in <= 0
 
 
 def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> int:
-    """The position at which nobody owned the run. Raises `RunOwnedError` when somebody does for ``wait`` seconds,
+    """The position at which the run had no owner. Raises `RunOwnedError` when it has one for ``wait`` seconds,
     or until ``wake`` is set."""
     watch = Watch(store, run_id, host, wait=wait, wake=wake)
     while (position := watch.look()) is None:

@@ -51,7 +51,7 @@ class NodeLoop:
             raise
 
     def _cancel(self, tasks: list[asyncio.Task[Any]], future: Future[Any]) -> None:
-        """Cancel the node and wait for its end; whoever does not want to wait interrupts once more."""
+        """Cancel the node and wait for its end; another interrupt ends the waiting."""
         self._is_left = True
         for task in tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
@@ -99,9 +99,9 @@ def cancellations() -> int:
 
 
 def cancelled_inside(node: Node, error: BaseException) -> TauError:
-    """The failure of a node that ends with a cancellation that nobody asked of its run."""
+    """The failure of a node that ends with a cancellation that was not requested of its run."""
     failure = TauError(
-        f"node {node.name!r} ended with {type(error).__name__}, although nobody cancelled the run: something that it "
+        f"node {node.name!r} ended with {type(error).__name__}, although the run was not cancelled: something that it "
         "awaited was cancelled; catch that in the node, or let it come to its end"
     )
     failure.__cause__ = error
@@ -121,7 +121,7 @@ async def done(future: Future[Any]) -> None:
     answer: Answer[None] = Answer(loop=loop)
 
     def tell(_: Future[Any]) -> None:
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits there any more
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nothing waits there any more
             loop.call_soon_threadsafe(answer.set_result, None)
 
     future.add_done_callback(tell)

@@ -75,7 +75,7 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _is_of_a_module(function: Any) -> bool:
-    """Whether it is ``random.gauss`` or its like, which belong to a generator that nobody made for these steps."""
+    """Whether it is ``random.gauss`` or its like, which belong to a generator that was not made for these steps."""
     name = getattr(function, "__name__", "")
     return any(function is getattr(sys.modules.get(module), name, None) for module in _MODULES)
 

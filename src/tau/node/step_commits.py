@@ -1,6 +1,6 @@
 """Commits from inside a node: one at a time, for any number of threads and event loops.
 
-A record is held back in the journal as soon as it is made; whoever comes while a commit is under way is in the next
+A record is held back in the journal as soon as it is made; what comes while a commit is under way is in the next
 one. No event loop waits for a store: what its tasks need is committed in the thread of the store's committer.
 """
 
@@ -19,7 +19,7 @@ from tau.values.stored import Cell
 
 class _Commit:
     """One commit under way. ``over`` is told when it has ended, ``error`` is why it failed; there is none where it was
-    broken off, and whoever waited tries it again."""
+    broken off, and the threads that waited try it again."""
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
@@ -45,7 +45,7 @@ class StepCommits:
         self._commit: _Commit | None = None
 
     def commit(self, record: Item | None = None, cell: Cell | None = None) -> str:
-        """Commit an item and what was held back before it, in the caller's thread; or wait for whoever does.
+        """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
 
         Returns the node of the newest checkpoint in the commit, if any. Raises why it could not be.
         """

@@ -34,7 +34,7 @@ def cell_of(node: str, name: str, value: Any) -> Cell:
 def _refusal(node: str, name: str, refused: Refused) -> Exception:
     if refused.limit is not None:
         return LimitExceededError(
-            f"step {name!r} of node {node!r} returned value{refused.path}, a {refused.type_name}, which cannot be "
+            f"step {name!r} of node {node!r} returned value{refused.path} of type {refused.type_name}, which cannot be "
             f"stored: {refused.reason}",
             limit=refused.limit,
         )
@@ -44,7 +44,7 @@ def _refusal(node: str, name: str, refused: Refused) -> Exception:
 def _unserializable(node: str, name: str, path: str, type_name: str, reason: str) -> UnserializableError:
     path = f"step({name!r}){path}"
     return UnserializableError(
-        f"node {node!r} got from {path} a {type_name}, which cannot be stored: {reason}",
+        f"node {node!r} got {path} of type {type_name}, which cannot be stored: {reason}",
         key=name,
         node=node,
         path=path,

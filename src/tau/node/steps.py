@@ -147,7 +147,7 @@ class Items:
                 record = Item(scope=self.scope(name), name=name, key=_ARTIFACT, value=cell.change)
                 self.saved(self._commits.commit(record, cell))
         except BaseException as error:
-            if made and isinstance(error, LeaseLostError):  # nobody will ever refer to it
+            if made and isinstance(error, LeaseLostError):  # nothing will ever refer to it
                 files.discard(made[0])
             if key in self._names and self._names[key] is made:
                 del self._names[key]
@@ -185,7 +185,7 @@ class Items:
         return [cell.data() for (_, key), cell in items if key == _ARTIFACT]
 
     def with_artifacts(self, result: Any) -> Any:
-        """What a node returned, with the artifacts it made, or that the steps it was spared had made.
+        """What a node returned, with the artifacts it made, or that steps which were not run again had made.
 
         Raises `ArtifactError` where one of them was altered since.
         """

@@ -114,7 +114,7 @@ def _glance(artifact: Artifact) -> tuple[int, int]:
 
 
 def trace(path: str, directory: bool) -> int:
-    """What is another number when somebody wrote to the artifact since, renamed a part of it or changed its mode."""
+    """A number that differs once the artifact was written to, a part of it renamed or its mode changed."""
     found = []
     for entry in entries(path, directory):
         if entry.number is None:
@@ -125,7 +125,7 @@ def trace(path: str, directory: bool) -> int:
 
 
 def wrong_with(artifact: Artifact, *, thorough: bool = False) -> str:
-    """Why an artifact is not what it was, empty where it is; ``thorough`` also reads one that looks sound."""
+    """Why an artifact is not what it was, empty where it is; ``thorough`` also reads one that looks unchanged."""
     try:
         if thorough or _glance(artifact) != (artifact.size_bytes, artifact.modified):
             size, digest, _ = measure(str(artifact.path), artifact.directory)
@@ -139,7 +139,7 @@ def wrong_with(artifact: Artifact, *, thorough: bool = False) -> str:
 
 
 def check(artifact: Artifact, *, thorough: bool = False) -> None:
-    """Raise `ArtifactError` for one that is missing or altered; ``thorough`` also reads one that looks sound."""
+    """Raise `ArtifactError` for one that is missing or altered; ``thorough`` also reads one that looks unchanged."""
     wrong = wrong_with(artifact, thorough=thorough)
     if wrong:
         raise ArtifactError(

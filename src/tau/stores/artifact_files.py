@@ -2,8 +2,8 @@
 
 An artifact lies in a directory of its own, ``<place>/<run>/<node>.<visit>/<position>-<random>/<name>``, so that no two
 attempts ever meet; a place that is configured, and may serve several stores, has one ``s-<store>`` for each. The
-position is that of the run's log when the attempt began: whoever owns the run later has a higher one, so an owner that
-was superseded can never mistake the files of its heir for what a dead attempt left.
+position is that of the run's log when the attempt began: a later owner has a higher one, so a superseded owner can
+never mistake the files of the owner after it for what a dead attempt left.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class AttemptFiles:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, Odd) as error:
             what = "a directory" if draft.directory else "a file, or with directory=True a directory,"
             raise self._unsound(
-                f"left no sound artifact {draft.name!r}: {error}; write {what} to exactly the path that "
+                f"did not leave a usable artifact {draft.name!r}: {error}; write {what} to exactly the path that "
                 "ctx.artifact gives, and close it within the block",
                 path,
             ) from error
@@ -177,7 +177,7 @@ class AttemptFiles:
         )  # fmt: skip
 
     def _close(self, draft: Draft, path: str, suspects: list[str]) -> None:
-        """Refuse what somebody could still write to, now or later from a buffer."""
+        """Refuse what could still be written to, now or later from a buffer."""
         for inner, who in held(os.path.normpath(os.path.join(path, suspect)) for suspect in suspects).items():
             inside = f" ({os.path.relpath(inner, path)} in it)" if draft.directory else ""
             raise self._unsound(
@@ -191,7 +191,7 @@ class AttemptFiles:
         return ArtifactError(f"node {self.node!r} {text}", path=path, node=self.node, run_id=self.run_id)
 
     def _begin(self) -> None:
-        """Make the directory of the visit, durably, and remove what earlier attempts left there that nobody needs."""
+        """Make the directory of the visit, durably, and remove what earlier attempts left there that is not needed."""
         with self._lock:
             if self._ready:
                 return
@@ -213,8 +213,8 @@ class AttemptFiles:
 def freeze(path: str, directory: bool, parent: int | None = None) -> list[str]:
     """Take the write bits from the files of an artifact; its directories stay writable, so that it can be removed.
 
-    Returns the files, relative to ``path``, that somebody may have open for writing. Raises `Odd` for what is no file,
-    and for a file that has another name elsewhere: that one would change with it.
+    Returns the files, relative to ``path``, that may be open for writing. Raises `Odd` for what is not a file, and for
+    a file that has another name elsewhere, as both would change together.
     """
     suspects = []
     for entry in entries(path, directory, parent):
@@ -251,7 +251,7 @@ def drop(
     store: Store, run_id: str, configured: str | None, values: Iterable[Any], *, position: int, created: float
 ) -> None:
     """Delete the records of the run, created then, that finished at ``position``, and its artifacts but for those that
-    its final state refers to, which is fetched before. Nothing is touched where somebody else deleted it or began it
+    its final state refers to, which is fetched before. Nothing is touched where another process deleted it or began it
     anew meanwhile."""
     needed = [value.data() for value in values if isinstance(value, Cell)]
     if store.forgets and ((summary := store.summary(run_id)) is None or summary.created != created):
@@ -293,7 +293,7 @@ def remove(
 
 
 def _clear(name: str, parent: int, each: Callable[[str, int], None]) -> None:
-    """Do that to each entry of a directory, and remove it where it is empty then; whatever is no directory goes."""
+    """Do that to each entry of a directory, and remove it where it is empty then; whatever is not a directory goes."""
     if not _is_directory(name, parent):
         remove_entry(name, parent)
         return

@@ -26,7 +26,7 @@ _open: dict[int, tuple[weakref.ref[Descriptor], list[int]]] = {}
 class Descriptor:
     """An open file or directory; a context manager.
 
-    One that nobody refers to any more is closed when the next one is opened: Ctrl-C may come between `os.open` and any
+    One that nothing refers to any more is closed when the next one is opened: Ctrl-C may come between `os.open` and any
     ``with`` or ``try``, and what it raises in a finaliser is lost.
     """
 

@@ -102,13 +102,15 @@ def state_to_bytes(state: State) -> bytes:
 def state_from_bytes(data: bytes) -> State:
     """See `State.from_bytes`."""
     if not isinstance(data, bytes | bytearray | memoryview):
-        raise CorruptCheckpointError(f"a {type(data).__name__} is no state: give the bytes that State.to_bytes() made")
+        raise CorruptCheckpointError(
+            f"a state is read from bytes, found {type(data).__name__}: give the bytes that State.to_bytes() made"
+        )
     data = bytes(data)
     start = len(MAGIC) + 1
     body = data[start + 32 :]
     if not data.startswith(MAGIC) or len(data) < start + 32:
         raise CorruptCheckpointError(
-            "these bytes are no state: they do not begin as State.to_bytes() does; give back all that it made"
+            "these bytes are not a state: they do not begin as State.to_bytes() does; give back all that it made"
         )
     if data[start - 1] != FORMAT:
         raise UnsupportedFormatError(
@@ -125,8 +127,8 @@ def state_from_bytes(data: bytes) -> State:
         image = msgspec.msgpack.decode(body, type=Image)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise UnsupportedFormatError(
-            f"these bytes are sound, but no state that this version of tau knows ({error}); use the version that made "
-            "them, or a newer one",
+            f"these bytes are undamaged, but not a state that this version of tau knows ({error}); use the version "
+            "that made them, or a newer one",
             supported=FORMAT,
         ) from error
     return to_state(image)

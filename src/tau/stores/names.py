@@ -89,7 +89,7 @@ class View(NamedTuple):
     """What a listing of a run's directory means.
 
     All up to ``floor`` is deleted. ``chain`` are the covers to read above it, ascending; ``slots`` the commits above
-    the chain, ascending. ``redundant`` are names that nobody needs any more.
+    the chain, ascending. ``redundant`` are names that are not needed any more.
     """
 
     floor: int

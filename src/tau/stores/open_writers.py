@@ -28,7 +28,7 @@ def is_written(number: int) -> bool | None:
     if _LEASE is None or _SIGNAL is None:
         return None
     try:
-        # Who opens the file while the lease is held has the kernel tell us: by a signal that nobody minds, not by
+        # Who opens the file while the lease is held has the kernel tell us: by a signal that is ignored, not by
         # SIGIO, which would end the process.
         fcntl.fcntl(number, _SIGNAL, signal.SIGURG)
         fcntl.fcntl(number, _LEASE, fcntl.F_RDLCK)
@@ -39,7 +39,7 @@ def is_written(number: int) -> bool | None:
 
 
 def held(paths: Iterable[str]) -> dict[str, str]:
-    """Those of the files that somebody has open for writing, and who.
+    """Those of the files that are open for writing, and in what process.
 
     What the collector can close is closed first. Other processes are waited for, for a moment.
     """
@@ -54,7 +54,7 @@ def held(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _held(paths: Iterable[str]) -> dict[str, str]:
-    """Those of the files that somebody has open for writing, and how this process has, empty where it has not."""
+    """Those of the files that are open for writing, and how this process has them open, empty where it has not."""
     found: dict[str, str] = {}
     own: dict[object, str] | None = None
     for path in paths:

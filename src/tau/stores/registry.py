@@ -68,8 +68,8 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
     missing = [verb for verb in VERBS if not callable(getattr(store, verb, None))]
     if missing:
         raise ConfigError(
-            f"store {name!r} cannot be a {type(store).__name__}: it has no {', '.join(missing)}; give a tau store or "
-            "an object with save, load, delete and list"
+            f"store {name!r} cannot be of type {type(store).__name__}: it lacks {', '.join(missing)}; give a tau store "
+            "or an object with save, load, delete and list"
         )
     with _lock:
         _registered[name] = store

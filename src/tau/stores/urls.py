@@ -46,7 +46,7 @@ def url_of(path: str | os.PathLike[str]) -> str:
 
 
 def parse(url: str) -> Location:
-    """Where ``url`` points. Raises `ConfigError` with the remedy, `UnknownStoreError` for what is no store at all."""
+    """Where ``url`` points. Raises `ConfigError` with the remedy, `UnknownStoreError` for what is not a store URL."""
     scheme, colon, rest = url.partition(":")
     shown = without_password(url)
     if scheme in ABSENT and colon:
@@ -55,7 +55,7 @@ def parse(url: str) -> Location:
             "register_store(name, store) with a store of your own"
         )
     if not colon or scheme not in ("memory", "sqlite", "file"):
-        raise UnknownStoreError(f"{shown!r} is no store URL; the forms are {FORMS}")
+        raise UnknownStoreError(f"{shown!r} is not a store URL; the forms are {FORMS}")
     if scheme == "memory":
         if rest:
             raise ConfigError(f"{shown!r}: the memory store has no path; write memory:")

@@ -1,4 +1,4 @@
-"""What to say to somebody whose value cannot be stored."""
+"""Why a value cannot be stored, and what to do instead."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
 
 _OPEN_FILE = "an open file cannot be stored; store its path, or the data it holds"
 _SHARED = "what threads share is of one process; make it in the node that uses it, or pass it as a resource"
-_PLAN = "it is a plan of a computation and no data"
+_PLAN = "it is a plan of a computation, not data"
 
 _REASONS_OF_MODULES = {
     "numpy.random.": (
@@ -88,5 +88,5 @@ def _what(cls: type) -> str:
     for base in cls.__mro__[1:]:
         kind = kind_of(base)
         if base in _BUILTINS or (kind is not None and kind.tag != tags.REGISTERED):
-            return f"a subclass of {base.__name__} would come back as a {base.__name__}"
+            return f"it is of a subclass of {base.__name__} and would come back as a plain {base.__name__}"
     return "its class is not one that is stored as it is"

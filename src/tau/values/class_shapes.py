@@ -31,7 +31,7 @@ def shape_of(cls: type, encode: Callable[[Any], Any] | None, decode: Callable[[A
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _named_tuple(cls)
     raise ConfigError(
-        f"{cls.__qualname__} is no dataclass, enum, named tuple, attrs class, msgspec Struct or pydantic model: "
+        f"{cls.__qualname__} is not a dataclass, enum, named tuple, attrs class, msgspec Struct or pydantic model: "
         "give register_type its encode (instance to storable values) and decode (values to instance)"
     )
 

@@ -48,7 +48,7 @@ def _struct(cls: Any) -> Shape:
     def pack(value: Any) -> dict[str, Any]:
         extra = extra_attributes(value, names, frozenset())
         if extra:
-            raise refuse(value, f"its attribute {extra[0]!r} is no field and would be lost; declare it as a field")
+            raise refuse(value, f"its attribute {extra[0]!r} is not a field and would be lost; declare it as a field")
         unset = [name for name in names if not hasattr(value, name)]
         if unset:
             raise refuse(value, f"its field {unset[0]!r} is not set")
@@ -72,7 +72,7 @@ def _model(cls: Any) -> Shape:
         lost = extra_attributes(value, names, derived)
         unset = [name for name in names if name not in vars(value)]
         if lost or unset:
-            what = f"its attribute {lost[0]!r} is no field" if lost else f"its field {unset[0]!r} is not set"
+            what = f"its attribute {lost[0]!r} is not a field" if lost else f"its field {unset[0]!r} is not set"
             raise refuse(value, f"{what}, so it would not come back as it is; make it by the model's constructor")
         fields = {name: vars(value)[name] for name in names}
         return {

@@ -36,7 +36,7 @@ def instance_shape(cls: type, names: tuple[str, ...], optional: frozenset[str], 
         raise ConfigError(f"{cls.__qualname__} needs encode and decode of its own: {error}") from error
     lost = [slot for base in cls.__mro__ for slot in _slots(base) if slot not in (*names, *unkept)]
     if lost:
-        raise ConfigError(f"{cls.__qualname__} has the slot {lost[0]!r}, which is no field: give encode and decode")
+        raise ConfigError(f"{cls.__qualname__} has the slot {lost[0]!r}, which is not a field: give encode and decode")
     derived = frozenset(
         name for base in cls.__mro__ for name, value in vars(base).items() if isinstance(value, cached_property)
     ) | {"__orig_class__", *unkept}
@@ -44,7 +44,7 @@ def instance_shape(cls: type, names: tuple[str, ...], optional: frozenset[str], 
     def pack(value: Any) -> dict[str, Any]:
         extra = extra_attributes(value, names, derived)
         if extra:
-            raise refuse(value, f"its attribute {extra[0]!r} is no field and would be lost; declare it as a field")
+            raise refuse(value, f"its attribute {extra[0]!r} is not a field and would be lost; declare it as a field")
         unset = [name for name in names if not hasattr(value, name)]
         if not optional.issuperset(unset):
             raise refuse(value, f"its field {unset[0]!r} is not set")

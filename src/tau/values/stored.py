@@ -245,8 +245,8 @@ def _merge(whole: Blobs, data: bytes) -> tuple[Blobs, Stored, tuple[tuple[bytes,
 
 def _refusal(key: str, node: str | None, refused: Refused) -> Exception:
     path = f"state[{key!r}]{refused.path}"
-    where = "the input" if node is None else f"node {node!r}"
-    text = f"{where} set {path}, a {refused.type_name}, which cannot be stored: {refused.reason}"
+    set_by = f"{path} in the input is" if node is None else f"node {node!r} set {path},"
+    text = f"{set_by} of type {refused.type_name}, which cannot be stored: {refused.reason}"
     if refused.limit is not None:
         return LimitExceededError(text, limit=refused.limit)
     return UnserializableError(text, key=key, node=node, path=path, type_name=refused.type_name)

@@ -9,7 +9,7 @@ _LIBRARIES: Final = frozenset({"numpy", "pandas", "pyarrow", "polars", "xarray"}
 
 
 def is_large(value: Any) -> bool:
-    """Whether this is a text, bytes, an array or a table of more than a MB; what others hold is not looked at."""
+    """Whether this is text, bytes, an array or a table of more than a MB; what others hold is not looked at."""
     kind = type(value)
     if kind is bytes or kind is str or kind is bytearray:
         return len(value) > LARGE

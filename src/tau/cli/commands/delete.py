@@ -33,7 +33,7 @@ def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, stor
 
     Artifacts at a place that CheckpointConfig(artifacts=...) names are left there.
 
-    Asks first, unless --yes. A run that somebody works on is refused: exit code 4; `tau cancel` ends it.
+    Asks first, unless --yes. A run with a live owner is refused: exit code 4; `tau cancel` ends it.
 
     \b
     Examples:
@@ -66,10 +66,10 @@ def _confirmed(session: Session, status: str, summary: Summary) -> bool:
 
 
 def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -> None:
-    """Delete a run that nobody owns. Raises `RunOwnedError`.
+    """Delete a run that has no owner. Raises `RunOwnedError`.
 
-    One that could still be resumed is ended first, and every one is deleted at the very position at which nobody owned
-    it: whoever takes it at the same moment either has it, and it stays, or finds it gone.
+    One that could still be resumed is ended first, and every one is deleted at the very position at which it had no
+    owner: a process that takes it at the same moment either has it, and it stays, or finds it gone.
     """
     run_id = summary.run_id
     position = await_free(store, run_id, host, 0.0)

@@ -115,7 +115,7 @@ def _place(option: str | None) -> Iterator[str]:
 
 def _undisturbed(graph: StateGraph, stop: Stop) -> Account:
     run_id = f"demo-{secrets.token_hex(3)}-undisturbed"
-    _say("a run that nobody disturbs, to compare with")
+    _say("an undisturbed run, to compare with")
     graph.execute({}, run_id=run_id, tags=["demo"], stop=stop)
     account = _account(graph.store, run_id)
     assert account is not None

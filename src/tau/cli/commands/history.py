@@ -56,7 +56,7 @@ def history(
     place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
     account = read_run(place, summary, at)
     if account.damage:
-        complain(f"{account.damage}; shown is what is sound")
+        complain(f"{account.damage}; what can be read is shown")
     if summary.base == 0:
         complain("its checkpoints were deleted when it finished (preserve=False)")
     if at is not None:
@@ -76,7 +76,7 @@ def _show_state(session: Session, account: Account, at: int, values: bool) -> in
     if not account.records or account.records[-1][0] != at:
         positions = [position for position, _ in account.records]
         have = f"the entries before it are {positions[0]} to {positions[-1]}" if positions else "it has no entries"
-        raise ConfigError(f"run {session.run_id!r} has no sound entry {at}; {have}: see tau history without --at")
+        raise ConfigError(f"run {session.run_id!r} has no readable entry {at}; {have}: see tau history without --at")
     record = account.records[-1][1]
     keys = list(contents.keys_of(account.values))
     node = account.visits[-1].node if account.visits else None

@@ -39,7 +39,7 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnCha
     for note in notes:
         complain(f"the graph has changed: {note}")
     if account.damage:
-        complain(f"{account.damage}; a resume goes on from the newest sound checkpoint")
+        complain(f"{account.damage}; a resume goes on from the newest undamaged checkpoint")
     screen.fields({"run": run_id, "graph": graph.name, "status": account.status, "resume": _verdict(plan)})
     screen.line()
     screen.table(("what", "node", "why"), ([line.what, line.node, line.why] for line in lines))

@@ -58,7 +58,7 @@ def resume(
     """Go on with the run RUN_ID: after a failure, a stop or a kill.
 
     TARGET names the graph as for `tau run`. Without it, the name of the graph that made the run must be one of
-    [tool.tau.graphs] in pyproject.toml. With --plan nothing is run or changed, also where somebody owns the run; the
+    [tool.tau.graphs] in pyproject.toml. With --plan nothing is run or changed, also where the run has an owner; the
     exit code is that of the resume where it would be refused.
 
     \b

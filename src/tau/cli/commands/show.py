@@ -69,7 +69,7 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
 def _show(account: Account) -> None:
     summary, made = account.summary, account.provenance
     if account.damage:
-        complain(f"{account.damage}; shown is what is sound")
+        complain(f"{account.damage}; what can be read is shown")
     if summary.base == 0:
         complain("its checkpoints were deleted when it finished (preserve=False)")
     revision = made.get("git_revision", "")[:12] + (

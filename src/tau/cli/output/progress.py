@@ -77,7 +77,7 @@ class Progress:
         if self.quiet:
             return
         if data.get("damaged"):
-            complain(f"{data['damaged']}; going on from the newest sound checkpoint")
+            complain(f"{data['damaged']}; going on from the newest undamaged checkpoint")
         if data.get("status") == "finished":
             complain("this run is finished; its result comes from the store")
 
@@ -126,7 +126,7 @@ class Progress:
 
 
 def _nothing() -> None:
-    """Nobody wants to know when a node begins."""
+    """The beginning of a node is not shown."""
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def styled(*parts: Part) -> Text:
 def line(*parts: Part, error: bool = False) -> None:
     """Write one line of texts, or (text, style) pairs, to stdout or stderr; every part is cleaned.
 
-    A stderr that nobody reads any more changes nothing.
+    A stderr that is not read any more changes nothing.
     """
     try:
         if error and above is not None:

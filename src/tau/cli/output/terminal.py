@@ -22,7 +22,7 @@ from tau.forks import in_child
 PERIOD = 0.5
 """Seconds from one drawing to the next. What it costs is measured by ``benchmarks/progress.py``."""
 AT_ONCE = 6
-"""Of more lines than this between two drawings only the newest are shown: nobody could read them."""
+"""Of more lines than this between two drawings only the newest are shown: there is no time to read more."""
 
 _views: WeakSet[Terminal] = WeakSet()
 

@@ -22,7 +22,7 @@ LAST_SIGN = 3600.0
 WORTH_ASKING = 1.0
 """A run that has not lasted for so many seconds is not worth a look at earlier ones."""
 LARGE = 1_000
-"""In a graph with more nodes than this nobody counts which of them may follow."""
+"""In a graph with more nodes than this, those that may follow are not counted."""
 
 
 class Status:

@@ -1,4 +1,4 @@
-"""A directory in which files appear whole, under a name that nobody else took first."""
+"""A directory in which files appear whole, under a name that was free."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Directory:
             try:
                 if os.stat(temporary, dir_fd=here, follow_symlinks=False).st_nlink == 2:
                     return True
-            except FileNotFoundError:  # somebody cleaned up, and did so because the name was taken
+            except FileNotFoundError:  # another process cleaned up, because the name was taken
                 return False
             if isinstance(error, FileExistsError):
                 return False
@@ -92,7 +92,7 @@ class Directory:
 def remove_stale(directory: int, listing: Sequence[str]) -> None:
     for name in listing:
         if name[0] == names.TEMPORARY and names.is_stale(name, listing):
-            with suppress(OSError):  # also where this user may only read: what is left over harms nobody
+            with suppress(OSError):  # also where this user may only read: what is left over does no harm
                 os.unlink(name, dir_fd=directory)
 
 

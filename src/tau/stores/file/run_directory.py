@@ -89,7 +89,7 @@ class RunDirectory(Directory):
                 return Seen(0, 0, 0, None)
             with suppress(Changed), self.open(view.top) as pack:
                 summary = pack.head.summary
-                if summary.owner is None and view.temporary:  # perhaps nobody will ever commit here and clean up
+                if summary.owner is None and view.temporary:  # perhaps nothing will ever commit here and clean up
                     self.clean()
                 return Seen(pack.head.last, view.floor, len(view.slots), summary, pack.head.token, view.top)
         raise self._missing("the newest pack")
@@ -166,7 +166,7 @@ class RunDirectory(Directory):
     # Writing
 
     def append(self, batch: Batch, seen: Seen) -> Seen | None:
-        """Commit the batch at the position of ``seen``; ``None`` if somebody else had that position first."""
+        """Commit the batch at the position of ``seen``; ``None`` if another process had that position first."""
         after = self._append(batch, seen)
         if after is not None:
             sync(self.descriptor)
@@ -290,7 +290,7 @@ class RunDirectory(Directory):
                 self._bury(after, seen.token)
                 return after.position
         raise StoreUnavailableError(
-            f"cannot delete {self.path}: somebody else commits there all the time; cancel the run, then delete it",
+            f"cannot delete {self.path}: another process commits there all the time; cancel the run, then delete it",
             location=self.path,
         )
 

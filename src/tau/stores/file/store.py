@@ -85,7 +85,7 @@ class FileStore(Store):
             if known.position != batch.expected or (emptied and not begins(batch)):
                 return PositionConflict(run_id, batch.expected, known.position)
             if known.position == 0:
-                # The name of the directory must be there to stay before the first commit in it, whoever made it.
+                # The name of the directory must be there to stay before the first commit in it, wherever it was made.
                 sync_directory(self._runs)
             return self._append(run, batch, known)
 
@@ -102,7 +102,7 @@ class FileStore(Store):
             try:
                 run.merge()
             except (OSError, CorruptCheckpointError, Changed) as error:
-                # The commit stands; whoever reads what is damaged is told. The next attempt comes with later commits.
+                # The commit stands; reading what is damaged raises an error. The next attempt comes with later commits.
                 _log.warning("could not merge the commits of run %r in %s: %s", run_id, self.location, error)
         if batch.summary.owner is None:
             self._known.pop(run_id, None)

@@ -187,7 +187,7 @@ def check_format(connection: apsw.Connection, location: str) -> bool:
         problem = "it is a SQLite database of another program; choose another file"
     else:
         return False
-    # Closing must not carry what the log holds into a file that is none of ours.
+    # Closing must not carry what the log holds into a file that is not this store's.
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     raise UnsupportedFormatError(f"cannot use {location}: {problem}", found=version, supported=FORMAT)
 

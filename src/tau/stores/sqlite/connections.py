@@ -221,7 +221,7 @@ class Connections(forks.Forked):
             return failure(error, self.location, doing, self._busy_timeout, errno)
         if isinstance(error, UnicodeDecodeError):
             return CorruptCheckpointError(
-                f"{self.location} is damaged: a text does not decode; restore it from a backup", what="row"
+                f"{self.location} is damaged: a string does not decode; restore it from a backup", what="row"
             )
         if isinstance(error, OSError) and not is_foreign(error):
             return from_os(error, self.location, doing)
@@ -345,7 +345,7 @@ class Connections(forks.Forked):
             self._drop(connection, damaged)
 
     def _retire_reader(self) -> None:
-        """Drop the reader's connection, or let whoever reads do it: that may be this very thread."""
+        """Drop the reader's connection, or let the thread that reads do it: that may be this very thread."""
         self._reader_is_stale = True
         if self._reading.acquire(blocking=False):
             try:

@@ -76,7 +76,7 @@ class SQLiteStore(Store):
         row = execute(sql.FIND, (batch.run_id,)).fetchone()
         run, position, last = row or self._missed(connection, batch.run_id)
         if type(position) is not int:
-            raise self._damaged(batch.run_id, "its position is no number")
+            raise self._damaged(batch.run_id, "its position is not a number")
         emptied = position > 0 and last is None
         if position != batch.expected or (emptied and not begins(batch)):
             return PositionConflict(batch.run_id, batch.expected, position)
@@ -203,7 +203,7 @@ class SQLiteStore(Store):
         found: list[Summary] = []
         data: Any
         name: Any
-        for data, name in rows:  # read whole first: taking them apart holds nobody up
+        for data, name in rows:  # read whole first: taking them apart holds up no writer
             if query.limit is not None and len(found) >= query.limit:
                 break
             try:
@@ -220,7 +220,7 @@ class SQLiteStore(Store):
             return None
         nonce, counter, seconds, expires, boot, summary = row
         if not (type(nonce) is str and type(counter) is int and type(seconds) is type(expires) is float):
-            raise self._damaged(run_id, "its lease is no lease", what="lease")
+            raise self._damaged(run_id, "its lease record is malformed", what="lease")
         left = expires - self._clock()
         if boot and boot == clock_space() and left <= seconds:
             return Lease(nonce, counter, left)

@@ -238,7 +238,7 @@ class SimulatedDriver(Driver):
         found = super().look(watch)
         taken = found is not None and watch is not None
         if taken and owner == history.owner and not process.found_free and process.world.is_owned(process):
-            history.problems.append(f"process {process.number} was let to take the run from an owner who is alive")
+            history.problems.append(f"process {process.number} was allowed to take the run from an owner that is alive")
         return found
 
     def emit(self, effect: Emit) -> Any:

@@ -254,7 +254,7 @@ def _outcomes(world: World, expected: Expected) -> Iterator[str]:
         elif process.error is not None and not _is_true(world, process, process.error, expected):
             yield f"process {process.number} raised {type(process.error).__name__}: {process.error}"
     if not world.is_over:
-        yield "nobody brought the run to its end"
+        yield "no process brought the run to its end"
 
 
 def _store_failed(process: Process) -> bool:
@@ -307,7 +307,7 @@ def _stored(world: World, expected: Expected) -> Iterator[str]:
     if not isinstance(last, ending) or summary.status != status:
         yield f"the run is over, its status is {summary.status}, its last record {type(last).__name__}"
     if summary.owner is not None or world.store.lease(world.run_id) is not None:
-        yield "the run is over and somebody still owns it"
+        yield "the run is over and still has an owner"
     keep = next((r.manifest.progress.keep for r in history.records if isinstance(r, Admitted) and r.manifest), True)
     events = [event for process in world.processes for event in process.recorder.events]
     told = any(event.type == CHECKPOINT_KEPT for event in events)

@@ -35,7 +35,7 @@ class _AtOnce(Committer):
 class SimulatedStore(Store):
     """One connection to the world's store. With ``watched`` leases have no time, as in files and S3.
 
-    Without a ``process`` it belongs to somebody outside, and nothing goes wrong.
+    Without a ``process`` it belongs to the world outside, and nothing goes wrong.
     """
 
     def __init__(self, world: World, process: Process | None, *, watched: bool = False) -> None:

@@ -26,7 +26,7 @@ class RunClauses:
     # Which store it is
 
     def test_a_store_has_one_name_for_all_who_open_it(self, store: Store, other: Store, tmp_path: Path) -> None:
-        """At the same moment, too; nobody is shown where it is kept, and it outlives the object."""
+        """At the same moment, too; where it is kept is never listed, and it outlives the object."""
         with ThreadPoolExecutor(2) as pool:
             names = list(pool.map(lambda one: one.identity(), [store, other]))
         assert names == [store.identity()] * 2

@@ -88,7 +88,7 @@ def _text(dtype: np.dtype[Any]) -> str:
                 "numpy.lib.recfunctions.repack_fields(value)"
             )
         if title and type(title[0]) is not str:
-            raise Unstorable("a field of its dtype has a title that is no text; rename its fields")
+            raise Unstorable("a field of its dtype has a title that is not text; rename its fields")
         if offset > end:
             fields.append(f"('', '|V{offset - end}')")
         label = f"({_quoted(title[0])}, {_quoted(name)})" if title else _quoted(name)
@@ -166,7 +166,7 @@ def _struct(flags: int, described: Any) -> np.dtype[Any]:
     if type(described) is str:
         return _simple(0, described)
     if type(described) is not list or flags & ~ALIGNED:
-        raise ValueError("a dtype is a text or a list of fields")
+        raise ValueError("a dtype is a string or a list of fields")
     names, formats, offsets, titles, end = [], [], [], [], 0
     for label, inner, *shape in described:
         dtype = _struct(flags if type(inner) is list else 0, inner)
@@ -208,7 +208,7 @@ def _literal(tokens: Iterator[re.Match[str]], depth: int) -> Any:
     if sign in ("]", ")"):
         return None
     if sign not in ("[", "("):
-        raise ValueError("a description of a dtype that is no text, tuple or list")
+        raise ValueError("a description of a dtype that is not text, a tuple or a list")
     items = []
     close = {"[": "]", "(": ")"}[sign]
     while (item := _literal(tokens, depth + 1)) is not None:

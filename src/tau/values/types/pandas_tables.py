@@ -262,7 +262,7 @@ def unpack_many(data: memoryview, count: int, decode: Callable[[Any], Any]) -> l
 
 
 def _again(part: Any, known: dict[bytes, Any], decode: Callable[[Any], Any]) -> Any:
-    """What a part of a table holds; as it was read before, where nobody can change it."""
+    """What a part of a table holds; as it was read before, where it cannot be changed."""
     data = bytes(part)
     found = known.get(data)
     if found is None:
