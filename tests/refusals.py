@@ -84,7 +84,7 @@ REFUSED: list[tuple[Any, str]] = [
     (Pair(1), "named tuple is not registered"),
     (Plain(1), "register_type"),
     (Odd("x"), "register_type"),
-    (datetime(2024, 1, 1, tzinfo=Zone()), "time zone is a Zone"),
+    (datetime(2024, 1, 1, tzinfo=Zone()), "time zone is of type Zone"),
     (defaultdict(lambda: 1), "default_factory"),
     (own_counter(), "note"),
     (types.MappingProxyType({}), "register_type"),

@@ -215,5 +215,5 @@ def test_what_own_functions_raise_is_told() -> None:
     with pytest.raises(CorruptCheckpointError, match="too much"):
         decode(encode([Thing()]))
     register_type(Thing, name="test.Thing", encode=lambda _: 1, decode=lambda _: "text")
-    with pytest.raises(UnsupportedFormatError, match="returned a str"):
+    with pytest.raises(UnsupportedFormatError, match="returned str"):
         decode(encode([Thing()]))

@@ -188,7 +188,7 @@ class AdaptedStore(Store, Forked):
 def _kind(state: Any) -> str:
     if isinstance(state, State):
         return f"a state of run {state.run_id!r}"
-    return f"a {type(state).__name__}"
+    return f"{type(state).__name__}"
 
 
 def adapt(verbs: FourVerbs) -> Store:

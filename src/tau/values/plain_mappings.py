@@ -19,4 +19,6 @@ def check_only_items(what: str, value: Any) -> None:
         raise ConfigError(f"{what} from a mapping of names to values, not from {type(value).__name__}")
     if not only_items(value):
         kind = type(value).__name__
-        raise ConfigError(f"{what} from a mapping, and a {kind} is more than its items: give it a name, {{'data': it}}")
+        raise ConfigError(
+            f"{what} from a mapping, and one of type {kind} is more than its items: give it a name, {{'data': it}}"
+        )

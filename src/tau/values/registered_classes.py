@@ -191,7 +191,7 @@ def _unpack(body: Any) -> Any:
         what = f"the class registered as {name!r} did not take its stored fields: {type(error).__name__}: {error}"
         raise CorruptCheckpointError(what, what=what) from error
     if type(value) is not entry.cls:
-        raise UnsupportedFormatError(f"the decode of {name!r} returned a {type(value).__name__}", found=name)
+        raise UnsupportedFormatError(f"the decode of {name!r} returned {type(value).__name__}", found=name)
     return value
 
 

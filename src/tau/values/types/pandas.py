@@ -96,7 +96,7 @@ def _unpack_index(body: Any) -> Any:
         raise ValueError(CROWDED)
     made = pd.Index(values, dtype=values.dtype, name=name, copy=False)
     if type(made) is not cls:
-        raise ValueError(f"the values of an index make it a {type(made).__name__}")
+        raise ValueError(f"the values of an index make it {type(made).__name__}")
     if frequency is not None:
         made.freq = _offset(frequency)
     return made

@@ -76,7 +76,9 @@ def _take_objects(values: Any) -> tuple[list[Any], Parts]:
 def _take_tz(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]:
     if type(dtype.tz) not in (timezone, ZoneInfo):
         kind = type(dtype.tz).__name__
-        raise refuse(owner, f"its time zone is a {kind}; convert it to one of datetime.timezone or zoneinfo.ZoneInfo")
+        raise refuse(
+            owner, f"its time zone is of type {kind}; convert it to one of datetime.timezone or zoneinfo.ZoneInfo"
+        )
     ticks = values.asi8 if hasattr(values, "asi8") else np.asarray(values.view("i8"))
     return ["z", dtype.unit, dtype.tz], (np.ascontiguousarray(ticks), _missing(ticks == _NAT))
 

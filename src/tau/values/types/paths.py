@@ -31,7 +31,7 @@ def _unpack(body: Any) -> PurePath:
     cls = _FLAVOURS[number]
     if cls is _FOREIGN:
         raise UnsupportedFormatError(
-            f"a stored value is a {cls.__name__}, which only another operating system has; store a PurePath",
+            f"a stored value is of type {cls.__name__}, which only another operating system has; store a PurePath",
             found=number,
         )
     return cls(text)

@@ -48,7 +48,7 @@ def _pack_zone_of(value: datetime | time) -> list[Any]:
         return _pack_fixed(zone)
     if type(zone) is zoneinfo.ZoneInfo:
         return [_zone_key(value, zone)]
-    raise refuse(value, f"its time zone is a {type(zone).__name__}; use datetime.timezone or zoneinfo.ZoneInfo")
+    raise refuse(value, f"its time zone is of type {type(zone).__name__}; use datetime.timezone or zoneinfo.ZoneInfo")
 
 
 def _unpack_zone_of(zone: list[Any]) -> tzinfo | None:

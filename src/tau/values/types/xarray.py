@@ -50,7 +50,7 @@ def _taken(value: Any) -> Any:
     if not _is_data(data):
         what = "; its units go into attrs" if hasattr(data, "units") else ""
         kind = type(data).__name__
-        raise refuse(value, f"its data is a {kind}; store value.copy(data=value.to_numpy()){what}")
+        raise refuse(value, f"its data is of type {kind}; store value.copy(data=value.to_numpy()){what}")
     return data
 
 
@@ -151,7 +151,7 @@ def _indexed(owner: Any, value: Any) -> Any:
         if type(index) is not PandasIndex or isinstance(index.index, pd.MultiIndex):
             stacked = isinstance(index, PandasMultiIndex)
             remedy = f"value.reset_index({name!r})" if stacked else f"value.drop_indexes({name!r}).load()"
-            raise refuse(owner, f"its index {name!r} is a {type(index).__name__}; store {remedy}")
+            raise refuse(owner, f"its index {name!r} is of type {type(index).__name__}; store {remedy}")
         odd[name] = index.coord_dtype == index.index.dtype and index.coord_dtype != value.coords[name].variable.dtype
     return odd if any(odd.values()) else list(odd)
 
