@@ -95,7 +95,7 @@ def test_names_registered_later_are_known_from_then_on() -> None:
             {"checkpoint": {"store": "postgresql://u:secret@h/db", "interval": 1}},
             "a store on PostgreSQL, which this version does not have",
         ),
-        ({"checkpoint": {"store": "ftp://h/x", "interval": 1}}, "is no store URL; the forms are"),
+        ({"checkpoint": {"store": "ftp://h/x", "interval": 1}}, "is not a store URL; the forms are"),
     ],
 )
 def test_a_bad_configuration_in_json_is_refused_by_the_path_of_its_key(values: dict[str, Any], path: str) -> None:

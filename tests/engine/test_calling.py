@@ -423,7 +423,7 @@ def test_a_data_set_is_not_taken_for_a_mapping_of_changes(stored: bool) -> None:
     with pytest.raises(ExecutionError, match=r"returned Dataset; return a mapping of changes, as in {'data': the Data"):
         graph.execute({})
     for give in (graph.execute, State, State({}).merge):
-        with pytest.raises(ConfigError, match="a Dataset is more than its items: give it a name"):
+        with pytest.raises(ConfigError, match="one of type Dataset is more than its items: give it a name"):
             give(data)
 
 
