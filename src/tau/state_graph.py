@@ -107,7 +107,10 @@ class StateGraph(Graph):
         return [*super().warnings, *self._unused_store()]
 
     def freeze(self) -> None:
-        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe."""
+        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe.
+
+        Raises `GraphError` as `validate` does.
+        """
         if not self._frozen:
             super().freeze()
             for warning in self._unused_store():
