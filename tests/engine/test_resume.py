@@ -94,7 +94,7 @@ def test_an_unknown_run_is_not_found(store: Store) -> None:
 def test_a_run_id_in_use_is_refused_with_its_status(store: Store) -> None:
     steps = Steps(store)
     steps.graph.execute({}, run_id="r")
-    with pytest.raises(RunExistsError, match="its status is finished") as caught:
+    with pytest.raises(RunExistsError, match="with status finished") as caught:
         steps.graph.execute({}, run_id="r")
     assert caught.value.status == "finished"
 
