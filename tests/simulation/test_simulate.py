@@ -198,7 +198,7 @@ def test_faults_may_be_asked_for_at_each_moment() -> None:
 
 
 def test_a_wrong_input_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a State or a mapping, not int"):
+    with pytest.raises(ConfigError, match="a State or a mapping, found int"):
         explore(four_nodes, 5)  # type: ignore[arg-type]
 
 
