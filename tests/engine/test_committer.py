@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,6 +134,13 @@ def test_an_answer_that_raises_ends_nothing() -> None:
 
 
 def test_an_exception_that_is_thrown_into_the_thread_leaves_nobody_waiting() -> None:
+    """In a process of its own: what is struck anywhere may leave a lock behind, for which a fork would wait."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = f"import {Path(__file__).stem} as tests; tests.throw_into_the_thread()"
+    subprocess.run([sys.executable, "-c", program], env=environment, timeout=120, check=True)
+
+
+def throw_into_the_thread() -> None:
     store, told = Odd(), Told()
     committer = store.committer
     for number in range(50):

@@ -148,8 +148,17 @@ def test_what_is_watched_is_not_kept_alive() -> None:
 
 
 def test_a_fork_of_another_thread_while_a_handler_forks_in_a_commit_hangs_neither(tmp_path: Path) -> None:
-    """The one waits for the end of the commit, the other is in the middle of it and waits for nothing."""
-    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    """The one waits for the end of the commit, the other is in the middle of it and waits for nothing.
+
+    In a process of its own, in which no other test has left a thread behind.
+    """
+    program = f"import {Path(__file__).stem} as tests; tests.fork_twice({str(tmp_path)!r})"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, timeout=120, check=True)
+
+
+def fork_twice(folder: str) -> None:
+    store = open_store(f"sqlite:///{folder}/runs.db")
     one(store, batch("r", 0))
     connections: Connections = store._connections  # type: ignore[attr-defined]
     said: list[str] = []
