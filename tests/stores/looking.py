@@ -57,7 +57,7 @@ def main(path: str, name: str, rounds: int, way: str, when: str) -> None:
         while not done.is_set():
             look(path)
 
-    watcher = threading.Thread(target=look_on)
+    watcher = threading.Thread(target=look_on, daemon=True)
     if when == "meanwhile":
         watcher.start()
     for number in range(rounds):
