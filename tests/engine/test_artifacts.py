@@ -612,7 +612,7 @@ def test_a_finished_run_also_drops_what_an_earlier_version_put_elsewhere(
     """But not what another store's run of that name has there."""
     place = tmp_path / "files"
     foreign = place / "r-r" / "r-n0.1" / f"{1:016d}-{'a' * 12}"
-    monkeypatch.setattr("tau.engine.driver.place_of", lambda store, configured: configured)
+    monkeypatch.setattr("tau.stores.artifact_files.place_of", lambda store, configured: configured)
     with open_store(f"sqlite:///{tmp_path}/runs.db") as store:
         options = (store, {"artifacts": str(place)})
         with pytest.raises(ExecutionError):

@@ -169,6 +169,7 @@ def _lost_by_interrupts(world: World, begun: dict[Visit, int]) -> Iterator[str]:
             for execution in world.executions
             if begun.get(visit := (execution.node, execution.visit)) == process.number
             and execution.process != process.number
+            and execution.current  # a superseded owner that wakes up late is no cost of the interrupt
         }
         if len(again) > 1:
             yield f"process {process.number}, interrupted at {interrupts[0]}, lost {sorted(again)}"
