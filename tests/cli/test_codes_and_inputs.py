@@ -269,8 +269,8 @@ def test_without_a_target_the_name_of_the_graph_is_a_hint_and_never_imported(she
         ("[tool]\ntau = 3\n", "tool.tau is not a table"),
         ("[tool.tau]\nstores = 'x'\n", "tool.tau.stores is unknown"),
         ("[tool.tau]\nstore = 3\n", "tool.tau.store must be a string"),
-        ("[tool.tau]\ngraphs = ['x']\n", "tool.tau.graphs maps names to texts"),
-        ("[tool.tau.graphs]\nx = 3\n", "tool.tau.graphs maps names to texts"),
+        ("[tool.tau]\ngraphs = ['x']\n", "tool.tau.graphs maps names to strings"),
+        ("[tool.tau.graphs]\nx = 3\n", "tool.tau.graphs maps names to strings"),
     ],
 )
 def test_a_project_that_cannot_be_used(shell: Shell, refused: Callable[..., str], text: str, said: str) -> None:

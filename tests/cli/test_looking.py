@@ -112,7 +112,7 @@ def test_show_tells_the_way_and_the_failure(shell: Shell, store: str) -> None:
     assert failure["frames"][-1]["function"] == "analyze"
     shown = shell.run("show", "r", "--store", store).stdout
     assert re.search(r"^ValueError: bad sensor\n(  .*\n)*  .*pipeline\.py:\d+ in analyze$", shown, re.MULTILINE)
-    assert re.search(r"^failed at +analyze$", shown, re.MULTILINE)
+    assert re.search(r"^failed at +analyze \(attempt 2\)$", shown, re.MULTILINE)
     assert re.search(r"^raw\tlist\t4 B$", shown, re.MULTILINE)
     shell.remove("broken")
     shell.run("resume", "r", GRAPH, "--store", store)

@@ -143,7 +143,9 @@ def test_a_kind_a_form_or_a_compression_that_is_not_known_is_refused_and_no_dama
         lambda: reading(known, compression=2),
         lambda: reading([*known[:6], "two"]),
     ):
-        with pytest.raises(UnsupportedFormatError, match="sound but of a kind that this version of tau does not know"):
+        with pytest.raises(
+            UnsupportedFormatError, match="undamaged but of a kind that this version of tau does not know"
+        ):
             act()
 
 

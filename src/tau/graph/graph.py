@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +26,8 @@ from tau.graph.nodes import Edge, Node, make_node
 from tau.graph.redefinition import both_lambdas, lines_of_both, same, same_code, same_condition, same_home, same_source
 from tau.predicates import Condition, checked_condition, predicate_name
 
+_log = logging.getLogger("tau")
+
 __all__ = ["Edge", "Graph", "Node"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -45,6 +48,7 @@ class Graph:
         self._nodes: dict[str, Node] = {}
         self._edges: dict[str, tuple[Edge, ...]] = {}
         self._exits: dict[str, None] = {}
+        self._twice: dict[str, str] = {}
         self._frozen = False
         self._lock = threading.RLock()
         self._fingerprint: GraphFingerprint | None = None
@@ -128,12 +132,13 @@ class Graph:
                 raise GraphError(
                     f"node {node.name} already exists, from another function; give one of them another name"
                 )
-            if old is not None and (lines := lines_of_both(around, old.function, function)):
-                raise GraphError(
-                    f"node {node.name} is defined twice in {around.co_filename}, at lines {lines[0]} and {lines[1]}, "
-                    "and the second would replace the first; give one of them another name"
-                )
             self._redefine(node, old)
+            if old is not None and (lines := lines_of_both(around, old.function, function)):
+                self._twice[node.name] = (
+                    f"node {node.name} is defined twice in {around.co_filename}, at lines {lines[0]} and {lines[1]}, "
+                    "and the second replaces the first; give one of them another name if both are meant"
+                )
+                _log.warning("graph %r: %s", self.name, self._twice[node.name])
         return function
 
     def _redefine(self, node: Node, old: Node | None) -> None:
@@ -215,8 +220,10 @@ class Graph:
 
     @property
     def warnings(self) -> list[str]:
-        """What looks like a mistake but can be run: nodes never reached, edges never taken, loops without an exit."""
-        return graph_checks.warnings(self._nodes, self._edges, self.entry_point, self.exit_points)
+        """What looks like a mistake but can be run: nodes never reached or defined twice, edges never taken, loops
+        without an exit."""
+        found = graph_checks.warnings(self._nodes, self._edges, self.entry_point, self.exit_points)
+        return [*self._twice.values(), *found]
 
     def freeze(self) -> None:
         """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe.

@@ -29,7 +29,7 @@ REMEDIES = {
     errno.ENFILE: "the whole system has too many open files: close some",
     errno.ENOENT: "bring it back if it was there before, or choose another place",
     errno.ENOTDIR: "a part of the path is a file: choose another place",
-    errno.EISDIR: "name a file in it, or use a file store (file:directory)",
+    errno.EISDIR: "restore the file that was there, name a file in it, or use a file store (file:directory)",
     errno.ELOOP: "a symbolic link lies in the way: remove it",
     errno.EIO: "check the disk and the system log",
     errno.ESTALE: "the network file system lost the directory: mount it again",
