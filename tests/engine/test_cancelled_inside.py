@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import linecache
 import os
 import signal
-from typing import Any
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any, ClassVar
 
 import pytest
 
 from tau import ExecutionError, Retry, State, StateGraph, TauError
+from tau.node.async_calls import NodeLoop
+from tau.node.calls import call_in_thread
 from tau.stores.memory import MemoryStore
 
 
@@ -158,3 +166,80 @@ def test_an_interrupt_in_a_notebook_cancels_the_async_node_of_a_sync_run() -> No
         loop.close()
     assert (ran, status(graph)) == (["begun", "cancelled"], "interrupted")
     assert graph.resume("r")["x"] == 1
+
+
+def place_of(frame: FrameType) -> tuple[str, int]:
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+class Strike:
+    """Raises KeyboardInterrupt in this thread at the ``number``-th line of those who hand work to another thread."""
+
+    CODES: ClassVar = {function.__code__ for function in (NodeLoop.run, threading.Thread.start, call_in_thread)}
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __enter__(self) -> Strike:
+        sys.settrace(self.call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def call(self, frame: FrameType, event: str, _: object) -> Any:
+        return self.line if frame.f_code in self.CODES else None
+
+    def line(self, frame: FrameType, event: str, _: object) -> Any:
+        # The end of a `with` is another event of its line, at which a signal cannot strike.
+        if event == "line" and self.left > 0 and "with " not in linecache.getline(*place_of(frame)):
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self.line
+
+
+@pytest.mark.filterwarnings("ignore:coroutine '.*' was never awaited:RuntimeWarning")  # so it is: it was interrupted
+@pytest.mark.parametrize("kind", ["in a notebook", "with a timeout"])
+def test_an_interrupt_while_work_is_handed_to_a_thread_leaves_no_node_beside_its_resume(kind: str) -> None:
+    """The thread goes on although its starter never hears of it."""
+    at_work: list[int] = []
+    most = 0
+
+    def begin() -> None:
+        nonlocal most
+        at_work.append(1)
+        most = max(most, len(at_work))
+
+    async def waiting(state: State) -> dict[str, Any]:
+        begin()
+        try:
+            await asyncio.sleep(0.02)
+        finally:
+            at_work.pop()
+        return {"x": 1}
+
+    def blocking(state: State) -> dict[str, Any]:
+        begin()
+        time.sleep(0.02)
+        at_work.pop()
+        return {"x": 1}
+
+    async def cell(number: int) -> bool:
+        graph = graph_of(waiting) if kind == "in a notebook" else graph_of(blocking, timeout=60.0)
+        with Strike(number) as strike, suppress(KeyboardInterrupt):
+            graph.execute({}, run_id="r")
+        if kind == "in a notebook":
+            assert not at_work
+        assert (graph.resume if graph.store.summary("r") else graph.execute)("r")["x"] == 1
+        return strike.left == 0
+
+    loop = asyncio.new_event_loop()
+    try:
+        struck = 0
+        while loop.run_until_complete(cell(struck + 1)):
+            struck += 1
+    finally:
+        loop.close()
+    assert struck > 10
+    assert (at_work, most) == ([], 1)

@@ -135,7 +135,8 @@ class Committer(forks.Forked):
     def _start(self) -> None:
         with self._starting:
             if self._thread is None or not self._thread.is_alive():
-                self._thread = start_thread(self._serve, "tau-commit", self.store.location)
+                self._thread = threading.Thread(target=self._serve, name="tau-commit", daemon=True)
+                start_thread(self._thread, self.store.location)
 
     def _serve(self) -> None:
         while True:

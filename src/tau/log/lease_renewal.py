@@ -56,9 +56,12 @@ class Renewer:
         if not all(thread.is_alive() for thread in self._threads):
             self._threads = {thread for thread in self._threads if thread.is_alive()}
         if len(self._threads) < self._needed():
+            thread = threading.Thread(target=self._serve, name="tau-lease", daemon=True)
+            self._threads.add(thread)
             try:
-                self._threads.add(start_thread(self._serve, "tau-lease", journal.store.location))
+                start_thread(thread, journal.store.location)
             except StoreUnavailableError:
+                self._threads.discard(thread)
                 if not self._threads:
                     raise
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tau.errors import ArtifactError
@@ -56,12 +57,19 @@ async def _in_thread(call: Callable[[], T], answer: Future[T]) -> T:
     from tau.node.async_calls import done  # asyncio is only loaded where something needs it
 
     def work() -> None:
+        if not answer.set_running_or_notify_cancel():
+            return  # it was given up before it began
         try:
             answer.set_result(call())
         except BaseException as error:
             answer.set_exception(error)
 
-    start_thread(work, "tau-artifact", "the files of a node")
+    try:
+        start_thread(Thread(target=work, name="tau-artifact", daemon=True), "the files of a node")
+    except BaseException:
+        if not answer.cancel():
+            wait([answer])
+        raise
     await done(answer)
     return answer.result()
 

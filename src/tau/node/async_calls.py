@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any, Generic, TypeVar
 
 from tau.errors import TauError
 from tau.graph.graph import Node
@@ -15,57 +18,108 @@ from tau.node.calls import timed_out
 from tau.node.left_calls import Call, Key
 
 T = TypeVar("T")
+_log = logging.getLogger("tau")
 
 
 class NodeLoop:
-    """An event loop for the async nodes of one sync run, in a thread of its own where this one has a loop running."""
+    """An event loop for the async nodes of one sync run, in a thread of its own where this one has a loop running.
+
+    An interrupt may come anywhere here, so what the two threads share are locks and queues of C, which it does not
+    leave taken, unlike those of `threading` and `concurrent.futures`, which take theirs in Python.
+    """
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
-        self._pool: ThreadPoolExecutor | None = None
+        self._work: SimpleQueue[Callable[[], object] | None] | None = None
         self._is_left = False
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="tau-loop")
+        self._work = SimpleQueue()
+        Thread(target=_serve, args=(self._work,), name="tau-loop", daemon=True).start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         context = contextvars.copy_context()
-        if self._pool is None:
+        if self._work is None:
             return self._runner.run(coroutine, context=context)
-        tasks: list[asyncio.Task[Any]] = []
-
-        async def in_a_task() -> T:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.append(task)
-            return await coroutine
-
-        future = self._pool.submit(lambda: self._runner.run(in_a_task(), context=context))
+        call = _Call(self._runner, coroutine, context)
         try:
-            return future.result()
-        except BaseException:
-            if not future.done():  # an interrupt of the thread that waits here
-                self._cancel(tasks, future)
+            self._work.put(call)
+            call.over.acquire()
+        except BaseException:  # an interrupt of the thread that waits here
+            self._is_left = True
+            call.cancel()
+            self._wait()  # until the node has ended, if it had begun; another interrupt ends the waiting
+            coroutine.close()
+            self._is_left = False
             raise
-
-    def _cancel(self, tasks: list[asyncio.Task[Any]], future: Future[Any]) -> None:
-        """Cancel the node and wait for its end; another interrupt ends the waiting."""
-        self._is_left = True
-        for task in tasks:
-            task.get_loop().call_soon_threadsafe(task.cancel)
-        wait([future])
-        self._is_left = False
+        if call.error is not None:
+            try:
+                raise call.error
+            finally:
+                call.error = None  # no cycle through its own traceback
+        return call.results[0]
 
     def close(self) -> None:
-        if self._pool is None:
+        if self._work is None:
             self._runner.close()
-        elif self._is_left:
-            self._pool.shutdown(wait=False)
-        else:
-            self._pool.submit(self._runner.close).result()
-            self._pool.shutdown()
+            return
+        self._work.put(self._runner.close)
+        if not self._is_left:
+            self._wait()
+        self._work.put(None)
+
+    def _wait(self) -> None:
+        """Wait until all that was given to the thread is done."""
+        assert self._work is not None
+        done = Lock()
+        done.acquire()
+        self._work.put(done.release)
+        done.acquire()
+
+
+class _Call(Generic[T]):
+    """A coroutine that is run in the thread of its loop; ``over`` is released at its end."""
+
+    def __init__(self, runner: asyncio.Runner, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> None:
+        self._runner, self._coroutine, self._context = runner, coroutine, context
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._is_cancelled = False
+        self.results: list[T] = []
+        self.error: BaseException | None = None
+        self.over = Lock()
+        self.over.acquire()
+
+    def __call__(self) -> None:
+        try:
+            self.results.append(self._runner.run(self._in_a_task(), context=self._context))
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.over.release()
+
+    async def _in_a_task(self) -> T:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.append(task)
+        if self._is_cancelled:  # before there was a task
+            self._coroutine.close()
+            raise asyncio.CancelledError
+        return await self._coroutine
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+        for task in self._tasks:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+
+def _serve(queue: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (work := queue.get()) is not None:
+        try:
+            work()
+        except BaseException:  # of closing the loop: whoever waits for what follows is told
+            _log.exception("the event loop of a run's async nodes was not closed")
 
 
 async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -30,10 +30,11 @@ def call_in_thread(effect: RunNode, key: Key, function: Callable[[], Any]) -> An
         box.append(call())
         done.set()
 
-    threading.Thread(
+    thread = threading.Thread(
         target=contextvars.copy_context().run, args=(work,), name=f"tau-node-{node.name}", daemon=True
-    ).start()
+    )
     try:
+        thread.start()
         if not done.wait(node.timeout):
             raise timed_out(node)
     except BaseException:

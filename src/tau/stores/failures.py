@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from threading import Thread
 
 from tau.errors import StoreError, StoreFullError, StoreUnavailableError
@@ -53,13 +52,14 @@ def from_os(error: OSError, location: str, doing: str) -> StoreError:
     return StoreUnavailableError(said, location=location, transient=error.errno in TRANSIENT)
 
 
-def start_thread(work: Callable[[], None], name: str, location: str) -> Thread:
-    """Start a thread that works for the store at ``location``. Raises `StoreUnavailableError` where none can be had."""
-    thread = Thread(target=work, name=name, daemon=True)
+def start_thread(thread: Thread, location: str) -> None:
+    """Start a thread that works for the store at ``location``. Raises `StoreUnavailableError` where none can be had.
+
+    Who may be interrupted keeps ``thread`` before: an interrupt in the middle of this leaves it at work.
+    """
     try:
         thread.start()
     except RuntimeError as error:
         remedy = "raise the limits of memory or of processes (ulimit -v, ulimit -u), or start fewer threads"
         said = f"cannot work with {location}: {error}; {remedy}"
         raise StoreUnavailableError(said, location=location, transient=False) from error
-    return thread
