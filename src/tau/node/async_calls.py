@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from tau.errors import TauError
 from tau.graph.graph import Node
@@ -19,6 +19,10 @@ from tau.node.left_calls import Call, Key
 
 T = TypeVar("T")
 _log = logging.getLogger("tau")
+
+_LOOK: Final = 0.25
+"""Seconds until a thread that waits looks whether it was interrupted, as a signal that comes in the moment before the
+system's wait does not end that."""
 
 
 class NodeLoop:
@@ -46,7 +50,8 @@ class NodeLoop:
         call = _Call(self._runner, coroutine, context)
         try:
             self._work.put(call)
-            call.over.acquire()
+            while not call.over.acquire(timeout=_LOOK):
+                pass
         except BaseException:  # an interrupt of the thread that waits here
             self._is_left = True
             call.cancel()
@@ -76,7 +81,8 @@ class NodeLoop:
         done = Lock()
         done.acquire()
         self._work.put(done.release)
-        done.acquire()
+        while not done.acquire(timeout=_LOOK):
+            pass
 
 
 class _Call(Generic[T]):
