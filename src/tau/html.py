@@ -10,7 +10,7 @@ from tau.errors import TauError
 from tau.redaction import REDACTED
 from tau.values import decode
 from tau.values.registry import kind_of_tag
-from tau.values.stored import INLINE, NO_ATOM, Blobs, Cell, Inline
+from tau.values.stored import INLINE, NO_ATOM, Blobs, Inline, StoredValue
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
 
 SHOWN: Final = 80
@@ -35,7 +35,7 @@ def table(title: str, heads: Sequence[str], rows: Iterable[Sequence[Any]], facts
 def value(stored: Any, size: int | None, secret: bool) -> tuple[str, str, str]:
     """Type, size and, for short scalars, the value. A cell's own memory is all that is looked at: nothing is fetched, a
     long encoding is not decoded, and the cell stays as it is."""
-    if type(stored) is Cell:
+    if type(stored) is StoredValue:
         size = stored.size
         kind, stored = _of_cell(stored)
     else:
@@ -44,7 +44,7 @@ def value(stored: Any, size: int | None, secret: bool) -> tuple[str, str, str]:
     return kind, "" if size is None else f"{size:,} B", shown
 
 
-def _of_cell(cell: Cell) -> tuple[str, Any]:
+def _of_cell(cell: StoredValue) -> tuple[str, Any]:
     if cell.atom is not NO_ATOM:
         return _name(type(cell.atom)), cell.atom
     if type(cell.whole) is Inline:

@@ -14,13 +14,13 @@ from tau.redaction import is_secret, without_secrets
 from tau.signals import pass_on
 from tau.values.equality import equal
 from tau.values.plain_mappings import check_only_items
-from tau.values.stored import NO_ATOM, Cell, make
+from tau.values.stored import NO_ATOM, StoredValue, make
 from tau.values.types.artifact import Artifact
 
 _beginning = threading.RLock()
 
 
-class Visit:
+class OpenedValues:
     """The values that one visit of a node has opened, its artifacts also in a list, and the damage it met in doing so.
 
     Damage is kept because a node may catch the error and go on with something made up.
@@ -29,11 +29,11 @@ class Visit:
     __slots__ = ("artifacts", "damage", "opened")
 
     def __init__(self) -> None:
-        self.opened: dict[Cell, tuple[str, Any]] = {}
-        self.artifacts: list[tuple[str, Cell, Artifact]] = []
+        self.opened: dict[StoredValue, tuple[str, Any]] = {}
+        self.artifacts: list[tuple[str, StoredValue, Artifact]] = []
         self.damage: Exception | None = None
 
-    def open(self, key: str, cell: Cell) -> Any:
+    def open(self, key: str, cell: StoredValue) -> Any:
         opened = self.opened.get(cell)
         if opened is not None:
             return opened[1]
@@ -74,7 +74,7 @@ class State(Mapping[str, Any]):
     _run_id: str
     _node: str | None
     _time: float
-    _visit: Visit | None
+    _visit: OpenedValues | None
     _image: Any
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> None:
@@ -105,14 +105,14 @@ class State(Mapping[str, Any]):
             value = self._data[key]
         except KeyError:
             raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}") from None
-        if type(value) is Cell:
+        if type(value) is StoredValue:
             return value.atom if value.atom is not NO_ATOM else self._open(key, value)
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under ``key``, or ``default`` where there is none. Raises for a damaged value only."""
         value = self._data.get(key, default)
-        if type(value) is Cell:
+        if type(value) is StoredValue:
             return value.atom if value.atom is not NO_ATOM else self._open(key, value)
         return value
 
@@ -209,27 +209,27 @@ class State(Mapping[str, Any]):
         opened = self._visit.opened if self._visit is not None else {}
         rows = []
         for key, stored in self._data.items():
-            is_cell = type(stored) is Cell
+            is_cell = type(stored) is StoredValue
             found = opened[stored][1] if is_cell and stored in opened else stored
             rows.append((key, *value(found, stored.size if is_cell else None, is_secret(key))))
         facts = {"after": self._node, "time": f"{self.timestamp:%Y-%m-%d %H:%M:%S} UTC"}
         return table(f"State of run {self._run_id}", ("key", "type", "stored", "value"), rows, facts)
 
-    def _open(self, key: str, cell: Cell) -> Any:
+    def _open(self, key: str, cell: StoredValue) -> Any:
         return (self._visit or self._begun()).open(key, cell)
 
     def _with(self, data: dict[str, Any]) -> State:
         return view(data, self._run_id, self._node, self._time, self._begun())
 
-    def _begun(self) -> Visit:
+    def _begun(self) -> OpenedValues:
         """The visit that works on this state, which begins with the first read."""
         if self._visit is None:
             with _beginning:
-                self._visit = self._visit or Visit()
+                self._visit = self._visit or OpenedValues()
         return self._visit
 
 
-def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit: Visit | None = None) -> State:
+def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit: OpenedValues | None = None) -> State:
     """A state over these values and cells, without a check or copy."""
     state = State.__new__(State)
     state._data = data
@@ -246,7 +246,7 @@ def raw(state: State) -> dict[str, Any]:
     return state._data
 
 
-def cells_of(values: Mapping[str, Any]) -> dict[str, Cell]:
+def cells_of(values: Mapping[str, Any]) -> dict[str, StoredValue]:
     """Cells for the input of a run. Raises `UnserializableError` or `LimitExceededError`."""
     cells = {}
     for key in values:  # what a state has opened counts as it is now, changed in place or not
@@ -257,8 +257,8 @@ def cells_of(values: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def collect(
-    cells: Mapping[str, Cell], given: State, result: State | Mapping[str, Any] | None, node: str
-) -> tuple[dict[str, Cell], list[str]]:
+    cells: Mapping[str, StoredValue], given: State, result: State | Mapping[str, Any] | None, node: str
+) -> tuple[dict[str, StoredValue], list[str]]:
     """What a visit changed: new cells by key, and the keys it removed.
 
     ``given`` is the state the node worked on, ``result`` what it returned. Values it changed in place count as set.
@@ -365,7 +365,7 @@ def _copied(key: str, value: Any) -> Any:
     if is_secret(key):
         return None  # `without_secrets` replaces it
     try:
-        return value.open()[0] if type(value) is Cell else copy.deepcopy(value)
+        return value.open()[0] if type(value) is StoredValue else copy.deepcopy(value)
     except Exception as error:
         pass_on(error)
         return f"[cannot be copied: {type(error).__name__}]"

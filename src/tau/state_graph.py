@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig, ObserverSpec, checked_tags
 from tau.engine.driver import Driver
-from tau.engine.effects import Job
+from tau.engine.effects import RunRequest
 from tau.engine.importing import check_not_importing
 from tau.engine.plan import ResumePlan, plan_resume
 from tau.engine.provenance import provenance
@@ -166,9 +166,9 @@ class StateGraph(Graph):
         finished is saved by then. `UnserializableError` and `LimitExceededError` are for an input that cannot be
         stored, `LeaseLostError` for a run that was taken over or deleted, `StoreError` for a store that fails.
         """
-        job = self._admission(state, run_id, if_exists, tags)
+        request = self._admission(state, run_id, if_exists, tags)
         options = checked_options(wait, resources, stop, max_runtime)
-        return self._driver(SyncDriver, job, observer, **options).drive()
+        return self._driver(SyncDriver, request, observer, **options).drive()
 
     def resume(
         self,
@@ -192,9 +192,9 @@ class StateGraph(Graph):
         crashes, `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot be read, `ArtifactError` for
         a file that is missing or altered, and what `execute` raises.
         """
-        job = self._resumption(run_id, on_change)
+        request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
-        return self._driver(SyncDriver, job, observer, **options).drive()
+        return self._driver(SyncDriver, request, observer, **options).drive()
 
     async def aexecute(
         self,
@@ -213,11 +213,11 @@ class StateGraph(Graph):
 
         Raises what `execute` raises, and ``asyncio.CancelledError`` when its task is cancelled.
         """
-        job = self._admission(state, run_id, if_exists, tags)
+        request = self._admission(state, run_id, if_exists, tags)
         options = checked_options(wait, resources, stop, max_runtime)
         from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
-        return await self._driver(AsyncDriver, job, observer, **options).drive()
+        return await self._driver(AsyncDriver, request, observer, **options).drive()
 
     async def aresume(
         self,
@@ -234,11 +234,11 @@ class StateGraph(Graph):
 
         Raises what `resume` raises, and ``asyncio.CancelledError`` when its task is cancelled.
         """
-        job = self._resumption(run_id, on_change)
+        request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
         from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
-        return await self._driver(AsyncDriver, job, observer, **options).drive()
+        return await self._driver(AsyncDriver, request, observer, **options).drive()
 
     async def astream(
         self,
@@ -312,7 +312,7 @@ class StateGraph(Graph):
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id, self.store.location)
 
-    def _admission(self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]) -> Job:
+    def _admission(self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]) -> RunRequest:
         if if_exists not in ("error", "resume"):
             raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
         if not (state is None or isinstance(state, Mapping)):
@@ -325,20 +325,20 @@ class StateGraph(Graph):
         self.freeze()
         given = state if isinstance(state, State) else State(state)
         identity = check_run_id(run_id) if run_id is not None else given.run_id
-        job = self._job(identity)
-        values = cells_of(given) if job.stored else given
-        return replace(job, values=values, if_exists=if_exists, tags=checked_tags(tags))
+        request = self._request(identity)
+        values = cells_of(given) if request.stored else given
+        return replace(request, values=values, if_exists=if_exists, tags=checked_tags(tags))
 
-    def _resumption(self, run_id: str, on_change: OnChange) -> Job:
+    def _resumption(self, run_id: str, on_change: OnChange) -> RunRequest:
         if on_change not in ("error", "continue", "redo"):
             raise ConfigError(f"on_change must be 'error', 'continue' or 'redo', found {on_change!r}")
         _ = self.store
         self.freeze()
-        return replace(self._job(check_run_id(run_id)), resuming=True, on_change=on_change)
+        return replace(self._request(check_run_id(run_id)), resuming=True, on_change=on_change)
 
-    def _job(self, run_id: str) -> Job:
+    def _request(self, run_id: str) -> RunRequest:
         checkpoint = self.config.checkpoint
-        return Job(
+        return RunRequest(
             graph=self,
             run_id=run_id,
             now=self.host.now(),
@@ -353,16 +353,16 @@ class StateGraph(Graph):
             snapshots=self.config.snapshots,
         )
 
-    def _driver(self, kind: type[D], job: Job, observer: ObserverSpec, **options: Any) -> D:
+    def _driver(self, kind: type[D], request: RunRequest, observer: ObserverSpec, **options: Any) -> D:
         check_not_importing(self.name)
         observers: Sequence[Observer | None] = (self._observer, resolve_observer(observer))
         told = [one for one in observers if one is not None]
-        job.observed = bool(told)
+        request.observed = bool(told)
         journal = None
         if self._store is not None:
-            if job.observed or not job.resuming:  # it takes some milliseconds, and is for observers
-                job.provenance = provenance()
+            if request.observed or not request.resuming:  # it takes some milliseconds, and is for observers
+                request.provenance = provenance()
             checkpoint = self.config.checkpoint
             owner = self.host.owner(checkpoint.lease)
-            journal = Journal(self._store, job.run_id, self.host, owner, checkpoint.interval)
-        return kind(job, self.host, journal=journal, observer=resolve_observer(told), **options)
+            journal = Journal(self._store, request.run_id, self.host, owner, checkpoint.interval)
+        return kind(request, self.host, journal=journal, observer=resolve_observer(told), **options)

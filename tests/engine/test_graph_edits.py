@@ -251,7 +251,7 @@ def with_items(store: Store, count: int) -> None:
     journal.settle(batch, store.committer.commit(batch))
 
 
-def items_of(store: Store) -> int:
+def steps_of(store: Store) -> int:
     progress = load(store, "r")[0].progress
     assert progress is not None
     return progress.items
@@ -263,7 +263,7 @@ def test_a_changed_node_with_finished_items_keeps_or_drops_them_as_told(
 ) -> None:
     failed_run(store)
     with_items(store, 3)
-    assert items_of(store) == 3
+    assert steps_of(store) == 3
     graph = build(store, code={"d": "other"})
     with pytest.raises(GraphChangedError, match="in flight with finished items and changed") as caught:
         graph.resume("r")
@@ -271,7 +271,7 @@ def test_a_changed_node_with_finished_items_keeps_or_drops_them_as_told(
     FAILING.add("other")
     with pytest.raises(ExecutionError, match="other broke"):
         graph.resume("r", on_change=on_change)
-    assert items_of(store) == left
+    assert steps_of(store) == left
     assert claims(store)[-1].on_change == on_change
     FAILING.clear()
     assert graph.resume("r")["path"] == [*DONE, "other", "e"]
@@ -285,7 +285,7 @@ def test_an_unchanged_node_keeps_its_finished_items(store: Store) -> None:
     graph = build(store, observer=recorder)
     with pytest.raises(ExecutionError, match="d broke"):
         graph.resume("r")
-    assert (items_of(store), changed(recorder)) == (3, [])
+    assert (steps_of(store), changed(recorder)) == (3, [])
 
 
 @pytest.mark.parametrize("on_change", ["error", "continue", "redo"])

@@ -15,7 +15,7 @@ from msgspec import msgpack
 from tau import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
 from tau.log import encoding
 from tau.log.records import Planned
-from tau.values.stored import Blobs, Cell, Part
+from tau.values.stored import Blobs, Part, StoredValue
 
 
 def fuzz(count: int, seed: int) -> None:
@@ -94,9 +94,9 @@ def test_what_a_record_says_of_a_value_is_looked_at_before_anything_is_fetched()
     )
     for whole in wrong:
         with pytest.raises(CorruptCheckpointError, match="no value does"):
-            Cell(whole, fetch=never).data()
+            StoredValue(whole, fetch=never).data()
     with pytest.raises(CorruptCheckpointError, match="of another length"):
-        Cell(Blobs(b"", 0, (one,)), fetch=lambda parts: {b"d" * 20: b"longer than ten"}).data()
+        StoredValue(Blobs(b"", 0, (one,)), fetch=lambda parts: {b"d" * 20: b"longer than ten"}).data()
 
 
 def test_a_record_that_could_not_be_read_is_not_written() -> None:

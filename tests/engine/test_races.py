@@ -107,7 +107,7 @@ def test_a_history_with_a_hole_is_an_error_until_the_run_went_on_from_before_it(
     steps.failing = {"d"}
     with pytest.raises(ExecutionError):
         steps.graph.execute({}, run_id="r")
-    store.position = [entry.seq for entry in steps.graph.history("r")][1]
+    store.position = [entry.position for entry in steps.graph.history("r")][1]
     with pytest.raises(CorruptCheckpointError, match=f"the end of the history is lost: record {store.position} of run"):
         steps.graph.history("r")
     steps.failing = set()

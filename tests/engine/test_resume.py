@@ -259,7 +259,7 @@ def test_history_tells_each_visit_with_the_state_as_of_then(store: Store) -> Non
     ]  # fmt: skip
     assert [entry.state["path"] for entry in history] == [list("abcd")[: n + 1] for n in range(4)]
     assert dict(history[-1].state) == dict(final)
-    assert [entry.seq for entry in history] == sorted(entry.seq for entry in history)
+    assert [entry.position for entry in history] == sorted(entry.seq for entry in history)
     assert all(entry.state.checkpoint_node == entry.node for entry in history)
 
 

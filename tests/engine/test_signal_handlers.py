@@ -212,7 +212,7 @@ def run_with(kind: str, path: Path, call: Call | None, at: int) -> AtLine:
         assert outcome == {"a": 1, "b": 1, "c": 1}, outcome
         assert ran == ["a", "b", "c"]
         assert dict(graph.resume("r")) == outcome
-    assert [point.seq for point in graph.history("r")] == sorted({point.seq for point in graph.history("r")})
+    assert [point.position for point in graph.history("r")] == sorted({point.position for point in graph.history("r")})
     if call is cancel_another or call is close or call is list_runs:
         assert dict(graph.resume("old")) == {"a": 1, "b": 1, "c": 1}
     if not failed and call is execute_another:

@@ -31,9 +31,9 @@ from tau import (
     current,
 )
 from tau.log.encoding import unseal
-from tau.log.loading import Loader
+from tau.log.loading import BlobLoader
 from tau.log.records import Item
-from tau.log.replay import Fold
+from tau.log.replay import Replay
 from tau.observers import Recorder
 from tau.stores.contract import Batch, Store
 from tau.stores.memory import MemoryStore
@@ -605,12 +605,12 @@ def test_events_tell_of_steps(store: Store) -> None:
 def test_what_a_log_adds_up_to_holds_only_the_items_of_the_node_in_flight(store: Store) -> None:
     with pytest.raises(ExecutionError):
         graph_of(store, Work(), Work("two")).execute({"x": 1}, run_id="r")
-    fold = Fold("r", Loader(store, "r"))
+    fold = Replay("r", BlobLoader(store, "r"))
     for position, data in store.read("r"):
         fold.add(position, data)
     assert [scope for scope, _ in fold.items] == [(("n1", 1, "one"),)]
     graph_of(store, Work(), Work()).resume("r")
-    fold = Fold("r", Loader(store, "r"))
+    fold = Replay("r", BlobLoader(store, "r"))
     for position, data in store.read("r"):
         fold.add(position, data)
     assert fold.items == {}

@@ -19,9 +19,9 @@ from struck_code import is_engine
 
 from tau import CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, open_store
 from tau.events import TERMINAL_TYPES
-from tau.log.loading import Loader
+from tau.log.loading import BlobLoader
 from tau.log.records import CheckpointRecord, Item
-from tau.log.replay import Fold
+from tau.log.replay import Replay
 from tau.observers import Recorder
 from tau.stores.contract import Store
 
@@ -263,7 +263,7 @@ def _judge_store(life: Life, done: list[str]) -> Iterator[str]:
 def _judge_log(life: Life) -> Iterator[str]:
     """Sound, each visit and each step finished once, and the summary says what the log adds up to."""
     summary = life.store.summary(RUN)
-    fold, counts = Fold(RUN, Loader(life.store, RUN)), Counter[Any]()
+    fold, counts = Replay(RUN, BlobLoader(life.store, RUN)), Counter[Any]()
     for position, data in life.store.read(RUN):
         record = fold.add(position, data)
         if fold.damage:

@@ -112,7 +112,7 @@ class Zombie:
 
     def log(self, place: Place) -> str:
         graph = self.subject.graph(place)
-        return str([(entry.seq, entry.node, entry.next, render(entry.state)) for entry in graph.history(RUN)])
+        return str([(entry.position, entry.node, entry.next, render(entry.state)) for entry in graph.history(RUN)])
 
     def round(self, at: int) -> Iterator[Finding]:
         place = Place(self.base / f"zombie{at}")

@@ -18,7 +18,7 @@ from tau.log.committer import Committer, Ticket
 from tau.log.journal import Journal
 from tau.log.loading import load
 from tau.node.step_commits import StepCommits
-from tau.node.steps import Items
+from tau.node.steps import StepRunner
 from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
@@ -72,7 +72,7 @@ def codes(*owners: type) -> set[CodeType]:
     return found | {member.fget.__code__ for member in members if isinstance(member, property) and member.fget}
 
 
-@pytest.mark.parametrize("owner", [Journal, StepCommits, Items, Committer])
+@pytest.mark.parametrize("owner", [Journal, StepCommits, StepRunner, Committer])
 def test_a_step_is_asked_for_again_after_an_alarm_in_its_commit(store: Store, owner: type) -> None:
     number, rang = 0, True
     while rang:

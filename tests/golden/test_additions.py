@@ -41,7 +41,13 @@ GRAPH = GraphFingerprint(
 )
 STORED = {"x": Inline(b"\x01"), "y": Blobs(b"", 0, (Part(b"d" * 20, 3),)), "z": Grown(b"\x92", 1, Part(b"e" * 20, 3))}
 PROGRESS = Progress(
-    graph="g", fingerprint=GRAPH, visits={"a": 2}, path=["a"], taken={("a", "b")}, keep=False, provenance={"host": "h"}
+    graph="g",
+    fingerprint=GRAPH,
+    visits={"a": 2},
+    path=["a"],
+    taken={("a", "b")},
+    preserve=False,
+    provenance={"host": "h"},
 )
 MANIFEST = Manifest(PROGRESS, {"x": STORED["x"], "y": STORED["y"]})
 COMMON: dict[str, Any] = {"position": 7, "token": b"t", "time": 1.5, "scope": (("a", 1, "n"),)}
@@ -131,7 +137,7 @@ def test_the_parts_of_a_record_can_grow_too() -> None:
     found = reading(later)
     assert isinstance(found, CheckpointRecord)
     assert found.manifest is not None
-    assert (found.manifest.progress.keep, found.manifest.progress.taken) == (True, set())
+    assert (found.manifest.progress.preserve, found.manifest.progress.taken) == (True, set())
 
 
 def test_a_kind_a_form_or_a_compression_that_is_not_known_is_refused_and_no_damage() -> None:

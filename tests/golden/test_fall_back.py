@@ -61,7 +61,7 @@ class Bench:
 
     def position(self, node: str, run_id: str = "r") -> int:
         """That of the newest checkpoint of a node."""
-        return max(entry.seq for entry in self.graph().history(run_id) if entry.node == node)
+        return max(entry.position for entry in self.graph().history(run_id) if entry.node == node)
 
     def damage(self, position: int) -> None:
         """Flip a bit in the middle of a record; again, and it is as before."""

@@ -95,7 +95,7 @@ def test_a_value_of_every_kind_comes_back_exactly(golden: Golden, key: str) -> N
 
 def test_the_history_of_a_finished_run_tells_each_state(golden: Golden) -> None:
     history = pipeline(golden.store).history("finished")
-    assert [(entry.seq, entry.node, entry.visit, entry.next) for entry in history] == [
+    assert [(entry.position, entry.node, entry.visit, entry.next) for entry in history] == [
         (3, "ingest", 1, "preprocess"), (4, "preprocess", 1, "analyze"), (5, "analyze", 1, "report"),
         (6, "report", 1, None),
     ]  # fmt: skip

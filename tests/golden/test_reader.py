@@ -90,15 +90,15 @@ def compare(graph: StateGraph, place: Path, run_id: str) -> None:
     told = history(place, run_id)
     entries = graph.history(run_id)
     checkpoints = {position: one for position, one in told.items() if one.kind == "checkpoint"}
-    assert [(entry.seq, entry.node, str(entry.next)) for entry in entries] == [
+    assert [(entry.position, entry.node, str(entry.next)) for entry in entries] == [
         (position, one.node, one.next) for position, one in checkpoints.items()
     ]
     values = dict(told[min(told)].values)
     for entry in entries:
         before, state = dict(values), {key: shown(value) for key, value in dict(entry.state).items()}
-        values |= told[entry.seq].values
+        values |= told[entry.position].values
         assert {key: values[key] for key in state} == state
-        assert {key for key in state if before.get(key) != state[key]} <= told[entry.seq].values.keys()
+        assert {key for key in state if before.get(key) != state[key]} <= told[entry.position].values.keys()
 
 
 @pytest.fixture(params=ARCHIVES, ids=[path.name.partition(".")[0] for path in ARCHIVES])

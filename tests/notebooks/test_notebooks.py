@@ -16,7 +16,7 @@ import tau
 from tau import State, StateGraph, open_store
 from tau.predicates import key_equals
 from tau.state import cells_of, raw, view
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 
 KERNEL = Path(__file__).with_name("cells.py")
 GRAPH = 'from tau import StateGraph\ngraph = StateGraph("g", store="sqlite:///runs.db")'
@@ -175,7 +175,7 @@ def test_showing_a_state_reads_nothing_and_leaves_it_as_it_was(kind: str, tmp_pa
     state = open_store(url).load("r")
     before = {key: (cell.encoded, cell.atom) for key, cell in raw(state).items()}
     large = raw(state)["large"]
-    assert type(large) is Cell
+    assert type(large) is StoredValue
     large.fetch = lambda parts: pytest.fail("a value was fetched to be shown")
     page = state._repr_html_()
     assert {key: (cell.encoded, cell.atom) for key, cell in raw(state).items()} == before

@@ -9,11 +9,11 @@ from msgspec import Struct
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
-from tau.log.loading import Loader, is_ownerless
+from tau.log.loading import BlobLoader, is_ownerless
 from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
-from tau.log.replay import Fold
+from tau.log.replay import Replay
 from tau.stores import Store, Summary
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 
 
 class Visit(Struct, frozen=True):
@@ -57,7 +57,7 @@ class Account(Struct):
     claims: int = 0
     visits: list[Visit] = []
     records: list[tuple[int, AnyRecord]] = []
-    values: dict[str, Cell] = {}
+    values: dict[str, StoredValue] = {}
     items: list[Piece] = []
     provenance: dict[str, str] = {}
     moves: list[Move] = []
@@ -92,10 +92,10 @@ def status_of(store: Store, summary: Summary) -> str:
 
 def _read(store: Store, account: Account, after: int, until: int | None) -> None:
     run_id = account.summary.run_id
-    fold = Fold(run_id, Loader(store, run_id))
+    replay = Replay(run_id, BlobLoader(store, run_id))
     finished: dict[tuple[Scope, str], Item] = {}
     known: dict[str, str] = {}
-    for position, record in _sound(store, fold, after, until):
+    for position, record in _sound(store, replay, after, until):
         account.records.append((position, record))
         if isinstance(record, CheckpointRecord):
             account.visits.append(Visit(record.node, record.visit, record.attempt, record.seconds, record.time))
@@ -111,23 +111,23 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
             account.reason = record.reason
         elif isinstance(record, Item):
             finished[record.scope, record.key] = record
-        known = fold.progress.provenance if fold.progress is not None else known
+        known = replay.progress.provenance if replay.progress is not None else known
         account.provenance = account.provenance or known
-    account.values = fold.values
-    account.items = [_piece(finished[key], cell) for key, cell in fold.items.items() if key in finished]
-    account.damage = account.damage or fold.damage
-    if fold.progress is not None and account.status not in ("finished", "cancelled"):
-        account.pending = fold.progress.next
+    account.values = replay.values
+    account.items = [_piece(finished[key], cell) for key, cell in replay.items.items() if key in finished]
+    account.damage = account.damage or replay.damage
+    if replay.progress is not None and account.status not in ("finished", "cancelled"):
+        account.pending = replay.progress.next
 
 
-def _piece(record: Item, cell: Cell) -> Piece:
+def _piece(record: Item, cell: StoredValue) -> Piece:
     return Piece(record.name, record.key or "step", record.seconds, cell.size, record.time)
 
 
-def _sound(store: Store, fold: Fold, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:
-    for position, data in store.read(fold.run_id, after):
+def _sound(store: Store, replay: Replay, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:
+    for position, data in store.read(replay.run_id, after):
         if until is not None and position > until:
             return
-        record = fold.add(position, data)
+        record = replay.add(position, data)
         if record is not None:
             yield position, record

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tau.engine.effects import Effect, Job, Load
+from tau.engine.effects import Effect, Load, RunRequest
 from tau.engine.provenance import differences
 from tau.errors import (
     GraphChangedError,
@@ -23,9 +23,9 @@ from tau.errors import (
 from tau.graph.changes import Comparison, compare
 from tau.graph.fingerprint import GraphFingerprint
 from tau.log.journal import Append
-from tau.log.loading import Found, not_found
+from tau.log.loading import LoadedRun, not_found
 from tau.log.records import Admitted, Claimed, Manifest, Progress
-from tau.values.stored import Cell, digest
+from tau.values.stored import StoredValue, digest
 
 
 class Opened(Struct):
@@ -34,65 +34,65 @@ class Opened(Struct):
 
     progress: Progress
     values: dict[str, Any]
-    found: Found | None = None
+    found: LoadedRun | None = None
     changes: tuple[str, ...] = ()
     moved: dict[str, list[str]] = {}
 
 
-def open_run(job: Job, fresh: Progress) -> Generator[Effect, Any, Opened]:
+def open_run(request: RunRequest, fresh: Progress) -> Generator[Effect, Any, Opened]:
     """Make the run this process's own, or refuse. A finished run of this graph is given back as it is."""
-    if not job.resuming and (yield from _admit(job, fresh, 0)):
-        return Opened(fresh, dict(job.values))
-    take = job.resuming or job.if_exists == "resume"
+    if not request.resuming and (yield from _admit(request, fresh, 0)):
+        return Opened(fresh, dict(request.values))
+    take = request.resuming or request.if_exists == "resume"
     while True:
-        found: Found = yield Load(job.run_id, take)
+        found: LoadedRun = yield Load(request.run_id, take)
         if found.status == "deleted":
-            if job.resuming:
-                raise not_found(job.run_id, job.location)
-            if (yield from _admit(job, fresh, found.position)):
-                return Opened(fresh, dict(job.values))
+            if request.resuming:
+                raise not_found(request.run_id, request.location)
+            if (yield from _admit(request, fresh, found.position)):
+                return Opened(fresh, dict(request.values))
             continue
-        progress, changes = may_go_on(job, found)
+        progress, changes = may_go_on(request, found)
         if found.status == "finished":
             return Opened(progress, found.values, found, changes)
-        moved = differences(progress.provenance, job.provenance)
-        provenance = job.provenance if moved or not progress.provenance else {}
-        claim = Claimed(on_change=job.on_change, changes=changes, rewind=found.rewind, provenance=provenance)
-        if (yield from _claim(job, found, progress, claim)):
+        moved = differences(progress.provenance, request.provenance)
+        provenance = request.provenance if moved or not progress.provenance else {}
+        claim = Claimed(on_change=request.on_change, changes=changes, rewind=found.rewind, provenance=provenance)
+        if (yield from _claim(request, found, progress, claim)):
             return Opened(progress, found.values, found, changes, moved)
 
 
-def _admit(job: Job, progress: Progress, expected: int) -> Generator[Effect, Any, bool]:
+def _admit(request: RunRequest, progress: Progress, expected: int) -> Generator[Effect, Any, bool]:
     """Append the admission and the first claim; ``False`` when the run exists or another process was faster."""
-    progress.fingerprint = job.graph.fingerprint()
-    progress.input_digest = input_digest(job.values)
-    progress.tags = job.tags
-    progress.keep = job.preserve
-    manifest = Manifest(progress, {key: cell.whole for key, cell in job.values.items()})
-    admitted = Admitted(manifest=manifest, provenance=job.provenance)
+    progress.fingerprint = request.graph.fingerprint()
+    progress.input_digest = input_digest(request.values)
+    progress.tags = request.tags
+    progress.preserve = request.preserve
+    manifest = Manifest(progress, {key: cell.whole for key, cell in request.values.items()})
+    admitted = Admitted(manifest=manifest, provenance=request.provenance)
     try:
-        yield Append((admitted, Claimed()), progress, job.values, flush=True, expected=expected)
+        yield Append((admitted, Claimed()), progress, request.values, flush=True, expected=expected)
     except LeaseLostError:
         return False
-    progress.provenance = job.provenance  # later manifests repeat it, this one lies beside it
+    progress.provenance = request.provenance  # later manifests repeat it, this one lies beside it
     return True
 
 
-def may_go_on(job: Job, found: Found) -> tuple[Progress, tuple[str, ...]]:
+def may_go_on(request: RunRequest, found: LoadedRun) -> tuple[Progress, tuple[str, ...]]:
     """Where the run goes on, a crash that this ends being counted, and how the graph changed since; raises why it
     cannot."""
-    progress = _judge(job, found)
-    changes = _compare(job, progress)
+    progress = _judge(request, found)
+    changes = _compare(request, progress)
     if found.status != "finished":
-        _count_crash(job, found, progress)
+        _count_crash(request, found, progress)
     return progress, changes
 
 
-def _judge(job: Job, found: Found) -> Progress:
+def _judge(request: RunRequest, found: LoadedRun) -> Progress:
     """Refuse what cannot go on."""
-    run_id, progress = job.run_id, found.progress
-    if not job.resuming:
-        _check_same_input(job, found)
+    run_id, progress = request.run_id, found.progress
+    if not request.resuming:
+        _check_same_input(request, found)
     if found.status == "cancelled":
         raise RunCancelledError(f"run {run_id!r} was cancelled; start a new run", run_id=run_id)
     if progress is None:
@@ -108,10 +108,10 @@ def _judge(job: Job, found: Found) -> Progress:
     return progress
 
 
-def _check_same_input(job: Job, found: Found) -> None:
-    run_id = job.run_id
-    differs = _differences(job, found) if has_other_input(job, found) else ()
-    if job.if_exists != "resume":
+def _check_same_input(request: RunRequest, found: LoadedRun) -> None:
+    run_id = request.run_id
+    differs = _differences(request, found) if has_other_input(request, found) else ()
+    if request.if_exists != "resume":
         other = f", with another input ({'; '.join(differs)})" if differs else ""
         ways = "resume it without one" if differs else "resume it, pass if_exists='resume'"
         raise RunExistsError(
@@ -131,14 +131,14 @@ def _check_same_input(job: Job, found: Found) -> None:
         )
 
 
-def has_other_input(job: Job, found: Found) -> bool:
+def has_other_input(request: RunRequest, found: LoadedRun) -> bool:
     """Whether the run that was found had another input than this job."""
-    return found.progress is not None and found.progress.input_digest != input_digest(job.values)
+    return found.progress is not None and found.progress.input_digest != input_digest(request.values)
 
 
-def _differences(job: Job, found: Found) -> tuple[str, ...]:
+def _differences(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
     """What is not as it was admitted, key by key; never the values, which may be secret."""
-    before, now = found.input, job.values
+    before, now = found.input, request.values
     if before is None:
         return ("which keys differ cannot be read any more",)
     differs = [f"{key!r} is new" for key in now if key not in before]
@@ -147,18 +147,18 @@ def _differences(job: Job, found: Found) -> tuple[str, ...]:
     return tuple(differs) or ("its keys are the same, as they were replaced by hand",)
 
 
-def _compare(job: Job, progress: Progress) -> tuple[str, ...]:
+def _compare(request: RunRequest, progress: Progress) -> tuple[str, ...]:
     """How the graph changed since; raises where that stands in the way."""
-    comparison = changes_since(progress, job.graph.fingerprint(progress.fingerprint))
-    lost = comparison.foreign or (progress.next is not None and progress.next not in job.graph.nodes)
-    if comparison.blocking and (job.on_change == "error" or lost):
+    comparison = changes_since(progress, request.graph.fingerprint(progress.fingerprint))
+    lost = comparison.foreign or (progress.next is not None and progress.next not in request.graph.nodes)
+    if comparison.blocking and (request.on_change == "error" or lost):
         now = "this graph" if comparison.foreign else "the graph as it is now"
         ways = tuple(way for way in comparison.ways if not (lost and way.startswith("on_change=")))
-        lines = [f"run {job.run_id!r} cannot be resumed with {now}:", *comparison.blocking]
-        here = ways if job.resuming else tuple(_by_resume(job.run_id, way) for way in ways)
+        lines = [f"run {request.run_id!r} cannot be resumed with {now}:", *comparison.blocking]
+        here = ways if request.resuming else tuple(_by_resume(request.run_id, way) for way in ways)
         raise GraphChangedError(
             "\n- ".join(lines) + f"\nWhat to do: {'; or '.join(here)}",
-            run_id=job.run_id,
+            run_id=request.run_id,
             changes=tuple(comparison.blocking),
             ways=ways,
         )
@@ -170,24 +170,25 @@ def _by_resume(run_id: str, way: str) -> str:
     return re.sub(r"on_change='\w+'", lambda found: f"graph.resume({run_id!r}, {found[0]})", way)
 
 
-def _count_crash(job: Job, found: Found, progress: Progress) -> None:
+def _count_crash(request: RunRequest, found: LoadedRun, progress: Progress) -> None:
     crashed = found.status == "running"
     progress.crashes += crashed
     progress.stuck = progress.stuck + 1 if crashed else 0
-    if progress.stuck > job.max_crashes:
+    if progress.stuck > request.max_crashes:
         raise LimitExceededError(
-            f"run {job.run_id!r} was killed {progress.stuck} times in a row at node {progress.next!r}, the limit is "
-            f"{job.max_crashes}; find out what kills it, then resume with a larger CheckpointConfig(max_crashes=...)",
-            limit=job.max_crashes,
-            run_id=job.run_id,
+            f"run {request.run_id!r} was killed {progress.stuck} times in a row at node {progress.next!r}, the limit "
+            f"is {request.max_crashes}; find out what kills it, then resume with a larger "
+            "CheckpointConfig(max_crashes=...)",
+            limit=request.max_crashes,
+            run_id=request.run_id,
         )
 
 
-def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
+def _claim(request: RunRequest, found: LoadedRun, progress: Progress, claim: Claimed) -> Generator[Effect, Any, bool]:
     """Take the run over; ``False`` when another process was faster."""
-    current = job.graph.fingerprint(progress.fingerprint)
+    current = request.graph.fingerprint(progress.fingerprint)
     claim.fingerprint = current if progress.fingerprint != current else None
-    progress.fingerprint, progress.graph, progress.status = current, job.graph.name, "running"
+    progress.fingerprint, progress.graph, progress.status = current, request.graph.name, "running"
     progress.provenance = claim.provenance or progress.provenance
     try:
         yield Append((claim,), progress, found.values, flush=True, expected=found.position)
@@ -196,7 +197,7 @@ def _claim(job: Job, found: Found, progress: Progress, claim: Claimed) -> Genera
     return True
 
 
-def input_digest(values: Mapping[str, Cell]) -> bytes:
+def input_digest(values: Mapping[str, StoredValue]) -> bytes:
     """What tells one input from another."""
     return digest(b"".join(digest(key.encode()) + digest(values[key].data()) for key in sorted(values)))
 

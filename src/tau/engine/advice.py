@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tau.engine.effects import Job
+from tau.engine.effects import RunRequest
 from tau.errors import LeaseLostError, RunCancelledError, RunWaitingError, StoreError, leaves
 from tau.log.records import Progress
 
@@ -19,21 +19,20 @@ def explain(error: BaseException) -> None:
                        "without await for another one, or give it an async one")  # fmt: skip
 
 
-def say_how_to_go_on(error: BaseException, job: Job, progress: Progress) -> None:
+def say_how_to_go_on(error: BaseException, request: RunRequest, progress: Progress) -> None:
     """Note on what ends a run that was begun and is not finished where it is kept and what goes on with it."""
     if isinstance(error, LeaseLostError | RunCancelledError | RunWaitingError):
         return
     done = progress.iteration
     upto = f", up to {progress.node!r} ({done} visit{'' if done == 1 else 's'} finished)" if progress.node else ""
-    goes_on = f"graph.resume({job.run_id!r})"
-    if job.location.startswith(("sqlite:", "file:")):
+    goes_on = f"graph.resume({request.run_id!r})"
+    if request.location.startswith(("sqlite:", "file:")):
         import shlex
 
-        goes_on += (
-            f", or in a shell {shlex.join(['tau', 'resume', '--store', job.location, '--', job.run_id])} FILE.py:GRAPH"
-        )
+        command = shlex.join(["tau", "resume", "--store", request.location, "--", request.run_id])
+        goes_on += f", or in a shell {command} FILE.py:GRAPH"
     when = "once its store can be used again, " if isinstance(error, StoreError) else ""
-    _note(error, f"run {job.run_id!r} is kept in {job.location}{upto}: {when}{goes_on} goes on with it")
+    _note(error, f"run {request.run_id!r} is kept in {request.location}{upto}: {when}{goes_on} goes on with it")
 
 
 def _note(error: BaseException, text: str) -> None:

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from tau import forks
 from tau.engine.driver import Driver
-from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
+from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
 from tau.engine.stop import StopNow
 from tau.errors import StoreError
 from tau.log.journal import Append
-from tau.log.loading import Found
+from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
 from tau.node.async_calls import cancellations, cancelled_inside, in_a_thread, with_timeout
 from tau.node.calls import call_in_thread, is_late
@@ -86,11 +86,11 @@ class AsyncDriver(Driver):
         match effect:
             case Emit():
                 reply = self.emit(effect)
-            case Pause():
+            case Backoff():
                 reply = await self.pause(effect)
             case Load():
                 reply = await self._load(effect)
-            case Drop():
+            case DeleteRecords():
                 reply = await self._uninterrupted(self._in_thread(lambda: self.drop(effect)))
             case Release() if self.journal is None or not self.journal.claimed:
                 reply = self.release()
@@ -98,7 +98,7 @@ class AsyncDriver(Driver):
                 reply = await self._uninterrupted(self._in_thread(self.release))
         return reply
 
-    async def _load(self, effect: Load) -> Found:
+    async def _load(self, effect: Load) -> LoadedRun:
         watch = self.watch(effect)
         while (found := await self._in_thread(lambda: self.look(watch))) is None:
             assert watch is not None
@@ -124,7 +124,7 @@ class AsyncDriver(Driver):
                 answer = ticket.answer = self._loop.create_future()
         return self.settle(batch, ticket.result)
 
-    async def pause(self, effect: Pause) -> str:
+    async def pause(self, effect: Backoff) -> str:
         left = self.time_until_retry(effect)
         while left > 0 and not self.stopping():
             await asyncio.sleep(min(left, 0.25))
@@ -134,7 +134,7 @@ class AsyncDriver(Driver):
     async def run_node(self, effect: RunNode) -> Outcome:
         began = self._now()
         node = effect.node
-        self.around.effect = effect
+        self.scope.effect = effect
         result: Any = None
         failure: BaseException | None = None
         try:
@@ -159,10 +159,10 @@ class AsyncDriver(Driver):
             failure = error
         if isinstance(failure, asyncio.CancelledError) and not cancellations():
             failure = cancelled_inside(node, failure)
-        if self.around.items is not None and self.process is forks.process:
-            await self._uninterrupted(self.around.items.close_async())
+        if self.scope.items is not None and self.process is forks.process:
+            await self._uninterrupted(self.scope.items.close_async())
         outcome = self.outcome(began, result, failure)
-        if self.job.stored and outcome.error is None:
+        if self.request.stored and outcome.error is None:
             await self._collect(effect, outcome)
         return outcome
 

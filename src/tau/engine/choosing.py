@@ -13,7 +13,7 @@ from tau.state import State
 _SHOWN = 10
 
 
-class Stuck(Exception):
+class NoTransition(Exception):
     """No edge leads on; its text is the whole verdict."""
 
 
@@ -27,10 +27,10 @@ def choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) ->
         except Exception as error:
             label = f" ({edge.name})" if edge.name else ""
             text = f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {text_of(error)}"
-            raise Stuck(text) from error
+            raise NoTransition(text) from error
     if tried:
-        raise Stuck(f"no valid transition from node {name}: {_asked(edges, state)}")
-    raise Stuck(f"node {name} has no outgoing edges and is not an exit point")
+        raise NoTransition(f"no valid transition from node {name}: {_asked(edges, state)}")
+    raise NoTransition(f"node {name} has no outgoing edges and is not an exit point")
 
 
 def told(name: str, chosen: Edge | None, tried: Sequence[Edge]) -> Iterator[tuple[str, dict[str, Any]]]:

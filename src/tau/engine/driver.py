@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tau import forks
 from tau.engine.admission import has_other_input
-from tau.engine.effects import Drop, Emit, Job, Load, Outcome, Pause
+from tau.engine.effects import Backoff, DeleteRecords, Emit, Load, Outcome, RunRequest
 from tau.engine.engine import Engine
 from tau.engine.stop import Stop
 from tau.errors import (
@@ -27,19 +27,19 @@ from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
 from tau.log.committer import Result
 from tau.log.journal import Append, Journal
-from tau.log.loading import Found, Watch, admitted_input
+from tau.log.loading import LoadedRun, Watch, admitted_input
 from tau.log.patience import Patience
 from tau.log.records import Interrupted
 from tau.node.artifacts import check_read
 from tau.node.context import Context
-from tau.node.current import RunNode, Surroundings, surroundings
+from tau.node.current import RunNode, RunScope, run_scope
 from tau.node.left_calls import Key, key_of
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
 from tau.stores.contract import Batch
 
 if TYPE_CHECKING:
-    from tau.node.steps import Items
+    from tau.node.steps import StepRunner
 
 _log = logging.getLogger("tau")
 
@@ -49,7 +49,7 @@ class Driver:
 
     def __init__(
         self,
-        job: Job,
+        request: RunRequest,
         host: Host,
         *,
         journal: Journal | None = None,
@@ -59,24 +59,24 @@ class Driver:
         max_runtime: float | None = None,
         wait: float = 0.0,
     ) -> None:
-        self.job = job
+        self.request = request
         self.host = host
         self.journal = journal
         self.observer = observer
         self.stop = stop
         self.wait = wait
-        self.engine = Engine(job).run()
+        self.engine = Engine(request).run()
         self.process = forks.process
         self._ends = None if max_runtime is None else host.monotonic() + max_runtime
         self._wake = stop.event if stop is not None else None
         self._work: Work | None = None
         self._patience: Patience | None = None
-        self._before: Surroundings | None = None
+        self._before: RunScope | None = None
         self._released = False
         self._stoppable = stop is not None or max_runtime is not None
         self._now = host.now
-        self.around = Surroundings(
-            job.run_id,
+        self.scope = RunScope(
+            request.run_id,
             resources=resources,
             should_stop=self.stopping,
             deadline=None if max_runtime is None else host.now() + max_runtime,
@@ -93,8 +93,8 @@ class Driver:
         """From here on this process may own the run."""
         if self.journal is not None:
             self._work = self.host.hold(self.journal.owner)
-        self._before = surroundings.get()
-        surroundings.set(self.around)
+        self._before = run_scope.get()
+        run_scope.set(self.scope)
 
     def end(self) -> None:
         """It does no longer, however the run ended: also where the engine was dropped, or struck in its ending."""
@@ -107,9 +107,9 @@ class Driver:
                 if left and self.process is forks.process:
                     self._abandon(journal)
         finally:
-            if surroundings.get() is self.around:  # in another context, where a task was collected, it is not
-                surroundings.set(self._before)
-            del self.around  # it knows this driver: without the cycle a run is freed as soon as it is not needed
+            if run_scope.get() is self.scope:  # in another context, where a task was collected, it is not
+                run_scope.set(self._before)
+            del self.scope  # it knows this driver: without the cycle a run is freed as soon as it is not needed
 
     def _abandon(self, journal: Journal) -> None:
         """Save what is finished and let go of the run."""
@@ -117,7 +117,7 @@ class Driver:
         if progress is None:
             return
         progress.status = "interrupted"
-        effect = self.around.effect
+        effect = self.scope.effect
         tried = effect.attempt if effect is not None and effect.begun else progress.crashes
         record = Interrupted(node=progress.next or "", reason="broken off", attempt=tried)
         batch = journal.prepare(Append((record,), progress, {}, flush=True, ending=True))
@@ -143,21 +143,21 @@ class Driver:
         """Tell the observers, of whom there is at least one."""
         assert self.observer is not None
         time = datetime.fromtimestamp(self.host.now(), UTC)
-        notify(self.observer, Event(type_, self.job.graph.name, time, data), effect)
+        notify(self.observer, Event(type_, self.request.graph.name, time, data), effect)
 
-    def items(self, effect: RunNode | None) -> Items:
+    def items(self, effect: RunNode | None) -> StepRunner:
         """What finishes inside that visit."""
-        from tau.node.steps import Items  # only loaded where a node has steps or artifacts
+        from tau.node.steps import StepRunner  # only loaded where a node has steps or artifacts
 
-        job = self.job
-        emit = self.tell if job.observed else None
-        return Items(job.run_id, effect, journal=self.journal, place=self.place, emit=emit, now=self._now)
+        request = self.request
+        emit = self.tell if request.observed else None
+        return StepRunner(request.run_id, effect, journal=self.journal, place=self.place, emit=emit, now=self._now)
 
     def place(self) -> str | None:
         """Where the artifacts of this run go."""
         from tau.stores.artifact_files import place_of  # with a store on disk it is there
 
-        return place_of(self.journal.store if self.journal is not None else None, self.job.artifacts)
+        return place_of(self.journal.store if self.journal is not None else None, self.request.artifacts)
 
     def settle(self, batch: Batch, result: Result) -> str:
         journal = self.journal
@@ -174,18 +174,18 @@ class Driver:
 
     def _own(self, journal: Journal) -> None:
         renewal.renewer.watch(journal)
-        if self.job.patience:
-            self._patience = journal.store.committer.patience[self.job.run_id] = Patience(
-                self.job.run_id, self.job.patience, journal.owner.lease,
-                host=self.host, stopping=self.hurried, tell=self.tell_of_retry if self.job.observed else None,
+        if self.request.patience:
+            self._patience = journal.store.committer.patience[self.request.run_id] = Patience(
+                self.request.run_id, self.request.patience, journal.owner.lease,
+                host=self.host, stopping=self.hurried, tell=self.tell_of_retry if self.request.observed else None,
             )  # fmt: skip
 
     def _let_go(self, journal: Journal) -> None:
         renewal.renewer.forget(journal)
         if self._patience is not None:
             patience = journal.store.committer.patience
-            if patience.get(self.job.run_id) is self._patience:
-                del patience[self.job.run_id]
+            if patience.get(self.request.run_id) is self._patience:
+                del patience[self.request.run_id]
             self._patience = None
 
     def hurried(self) -> object:
@@ -195,9 +195,9 @@ class Driver:
     def tell_of_retry(self, error: StoreError, seconds: float) -> None:
         """Tell that a commit failed for the first time, and is tried again for so long; from any thread."""
         about = {"error": text_of(error), "error_type": type(error).__name__, "patience_seconds": seconds}
-        self.tell(CHECKPOINT_RETRY, {**about, "run_id": self.job.run_id})
+        self.tell(CHECKPOINT_RETRY, {**about, "run_id": self.request.run_id})
 
-    def time_until_retry(self, effect: Pause) -> float:
+    def time_until_retry(self, effect: Backoff) -> float:
         """For how many seconds to wait before another attempt; tells that there will be one."""
         node, error = effect.node, effect.error
         assert node.retry is not None
@@ -205,15 +205,15 @@ class Driver:
         said, kind = text_of(error), type(error).__name__
         _log.warning(
             "node %r of run %r failed in attempt %d and is tried again in %.3g s: %s: %s",
-            node.name, self.job.run_id, effect.attempt, seconds, kind, said,
+            node.name, self.request.run_id, effect.attempt, seconds, kind, said,
         )  # fmt: skip
-        if self.job.observed:
+        if self.request.observed:
             where = {"node": node.name, "visit": effect.visit, "attempt": effect.attempt}
-            about = {"error": said, "error_type": kind, "wait_seconds": seconds, "run_id": self.job.run_id}
+            about = {"error": said, "error_type": kind, "wait_seconds": seconds, "run_id": self.request.run_id}
             self.tell(NODE_RETRY, {**where, **about})
         return seconds
 
-    def load(self, effect: Load) -> Found:
+    def load(self, effect: Load) -> LoadedRun:
         watch = self.watch(effect)
         while (found := self.look(watch)) is None:
             assert watch is not None
@@ -225,30 +225,30 @@ class Driver:
         assert self.journal is not None
         return self.journal.watch(self.wait, self._wake) if effect.take else None
 
-    def look(self, watch: Watch | None) -> Found | None:
+    def look(self, watch: Watch | None) -> LoadedRun | None:
         """The run, or ``None`` where it has an owner; see `Journal.look`."""
         assert self.journal is not None
         found = self.journal.look(watch)
         if found is not None and found.status not in ("finished", "cancelled"):
-            check_all(found.values.values(), thorough=self.job.verify_artifacts)
-        if found is not None and not self.job.resuming and has_other_input(self.job, found):
-            found.input = admitted_input(self.journal.store, self.job.run_id)
+            check_all(found.values.values(), thorough=self.request.verify_artifacts)
+        if found is not None and not self.request.resuming and has_other_input(self.request, found):
+            found.input = admitted_input(self.journal.store, self.request.run_id)
         return found
 
-    def drop(self, effect: Drop) -> Exception | None:
+    def drop(self, effect: DeleteRecords) -> Exception | None:
         """Why the records of the finished run could not be deleted, if they could not."""
         from tau.stores.artifact_files import drop as drop_run
 
         journal = self.journal
         assert journal is not None
-        job, values = self.job, effect.values.values()
+        request, values = self.request, effect.values.values()
         position, created = journal.position, effect.created
         try:
-            drop_run(journal.store, job.run_id, job.artifacts, values, position=position, created=created)
+            drop_run(journal.store, request.run_id, request.artifacts, values, position=position, created=created)
         except (CheckpointNotFoundError, CorruptCheckpointError):
             raise  # a value of the final state is gone or damaged
         except Exception as error:
-            _log.warning("run %r is finished, and its checkpoints were not deleted: %s", self.job.run_id, error)
+            _log.warning("run %r is finished, and its checkpoints were not deleted: %s", self.request.run_id, error)
             return error
         return None
 
@@ -267,28 +267,28 @@ class Driver:
 
     def key_of(self, effect: RunNode) -> Key:
         """What tells the calls of that node."""
-        return key_of(self.journal.store if self.journal is not None else None, self.job.run_id, effect)
+        return key_of(self.journal.store if self.journal is not None else None, self.request.run_id, effect)
 
     def call(self, effect: RunNode) -> Any:
         """Call the node's function; an async one gives its coroutine."""
         node, effect.begun = effect.node, True
         if self.journal is not None and self.journal.items:
-            self.around.items_of(effect).restore()
+            self.scope.steps_of(effect).restore()
         if not node.wants_context:
             return node.function(effect.state)
-        context = Context(self.around, effect)
+        context = Context(self.scope, effect)
         if node.context_name is None:
             return node.function(effect.state, context)
         return node.function(effect.state, **{node.context_name: context})
 
     def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
         if self.process is not forks.process:
-            raise forks.refusal(self.job.run_id, "go on after the node")
-        around = self.around
-        effect, around.effect = around.effect, None
+            raise forks.refusal(self.request.run_id, "go on after the node")
+        scope = self.scope
+        effect, scope.effect = scope.effect, None
         try:
-            if around.items is not None:
-                result = around.leave(result if error is None else error)
+            if scope.items is not None:
+                result = scope.leave(result if error is None else error)
             if error is None and effect is not None and effect.state._visit is not None:
                 check_read(effect, result)
         except (ArtifactError, ConfigError) as wrong:

@@ -10,10 +10,10 @@ from msgspec import Struct
 from tau.graph.graph import Graph, Node
 from tau.log.journal import Append
 from tau.node.current import RunNode
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 
 
-class Job(Struct, kw_only=True):
+class RunRequest(Struct, kw_only=True):
     """What is to be run: the arguments of ``execute`` or ``resume``, checked and resolved."""
 
     graph: Graph
@@ -52,7 +52,7 @@ class Emit(Struct):
     told: bool = False
 
 
-class Pause(Struct):
+class Backoff(Struct):
     """Wait after try number ``tries`` of a node before another one, and tell so; ``attempt`` is the one that failed
     with ``error``. Reply: the reason to stop instead, or nothing."""
 
@@ -63,10 +63,10 @@ class Pause(Struct):
     error: Exception
 
 
-class Drop(Struct):
+class DeleteRecords(Struct):
     """Delete the records and blobs of a finished run, the values stay readable; reply: what went wrong, or ``None``."""
 
-    values: Mapping[str, Cell]
+    values: Mapping[str, StoredValue]
     created: float
 
 
@@ -83,7 +83,7 @@ class Outcome(Struct):
     began: float = 0.0
     seconds: float = 0.0
     stop: str = ""
-    changes: tuple[dict[str, Cell], list[str]] | None = None
+    changes: tuple[dict[str, StoredValue], list[str]] | None = None
 
 
-Effect = Append | Load | RunNode | Emit | Pause | Drop | Release
+Effect = Append | Load | RunNode | Emit | Backoff | DeleteRecords | Release

@@ -13,8 +13,8 @@ from typing import Any
 
 from tau.engine.admission import Opened, open_run
 from tau.engine.advice import explain, say_how_to_go_on
-from tau.engine.choosing import Stuck, choose, told
-from tau.engine.effects import Drop, Effect, Emit, Job, Outcome, Pause, Release
+from tau.engine.choosing import NoTransition, choose, told
+from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Outcome, Release, RunRequest
 from tau.engine.stop import StopNow
 from tau.engine.verdicts import UNSAVED, may_retry, no_changes, terminal
 from tau.errors import (
@@ -27,12 +27,12 @@ from tau.errors import (
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
 from tau.log.journal import Append
-from tau.log.loading import Found
+from tau.log.loading import LoadedRun
 from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance, describe
 from tau.node.current import RunNode
 from tau.state import State, collect, raw, snapshot, view
 from tau.values.plain_mappings import only_items
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 
 Steps = Generator[Effect, Any, Any]
 
@@ -40,14 +40,14 @@ Steps = Generator[Effect, Any, Any]
 class Engine:
     """One attempt at one run: `run` is the generator."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.graph = job.graph
+    def __init__(self, request: RunRequest) -> None:
+        self.request = request
+        self.graph = request.graph
         self.values: dict[str, Any] = {}
-        self.progress = Progress(graph=job.graph.name, created=job.now, next=job.graph.entry_point)
-        self.changed: dict[str, Cell] = {}
+        self.progress = Progress(graph=request.graph.name, created=request.now, next=request.graph.entry_point)
+        self.changed: dict[str, StoredValue] = {}
         self.removed: list[str] = []
-        self.at = job.graph.entry_point or ""
+        self.at = request.graph.entry_point or ""
         self.begun = False
         self.effect: RunNode | None = None
         self.ended = False
@@ -61,8 +61,8 @@ class Engine:
         try:
             yield from self._open()
             yield from self._loop()
-            if self.job.stored and not self.job.preserve and not self.progress.keep:
-                kept: Exception | None = yield Drop(self.values, self.progress.created)
+            if self.request.stored and not self.request.preserve and not self.progress.preserve:
+                kept: Exception | None = yield DeleteRecords(self.values, self.progress.created)
                 if kept is not None:
                     yield from self._emit("checkpoint.kept", error=text_of(kept), error_type=type(kept).__name__)
             with suppress(TauError):  # the driver has said so; no other process is kept out for longer than the lease
@@ -75,7 +75,7 @@ class Engine:
             except BaseException:  # between two effects of the ending: what it has done it does not do again
                 final = yield from self._end(error)
             if self.begun and not self.ended:
-                say_how_to_go_on(final, self.job, self.progress)
+                say_how_to_go_on(final, self.request, self.progress)
             if final is error:
                 raise
             raise final from error
@@ -91,7 +91,7 @@ class Engine:
         if isinstance(error, StopNow):
             final = self._stopped(self.at, text_of(error))
         told = final
-        if self.job.stored and not isinstance(error, UNSAVED):
+        if self.request.stored and not isinstance(error, UNSAVED):
             self.progress.status, last = self._last(error)
             try:
                 newest = yield from self._insist(Append((last,), self.progress, self.values, flush=True, ending=True))
@@ -101,9 +101,9 @@ class Engine:
                     final = unsaved
                 if not isinstance(unsaved, StoreError):
                     told = unsaved
-        if self.conclusion is None and not self.ended and self.job.observed:
+        if self.conclusion is None and not self.ended and self.request.observed:
             about = self.verdict if told is error else {}
-            data = {"error": text_of(told), "error_type": type(told).__name__, **about, "run_id": self.job.run_id}
+            data = {"error": text_of(told), "error_type": type(told).__name__, **about, "run_id": self.request.run_id}
             self.conclusion = Emit(terminal(told), data)
         if self.conclusion is not None and not self.conclusion.told:
             yield from self._insist(self.conclusion)
@@ -140,12 +140,12 @@ class Engine:
 
     def _open(self) -> Steps:
         """Admit or claim the run, and tell that it starts."""
-        job = self.job
-        if not job.stored:
-            self.values = dict(job.values)
+        request = self.request
+        if not request.stored:
+            self.values = dict(request.values)
             yield from self._started()
             return
-        opened: Opened = yield from open_run(job, self.progress)
+        opened: Opened = yield from open_run(request, self.progress)
         self.progress, self.values = opened.progress, opened.values
         self.begun = True
         progress = self.progress
@@ -158,7 +158,7 @@ class Engine:
         else:
             yield from self._resumed(opened.found, opened)
 
-    def _resumed(self, found: Found, opened: Opened) -> Steps:
+    def _resumed(self, found: LoadedRun, opened: Opened) -> Steps:
         progress = self.progress
         damage = {"damaged": found.damaged} if found.damaged else {}
         yield from self._emit("checkpoint.load", node=progress.node, **damage)
@@ -172,7 +172,7 @@ class Engine:
 
     def _changed(self, changes: tuple[str, ...]) -> Steps:
         if changes:
-            yield from self._emit("graph.changed", changes=list(changes), on_change=self.job.on_change)
+            yield from self._emit("graph.changed", changes=list(changes), on_change=self.request.on_change)
 
     def _decide(self) -> Steps:
         """Choose the next node of a run that has none: no edge held before, or its state was saved by hand."""
@@ -185,7 +185,7 @@ class Engine:
         else:
             try:
                 progress.next = choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node).target
-            except Stuck as error:
+            except NoTransition as error:
                 raise self._failed(progress.node, error) from (error.__cause__ or error)
 
     def _started(self, **extra: Any) -> Steps:
@@ -195,25 +195,25 @@ class Engine:
     # The loop: one visit after another until an exit point.
 
     def _loop(self) -> Steps:
-        graph, progress, job = self.graph, self.progress, self.job
+        graph, progress, request = self.graph, self.progress, self.request
         while progress.next is not None:
             name = progress.next
-            if progress.iteration >= job.max_iterations:
+            if progress.iteration >= request.max_iterations:
                 error = LimitExceededError(
-                    f"max iterations ({job.max_iterations}) exceeded; where the run is to visit more nodes than that, "
-                    "resume it with a larger GraphConfig(max_iterations=...)",
-                    limit=job.max_iterations,
-                    run_id=job.run_id,
+                    f"max iterations ({request.max_iterations}) exceeded; where the run is to visit more nodes than "
+                    "that, resume it with a larger GraphConfig(max_iterations=...)",
+                    limit=request.max_iterations,
+                    run_id=request.run_id,
                 )
                 raise self._failed(name, error) from error
             visit = progress.visits.get(name, 0) + 1
-            if visit > 1 and job.observed:
+            if visit > 1 and request.observed:
                 counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
                 yield from self._emit("cycle.detected", node=name, **counts)
             yield from self._visit(graph.nodes[name], visit)
-        if not self.ended and job.observed:
+        if not self.ended and request.observed:
             total, about = progress.iteration, {"exit_point": progress.node}
-            data = {**about, "iterations": total, "path_length": total, "run_id": job.run_id}
+            data = {**about, "iterations": total, "path_length": total, "run_id": request.run_id}
             self.conclusion = Emit("graph.complete", data)
             yield self.conclusion
         self.ended = True
@@ -222,7 +222,7 @@ class Engine:
         """Run a node until it succeeds or may not be tried again, then commit what it did."""
         self.at = node.name
         attempt = first = self.progress.crashes + 1
-        observed = self.job.observed
+        observed = self.request.observed
         while True:
             effect = self.effect = RunNode(node, self._view(), visit, attempt)
             if observed:
@@ -237,7 +237,7 @@ class Engine:
             elif node.retry is None or not may_retry(node, node.retry, error, attempt - first + 1):
                 raise self._node_failed(node.name, error) from error
             else:
-                stop = outcome.stop or (yield Pause(node, attempt - first + 1, visit, attempt, error))
+                stop = outcome.stop or (yield Backoff(node, attempt - first + 1, visit, attempt, error))
                 if stop:
                     raise self._interrupted(node.name, StopNow(stop))
                 attempt += 1
@@ -251,7 +251,7 @@ class Engine:
             "visit": effect.visit,
             "attempt": effect.attempt,
         }
-        snapshots = self.job.snapshots
+        snapshots = self.request.snapshots
         yield from self._emit("node.start", **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
         outcome: Outcome = yield effect
         error = outcome.error
@@ -271,7 +271,7 @@ class Engine:
         if type(result) is not dict and result is not None and not only_items(result):
             return no_changes(node, result)
         try:
-            if self.job.stored:
+            if self.request.stored:
                 self.changed, self.removed = outcome.changes or collect(self.values, given, result, node.name)
                 if self.changed or self.removed:
                     values = {**self.values, **self.changed}
@@ -288,26 +288,26 @@ class Engine:
 
     def _finish(self, name: str, visit: int, attempt: int, outcome: Outcome) -> Steps:
         """Choose the edge, commit, tell; then stop if asked to."""
-        progress, job = self.progress, self.job
+        progress, request = self.progress, self.request
         tried: list[Edge] = []
         chosen: Edge | None = None
-        stuck: Stuck | None = None
+        stuck: NoTransition | None = None
         progress.updated = outcome.began + outcome.seconds
         if name not in self.graph.exit_points:
-            state = view(self.values, job.run_id, name, progress.updated)
+            state = view(self.values, request.run_id, name, progress.updated)
             try:
                 chosen = choose(self.graph.edges.get(name, ()), state, tried, name)
-            except Stuck as error:
+            except NoTransition as error:
                 stuck = error
         advance(progress, name, visit, chosen.target if chosen is not None else None)
         self.effect = None
         stop = outcome.stop if chosen is not None else ""
-        if job.stored:
+        if request.stored:
             saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
             self.at = progress.next or name
-            if saved and job.observed:
+            if saved and request.observed:
                 yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
-        if job.observed:
+        if request.observed:
             for type_, about in told(name, chosen, tried):
                 yield from self._emit(type_, **about)
         if stuck is not None:
@@ -315,7 +315,7 @@ class Engine:
         if stop:
             raise self._stopped(progress.next or name, stop)
 
-    def _checkpoint(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: Stuck | None) -> Append:
+    def _checkpoint(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: NoTransition | None) -> Append:
         progress = self.progress
         checkpoint = CheckpointRecord(
             node=name,
@@ -343,7 +343,7 @@ class Engine:
     # What ends a run before its end: the record of it, and the error to raise.
 
     def _node_failed(self, name: str, error: Exception) -> ExecutionError:
-        if self.job.stored:
+        if self.request.stored:
             explain(error)
         self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
         text = f"node execution failed: {text_of(error) or type(error).__name__}"
@@ -353,7 +353,7 @@ class Engine:
         """The run cannot go on, at or after this node: no edge holds, or a limit is reached."""
         self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
         path = tuple(self.progress.path)
-        done = isinstance(error, Stuck) and path[-1:] == (name,)
+        done = isinstance(error, NoTransition) and path[-1:] == (name,)
         return self._failure(name, error, text_of(error) or type(error).__name__, path if done else (*path, name))
 
     def _failure(self, name: str, error: Exception, text: str, path: tuple[str, ...]) -> ExecutionError:
@@ -362,7 +362,7 @@ class Engine:
             node=name,
             state=self._view(),
             path=path,
-            run_id=self.job.run_id,
+            run_id=self.request.run_id,
         )
         self.verdict = {"node": name, "error": text, "error_type": type(error).__name__}
         return failure
@@ -379,10 +379,11 @@ class Engine:
         return error
 
     def _stopped(self, name: str, reason: str) -> RunInterruptedError:
-        how = f"resume({self.job.run_id!r}) goes on" if self.job.stored else "it has no store, so it starts again"
+        run_id = self.request.run_id
+        how = f"resume({run_id!r}) goes on" if self.request.stored else "it has no store, so it starts again"
         return RunInterruptedError(
-            f"run {self.job.run_id!r} was stopped before node {name!r} ({reason}); {how}",
-            run_id=self.job.run_id,
+            f"run {run_id!r} was stopped before node {name!r} ({reason}); {how}",
+            run_id=run_id,
             node=name,
             state=self._view(),
             reason=reason,
@@ -390,9 +391,9 @@ class Engine:
 
     def _view(self) -> State:
         progress = self.progress
-        return view(self.values, self.job.run_id, progress.node, progress.updated or progress.created)
+        return view(self.values, self.request.run_id, progress.node, progress.updated or progress.created)
 
     def _emit(self, type_: str, **data: Any) -> Steps:
-        if self.job.observed:
-            data["run_id"] = self.job.run_id
+        if self.request.observed:
+            data["run_id"] = self.request.run_id
             yield Emit(type_, data)

@@ -9,10 +9,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.engine.admission import changes_since, may_go_on
-from tau.engine.effects import Job
+from tau.engine.effects import RunRequest
 from tau.errors import GraphChangedError, StoreError, TauError
 from tau.host import Host
-from tau.log.loading import Found, Watch, load, not_found
+from tau.log.loading import LoadedRun, Watch, load, not_found
 from tau.stores.artifact_content import check_all
 from tau.stores.contract import Store
 
@@ -54,17 +54,17 @@ class ResumePlan(Struct, frozen=True, kw_only=True):
         return table(f"Run {self.run_id} {answer}", ("", ""), rows, {"status": self.status})
 
 
-def plan_resume(store: Store, job: Job, host: Host) -> ResumePlan:
+def plan_resume(store: Store, request: RunRequest, host: Host) -> ResumePlan:
     """See `StateGraph.plan`."""
-    owned = _refused(Watch(store, job.run_id, host, take=False).look)
-    found, _ = load(store, job.run_id)
+    owned = _refused(Watch(store, request.run_id, host, take=False).look)
+    found, _ = load(store, request.run_id)
     if found.status == "deleted":
-        raise not_found(job.run_id, job.location)
-    refusal = owned or _refused(partial(_check, job, found))
-    plan = ResumePlan(run_id=job.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
+        raise not_found(request.run_id, request.location)
+    refusal = owned or _refused(partial(_check, request, found))
+    plan = ResumePlan(run_id=request.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
     if found.progress is None:
         return plan
-    comparison = changes_since(found.progress, job.graph.fingerprint(found.progress.fingerprint))
+    comparison = changes_since(found.progress, request.graph.fingerprint(found.progress.fingerprint))
     return replace(
         plan,
         finished=tuple(found.progress.path),
@@ -85,7 +85,7 @@ def _refused(check: Callable[[], object]) -> TauError | None:
     return None
 
 
-def _check(job: Job, found: Found) -> None:
+def _check(request: RunRequest, found: LoadedRun) -> None:
     if found.status not in ("finished", "cancelled"):
-        check_all(found.values.values(), thorough=job.verify_artifacts)
-    may_go_on(job, found)
+        check_all(found.values.values(), thorough=request.verify_artifacts)
+    may_go_on(request, found)

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from tau.errors import CorruptCheckpointError, LeaseLostError, RunFinishedError, RunOwnedError
 from tau.host import Host
 from tau.log.journal import Append, Journal
-from tau.log.loading import Found, await_free, is_ownerless, load, not_found
+from tau.log.loading import LoadedRun, await_free, is_ownerless, load, not_found
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
-from tau.node.current import surroundings
+from tau.node.current import run_scope
 from tau.node.kept_state import shown
 from tau.state import State, cells_of, check_run_id, view
 from tau.stores.contract import Batch, Query, Rows, Store, Summary
@@ -21,9 +21,9 @@ SAVED_BY_HAND = "saved by hand"
 
 def save(store: Store, state: State) -> None:
     """See `Store.save`."""
-    around = surroundings.get()
-    if around is not None and around.run_id == state.run_id and around.store is store:
-        around.save(state)
+    scope = run_scope.get()
+    if scope is not None and scope.run_id == state.run_id and scope.store is store:
+        scope.save(state)
         return
     host = Host()
     summary = store.summary(state.run_id)
@@ -49,7 +49,7 @@ def save(store: Store, state: State) -> None:
         ) from error
 
 
-def saving(journal: Journal, state: State, found: Found) -> Batch:
+def saving(journal: Journal, state: State, found: LoadedRun) -> Batch:
     """The batch that makes ``state`` the newest of its run, which then goes on as one that was interrupted."""
     node, values = state.checkpoint_node, cells_of(state)
     progress = found.progress or Progress(graph="", created=state.timestamp.timestamp())
@@ -66,16 +66,16 @@ def saving(journal: Journal, state: State, found: Found) -> Batch:
 
 def load_state(store: Store, run_id: str) -> State:
     """See `Store.load`."""
-    found, fold = load(store, check_run_id(run_id))
+    found, replay = load(store, check_run_id(run_id))
     progress = found.progress
     if found.status == "deleted":
         raise not_found(run_id, store.location)
-    if progress is None or fold is None:
+    if progress is None or replay is None:
         raise RunFinishedError(
             f"failed to load checkpoint: run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
             run_id=run_id,
         )
-    return view(shown(found.values, fold.items), run_id, progress.node, progress.updated or progress.created)
+    return view(shown(found.values, replay.items), run_id, progress.node, progress.updated or progress.created)
 
 
 def _judged(store: Store, row: Summary, host: Host) -> Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tau.engine.effects import Drop, Effect, Emit, Load, Outcome, Pause, Release
+from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
 from tau.engine.stop import StopNow
 from tau.log.journal import Append
 from tau.node.calls import call_in_thread, is_late
@@ -34,8 +34,8 @@ class SyncDriver(Driver):
             Append: self.append,
             Emit: self.emit,
             Load: self.load,
-            Pause: self.pause,
-            Drop: self.drop,
+            Backoff: self.pause,
+            DeleteRecords: self.drop,
             Release: lambda _: self.release(),
         }
         try:
@@ -82,7 +82,7 @@ class SyncDriver(Driver):
         batch = journal.prepare(effect)
         return "" if batch is None else self.settle(batch, journal.store.committer.commit(batch))
 
-    def pause(self, effect: Pause) -> str:
+    def pause(self, effect: Backoff) -> str:
         wake = self.stop.event if self.stop is not None else None
         self.host.sleep(self.time_until_retry(effect), wake)
         return self.stopping()
@@ -90,7 +90,7 @@ class SyncDriver(Driver):
     def run_node(self, effect: RunNode) -> Outcome:
         began = self._now()
         node = effect.node
-        self.around.effect = effect
+        self.scope.effect = effect
         try:
             if left:
                 for seconds in waits(self.key_of(effect), effect, self.stopping):

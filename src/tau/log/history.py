@@ -7,23 +7,28 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, RunFinishedError
-from tau.log.loading import Loader, not_found
+from tau.log.loading import BlobLoader, not_found
 from tau.log.records import Admitted, CheckpointRecord, Claimed
-from tau.log.replay import Fold
+from tau.log.replay import Replay
 from tau.state import State, view
 from tau.stores.contract import Store
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """One finished visit in a run's history: ``seq`` is its position in the log, ``next`` the node that followed
+    """One finished visit in a run's history: ``position`` is where it lies in the log, ``next`` the node that followed
     (``None`` after an exit point), ``state`` the state as of then. Reading a value of it raises what a `State` does."""
 
-    seq: int
+    position: int
     node: str
     visit: int
     next: str | None
     state: State
     timestamp: datetime
+
+    @property
+    def seq(self) -> int:
+        """Another name of ``position``."""
+        return self.position
 
     def _repr_html_(self) -> str:
         return self.state._repr_html_()
@@ -35,7 +40,9 @@ class History(list[Checkpoint]):
     def _repr_html_(self) -> str:
         from tau.html import table
 
-        rows = [(one.seq, one.node, one.visit, one.next or "", f"{one.timestamp:%Y-%m-%d %H:%M:%S}") for one in self]
+        rows = [
+            (one.position, one.node, one.visit, one.next or "", f"{one.timestamp:%Y-%m-%d %H:%M:%S}") for one in self
+        ]
         title = f"History of run {self[0].state.run_id}" if self else "No checkpoints"
         return table(title, ("position", "node", "visit", "then", "finished (UTC)"), rows, {})
 
@@ -51,24 +58,24 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
             run_id=run_id,
             finished_at=summary.updated_at,
         )
-    fold = Fold(run_id, Loader(store, run_id))
+    replay = Replay(run_id, BlobLoader(store, run_id))
     found = History()
     for position, data in store.read(run_id):
-        passed_over = fold.damage
-        record = fold.add(position, data)
-        if passed_over and not fold.damage and not isinstance(record, Claimed | Admitted):
+        passed_over = replay.damage
+        record = replay.add(position, data)
+        if passed_over and not replay.damage and not isinstance(record, Claimed | Admitted):
             raise CorruptCheckpointError(f"a part of the history is lost: {passed_over}", run_id=run_id)
         if isinstance(record, CheckpointRecord):
             found.append(
                 Checkpoint(
-                    seq=position,
+                    position=position,
                     node=record.node,
                     visit=record.visit,
                     next=record.next,
-                    state=view(dict(fold.values), run_id, record.node, record.time),
+                    state=view(dict(replay.values), run_id, record.node, record.time),
                     timestamp=datetime.fromtimestamp(record.time, UTC),
                 )
             )
-    if fold.damage:
-        raise CorruptCheckpointError(f"the end of the history is lost: {fold.damage}", run_id=run_id)
+    if replay.damage:
+        raise CorruptCheckpointError(f"the end of the history is lost: {replay.damage}", run_id=run_id)
     return found

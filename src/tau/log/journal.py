@@ -13,10 +13,10 @@ from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.log.encoding import pack_blob, seal
-from tau.log.loading import Found, Watch, load
+from tau.log.loading import LoadedRun, Watch, load
 from tau.log.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 
 _log = logging.getLogger("tau")
 
@@ -34,7 +34,7 @@ class Append(Struct):
 
     records: tuple[Record, ...]
     progress: Progress
-    values: Mapping[str, Cell]
+    values: Mapping[str, StoredValue]
     flush: bool = False
     expected: int | None = None
     ending: bool = False
@@ -47,7 +47,7 @@ class _Held(Struct, gc=False):
     """
 
     data: bytes
-    cells: tuple[Cell, ...]
+    cells: tuple[StoredValue, ...]
     checkpoint: str
     base: int
     status: str
@@ -83,7 +83,7 @@ class Journal:
         self.owner = owner
         self.interval = interval
         self.progress: Progress | None = None
-        self.items: dict[tuple[Scope, str], Cell] = {}
+        self.items: dict[tuple[Scope, str], StoredValue] = {}
         self.lock = threading.RLock()
         self._process = forks.process
         self._nonce = owner.nonce.encode()
@@ -109,7 +109,7 @@ class Journal:
         """Whether this journal's owner owns the run, by what is stored."""
         return self._now.owned
 
-    def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> Found:
+    def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> LoadedRun:
         """Read the run, to go on where it stands; with ``take``, once it has no owner."""
         watch = self.watch(wait, wake) if take else None
         while (found := self.look(watch)) is None:
@@ -121,24 +121,24 @@ class Journal:
         """What waits until the run has no owner, for so many seconds or until ``wake`` is set; see `look`."""
         return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake)
 
-    def look(self, watch: Watch | None) -> Found | None:
+    def look(self, watch: Watch | None) -> LoadedRun | None:
         """Read the run; ``None`` while it has an owner: to be called again after ``watch.pause`` seconds. Raises
         `RunOwnedError` after the time of the watch."""
         free_at = watch.look() if watch is not None else None
         if watch is not None and free_at is None:
             return None
-        found, fold = load(self.store, self.run_id)
+        found, replay = load(self.store, self.run_id)
         if watch is not None and found.status == "running" and found.position != free_at:
             watch.pause = 0.0  # it was taken between the two looks, and that owner is to be judged like any other
             return None
-        if fold is not None:
-            self._since_base = fold.since_base
-            self._weight = self._base_weight = fold.weight
+        if replay is not None:
+            self._since_base = replay.since_base
+            self._weight = self._base_weight = replay.weight
             if found.rewind is not None:
                 _log.warning("run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged)
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
-            self.items = fold.items
-            self._now = _Standing(found.position, False, _beginning(fold.base))
+            self.items = replay.items
+            self._now = _Standing(found.position, False, _beginning(replay.base))
         return found
 
     def prepare(self, append: Append) -> Batch | None:
@@ -182,7 +182,7 @@ class Journal:
             )
             return newest
 
-    def item(self, scope: Scope, key: str) -> Cell | None:
+    def item(self, scope: Scope, key: str) -> StoredValue | None:
         """The result of that item of the node in flight, where a record of it is stored or held back."""
         cell = self.items.get((scope, key))
         if cell is not None and cell.change is not None:
@@ -256,7 +256,7 @@ class Journal:
         records = (newest.data,) if len(held) == 1 else tuple([one.data for one in held])
         return Batch(self.run_id, now.position, token, records, tuple(now.blobs.items()) if now.blobs else (), summary)
 
-    def _completed(self, record: Record, append: Append) -> tuple[Cell, ...]:
+    def _completed(self, record: Record, append: Append) -> tuple[StoredValue, ...]:
         """Fill in what only the journal knows; the cells that the record sets."""
         values = append.values
         if type(record) is CheckpointRecord:
@@ -279,7 +279,7 @@ class Journal:
                 self.items.clear()
         return ()
 
-    def _sealed(self, record: Record, append: Append, cells: tuple[Cell, ...], before: _Held) -> _Held:
+    def _sealed(self, record: Record, append: Append, cells: tuple[StoredValue, ...], before: _Held) -> _Held:
         progress, sealed = append.progress, seal(self.run_id, record)
         checkpoint, base = "", before.base
         manifest = None

@@ -12,16 +12,16 @@ from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinis
 from tau.host import Host
 from tau.log.encoding import unpack_blob
 from tau.log.records import Admitted, Progress
-from tau.log.replay import Fold
+from tau.log.replay import Replay
 from tau.stores.contract import Lease, Owner, Store, Summary
-from tau.values.stored import Cell, Part
+from tau.values.stored import Part, StoredValue
 
 _WATCH_STEP = 0.05  # seconds between two looks
 _LONG_LOOK = 0.25  # seconds
 _MOMENT = 1.0  # seconds in which an owner that tries to renew its lease succeeds once it can
 
 
-class Found(Struct):
+class LoadedRun(Struct):
     """A run as it lies in the store; status ``deleted`` where there is none.
 
     ``progress`` is ``None`` where nothing is left to resume from. ``damaged`` says what was passed over to get to
@@ -32,59 +32,59 @@ class Found(Struct):
     status: str
     position: int
     progress: Progress | None = None
-    values: dict[str, Cell] = {}
+    values: dict[str, StoredValue] = {}
     updated: float = 0.0
     rewind: int | None = None
     damaged: str = ""
-    input: dict[str, Cell] | None = None
+    input: dict[str, StoredValue] | None = None
 
 
-def load(store: Store, run_id: str) -> tuple[Found, Fold | None]:
+def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
     """A run as it lies in the store, from its newest manifest on, or from its beginning where that is damaged."""
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
-        return Found("deleted", summary.position if summary is not None else 0), None
+        return LoadedRun("deleted", summary.position if summary is not None else 0), None
     if summary.base == 0:
-        return Found(summary.status, summary.position, updated=summary.updated), None
+        return LoadedRun(summary.status, summary.position, updated=summary.updated), None
     try:
-        fold = _fold(store, run_id, summary.base - 1)
+        replay = _replay(store, run_id, summary.base - 1)
     except CorruptCheckpointError as error:
         if _was_deleted(store, run_id) is not None:
             return load(store, run_id)
         if summary.base == 1:
             raise
-        fold = _fold(store, run_id, 0)
-        fold.damage = fold.damage or str(error)
-    assert fold.progress is not None
-    if fold.position < summary.position:
-        fold.damage = fold.damage or f"records {fold.position + 1} to {summary.position} are missing"
-    position = max(fold.position, summary.position)
-    found = Found(fold.progress.status, position, fold.progress, fold.values, summary.updated)
-    if fold.damage:
-        found.damaged, found.rewind = fold.damage, fold.applied
+        replay = _replay(store, run_id, 0)
+        replay.damage = replay.damage or str(error)
+    assert replay.progress is not None
+    if replay.position < summary.position:
+        replay.damage = replay.damage or f"records {replay.position + 1} to {summary.position} are missing"
+    position = max(replay.position, summary.position)
+    found = LoadedRun(replay.progress.status, position, replay.progress, replay.values, summary.updated)
+    if replay.damage:
+        found.damaged, found.rewind = replay.damage, replay.applied
         found.status = "cancelled" if summary.status == "cancelled" else "interrupted"
-    return found, fold
+    return found, replay
 
 
-def _fold(store: Store, run_id: str, after: int) -> Fold:
-    fold = Fold(run_id, Loader(store, run_id))
+def _replay(store: Store, run_id: str, after: int) -> Replay:
+    replay = Replay(run_id, BlobLoader(store, run_id))
     for position, data in store.read(run_id, after):
-        fold.add(position, data)
-    if fold.progress is None:
+        replay.add(position, data)
+    if replay.progress is None:
         raise CorruptCheckpointError(
             f"run {run_id!r} has no record after position {after}; restore the store from a copy, or start a new run",
             run_id=run_id,
             position=after,
         )
-    return fold
+    return replay
 
 
-def admitted_input(store: Store, run_id: str) -> dict[str, Cell] | None:
+def admitted_input(store: Store, run_id: str) -> dict[str, StoredValue] | None:
     """What a run was admitted with; ``None`` where its first record is gone or damaged."""
-    fold = Fold(run_id, Loader(store, run_id))
+    replay = Replay(run_id, BlobLoader(store, run_id))
     try:
         for position, data in store.read(run_id):
-            return fold.values if isinstance(fold.add(position, data), Admitted) else None
+            return replay.values if isinstance(replay.add(position, data), Admitted) else None
     except TauError:  # what it is for is to explain an error, not to raise another
         pass
     return None
@@ -201,7 +201,7 @@ def _owned(run_id: str, owner: Owner, lease: Lease) -> RunOwnedError:
     )
 
 
-class Loader:
+class BlobLoader:
     """Fetches the blobs of one run, checked and unpacked."""
 
     def __init__(self, store: Store, run_id: str) -> None:

@@ -39,7 +39,7 @@ class Progress(Struct, gc=False):
     status: str = "running"
     crashes: int = 0
     items: int = 0
-    keep: bool = True
+    preserve: bool = field(default=True, name="keep")
     provenance: dict[str, str] = field(default_factory=dict)
     stuck: int = 0
 

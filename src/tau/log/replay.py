@@ -22,7 +22,7 @@ from tau.log.records import (
     Scope,
     advance,
 )
-from tau.values.stored import Cell, Fetch, apply
+from tau.values.stored import Fetch, StoredValue, apply
 
 _STATUS: Final[dict[type[Record], str]] = {
     Pause: "waiting",
@@ -33,7 +33,7 @@ _STATUS: Final[dict[type[Record], str]] = {
 }
 
 
-class Fold:
+class Replay:
     """What a log adds up to, record by record from a manifest on.
 
     Records after a damaged one are passed over until a manifest, or a claim that goes on from ``applied``, the last
@@ -45,8 +45,8 @@ class Fold:
         self.run_id = run_id
         self.fetch = fetch
         self.progress: Progress | None = None
-        self.values: dict[str, Cell] = {}
-        self.items: dict[tuple[Scope, str], Cell] = {}
+        self.values: dict[str, StoredValue] = {}
+        self.items: dict[tuple[Scope, str], StoredValue] = {}
         self.position = self.applied = self.base = self.since_base = self.weight = 0
         self.damage = ""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
-from tau.node.current import RunNode, left_behind, surroundings
+from tau.node.current import RunNode, left_behind, run_scope
 from tau.node.left_calls import Call, Key
 
 
@@ -26,7 +26,7 @@ def call_in_thread(effect: RunNode, key: Key, function: Callable[[], Any]) -> An
     done = threading.Event()
 
     def work() -> None:
-        left_behind.set((surroundings.get(), effect))
+        left_behind.set((run_scope.get(), effect))
         box.append(call())
         done.set()
 

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from tau.errors import TauError
 from tau.node.artifacts import ArtifactBlock
-from tau.node.current import RunNode, Surroundings, surroundings
+from tau.node.current import RunNode, RunScope, run_scope
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,10 +34,10 @@ class Context:
     which ``max_runtime`` ends, ``None`` without one. Reading any of these raises nothing.
     """
 
-    __slots__ = ("_effect", "_surroundings", "attempt", "node", "visit")
+    __slots__ = ("_effect", "_scope", "attempt", "node", "visit")
 
-    def __init__(self, surroundings: Surroundings, effect: RunNode) -> None:
-        self._surroundings = surroundings
+    def __init__(self, run_scope: RunScope, effect: RunNode) -> None:
+        self._scope = run_scope
         self._effect = effect
         self.node: str = effect.node.name
         self.visit: int = effect.visit
@@ -45,7 +45,7 @@ class Context:
 
     @property
     def run_id(self) -> str:
-        return self._surroundings.run_id
+        return self._scope.run_id
 
     @property
     def key(self) -> str:
@@ -63,16 +63,16 @@ class Context:
     @property
     def should_stop(self) -> bool:
         """Whether the run was asked to stop; a long node that raises `RunInterruptedError` then is run again later."""
-        return bool(self._surroundings.should_stop())
+        return bool(self._scope.should_stop())
 
     @property
     def deadline(self) -> datetime | None:
-        end = self._surroundings.deadline
+        end = self._scope.deadline
         return None if end is None else datetime.fromtimestamp(end, UTC)
 
     @property
     def resources(self) -> Mapping[str, Any]:
-        return self._surroundings.resources
+        return self._scope.resources
 
     @overload
     def step(
@@ -95,7 +95,7 @@ class Context:
         thread or task of the node while it runs; afterwards, as after a timeout, it raises `TauError`. A result that
         cannot be stored raises `UnserializableError`, a run that was taken over `LeaseLostError`.
         """
-        return self._surroundings.items_of(self._effect).step(name, function, args, kwargs)
+        return self._scope.steps_of(self._effect).step(name, function, args, kwargs)
 
     def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> ArtifactBlock:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.
@@ -115,7 +115,7 @@ class Context:
         raises `ArtifactError`, a full or unusable disk `StoreError`. What is published is read-only; a node that has
         altered it by its end fails with `ArtifactError`.
         """
-        return ArtifactBlock(self._surroundings.items_of(self._effect).artifact(name, directory, keep_last))
+        return ArtifactBlock(self._scope.steps_of(self._effect).artifact(name, directory, keep_last))
 
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"
@@ -123,8 +123,8 @@ class Context:
 
 def current() -> Context:
     """The context of the node that is running here. Raises `TauError` outside of one."""
-    around = surroundings.get()
-    effect: RunNode | None = None if around is None else around.visit_here()
-    if around is None or effect is None:
+    scope = run_scope.get()
+    effect: RunNode | None = None if scope is None else scope.visit_here()
+    if scope is None or effect is None:
         raise TauError("tau.current() is for code that a node runs; no node is running here")
-    return Context(around, effect)
+    return Context(scope, effect)

@@ -16,7 +16,7 @@ from tau.graph.graph import Node
 from tau.state import State
 
 if TYPE_CHECKING:
-    from tau.node.steps import Items
+    from tau.node.steps import StepRunner
 
 
 class RunNode(Struct):
@@ -34,7 +34,7 @@ class RunNode(Struct):
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-class Surroundings:
+class RunScope:
     """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what is finished in it,
     both ``None`` where there is nothing."""
 
@@ -48,7 +48,7 @@ class Surroundings:
         should_stop: Callable[[], str],
         deadline: float | None,
         store: Any,
-        make_items: Callable[[RunNode | None], Items],
+        make_items: Callable[[RunNode | None], StepRunner],
     ) -> None:
         self.run_id = run_id
         self.resources = MappingProxyType(dict(resources)) if resources else _EMPTY
@@ -58,9 +58,9 @@ class Surroundings:
         self.make_items = make_items
         self._process = forks.process
         self.effect: RunNode | None = None
-        self.items: Items | None = None
+        self.items: StepRunner | None = None
 
-    def items_of(self, effect: RunNode | None) -> Items:
+    def steps_of(self, effect: RunNode | None) -> StepRunner:
         """The items of that attempt. Raises `TauError` where it has ended."""
         if self._process is not forks.process:
             raise forks.refusal(self.run_id, "save anything")
@@ -82,7 +82,7 @@ class Surroundings:
 
     def save(self, state: State) -> None:
         """Commit what an interval held back, and what that state is beyond the stored one."""
-        self.items_of(self.visit_here()).save(state)
+        self.steps_of(self.visit_here()).save(state)
 
     def leave(self, result: Any) -> Any:
         """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a
@@ -97,9 +97,9 @@ class Surroundings:
         return items.with_artifacts(result)
 
 
-surroundings: ContextVar[Surroundings | None] = ContextVar("tau_surroundings", default=None)
+run_scope: ContextVar[RunScope | None] = ContextVar("tau_surroundings", default=None)
 
-left_behind: ContextVar[tuple[Surroundings | None, RunNode] | None] = ContextVar("tau_left_behind", default=None)
+left_behind: ContextVar[tuple[RunScope | None, RunNode] | None] = ContextVar("tau_left_behind", default=None)
 """The attempt that a thread is of, which may be left to itself while its run goes on, and what surrounds that run: a
 run that the thread starts in turn has surroundings of its own."""
 

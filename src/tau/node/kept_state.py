@@ -8,9 +8,9 @@ from typing import Any, Final
 from tau.errors import LimitExceededError, TauError
 from tau.log.records import Scope
 from tau.node.current import RunNode
-from tau.state import State, Visit, cells_of, check_key, raw, view
+from tau.state import OpenedValues, State, cells_of, check_key, raw, view
 from tau.values import Refused, encode
-from tau.values.stored import Cell, alone, make
+from tau.values.stored import StoredValue, alone, make
 
 STATE: Final = "state"
 """The key of that item."""
@@ -21,7 +21,7 @@ def stored_of(effect: RunNode) -> State:
     return effect.state if effect.stored is None else effect.stored
 
 
-def kept_cell(state: State, effect: RunNode, before: Cell | None) -> Cell | None:
+def kept_cell(state: State, effect: RunNode, before: StoredValue | None) -> StoredValue | None:
     """What is to be stored so that the next attempt is given that state; ``None`` where that is stored already, and
     where nothing was ever set or dropped: what is changed in place then counts when the node ends."""
     node, stored = effect.node.name, raw(stored_of(effect))
@@ -44,7 +44,7 @@ def kept_cell(state: State, effect: RunNode, before: Cell | None) -> Cell | None
 
 def refuse_outside(state: State) -> None:
     """Raise where a state with something set is saved while no node of its run is at work, as from a predicate."""
-    if any(type(value) is not Cell for value in raw(state).values()):
+    if any(type(value) is not StoredValue for value in raw(state).values()):
         raise TauError(
             f"run {state.run_id!r} is between two nodes, and nothing can be set there: set it in a node, and save the "
             "state there"
@@ -58,7 +58,7 @@ def differences(state: State, stored: Mapping[str, Any]) -> dict[str, Any]:
     altered: dict[str, Any] = {}
     for key, value in raw(state).items():
         known = stored.get(key)
-        if type(value) is not Cell:
+        if type(value) is not StoredValue:
             now[check_key(key, None)] = value
         elif value is known:
             if value in opened and make(key, opened[value][1], value, None) is not None:
@@ -73,7 +73,7 @@ def differences(state: State, stored: Mapping[str, Any]) -> dict[str, Any]:
 def restore(effect: RunNode, kept: Mapping[str, Any]) -> None:
     """Give the node the state that was saved, as it was then: what it returns counts as if it went on from there."""
     given = effect.stored = effect.state
-    values, visit = _over(raw(given), kept), Visit()
+    values, visit = _over(raw(given), kept), OpenedValues()
     altered: Mapping[str, Any] = kept.get("altered", {})
     for key, value in altered.items():
         values[key] = cell = raw(given)[key]
@@ -81,7 +81,7 @@ def restore(effect: RunNode, kept: Mapping[str, Any]) -> None:
     effect.state = view(values, given._run_id, given._node, given._time, visit)
 
 
-def shown(values: Mapping[str, Any], items: Mapping[tuple[Scope, str], Cell]) -> dict[str, Any]:
+def shown(values: Mapping[str, Any], items: Mapping[tuple[Scope, str], StoredValue]) -> dict[str, Any]:
     """The values of a run as a reader sees them: with what the node in flight has saved."""
     for (scope, key), cell in items.items():
         if key == STATE and len(scope) == 1:

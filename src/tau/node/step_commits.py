@@ -14,7 +14,7 @@ from tau.log.committer import Result
 from tau.log.journal import Append, Journal
 from tau.log.records import Item
 from tau.stores.contract import Batch
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 
 
 class _Commit:
@@ -44,7 +44,7 @@ class StepCommits:
         self._closed = False
         self._commit: _Commit | None = None
 
-    def commit(self, record: Item | None = None, cell: Cell | None = None) -> str:
+    def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> str:
         """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
 
         Returns the node of the newest checkpoint in the commit, if any. Raises why it could not be.
@@ -65,7 +65,7 @@ class StepCommits:
         self._check(mine, position)
         return newest
 
-    async def commit_async(self, record: Item | None = None, cell: Cell | None = None) -> str:
+    async def commit_async(self, record: Item | None = None, cell: StoredValue | None = None) -> str:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it."""
         from tau.node.async_calls import done  # asyncio is only loaded where something needs it
 
@@ -102,7 +102,7 @@ class StepCommits:
             self._closed = True
         return self._commit
 
-    def _hold(self, record: Item | None, cell: Cell | None) -> int:
+    def _hold(self, record: Item | None, cell: StoredValue | None) -> int:
         """Hold the record back with what is held already; the position up to which is to be stored."""
         journal = self._journal
         with journal.lock:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tau.errors import LimitExceededError, UnserializableError
 from tau.values import Refused, encode, is_atom
-from tau.values.stored import NO_ATOM, Cell, alone
+from tau.values.stored import NO_ATOM, StoredValue, alone
 
 
 def no_awaitable(node: str, name: str, value: Any) -> Any:
@@ -22,7 +22,7 @@ def no_awaitable(node: str, name: str, value: Any) -> Any:
     return value
 
 
-def cell_of(node: str, name: str, value: Any) -> Cell:
+def cell_of(node: str, name: str, value: Any) -> StoredValue:
     """The cell of a step's result. Raises `UnserializableError`, or `LimitExceededError` for what is too large."""
     try:
         data = encode(value)

@@ -24,7 +24,7 @@ from tau.errors import (
 )
 from tau.graph.nodes import is_async
 from tau.log.journal import Journal
-from tau.log.loading import Loader
+from tau.log.loading import BlobLoader
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.generators import Generators
@@ -35,14 +35,14 @@ from tau.node.unawaited import Unawaited
 from tau.state import State, raw
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
-from tau.values.stored import Blobs, Cell
+from tau.values.stored import Blobs, StoredValue
 from tau.values.types.artifact import Artifact
 
 _ARTIFACT: Final = "artifact"
 _NAMES_FILES: Final = 1 << 20  # values longer than this are looked into for no artifact
 
 
-class Items:
+class StepRunner:
     """The items of one attempt at a visit; made when the node first asks for one. Thread-safe.
 
     Without a ``journal`` nothing is stored; ``place`` tells where artifacts go; ``emit``, which tells the observers,
@@ -134,7 +134,7 @@ class Items:
             raise ConfigError(f"artifact {name!r}: keep_last is a number of visits from 1, or None, not {keep_last!r}")
         files = self._files_for(name)
         key, made = f"artifact {name}", list[Artifact]()
-        replaced: Cell | None = None
+        replaced: StoredValue | None = None
         try:
             self.enter(key, name, made)
             replaced = self.find(name, _ARTIFACT)
@@ -177,7 +177,7 @@ class Items:
     def _named_in_state(self) -> list[bytes]:
         """The encodings in which the state may name artifacts: as the node was given it, which is what is stored."""
         given = raw(stored_of(self.effect)).values() if self.effect is not None else ()
-        return [cell.data() for cell in given if isinstance(cell, Cell) and cell.size <= _NAMES_FILES]
+        return [cell.data() for cell in given if isinstance(cell, StoredValue) and cell.size <= _NAMES_FILES]
 
     def _older_artifacts(self) -> list[bytes]:
         """The encodings of what is finished in this visit and may name artifacts."""
@@ -262,14 +262,14 @@ class Items:
                 )
             self._names[key] = by
 
-    def find(self, name: str, key: str = "") -> Cell | None:
+    def find(self, name: str, key: str = "") -> StoredValue | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""
         return self.journal.item(self.scope(name), key) if self.journal is not None else None
 
     def scope(self, name: str) -> Scope:
         return ((self.node, self.visit, name),)
 
-    def open(self, name: str, cell: Cell) -> Any:
+    def open(self, name: str, cell: StoredValue) -> Any:
         """A copy of a step's result. Damage is kept, as the node may catch the error and go on without it."""
         try:
             value, _ = _opened(name, cell)
@@ -278,7 +278,7 @@ class Items:
                 self.effect.state._begun().damage = error
             raise
         if type(cell.whole) is Blobs and cell.change is None and self.journal is not None:
-            cell.encoded, cell.fetch = None, Loader(self.journal.store, self.run_id)
+            cell.encoded, cell.fetch = None, BlobLoader(self.journal.store, self.run_id)
         return value
 
     def tell(self, type_: str, **data: Any) -> None:
@@ -296,11 +296,11 @@ class Items:
 class _Step:
     """One call of a step: what there is of it, and what is told about it."""
 
-    def __init__(self, items: Items, name: str) -> None:
+    def __init__(self, items: StepRunner, name: str) -> None:
         self.items = items
         self.name = name
         self.resumed = False
-        self.cell: Cell | None = None
+        self.cell: StoredValue | None = None
         self.record: Item | None = None
         self.began = 0.0
         self.seconds = 0.0
@@ -347,7 +347,7 @@ class _Step:
         self.items.tell("step.complete", **told, duration_seconds=self.seconds)
 
 
-def _opened(name: str, cell: Cell) -> tuple[Any, bool]:
+def _opened(name: str, cell: StoredValue) -> tuple[Any, bool]:
     try:
         return cell.open()
     except CorruptCheckpointError as error:

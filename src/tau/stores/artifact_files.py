@@ -27,7 +27,7 @@ from tau.stores.disk import Descriptor, make_directories, sync
 from tau.stores.failures import from_os, is_foreign
 from tau.stores.names import directory_of, temporary
 from tau.stores.open_writers import held, is_written
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 from tau.values.types.artifact import Artifact
 
 _LONGEST = 150
@@ -253,7 +253,7 @@ def drop(
     """Delete the records of the run, created then, that finished at ``position``, and its artifacts but for those that
     its final state refers to, which is fetched before. Nothing is touched where another process deleted it or began it
     anew meanwhile."""
-    needed = [value.data() for value in values if isinstance(value, Cell)]
+    needed = [value.data() for value in values if isinstance(value, StoredValue)]
     if store.forgets and ((summary := store.summary(run_id)) is None or summary.created != created):
         return
     place, named = None, b""

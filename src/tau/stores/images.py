@@ -14,8 +14,8 @@ from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.host import Host
 from tau.log.encoding import unpack_blob
 from tau.log.journal import Journal
-from tau.log.loading import Found
-from tau.log.replay import Fold
+from tau.log.loading import LoadedRun
+from tau.log.replay import Replay
 from tau.node.kept_state import shown
 from tau.state import State, changed_in_place, view
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
@@ -58,20 +58,23 @@ def to_state(image: Image) -> State:
             if part.digest in image.blobs
         }
 
-    fold = Fold(run_id, fetch)
+    replay = Replay(run_id, fetch)
     for position, data in image.records:
-        fold.add(position, data)
-    if fold.progress is None or fold.damage:
+        replay.add(position, data)
+    if replay.progress is None or replay.damage:
         raise CorruptCheckpointError(
-            f"the state of run {run_id!r} is damaged: {fold.damage or 'it has no records'}; restore it from a copy, or "
-            "start a new run",
+            f"the state of run {run_id!r} is damaged: {replay.damage or 'it has no records'}; restore it from a copy, "
+            "or start a new run",
             run_id=run_id,
         )
-    cells = (*fold.values.values(), *fold.items.values())
+    cells = (*replay.values.values(), *replay.items.values())
     needed = {part.digest for cell in cells if isinstance(cell.whole, Blobs) for part in cell.whole.parts}
     kept = {name: data for name, data in image.blobs.items() if name in needed}
     state = view(
-        shown(fold.values, fold.items), run_id, fold.progress.node, fold.progress.updated or fold.progress.created
+        shown(replay.values, replay.items),
+        run_id,
+        replay.progress.node,
+        replay.progress.updated or replay.progress.created,
     )
     state._image = Image(image.summary, image.records, kept)
     return state
@@ -83,7 +86,7 @@ def image_of(state: State) -> Image:
         return state._image
     host = Host()
     journal = Journal(_NOWHERE, state.run_id, host, host.owner(0.0), interval=1)
-    return appended(None, saving(journal, state, Found("deleted", 0)))
+    return appended(None, saving(journal, state, LoadedRun("deleted", 0)))
 
 
 def save_in(store: Any, state: State) -> None:

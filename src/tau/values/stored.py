@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from typing import Any, Final
 
 from msgspec import Struct
@@ -32,8 +33,14 @@ MAX_HEADER: Final = 5
 """The longest header of a MessagePack list, map, text or binary."""
 
 
-class NO_ATOM:
-    """Stands for "not a shared scalar"; a class, so that copies of a cell keep it."""
+class _Absent(Enum):
+    """An enumeration's member stays itself in a copy."""
+
+    NO_ATOM = "no atom"
+
+
+NO_ATOM: Final = _Absent.NO_ATOM
+"""Stands for "not a shared scalar"."""
 
 
 class Part(Struct, frozen=True, array_like=True, gc=False):
@@ -75,7 +82,7 @@ def digest(data: bytes | memoryview) -> bytes:
     return hashlib.sha256(data).digest()[:20]
 
 
-class Cell(Struct, eq=False):
+class StoredValue(Struct, eq=False):
     """One stored value.
 
     ``whole`` says where its encoding lies, ``change`` how the record that sets it puts it, ``blobs`` what must be
@@ -150,7 +157,7 @@ def header_size(data: bytes) -> int:
     }.get(first, len(data))  # fmt: skip
 
 
-def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell | None:
+def make(key: str, value: Any, previous: StoredValue | None, node: str | None) -> StoredValue | None:
     """The cell of a value that was set or may have changed; ``None`` when it is what ``previous`` holds.
 
     Raises `UnserializableError`, or `LimitExceededError` for a value that is too deep or too large.
@@ -167,35 +174,35 @@ def make(key: str, value: Any, previous: Cell | None, node: str | None) -> Cell 
         inline = Inline(data)
         if previous is not None and previous.whole == inline:
             return None
-        return Cell(inline, data, value if is_atom(value) else NO_ATOM, inline)
+        return StoredValue(inline, data, value if is_atom(value) else NO_ATOM, inline)
     if previous is not None and previous.size == len(data) and previous.data() == data:
         return None
     whole, change, blobs = _place(data, previous)
     if is_atom(value):
-        return Cell(whole, None, value, change, blobs)
-    return Cell(whole, data, NO_ATOM, change, blobs)
+        return StoredValue(whole, None, value, change, blobs)
+    return StoredValue(whole, data, NO_ATOM, change, blobs)
 
 
-def alone(data: bytes, atom: Any = NO_ATOM) -> Cell:
+def alone(data: bytes, atom: Any = NO_ATOM) -> StoredValue:
     """The cell of an encoding that builds on no other."""
     if len(data) <= INLINE:
         inline = Inline(data)
-        return Cell(inline, data, atom, inline)
+        return StoredValue(inline, data, atom, inline)
     part = Part(digest(data), len(data))
     blobs = Blobs(b"", 0, (part,))
-    return Cell(blobs, data, atom, blobs, ((part.digest, data),))
+    return StoredValue(blobs, data, atom, blobs, ((part.digest, data),))
 
 
-def apply(stored: Stored, previous: Cell | None, fetch: Fetch) -> Cell:
+def apply(stored: Stored, previous: StoredValue | None, fetch: Fetch) -> StoredValue:
     """The cell that a record describes, given the key's previous one."""
     if not isinstance(stored, Grown):
-        return Cell(stored, fetch=fetch)
+        return StoredValue(stored, fetch=fetch)
     if previous is None or type(previous.whole) is not Blobs:
         raise CorruptCheckpointError("a value is said to have grown from one that is not there")
-    return Cell(_grown(previous.whole, stored), fetch=fetch)
+    return StoredValue(_grown(previous.whole, stored), fetch=fetch)
 
 
-def _place(data: bytes, previous: Cell | None) -> tuple[Blobs, Stored, tuple[tuple[bytes, bytes], ...]]:
+def _place(data: bytes, previous: StoredValue | None) -> tuple[Blobs, Stored, tuple[tuple[bytes, bytes], ...]]:
     """Where an encoding too long for the record goes: its own blob, or only what was added to the previous one."""
     if previous is not None and type(previous.whole) is Blobs and previous.size < len(data):
         old = previous.data()

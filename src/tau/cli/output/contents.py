@@ -13,7 +13,7 @@ from tau.errors import ArtifactError, CorruptCheckpointError, TauError, Unsuppor
 from tau.log.records import Failure
 from tau.redaction import without_secrets
 from tau.stores.artifact_content import check
-from tau.values.stored import Cell
+from tau.values.stored import StoredValue
 from tau.values.types.artifact import Artifact
 
 SHOWN = 200
@@ -33,9 +33,9 @@ class Key(Struct, frozen=True):
 def keys_of(values: Mapping[str, Any]) -> Iterator[Key]:
     """What a state holds, in its own order; ``values`` may hold cells."""
     for name, value in values.items():
-        size = value.size if isinstance(value, Cell) else None
+        size = value.size if isinstance(value, StoredValue) else None
         try:
-            opened = value.open()[0] if isinstance(value, Cell) else value
+            opened = value.open()[0] if isinstance(value, StoredValue) else value
         except UnsupportedFormatError as error:
             yield Key(name, "not known here", size, problem=str(error))
         except (CorruptCheckpointError, TauError) as error:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tau.engine.driver import Driver
-from tau.engine.effects import Drop, Effect, Emit, Job, Load, Outcome, Pause, Release
+from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunRequest
 from tau.engine.stop import Stop, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.log.journal import Append, Journal
-from tau.log.loading import Found, Watch
+from tau.log.loading import LoadedRun, Watch
 from tau.node.async_calls import with_timeout
 from tau.node.calls import is_late
-from tau.node.current import RunNode, surroundings
+from tau.node.current import RunNode, run_scope
 from tau.observers.recorder import Recorder
 from tau.state import State
 from tau.testing.simulation.history import Execution, StepCall
@@ -29,7 +29,7 @@ class Process:
     def __init__(
         self,
         world: World,
-        job: Job,
+        request: RunRequest,
         *,
         interval: int,
         machine: str = "host",
@@ -39,7 +39,7 @@ class Process:
     ) -> None:
         self.world = world
         self.number = len(world.processes)
-        self.job = job
+        self.request = request
         self.status = "ready"
         self.pause = ""
         self.succeeded = False
@@ -58,7 +58,7 @@ class Process:
         self.holds_lease = False
         self.host = SimulatedHost(world, self.number, machine)
         self.store = SimulatedStore(world, self, watched=watched)
-        self.journal = Journal(self.store, job.run_id, self.host, self.host.owner(world.lease), interval)
+        self.journal = Journal(self.store, request.run_id, self.host, self.host.owner(world.lease), interval)
         self.recorder = Recorder()
         self.driver = SimulatedDriver(self, wait, resources)
         self._seen: Counter[str] = Counter()
@@ -96,7 +96,7 @@ class Process:
 
     def step(self) -> None:
         """Do one effect, or stand still before it."""
-        token = surroundings.set(self.driver.around)
+        token = run_scope.set(self.driver.scope)
         try:
             self._step()
         except Crashed:
@@ -107,7 +107,7 @@ class Process:
         except BaseException as error:
             self._end(None, error)
         finally:
-            surroundings.reset(token)
+            run_scope.reset(token)
 
     def _step(self) -> None:
         engine, effect = self.driver.engine, self._effect
@@ -199,7 +199,7 @@ class SimulatedDriver(Driver):
 
     def __init__(self, process: Process, wait: float, resources: Mapping[str, Any] | None) -> None:
         super().__init__(
-            process.job,
+            process.request,
             process.host,
             journal=process.journal,
             observer=process.recorder,
@@ -213,8 +213,8 @@ class SimulatedDriver(Driver):
             Append: self.append,
             Emit: self.emit,
             Load: self.load,
-            Pause: self.pause,
-            Drop: self.drop,
+            Backoff: self.pause,
+            DeleteRecords: self.drop,
             Release: lambda _: self.release(),
         }
 
@@ -232,7 +232,7 @@ class SimulatedDriver(Driver):
             process.renewal_due = process.world.time + process.world.lease / 4
         return newest
 
-    def look(self, watch: Watch | None) -> Found | None:
+    def look(self, watch: Watch | None) -> LoadedRun | None:
         process, history = self._process, self._process.world.history
         owner, process.found_free = history.owner, False
         found = super().look(watch)
@@ -253,7 +253,7 @@ class SimulatedDriver(Driver):
     def release(self) -> None:
         self._process.journal.release()
 
-    def pause(self, effect: Pause) -> str:
+    def pause(self, effect: Backoff) -> str:
         process = self._process
         process.wake = process.world.time + self.time_until_retry(effect)
         return self.stopping()
@@ -261,7 +261,7 @@ class SimulatedDriver(Driver):
     def run_node(self, effect: RunNode) -> Outcome:
         process, world = self._process, self._process.world
         began = self.host.now()
-        self.around.effect = effect
+        self.scope.effect = effect
         if reason := self.stopping():
             return self.outcome(began, error=StopNow(reason))
         current = world.history.owner == process.nonce

@@ -20,9 +20,9 @@ from tau.errors import (
     TauError,
 )
 from tau.events import CHECKPOINT_KEPT, TERMINAL_TYPES
-from tau.log.loading import Loader
+from tau.log.loading import BlobLoader
 from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Interrupted, Item
-from tau.log.replay import Fold
+from tau.log.replay import Replay
 from tau.node.kept_state import STATE
 from tau.state import State
 from tau.testing.simulation.process import Process
@@ -309,10 +309,11 @@ def _stored(world: World, expected: Expected) -> Iterator[str]:
         yield f"the run is over, its status is {summary.status}, its last record {type(last).__name__}"
     if summary.owner is not None or world.store.lease(world.run_id) is not None:
         yield "the run is over and still has an owner"
-    keep = next((r.manifest.progress.keep for r in history.records if isinstance(r, Admitted) and r.manifest), True)
+    admitted = (r.manifest.progress.preserve for r in history.records if isinstance(r, Admitted) and r.manifest)
+    preserve = next(admitted, True)
     events = [event for process in world.processes for event in process.recorder.events]
     told = any(event.type == CHECKPOINT_KEPT for event in events)
-    if not keep and rows and status == "finished" and not told:
+    if not preserve and rows and status == "finished" and not told:
         yield f"the run is over and {len(rows)} of its records were left behind (preserve=False)"
 
 
@@ -321,24 +322,24 @@ def _folds(world: World) -> Iterator[str]:
     entries = world.history.entries
     if not entries:
         return
-    loader: Any = Loader(world.store, world.run_id)
+    loader: Any = BlobLoader(world.store, world.run_id)
     bases = [
         number
         for number, entry in enumerate(entries)
         if isinstance(entry.record, Admitted | CheckpointRecord) and entry.record.manifest is not None
     ]
-    sums = [_fold(world, loader, number) for number in (0, *bases)]
+    sums = [_replay(world, loader, number) for number in (0, *bases)]
     for number, found in zip(bases, sums[1:], strict=True):
         if found != sums[0]:
             where = f"from position {entries[number].position} on"
             yield f"the log read {where} adds up to something else: {_difference(sums[0][0], found[0])}"
 
 
-def _fold(world: World, loader: Any, start: int) -> tuple[Any, dict[str, Any]]:
-    fold = Fold(world.run_id, loader)
+def _replay(world: World, loader: Any, start: int) -> tuple[Any, dict[str, Any]]:
+    replay = Replay(world.run_id, loader)
     for entry in world.history.entries[start:]:
-        fold.add(entry.position, entry.data)
-    return fold.progress, {key: cell.whole for key, cell in fold.values.items()}
+        replay.add(entry.position, entry.data)
+    return replay.progress, {key: cell.whole for key, cell in replay.values.items()}
 
 
 def _difference(one: Any, other: Any) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.config import CheckpointConfig, GraphConfig
-from tau.engine.effects import Job
+from tau.engine.effects import RunRequest
 from tau.errors import ConfigError
 from tau.graph.graph import Graph
 from tau.log.records import Record
@@ -97,7 +97,7 @@ class _Scenario(Struct, frozen=True):
     def process(self, world: World, **how: Any) -> Process:
         """Another attempt: it admits the run where there is none, or else resumes it."""
         known = bool(world.history.entries)
-        job = Job(
+        request = RunRequest(
             graph=self.graph(len(world.processes)),
             run_id=world.run_id,
             values={} if known else cells_of(self.input or {}),
@@ -111,7 +111,7 @@ class _Scenario(Struct, frozen=True):
             observed=True,
         )
         how.setdefault("wait", 2 * self.lease)
-        return Process(world, job, interval=self.interval, resources=self.resources, **how)
+        return Process(world, request, interval=self.interval, resources=self.resources, **how)
 
 
 def simulate(
