@@ -28,7 +28,7 @@ def test_a_run_deleted_while_it_is_loaded_is_finished_and_not_damaged() -> None:
     """The owner of a finished run deleted its checkpoints between two reads of another process."""
 
     def late(moment: Moment) -> str | None:
-        return {(0, "drop"): "pause", (1, "store.read"): "pause"}.get((moment.process, moment.what))
+        return {(0, "delete records"): "pause", (1, "store.read"): "pause"}.get((moment.process, moment.what))
 
     result = simulate(four_nodes, {"wanted": 1}, preserve=False, faults=late)
     assert result.state is not None
@@ -39,7 +39,7 @@ def test_a_run_deleted_before_its_values_are_read_is_finished_and_not_damaged() 
     """As above, with the values of the final state in blobs that are fetched later."""
 
     def late(moment: Moment) -> str | None:
-        return {(0, "drop"): "pause", (1, "drop"): "pause"}.get((moment.process, moment.what))
+        return {(0, "delete records"): "pause", (1, "delete records"): "pause"}.get((moment.process, moment.what))
 
     result = simulate(four_nodes, {"wanted": 1}, preserve=False, faults=late)
     assert result.state is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -286,4 +287,4 @@ def _name(effect: Effect) -> str:
         return f"run {effect.node.name}"
     if isinstance(effect, Emit):
         return f"emit {effect.type}"
-    return type(effect).__name__.lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(effect).__name__).lower()
