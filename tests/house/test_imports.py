@@ -16,6 +16,7 @@ LAYERS = (
     "errors",
     "signals",
     "forks",
+    "waiting",
     "redaction",
     "events",
     "values",

@@ -20,6 +20,7 @@ from tau.log.patience import Patience
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
 from tau.stores.reentry import Door, ReentryError
+from tau.waiting import Bell
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,7 +63,7 @@ class Committer(forks.Forked):
         self._starting = threading.RLock()
         self.guard = Door(store.location)
         self._under_way = threading.Lock()  # who finds it taken joins the queue, so that the next commit is for many
-        self._wake = threading.Event()
+        self._wake = Bell()
         self._thread: threading.Thread | None = None
         self.patience: dict[str, Patience] = {}
         """How the commits of a run are tried again, by run id."""
@@ -149,8 +150,7 @@ class Committer(forks.Forked):
 
     def _turn(self) -> None:
         due = min((due for due, *_ in self._later), default=None)
-        self._wake.wait(None if due is None else max(0.0, due - time.monotonic()))
-        self._wake.clear()
+        self._wake.wait(None if due is None else due - time.monotonic())
         self._try_again()
         self.guard.enter(self._flush_all)
         while self._answered:  # without the lock: they may commit something in turn
