@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tau.events import text_of
+from tau.events import EDGE_EVALUATE, EDGE_TRANSITION, text_of
 from tau.graph.graph import Edge
 from tau.predicates import keys_of, predicate_name
 from tau.state import State
@@ -37,10 +37,10 @@ def told(name: str, chosen: Edge | None, tried: Sequence[Edge]) -> Iterator[tupl
     """The events that tell of a choice."""
     for edge in tried:
         where = {"from": name, "to": edge.target, "edge_index": edge.index}
-        yield "edge.evaluate", {**where, "has_predicate": edge.predicate is not None}
+        yield EDGE_EVALUATE, {**where, "has_predicate": edge.predicate is not None}
     if chosen is not None:
         where = {"from": name, "to": chosen.target, "edge_index": chosen.index}
-        yield "edge.transition", {**where, "predicate_name": chosen.name or "", "predicate_result": True}
+        yield EDGE_TRANSITION, {**where, "predicate_name": chosen.name or "", "predicate_result": True}
 
 
 def _asked(edges: Sequence[Edge], state: State) -> str:

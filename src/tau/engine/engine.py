@@ -11,19 +11,14 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from tau import events
 from tau.engine.admission import Opened, open_run
 from tau.engine.advice import explain, say_how_to_go_on
 from tau.engine.choosing import NoTransition, choose, told
 from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Outcome, Release, RunRequest
 from tau.engine.stop import StopNow
 from tau.engine.verdicts import UNSAVED, may_retry, no_changes, terminal
-from tau.errors import (
-    ExecutionError,
-    LimitExceededError,
-    RunInterruptedError,
-    StoreError,
-    TauError,
-)
+from tau.errors import ExecutionError, LimitExceededError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
 from tau.log.journal import Append
@@ -64,7 +59,7 @@ class Engine:
             if self.request.stored and not self.request.preserve and not self.progress.preserve:
                 kept: Exception | None = yield DeleteRecords(self.values, self.progress.created)
                 if kept is not None:
-                    yield from self._emit("checkpoint.kept", error=text_of(kept), error_type=type(kept).__name__)
+                    yield from self._emit(events.CHECKPOINT_KEPT, error=text_of(kept), error_type=type(kept).__name__)
             with suppress(TauError):  # the driver has said so; no other process is kept out for longer than the lease
                 yield Release()
         except BaseException as error:
@@ -153,7 +148,7 @@ class Engine:
             yield from self._started()
         elif progress.status == "finished":
             self.ended = True
-            yield from self._emit("checkpoint.load", node=progress.node, status="finished")
+            yield from self._emit(events.CHECKPOINT_LOAD, node=progress.node, status="finished")
             yield from self._changed(opened.changes)
         else:
             yield from self._resumed(opened.found, opened)
@@ -161,18 +156,18 @@ class Engine:
     def _resumed(self, found: LoadedRun, opened: Opened) -> Steps:
         progress = self.progress
         damage = {"damaged": found.damaged} if found.damaged else {}
-        yield from self._emit("checkpoint.load", node=progress.node, **damage)
+        yield from self._emit(events.CHECKPOINT_LOAD, node=progress.node, **damage)
         if progress.next is None:
             yield from self._decide()
-        yield from self._emit("checkpoint.resume", checkpoint_node=progress.node, resume_node=progress.next)
+        yield from self._emit(events.CHECKPOINT_RESUME, checkpoint_node=progress.node, resume_node=progress.next)
         yield from self._changed(opened.changes)
         if opened.moved:
-            yield from self._emit("provenance.changed", changes=opened.moved)
+            yield from self._emit(events.PROVENANCE_CHANGED, changes=opened.moved)
         yield from self._started(resumed=True, start_node=progress.next)
 
     def _changed(self, changes: tuple[str, ...]) -> Steps:
         if changes:
-            yield from self._emit("graph.changed", changes=list(changes), on_change=self.request.on_change)
+            yield from self._emit(events.GRAPH_CHANGED, changes=list(changes), on_change=self.request.on_change)
 
     def _decide(self) -> Steps:
         """Choose the next node of a run that has none: no edge held before, or its state was saved by hand."""
@@ -189,8 +184,8 @@ class Engine:
                 raise self._failed(progress.node, error) from (error.__cause__ or error)
 
     def _started(self, **extra: Any) -> Steps:
-        graph = self.graph
-        yield from self._emit("graph.start", entry_point=graph.entry_point, exit_points=len(graph.exit_points), **extra)
+        begin, exits = self.graph.entry_point, len(self.graph.exit_points)
+        yield from self._emit(events.GRAPH_START, entry_point=begin, exit_points=exits, **extra)
 
     # The loop: one visit after another until an exit point.
 
@@ -209,12 +204,12 @@ class Engine:
             visit = progress.visits.get(name, 0) + 1
             if visit > 1 and request.observed:
                 counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
-                yield from self._emit("cycle.detected", node=name, **counts)
+                yield from self._emit(events.CYCLE_DETECTED, node=name, **counts)
             yield from self._visit(graph.nodes[name], visit)
         if not self.ended and request.observed:
             total, about = progress.iteration, {"exit_point": progress.node}
             data = {**about, "iterations": total, "path_length": total, "run_id": request.run_id}
-            self.conclusion = Emit("graph.complete", data)
+            self.conclusion = Emit(events.GRAPH_COMPLETE, data)
             yield self.conclusion
         self.ended = True
 
@@ -252,7 +247,7 @@ class Engine:
             "attempt": effect.attempt,
         }
         snapshots = self.request.snapshots
-        yield from self._emit("node.start", **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
+        yield from self._emit(events.NODE_START, **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
         outcome: Outcome = yield effect
         error = outcome.error
         more: dict[str, Any] = {}
@@ -261,7 +256,7 @@ class Engine:
         elif snapshots and isinstance(outcome.result, Mapping):
             more["output_snapshot"] = snapshot(outcome.result)
         yield from self._emit(
-            "node.complete", **where, error=error is not None, duration_seconds=outcome.seconds, **more
+            events.NODE_COMPLETE, **where, error=error is not None, duration_seconds=outcome.seconds, **more
         )
         return outcome
 
@@ -338,7 +333,7 @@ class Engine:
 
     def _saved(self, newest: str, **keys: Any) -> Steps:
         if newest:
-            yield from self._emit("checkpoint.save", node=newest, **keys)
+            yield from self._emit(events.CHECKPOINT_SAVE, node=newest, **keys)
 
     # What ends a run before its end: the record of it, and the error to raise.
 

@@ -17,6 +17,7 @@ from tau.errors import (
     UnserializableError,
     leaves,
 )
+from tau.events import GRAPH_CANCELLED, GRAPH_FAILED, GRAPH_INTERRUPTED, GRAPH_WAITING
 from tau.graph.graph import Node
 
 NEVER_RETRIED: Final = (
@@ -48,9 +49,9 @@ def may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
 
 def terminal(error: BaseException) -> str:
     if isinstance(error, RunCancelledError):
-        return "graph.cancelled"
+        return GRAPH_CANCELLED
     if isinstance(error, RunWaitingError):
-        return "graph.waiting"
+        return GRAPH_WAITING
     if isinstance(error, Exception) and not isinstance(error, RunInterruptedError):
-        return "graph.failed"
-    return "graph.interrupted"
+        return GRAPH_FAILED
+    return GRAPH_INTERRUPTED

@@ -22,6 +22,7 @@ from tau.errors import (
     TauError,
     too_late,
 )
+from tau.events import CHECKPOINT_SAVE, STEP_COMPLETE, STEP_START
 from tau.graph.nodes import is_async
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
@@ -290,7 +291,7 @@ class StepRunner:
     def saved(self, newest: str) -> None:
         """Tell that checkpoints which were held back are on disk, up to that node's."""
         if newest and self._emit is not None:
-            self._emit("checkpoint.save", {"node": newest, "run_id": self.run_id})
+            self._emit(CHECKPOINT_SAVE, {"node": newest, "run_id": self.run_id})
 
 
 class _Step:
@@ -319,7 +320,7 @@ class _Step:
         if self.cell is not None:
             self.resumed = items._any_resumed = True
         self.began = items.now()
-        items.tell("step.start", step=self.name, resumed=self.resumed)
+        items.tell(STEP_START, step=self.name, resumed=self.resumed)
 
     def take(self, value: Any) -> None:
         """The function has returned."""
@@ -344,7 +345,7 @@ class _Step:
         if error is not None:
             self.seconds = max(0.0, self.items.now() - self.began)
             told["error_type"] = type(error).__name__
-        self.items.tell("step.complete", **told, duration_seconds=self.seconds)
+        self.items.tell(STEP_COMPLETE, **told, duration_seconds=self.seconds)
 
 
 def _opened(name: str, cell: StoredValue) -> tuple[Any, bool]:

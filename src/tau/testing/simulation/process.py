@@ -11,6 +11,7 @@ from tau.engine.driver import Driver
 from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunRequest
 from tau.engine.stop import Stop, StopNow
 from tau.errors import ExecutionError, RunFinishedError
+from tau.events import STEP_START
 from tau.log.journal import Append, Journal
 from tau.log.loading import LoadedRun, Watch
 from tau.node.async_calls import with_timeout
@@ -244,7 +245,7 @@ class SimulatedDriver(Driver):
 
     def emit(self, effect: Emit) -> Any:
         data, process = effect.data, self._process
-        if effect.type == "step.start" and not data["resumed"]:
+        if effect.type == STEP_START and not data["resumed"]:
             world = process.world
             current = world.history.owner == process.nonce
             call = StepCall(process.number, data["node"], data["visit"], data["step"], world.turns, current)

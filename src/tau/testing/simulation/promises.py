@@ -19,7 +19,7 @@ from tau.errors import (
     StoreError,
     TauError,
 )
-from tau.events import CHECKPOINT_KEPT, TERMINAL_TYPES
+from tau.events import CHECKPOINT_KEPT, CHECKPOINT_LOAD, CHECKPOINT_SAVE, TERMINAL_TYPES
 from tau.log.loading import BlobLoader
 from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Interrupted, Item
 from tau.log.replay import Replay
@@ -229,7 +229,7 @@ def _events(world: World) -> Iterator[str]:
     for process in world.processes:
         events = process.recorder.events
         terminal = [event.type for event in events if event.type in TERMINAL_TYPES]
-        idle = any(event.type == "checkpoint.load" and event.data.get("status") == "finished" for event in events)
+        idle = any(event.type == CHECKPOINT_LOAD and event.data.get("status") == "finished" for event in events)
         if process.status == "ended" and len(terminal) != (0 if idle else 1) and "interrupt" not in process.injected:
             yield f"process {process.number} ended with the terminal events {terminal}"
         if len(terminal) > 1:
@@ -237,7 +237,7 @@ def _events(world: World) -> Iterator[str]:
         last = [event.type for event in events if event.type != CHECKPOINT_KEPT][-1:]
         if terminal and last != terminal[-1:]:
             yield f"process {process.number} emitted {last} after {terminal[-1]}"
-        saved = [event.data["node"] for event in events if event.type == "checkpoint.save"]
+        saved = [event.data["node"] for event in events if event.type == CHECKPOINT_SAVE]
         for node, count in Counter(saved).items():
             if count > sum(name == node for name, _ in committed):
                 yield f"process {process.number} said {count} times that {node} was saved"
