@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from engine_steps import Steps, config
 
 from tau import Context, ExecutionError, NodeTimeoutError, Retry, RunInterruptedError, State, StateGraph, Stop, stop_on
+from tau.events import Event
 from tau.stores.contract import Store
 
 
@@ -108,6 +110,74 @@ def test_what_is_no_ordinary_error_passes_unchanged_after_saving(store: Store, e
     assert steps.types()[-1] == "graph.interrupted"
     raised = None
     assert graph.resume("r")["a"] == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("interval", [1, 10])
+@pytest.mark.parametrize("last", ["a", "b"])
+def test_what_a_node_did_is_saved_though_an_interrupt_comes_as_its_end_is_told(
+    store: Store, interval: int, last: str, is_async: bool
+) -> None:
+    ran, told, raised = list[str](), list[str](), KeyboardInterrupt("now")
+
+    def observe(event: Event) -> None:
+        told.append(event.type)
+        if event.type == "node.complete" and event.data["node"] == last:
+            raise raised
+
+    def build(observer: Any) -> StateGraph:
+        graph = StateGraph(config(store, interval=interval, observer=observer))
+        for name in "ab":
+            graph.add_node(name, lambda state, name=name: ran.append(name) or {name: 1}, version="1")
+        graph.sequence("a", "b")
+        return graph
+
+    graph = build(observe)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        asyncio.run(graph.aexecute({}, run_id="r")) if is_async else graph.execute({}, run_id="r")
+    assert caught.value is raised
+    assert told[-1] == "graph.interrupted"
+    assert store.lease("r") is None
+    assert dict(build("noop").resume("r")) == {"a": 1, "b": 1}
+    assert ran == ["a", "b"]
+
+
+def test_an_interrupt_as_the_end_of_a_failed_node_is_told_reaches_the_caller(store: Store) -> None:
+    """Its other attempts are made by a resume."""
+    ran = list[int]()
+
+    def flaky(state: State) -> dict[str, int]:
+        ran.append(1)
+        if len(ran) == 1:
+            raise OSError("flaky")
+        return {"tries": len(ran)}
+
+    def build(observer: Any) -> StateGraph:
+        graph = StateGraph(config(store, observer=observer))
+        graph.add_node("flaky", flaky, version="1", retry=Retry(attempts=3, delay=0.0))
+        graph.sequence("flaky")
+        return graph
+
+    def observe(event: Event) -> None:
+        if event.type == "node.complete":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(observe).execute({}, run_id="r")
+    assert build("noop").resume("r")["tries"] == 2
+
+
+def test_a_result_that_cannot_be_stored_does_not_hide_an_interrupt(store: Store) -> None:
+    def observe(event: Event) -> None:
+        if event.type == "node.complete":
+            raise KeyboardInterrupt
+
+    graph = StateGraph(config(store, observer=observe))
+    graph.add_node("a", lambda state: {"a": object()}, version="1")
+    graph.sequence("a")
+    with pytest.raises(KeyboardInterrupt):
+        graph.execute({}, run_id="r")
+    assert [row.status for row in store.runs()] == ["interrupted"]
 
 
 def test_stop_on_puts_the_old_handler_back_and_gives_the_signals_name() -> None:

@@ -17,8 +17,8 @@ from tau.engine.advice import explain, say_how_to_go_on
 from tau.engine.choosing import NoTransition, choose, told
 from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Outcome, Release, RunRequest
 from tau.engine.stop import StopNow
-from tau.engine.verdicts import UNSAVED, may_retry, no_changes, terminal
-from tau.errors import ExecutionError, LimitExceededError, RunInterruptedError, StoreError, TauError
+from tau.engine.verdicts import UNSAVED, may_retry, no_changes, terminal, too_many_visits
+from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
 from tau.log.journal import Append
@@ -47,6 +47,7 @@ class Engine:
         self.effect: RunNode | None = None
         self.ended = False
         self.interrupt: BaseException | None = None
+        self.late: BaseException | None = None
         self.last: Record | None = None
         self.verdict: dict[str, Any] = {}
         self.conclusion: Emit | None = None
@@ -194,12 +195,7 @@ class Engine:
         while progress.next is not None:
             name = progress.next
             if progress.iteration >= request.max_iterations:
-                error = LimitExceededError(
-                    f"max iterations ({request.max_iterations}) exceeded; where the run is to visit more nodes than "
-                    "that, resume it with a larger GraphConfig(max_iterations=...)",
-                    limit=request.max_iterations,
-                    run_id=request.run_id,
-                )
+                error = too_many_visits(request.max_iterations, request.run_id)
                 raise self._failed(name, error) from error
             visit = progress.visits.get(name, 0) + 1
             if visit > 1 and request.observed:
@@ -227,6 +223,8 @@ class Engine:
             error = outcome.error if outcome.error is not None else self._take(node, effect.state, outcome)
             if error is None:
                 break
+            if self.late is not None:
+                raise self.late
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
                 raise self._interrupted(node.name, error)
             elif node.retry is None or not may_retry(node, node.retry, error, attempt - first + 1):
@@ -250,14 +248,19 @@ class Engine:
         yield from self._emit(events.NODE_START, **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
         outcome: Outcome = yield effect
         error = outcome.error
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"error": error is not None, "duration_seconds": outcome.seconds}
         if error is not None:
             more["error_type"] = type(error).__name__
         elif snapshots and isinstance(outcome.result, Mapping):
             more["output_snapshot"] = snapshot(outcome.result)
-        yield from self._emit(
-            events.NODE_COMPLETE, **where, error=error is not None, duration_seconds=outcome.seconds, **more
-        )
+        try:
+            yield from self._emit(events.NODE_COMPLETE, **where, **more)
+        except GeneratorExit:
+            raise
+        except BaseException as interrupt:
+            if error is not None or not self.request.stored:
+                raise
+            self.late = interrupt  # raised when what the node did is committed
         return outcome
 
     def _take(self, node: Node, given: State, outcome: Outcome) -> Exception | None:
@@ -300,6 +303,8 @@ class Engine:
         if request.stored:
             saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
             self.at = progress.next or name
+            if self.late is not None:
+                raise self.late
             if saved and request.observed:
                 yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
         if request.observed:

@@ -39,6 +39,16 @@ def no_changes(node: Node, result: object) -> TypeError:
     return TypeError(f"node {node.name!r} returned {kind}; return a mapping of changes{name}, a State, or None")
 
 
+def too_many_visits(limit: int, run_id: str) -> LimitExceededError:
+    """The failure of a run that has visited as many nodes as it may."""
+    return LimitExceededError(
+        f"max iterations ({limit}) exceeded; where the run is to visit more nodes than that, "
+        "resume it with a larger GraphConfig(max_iterations=...)",
+        limit=limit,
+        run_id=run_id,
+    )
+
+
 def may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
     if tries >= retry.attempts or not retry.matches(error):
         return False

@@ -145,14 +145,17 @@ class StepCommits:
         newest = ""
         if commit.over.done():
             return newest
-        if commit.batch is not None and result is not None:
-            try:
+        try:
+            if commit.batch is not None and result is not None:
                 newest = self._journal.settle(commit.batch, result)
-            except Exception as error:
-                commit.error = error
-        with self._lock:
-            if self._commit is commit:
-                self._commit = None
-        if not commit.over.done():
-            commit.over.set_result(None)
+        except Exception as error:
+            if not isinstance(result, Exception):  # what the handler of a signal raises is for its own thread only
+                raise
+            commit.error = error
+        finally:
+            with self._lock:
+                if self._commit is commit:
+                    self._commit = None
+            if not commit.over.done():
+                commit.over.set_result(None)
         return newest
