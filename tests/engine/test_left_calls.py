@@ -210,7 +210,6 @@ async def test_a_call_that_had_not_begun_never_begins(work: Work) -> None:
     assert (await work.graph(store).aresume("r"))["x"] == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_waits_for_no_thread_of_its_parent(tmp_path: Path, work: Work) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
     with pytest.raises(ExecutionError, match="did not finish within"):

@@ -24,7 +24,6 @@ from tau.testing.store_contract.batches import batch, one
 LAST_ONE = (
     "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('select * from runs').fetchall(); c.close()"
 )
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the locks that last are of Linux")
 
 
 def looking(path: Path, name: str, rounds: int, way: str, when: str) -> subprocess.Popen[str]:
@@ -49,7 +48,7 @@ def look_from_elsewhere(path: Path) -> None:
     subprocess.run([sys.executable, "-c", LAST_ONE, str(path)], check=True)
 
 
-@linux
+@pytest.mark.needs("linux")
 @pytest.mark.parametrize("when", ["between", "meanwhile"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("writers", "rounds"), [(3, 15), pytest.param(4, 300, marks=pytest.mark.deep)])
@@ -68,7 +67,7 @@ def test_what_writers_that_look_were_promised_survives_their_kill(
     store.close()
 
 
-@linux
+@pytest.mark.needs("linux")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("reads", [False, True])
 def test_after_a_look_no_other_process_takes_itself_for_the_last_one(tmp_path: Path, way: str, reads: bool) -> None:
@@ -146,7 +145,7 @@ def test_a_log_that_a_look_deleted_is_noticed_before_the_commit_is_told(tmp_path
     store.close()
 
 
-@linux
+@pytest.mark.needs("linux")
 @pytest.mark.parametrize("ends", [("-wal", "-shm"), ("-wal",), ("-shm",)])
 @pytest.mark.parametrize("first", ["commit", "read"])
 def test_a_log_that_was_removed_by_hand_costs_nothing(tmp_path: Path, ends: tuple[str, ...], first: str) -> None:
@@ -196,7 +195,7 @@ graph.execute({}, run_id="exits")
 """
 
 
-@linux
+@pytest.mark.needs("linux")
 def test_two_taus_never_write_at_once_even_without_the_locks_of_sqlite(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "a.db", busy_timeout=0.05)
     one(store, batch("r", 0))
