@@ -11,8 +11,9 @@ from msgspec.msgpack import Decoder
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.signals import pass_on
+from tau.values.crowding import CROWDED, crowded, with_room
 from tau.values.fresh_stack import with_fresh_stack
-from tau.values.plain import CROWDED, MAX_DEPTH, crowded
+from tau.values.plain import MAX_DEPTH
 from tau.values.registry import BY_TAG, BY_TYPE, kind_of_tag, missing
 from tau.values.tags import FROZENSET, MAP, SET, TUPLE
 
@@ -24,10 +25,20 @@ def decode(data: bytes) -> Any:
     `tau.errors.UnsupportedFormatError` for a type, a registered name or a version that is not known here.
     """
     try:
+        return _read(data, _whole, _decode)
+    except (CorruptCheckpointError, UnsupportedFormatError):
+        # Perhaps many keys have one hash. Or a library took what a signal's handler raised for an error of its own, and
+        # went on without what it had asked for. Such bytes are read the second time; damage is damage again.
+        pass
+    return _read(data, partial(with_room, _whole), partial(with_room, _decode))
+
+
+def _read(data: bytes, whole: Callable[[bytes], Any], alone: Callable[[bytes], Any]) -> Any:
+    try:
         try:
-            return _whole(data)
+            return whole(data)
         except RecursionError:
-            return with_fresh_stack(_decode, data)
+            return with_fresh_stack(alone, data)
     except (CorruptCheckpointError, UnsupportedFormatError):
         raise
     except ImportError as error:

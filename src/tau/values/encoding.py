@@ -7,6 +7,7 @@ what is not plain becomes an extension (its tag, and its body in this same encod
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
@@ -14,8 +15,9 @@ from msgspec.msgpack import Encoder, Ext
 
 from tau.signals import pass_on
 from tau.values.advice import why_unknown
+from tau.values.crowding import CROWDED, crowded, refilled, room_left, with_room
 from tau.values.fresh_stack import with_fresh_stack
-from tau.values.plain import CROWDED, FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, crowded, is_plain
+from tau.values.plain import FEW, LEAVES, MANY, MAX_DEPTH, MAX_ITEMS, TOO_MANY, count_plain, is_plain
 from tau.values.refusal import Refused, Step, refuse
 from tau.values.registry import BY_TYPE, Kind, kind_of, missing
 from tau.values.tags import BIG_INT, FROZENSET, MAP, SET, TEXT, TUPLE
@@ -38,11 +40,21 @@ def encode(value: Any) -> bytes:
     exactly, is nested deeper than `MAX_DEPTH`, has more than `MAX_ITEMS` parts or takes more than `MAX_BYTES`.
     """
     try:
-        return _encode(value)
+        return _written(value, _encode)
+    except Refused as refused:
+        if refused.limit in (MAX_BYTES, MAX_ITEMS, MAX_DEPTH):
+            raise
+    # Perhaps many keys have one hash; or a library took what a signal's handler raised for an error of its own.
+    return _written(value, partial(with_room, _encode))
+
+
+def _written(value: Any, write: Callable[[Any], bytes]) -> bytes:
+    try:
+        return write(value)
     except RecursionError:
         pass
     try:
-        return with_fresh_stack(_encode, value)
+        return with_fresh_stack(write, value)
     except RecursionError as error:
         raise refuse(value, "encoding it never ends; flatten the structure", MAX_DEPTH) from error
 
@@ -76,6 +88,7 @@ class _Writer:
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
+        self.roomy = refilled()
         self.parts = 0
         self.open: set[int] = set()
         self.memo: dict[int, tuple[Any, int, int, Any]] = {}
@@ -107,11 +120,11 @@ class _Writer:
             if known is not None and known[1] >= depth:
                 self.count(known[2])
                 return known[3]
-        before = self.parts
+        before, room = self.parts, room_left() if self.roomy else 0
         self.open.add(key)
         lowered = structure(self, value, depth + 1) if structure else self.of_kind(kind, value, depth + 1)
         self.open.discard(key)
-        if self.parts > _MEMO_AFTER:
+        if self.parts > _MEMO_AFTER and (not self.roomy or room == room_left()):  # a reader needs the room every time
             # The value itself is kept as well, so that its id cannot be given to another one meanwhile.
             self.memo[key] = (value, depth, self.parts - before, lowered)
         return lowered

@@ -8,8 +8,7 @@ Plain values are written by msgspec without a Python call per element. msgspec a
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -24,18 +23,10 @@ TOO_MANY = (
     "keep large data in arrays or files, and shared parts under names of their own"
 )
 
-CROWDED = (
-    "so many of its keys or elements have one hash that reading it would take for ever; "
-    "give their class a better __hash__, or store a list of pairs"
-)
-
 LEAVES: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 PLAIN: frozenset[type] = LEAVES | {list, dict}
 
 FEW = 256
-_FEW_KEYS = 64
-_SECRETLY_HASHED = frozenset({str, bytes})  # by a function for which nobody finds thousands of one hash
-_COMPARISONS = 250_000
 MANY = 8192  # small enough for the processor's cache
 
 
@@ -81,20 +72,6 @@ def count_plain(values: Sequence[Any], depth: int, enough: int) -> int:
             return -1
         level = _contents(level, types)
         depth += 1
-
-
-def crowded(keys: Collection[Any]) -> bool:
-    """Whether so many keys have the same hash that making a dict or set of them costs far more than their number.
-
-    A dict compares a key with all others of its hash; the comparisons may be some hundred a key.
-    """
-    if len(keys) <= _FEW_KEYS or _SECRETLY_HASHED.issuperset(map(type, keys)):
-        return False
-    different = len(set(map(hash, keys)))
-    if len(keys) - different <= _FEW_KEYS:
-        return False
-    same = Counter(map(hash, keys)).values()
-    return sum(count * count for count in same) > 100 * len(keys) + _COMPARISONS
 
 
 def _contents(level: Sequence[Any], types: set[type]) -> list[Any]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from tau.signals import pass_on
 from tau.values import tags
-from tau.values.plain import CROWDED, crowded
+from tau.values.crowding import CROWDED, crowded
 from tau.values.refusal import refuse
 from tau.values.registry import Kind, singleton
 from tau.values.types import pandas_columns as columns
