@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from engine_steps import config
 
+import tau.log.committer
 from tau import State, StateGraph, StoreError
 from tau.log.committer import Committer, Result, Ticket
 from tau.stores.contract import Batch, PositionConflict
@@ -141,6 +144,7 @@ def test_an_exception_that_is_thrown_into_the_thread_leaves_nobody_waiting() -> 
 
 
 def throw_into_the_thread() -> None:
+    tau.log.committer._IDLE = SECONDS
     store, told = Odd(), Told()
     committer = store.committer
     for number in range(50):
@@ -161,6 +165,51 @@ def test_a_thread_that_died_is_replaced() -> None:
     store.committer._thread = dead
     store.committer.submit(batch("r", 0), told)
     assert told.wait(1) == [1]
+
+
+def test_a_thread_that_has_nothing_to_do_ends_and_lets_its_store_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tau.log.committer, "_IDLE", 0.01)
+    store, told = Odd(), Told()
+    gone = weakref.ref(store)
+    for number in range(3):
+        store.committer.submit(batch(f"r{number}", 0), told)
+        thread = store.committer._thread
+        assert told.wait(number + 1)[number] == 1
+        if thread is not None:
+            thread.join(SECONDS)
+            assert not thread.is_alive()
+    del store
+    gc.collect()
+    assert gone() is None
+
+
+def test_what_is_queued_as_the_thread_ends_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many threads at once, and one that is always about to end."""
+    monkeypatch.setattr(tau.log.committer, "_IDLE", 0.0)
+    store = Odd()
+    tolds = [Told() for _ in range(4)]
+
+    def submit(number: int) -> None:
+        for count in range(300):
+            store.committer.submit(batch(f"r{number}-{count}", 0), tolds[number])
+            tolds[number].wait(count + 1)
+
+    threads = [threading.Thread(target=submit, args=(number,), daemon=True) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert [told.results for told in tolds] == [[1] * 300] * 4
+
+
+def test_who_leaves_although_something_was_queued_stays_or_is_replaced() -> None:
+    committer = Odd().committer
+    committer._queue.append(Ticket(batch("r", 0)))
+    assert not committer._leave()
+    assert committer._thread is threading.current_thread()
+    committer._queue.clear()
+    assert committer._leave()
+    assert committer._thread is None
 
 
 def test_a_store_that_gives_fewer_results_than_batches_is_told_so() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 _log = logging.getLogger("tau")
+_IDLE = 5.0  # seconds without anything to do after which the thread ends
 
 Result = int | Exception
 Listener = Union["asyncio.Future[None]", Callable[[Result], None]]
@@ -131,6 +132,8 @@ class Committer(forks.Forked):
         self._queue.append(ticket)
         if not self._wake.is_set():
             self._wake.set()
+        if self._thread is None:  # it left at this moment
+            self._start()
         return ticket
 
     def _start(self) -> None:
@@ -140,17 +143,20 @@ class Committer(forks.Forked):
                 start_thread(self._thread, self.store.location)
 
     def _serve(self) -> None:
-        while True:
+        going = True
+        while going:
             try:
-                self._turn()
+                going = self._turn()
             except BaseException:  # whatever it is, those who wait for this thread are told, and it goes on
                 self._wake.set()
                 with suppress(BaseException):
                     _log.exception("the thread that commits to %s goes on after an error", self.store.location)
 
-    def _turn(self) -> None:
+    def _turn(self) -> bool:
+        """Do what there is to do, or wait for it; whether the thread is needed any longer."""
         due = min((due for due, *_ in self._later), default=None)
-        self._wake.wait(None if due is None else due - time.monotonic())
+        if not self._wake.wait(_IDLE if due is None else due - time.monotonic()) and due is None and self._leave():
+            return False
         self._try_again()
         self.guard.enter(self._flush_all)
         while self._answered:  # without the lock: they may commit something in turn
@@ -160,6 +166,18 @@ class Committer(forks.Forked):
             ticket.answer(ticket.result)
         while self._news:
             self._news.popleft()()
+        return True
+
+    def _leave(self) -> bool:
+        """End the thread, unless there is something to do after all."""
+        self._thread = None  # first: who queues something after this starts another
+        if not (self._queue or self._unsettled or self._answered or self._later or self._news):
+            return True
+        with self._starting:
+            if self._thread is not None:  # another has been started for it
+                return True
+            self._thread = threading.current_thread()
+            return False
 
     def _flush_all(self) -> None:
         while self._queue or self._unsettled:
