@@ -19,6 +19,7 @@ from engine_steps import config
 
 import tau.log.committer
 from tau import State, StateGraph, StoreError
+from tau.errors import StoreFullError, StoreUnavailableError
 from tau.log.committer import Committer, Result, Ticket
 from tau.stores.contract import Batch, PositionConflict
 from tau.stores.memory import MemoryStore
@@ -229,3 +230,48 @@ def test_a_conflict_is_a_conflict_for_its_run_alone() -> None:
     store.committer.submit(batch("r", 5), told)
     store.committer.submit(batch("s", 0), told)
     assert [isinstance(result, PositionConflict) for result in told.wait(2)] == [True, False]
+
+
+class Shut(MemoryStore):
+    """Every verb fails; what ``commit`` and ``read`` raise can be chosen."""
+
+    def __init__(self, committing: Exception, reading: Exception) -> None:
+        super().__init__()
+        self.committing, self.reading = committing, reading
+
+    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        return [self.committing for _ in batches]
+
+    def read(self, run_id: str, after: int = 0) -> Any:
+        raise self.reading
+
+    def release(self, run_id: str, nonce: str) -> None:
+        raise self.reading
+
+
+FULL, CONFLICT = StoreFullError("commit: full"), PositionConflict("r", 0, 1)
+LASTING, PASSING = (StoreUnavailableError("commit", transient=passes) for passes in (False, True))
+UNREAD, UNREAD_NOW = (StoreUnavailableError("read", transient=passes) for passes in (False, True))
+
+
+@pytest.mark.parametrize(
+    ("committing", "reading", "told"),
+    [
+        (FULL, UNREAD, FULL),
+        (LASTING, UNREAD, LASTING),
+        (PASSING, UNREAD_NOW, PASSING),
+        (PASSING, UNREAD, UNREAD),
+        (CONFLICT, UNREAD, UNREAD),
+    ],
+)
+def test_a_commit_that_cannot_be_looked_into_is_told_as_what_it_was(
+    committing: Exception, reading: Exception, told: Exception
+) -> None:
+    """Not as a read that failed; but a store that is lost, or that may hold the commit, is told as such."""
+    assert Shut(committing, reading).committer.commit(batch("r", 0)) is told
+
+
+def test_a_run_that_never_began_is_told_of_no_lease(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(StoreFullError, match="commit: full"):
+        graph(Shut(FULL, UNREAD)).execute({}, run_id="r")
+    assert caplog.text == ""

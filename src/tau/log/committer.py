@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau import forks
-from tau.errors import StoreError, TauError
+from tau.errors import StoreError, StoreUnavailableError, TauError
 from tau.log.patience import Patience
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
@@ -289,7 +289,7 @@ class Committer(forks.Forked):
         try:
             rows = self.store.read(batch.run_id, batch.expected)
         except TauError as unread:
-            return unread if isinstance(unread, StoreError) else error
+            return unread if isinstance(unread, StoreError) and _says_more(unread, error) else error
         stored, mine = [record for _, record in rows], list(batch.records)
         if stored[: len(mine)] == mine:
             return batch.expected + len(mine)
@@ -314,6 +314,15 @@ def _answer(tickets: list[Ticket]) -> None:
         answer = ticket.answer
         if answer is not None and not callable(answer) and not answer.done():
             answer.set_result(None)
+
+
+def _says_more(unread: StoreError, error: StoreError | PositionConflict) -> bool:
+    """Whether why a commit could not be looked into counts for more than why it failed."""
+    return isinstance(error, PositionConflict) or (_may_pass(error) and not _may_pass(unread))
+
+
+def _may_pass(error: StoreError) -> bool:
+    return isinstance(error, StoreUnavailableError) and error.transient
 
 
 def _broken_off(error: BaseException) -> StoreError:

@@ -193,11 +193,13 @@ class Journal:
 
     def release(self) -> None:
         """End the lease of a run that this journal still owns."""
-        if self._process is forks.process and (self._now.owned or self._now.held):
+        owned = self._now.owned
+        if self._process is forks.process and (owned or self._now.held):
             try:
                 self.store.release(self.run_id, self.owner.nonce)
             except Exception as error:  # never in place of why the run ended
-                _log.warning("the lease of run %r could not be ended, and has to run out: %s", self.run_id, error)
+                if owned:
+                    _log.warning("the lease of run %r could not be ended, and has to run out: %s", self.run_id, error)
             self._drop()
 
     def _drop(self) -> None:
