@@ -14,7 +14,7 @@ from msgspec import msgpack
 
 from tau import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
 from tau.log import encoding
-from tau.log.records import Planned
+from tau.log.records import Failed, Planned
 from tau.values.stored import Blobs, Part, StoredValue
 
 
@@ -124,3 +124,8 @@ def test_a_record_in_another_place_of_its_run_is_damage_and_a_newer_compression_
     data = encoding.MAGIC + head + encoding._checksum("r", 1, head, b"body") + b"body"
     with pytest.raises(UnsupportedFormatError, match="compression 7"):
         encoding.unseal("r", 1, data)
+
+
+def test_a_count_that_cannot_go_on_is_damage() -> None:
+    with pytest.raises(CorruptCheckpointError, match="too large to count on"):
+        encoding.seal("r", Failed(node="n", attempt=2**64))

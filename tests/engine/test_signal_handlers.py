@@ -253,6 +253,7 @@ try:
     graph.execute({}, run_id="r")
 except Exception as error:
     print(type(error).__name__)
+signal.setitimer(signal.ITIMER_REAL, 0)  # an interpreter that ends has no handlers
 """
 
 

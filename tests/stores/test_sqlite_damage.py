@@ -6,6 +6,7 @@ Records and blobs are checksummed by the caller, so their bytes may come back ch
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,30 @@ def test_a_journal_of_a_creation_that_failed_is_used_and_removed(tmp_path: Path)
     assert one(store, batch("r", 0)) == 1
     assert not path.with_name("a.db-journal").exists()
     store.close()
+
+
+@pytest.mark.parametrize("log", [True, False], ids=["with a log", "before it had one"])
+def test_a_database_whose_maker_was_killed_in_a_transaction_opens(
+    golden: tuple[bytes, Any], tmp_path: Path, log: bool
+) -> None:
+    """SQLite has to be alone to play its journal back, also when the first page says already that there is a log."""
+    data, right = golden
+    path = tmp_path / "killed.db"
+    first = bytearray(data[:4096])
+    if not log:
+        first[18:20] = b"\1\1"  # as it is to be again: the change to a log had not ended
+    path.write_bytes(data)
+    path.with_name("killed.db-journal").write_bytes(hot_journal(bytes(first), len(data) // 4096))
+    store = SQLiteStore(path, busy_timeout=0.2)
+    assert look(store) == right
+    assert one(store, batch("r", 3, owner=owner())) == 4
+    assert path.with_name("killed.db-wal").stat().st_size > 0
+    assert not path.with_name("killed.db-journal").exists()
+    store.close()
+
+
+def hot_journal(first: bytes, pages: int) -> bytes:
+    """A rollback journal that holds the first page (https://sqlite.org/fileformat.html#the_rollback_journal)."""
+    header = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + struct.pack(">5I", 1, 7, pages, 512, len(first))
+    checksum = 7 + sum(first[at] for at in range(len(first) - 200, 0, -200))
+    return header.ljust(512, b"\0") + struct.pack(">I", 1) + first + struct.pack(">I", checksum)

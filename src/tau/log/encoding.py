@@ -40,8 +40,17 @@ _decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord
 
 def seal(run_id: str, record: Record) -> bytes:
     """The bytes of a record: magic, format, compression, checksum, body. Raises `LimitExceededError` for one that is
-    longer than any that is read."""
-    body = _encoder.encode(record)
+    longer than any that is read, `CorruptCheckpointError` for a count that goes on from a damaged one."""
+    try:
+        body = _encoder.encode(record)
+    except OverflowError as error:
+        raise CorruptCheckpointError(
+            f"run {run_id!r} goes on from a record that holds a number too large to count on from; restore the store "
+            "from a copy, or start a new run",
+            run_id=run_id,
+            position=record.position,
+            what=f"a record before record {record.position}",
+        ) from None
     kind = _RAW
     if len(body) > _WORTH_COMPRESSING:
         if len(body) > MAX_BYTES:

@@ -87,14 +87,23 @@ class KeptLocks(forks.Forked):
         forks.watch(self)
 
     def take(self, wait: Callable[[int], bool]) -> bool:
-        """Before the first connection: keep the log from being deleted; ``False`` where there is no log yet."""
+        """Before the first connection: keep the log from being deleted; ``False`` where there is no log yet, or where
+        SQLite has to be alone first, to undo what a process that was killed began."""
         if not self.hold:
             return True
         database = self._database.opened(self.path)
-        if os.pread(database, 2, 18) != b"\2\2":
+        if os.pread(database, 2, 18) != b"\2\2" or self._is_half_written():
             return False
         self._shared(database, _READ_DATABASE, wait)
         return True
+
+    def _is_half_written(self) -> bool:
+        """Whether there is a rollback journal that SQLite will play back; its first byte is 0 where it will not."""
+        try:
+            with open(f"{self.path}-journal", "rb") as journal:
+                return journal.read(1) not in (b"", b"\0")
+        except FileNotFoundError:
+            return False
 
     def take_index(self, wait: Callable[[int], bool]) -> None:
         """After the first connection: keep the index of the log from being emptied."""
