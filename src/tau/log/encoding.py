@@ -43,7 +43,7 @@ def seal(run_id: str, record: Record) -> bytes:
     longer than any that is read, `CorruptCheckpointError` for a count that goes on from a damaged one."""
     try:
         body = _encoder.encode(record)
-    except OverflowError as error:
+    except OverflowError:
         raise CorruptCheckpointError(
             f"run {run_id!r} goes on from a record that holds a number too large to count on from; restore the store "
             "from a copy, or start a new run",
