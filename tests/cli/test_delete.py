@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sqlite3
+from contextlib import closing
 
 import pytest
 from cli_shell import Here, Shell
@@ -94,6 +96,35 @@ def test_a_damaged_run_can_be_deleted(shell: Shell, here: Here) -> None:
     here("show", "r", "--store", url, code=5)
     here("delete", "r", "--yes", "--store", url)
     assert here.json("runs", "--store", url) == []
+
+
+def test_a_run_whose_summary_is_damaged_can_be_deleted(shell: Shell, here: Here, store: str) -> None:
+    for run_id in "rs":
+        here("run", GRAPH, "--run-id", run_id, "--store", store, "--max-runtime", "0", code=75)
+    damage(shell, store)
+    here("show", "r", "--store", store, code=5)
+    here("delete", "r", "--yes", "--keep-summary", "--store", store, code=5)
+    here("delete", "r", "--yes", "--store", store)
+    assert [row["run_id"] for row in here.json("runs", "--store", store)] == ["s"]
+    here("run", GRAPH, "--run-id", "r", "--store", store)
+
+
+def test_a_damaged_run_with_a_lease_is_refused(shell: Shell, here: Here) -> None:
+    """Its owner may be at work, and cannot be read."""
+    url = "sqlite:///runs.db"
+    with shell.held("run", GRAPH, "--run-id", "r", "--store", url):
+        damage(shell, url)
+        assert "has a lease for another" in here("delete", "r", "--yes", "--store", url, code=4).err
+
+
+def damage(shell: Shell, store: str) -> None:
+    """The summary of run r."""
+    if store.startswith("sqlite"):
+        with closing(sqlite3.connect(shell.folder / store.removeprefix("sqlite:///"))) as connection, connection:
+            connection.execute("update runs set summary = x'00' where run_id = 'r'")
+    else:
+        packs = sorted((shell.folder / store.removeprefix("file:") / "runs" / "r-r").glob("p*"))
+        packs[-1].write_bytes(b"damaged")
 
 
 def test_a_run_that_is_owned_is_not_waited_for_and_the_remedy_says_so(shell: Shell) -> None:

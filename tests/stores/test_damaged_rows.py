@@ -17,7 +17,7 @@ from tau import State, StateGraph
 from tau.cli.places import is_there
 from tau.errors import CorruptCheckpointError, StoreUnavailableError
 from tau.stores import names
-from tau.stores.contract import Query, Store
+from tau.stores.contract import PositionConflict, Query, Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
@@ -33,6 +33,26 @@ def three(store: Store, middle: str = "bad/\N{DEGREE SIGN}") -> list[str]:
     for run_id in ids:
         one(store, batch(run_id, 0, graph="g", status="finished"))
     return ids
+
+
+def check_deletion(store: Store, ids: list[str]) -> None:
+    """All of the damaged run is gone, its earlier writers are refused, and it can begin anew; the others stay."""
+    with pytest.raises(CorruptCheckpointError):
+        store.delete(ids[1], keep_summary=True)
+    with pytest.raises(CorruptCheckpointError):
+        store.delete_at(ids[1], 1)
+    assert len(store.runs()) == 3
+    for _ in range(2):
+        store.delete(ids[1])
+        summary = store.summary(ids[1])
+        assert summary is not None
+        assert summary.status == "deleted"
+        assert store.read(ids[1]) == []
+        assert {one.run_id for one in store.runs()} == {ids[0], ids[2]}
+    for expected in range(summary.position):
+        assert isinstance(one(store, batch(ids[1], expected)), PositionConflict)
+    assert one(store, batch(ids[1], summary.position, base=summary.position + 1)) == summary.position + 1
+    assert [position for position, _ in store.read(ids[1])] == [summary.position + 1]
 
 
 def check(store: Store, ids: list[str]) -> None:
@@ -56,6 +76,23 @@ def test_a_damaged_row_of_a_database(tmp_path: Path, data: Any) -> None:
     connection.execute("update runs set summary = ? where run_id = ?", (damaged, ids[1]))
     connection.close()
     check(store, ids)
+    check_deletion(store, ids)
+    store.close()
+
+
+@pytest.mark.parametrize("position", [7, "x", None])
+def test_a_row_whose_position_is_damaged(tmp_path: Path, position: Any) -> None:
+    store = SQLiteStore(tmp_path / "runs.db")
+    ids = three(store)
+    connection = apsw.Connection(store.path)
+    if position is None:
+        connection.execute("update runs set summary = x'', position = 'x' where run_id = ?", (ids[1],))
+    else:
+        connection.execute("update runs set position = ? where run_id = ?", (position, ids[1]))
+    connection.close()
+    with pytest.raises(CorruptCheckpointError):
+        store.summary(ids[1])
+    check_deletion(store, ids)
     store.close()
 
 
@@ -78,6 +115,32 @@ def test_a_damaged_directory_of_a_run(tmp_path: Path, what: str) -> None:
     altered = {"cut off": content[:-1], "altered": content[:20] + b"x" + content[21:], "empty": b""}
     path.write_bytes(altered.get(what, content))
     check(store, ids)
+    check_deletion(store, ids)
+
+
+@pytest.mark.parametrize("what", ["slot", "cover", "gap"])
+def test_a_damaged_directory_of_many_commits(tmp_path: Path, what: str) -> None:
+    store = FileStore(tmp_path)
+    ids = three(store)
+    for expected in range(1, 70):
+        one(store, batch(ids[1], expected, graph="g"))
+    where = directory(store, ids[1])
+    packs = names.packs(os.listdir(where))
+    cover = next(name for name in packs if len(name) == 34)
+    if what == "slot":
+        (where / packs[-1]).write_bytes(b"")
+    else:
+        for name in packs:
+            if name > cover:
+                (where / name).unlink()
+        if what == "cover":
+            (where / cover).write_bytes(b"damaged")
+        else:
+            (where / cover).rename(where / names.cover(3, int(cover[1:17])))
+            (where / "p0000000000000001").unlink(missing_ok=True)
+    with pytest.raises(CorruptCheckpointError):
+        FileStore(tmp_path).summary(ids[1])
+    check_deletion(FileStore(tmp_path), ids)
 
 
 def test_what_is_no_run_is_no_row(tmp_path: Path) -> None:
@@ -116,6 +179,29 @@ class Verbs:
 
     def list(self) -> list[str]:
         return list(self.kept)
+
+
+def test_a_damaged_state_of_a_store_of_a_users_own(tmp_path: Path) -> None:
+    class Bytes(Verbs):
+        def save(self, state: State) -> None:
+            (tmp_path / state.run_id).write_bytes(state.to_bytes())
+
+        def load(self, run_id: str) -> State:
+            if not (tmp_path / run_id).exists():
+                raise KeyError(run_id)
+            return State.from_bytes((tmp_path / run_id).read_bytes())
+
+        def delete(self, run_id: str) -> None:
+            (tmp_path / run_id).unlink()
+
+    store = adapt(Bytes())
+    store.save(State({"a": 1}, run_id="r"))
+    data = (tmp_path / "r").read_bytes()
+    (tmp_path / "r").write_bytes(data[:-1])
+    with pytest.raises(CorruptCheckpointError):
+        store.delete("r", expected=1)
+    store.delete("r")
+    assert store.summary("r") is None
 
 
 def test_a_store_of_a_users_own_is_freed() -> None:

@@ -228,6 +228,9 @@ class Store(ABC):
         is refused. What stays is the same summary with ``base`` 0 (``keep_summary``), or one with status ``deleted``,
         both without owner and lease. With ``expected`` it raises `PositionConflict`, and changes nothing, where the run
         is at another position; a deletion that was carried out there already may be repeated.
+
+        A run whose summary is damaged is removed, too, and its next position is one that no writer knows; only with
+        ``keep_summary`` or ``expected`` is that `CorruptCheckpointError`. Raises `StoreError`.
         """
 
     def delete_at(self, run_id: str, position: int, keep_summary: bool = False) -> None:

@@ -109,7 +109,13 @@ class AdaptedStore(Store, Forked):
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         def work() -> None:
-            image = self._image(run_id)
+            try:
+                image = self._image(run_id)
+            except CorruptCheckpointError:
+                if keep_summary or expected is not None:
+                    raise
+                self._call("delete", lambda: self.verbs.delete(run_id))
+                return
             if image is None:
                 return
             if expected not in (None, image.summary.position):

@@ -10,7 +10,7 @@ from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.reading import status_of
 from tau.cli.targets import read_project
-from tau.errors import RunOwnedError
+from tau.errors import CorruptCheckpointError, RunOwnedError
 from tau.host import Host
 from tau.log.journal import Append, Journal
 from tau.log.loading import await_free
@@ -19,6 +19,7 @@ from tau.state import check_run_id
 from tau.stores import Store, Summary
 from tau.stores.artifact_files import remove
 from tau.stores.contract import PositionConflict
+from tau.stores.summaries import unreadable
 
 
 @click.command()
@@ -33,15 +34,15 @@ def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, stor
 
     Artifacts at a place that CheckpointConfig(artifacts=...) names are left there.
 
-    Asks first, unless --yes. A run with a live owner is refused: exit code 4; `tau cancel` ends it.
+    Asks first, unless --yes. A run whose summary is damaged is deleted, too. A run with a live owner is refused: exit
+    code 4; `tau cancel` ends it.
 
     \b
     Examples:
       tau delete climate-2024
       tau delete climate-2024 --yes --keep-summary
     """
-    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
-    await_free(place, run_id, Host(), 0.0)
+    place, summary = _found(reading(store, read_project(), session), check_run_id(run_id), keep_summary, session)
     if not yes and not _confirmed(session, status_of(place, summary), summary):
         complain("nothing was deleted")
         return Exit.REFUSED
@@ -51,6 +52,33 @@ def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, stor
     else:
         screen.fields({"run": run_id, "status": "deleted"})
     return Exit.DONE
+
+
+def _found(place: Store | None, run_id: str, keep_summary: bool, session: Session) -> tuple[Store, Summary]:
+    """The store and the run in it, which has no owner; also one whose summary is damaged."""
+    try:
+        found, summary = find(place, run_id, session)
+        await_free(found, run_id, Host(), 0.0)
+    except CorruptCheckpointError:
+        if place is None or keep_summary:
+            raise
+        _refuse_leased(place, run_id)
+        return place, unreadable(run_id)
+    return found, summary
+
+
+def _refuse_leased(store: Store, run_id: str) -> None:
+    """Raise `RunOwnedError` where a lease has not run out, of an owner that cannot be read."""
+    try:
+        lease = store.lease(run_id)
+    except CorruptCheckpointError:
+        return
+    if lease is not None and lease.expires_in is not None and lease.expires_in > 0:
+        raise RunOwnedError(
+            f"run {run_id!r} is damaged, so its owner cannot be read, and has a lease for another "
+            f"{lease.expires_in:.0f} s; delete the run after that",
+            run_id=run_id,
+        )
 
 
 def _confirmed(session: Session, status: str, summary: Summary) -> bool:
@@ -72,6 +100,10 @@ def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -
     owner: a process that takes it at the same moment either has it, and it stays, or finds it gone.
     """
     run_id = summary.run_id
+    if summary.status == "damaged":
+        _refuse_leased(store, run_id)
+        store.delete(run_id)
+        return
     position = await_free(store, run_id, host, 0.0)
     taken = RunOwnedError(f"run {run_id!r} was taken or changed at this moment; nothing was deleted", run_id=run_id)
     if summary.base > 0 and summary.status not in ("finished", "cancelled"):

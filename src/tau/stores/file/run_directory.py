@@ -279,7 +279,12 @@ class RunDirectory(Directory):
     def delete(self, keep_summary: bool, expected: int | None = None) -> int:
         """See `Store.delete`; the position up to which nothing is left."""
         for _ in range(LOOKS):
-            seen = self.settled()
+            try:
+                seen = self.settled()
+            except CorruptCheckpointError:
+                if keep_summary or expected is not None:
+                    raise
+                return self._delete_unread()
             if seen.summary is None:
                 return 0
             after = deletion(seen.summary, keep_summary, expected, empty=seen.floor == seen.position)
@@ -289,7 +294,25 @@ class RunDirectory(Directory):
             if self._append(batch, seen) is not None:
                 self._bury(after, seen.token)
                 return after.position
-        raise StoreUnavailableError(
+        raise self._busy()
+
+    def _delete_unread(self) -> int:
+        """Put a tombstone over all that is there, whatever it says. The packs may not tell their last position; that
+        is less than their first one and their size."""
+        assert self.run_id is not None
+        for _ in range(LOOKS):
+            position = 0
+            for name in names.packs(os.listdir(self.descriptor)):
+                with suppress(FileNotFoundError):  # merged away meanwhile
+                    size = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_size
+                    position = max(position, int(name[1:17]) + (size if len(name) == len(names.slot(0)) else 0))
+            self._bury(Summary(run_id=self.run_id, graph="", status="deleted", position=position, base=0), b"")
+            if names.packs(os.listdir(self.descriptor))[-1] == names.tombstone(position):
+                return position
+        raise self._busy()
+
+    def _busy(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
             f"cannot delete {self.path}: another process commits there all the time; cancel the run, then delete it",
             location=self.path,
         )

@@ -76,6 +76,7 @@ with recursive chain(id, previous) as (
     select l.id, l.previous from chain c join log l on l.id = c.previous where l.run = ?1 and l.id < c.id
 ) delete from log where id in (select id from chain)
 """
+LAST = "select coalesce(max(position), 0) from log where run = ? and typeof(position) = 'integer'"
 SELECT = """
 select summary, cast(run_id as blob) from runs
 where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import apsw
+from msgspec.structs import replace
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError
 from tau.host import boot_clock, clock_space, has_ended
@@ -129,14 +130,23 @@ class SQLiteStore(Store):
 
     def _delete(self, connection: apsw.Connection, run_id: str, keep_summary: bool, expected: int | None) -> int:
         """Returns the position up to which nothing is left."""
-        row = connection.execute("select id, last, summary from runs where run_id = ?", (run_id,)).fetchone()
+        row = connection.execute("select id, last, summary, position from runs where run_id = ?", (run_id,)).fetchone()
         if row is None:
             self._missed(connection, run_id)
             if expected:
                 raise PositionConflict(run_id, expected, 0)
             return 0
-        run, last, data = row
-        before = unpack(data, self.location, run_id)
+        run, last, data, position = row
+        try:
+            before = unpack(data, self.location, run_id)
+            if before.position != position:
+                raise self._damaged(run_id, f"it is at {position}, its summary says {before.position}", what="summary")
+        except CorruptCheckpointError:
+            if keep_summary or expected is not None:
+                raise
+            if type(position) is not int:
+                ((position,),) = connection.execute(sql.LAST, (run,))
+            before = replace(unreadable(run_id), position=position)
         after = deletion(before, keep_summary, expected, empty=last is None)
         if after is None:
             return before.position
@@ -209,7 +219,7 @@ class SQLiteStore(Store):
             try:
                 summary = unpack(data, self.location)
             except CorruptCheckpointError:
-                summary = unreadable(str(name, "utf-8", "replace"), query.graph or "")
+                summary = unreadable(str(name or b"", "utf-8", "replace"), query.graph or "")
             if matches(summary, query):
                 found.append(summary)
         return found
