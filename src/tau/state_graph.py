@@ -166,7 +166,8 @@ class StateGraph(Graph):
         finished is saved by then. `UnserializableError` and `LimitExceededError` are for an input that cannot be
         stored, `LeaseLostError` for a run that was taken over or deleted, `StoreError` for a store that fails.
         """
-        request = self._admission(state, run_id, if_exists, tags)
+        request, given = self._admission(state, run_id, if_exists, tags)
+        request.values = cells_of(given) if request.stored else given
         options = checked_options(wait, resources, stop, max_runtime)
         return self._driver(SyncDriver, request, observer, **options).drive()
 
@@ -213,10 +214,11 @@ class StateGraph(Graph):
 
         Raises what `execute` raises, and ``asyncio.CancelledError`` when its task is cancelled.
         """
-        request = self._admission(state, run_id, if_exists, tags)
+        request, given = self._admission(state, run_id, if_exists, tags)
         options = checked_options(wait, resources, stop, max_runtime)
-        from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
+        from tau.engine.async_driver import AsyncDriver, input_cells  # asyncio is only loaded where something needs it
 
+        request.values = given if self._store is None else await input_cells(self._store, given)
         return await self._driver(AsyncDriver, request, observer, **options).drive()
 
     async def aresume(
@@ -312,7 +314,10 @@ class StateGraph(Graph):
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id, self.store.location)
 
-    def _admission(self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]) -> RunRequest:
+    def _admission(
+        self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]
+    ) -> tuple[RunRequest, State]:
+        """What is to be run, and the input, which has yet to be put into it."""
         if if_exists not in ("error", "resume"):
             raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
         if not (state is None or isinstance(state, Mapping)):
@@ -326,8 +331,7 @@ class StateGraph(Graph):
         given = state if isinstance(state, State) else State(state)
         identity = check_run_id(run_id) if run_id is not None else given.run_id
         request = self._request(identity)
-        values = cells_of(given) if request.stored else given
-        return replace(request, values=values, if_exists=if_exists, tags=checked_tags(tags))
+        return replace(request, if_exists=if_exists, tags=checked_tags(tags)), given
 
     def _resumption(self, run_id: str, on_change: OnChange) -> RunRequest:
         if on_change not in ("error", "continue", "redo"):

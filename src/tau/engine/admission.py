@@ -199,7 +199,7 @@ def _claim(request: RunRequest, found: LoadedRun, progress: Progress, claim: Cla
 
 def input_digest(values: Mapping[str, StoredValue]) -> bytes:
     """What tells one input from another."""
-    return digest(b"".join(digest(key.encode()) + digest(values[key].data()) for key in sorted(values)))
+    return digest(b"".join(digest(key.encode()) + values[key].digest() for key in sorted(values)))
 
 
 def changes_since(progress: Progress, current: GraphFingerprint) -> Comparison:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -16,12 +15,14 @@ from tau.errors import StoreError
 from tau.log.journal import Append
 from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
-from tau.node.async_calls import cancellations, cancelled_inside, in_a_thread, with_timeout
+from tau.node.async_calls import cancellations, cancelled_inside, in_a_thread, off_the_loop, with_timeout
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.node.kept_state import stored_of
 from tau.node.left_calls import left, waits
-from tau.state import State, collect, raw
+from tau.state import State, cells_of, collect, raw
+from tau.stores.contract import Store
+from tau.values.stored import StoredValue
 from tau.values.weight import LARGE, is_large
 
 T = TypeVar("T")
@@ -186,9 +187,7 @@ class AsyncDriver(Driver):
         """Call in one of the store's own threads: a store that hangs holds up no other."""
         assert self.journal is not None
         committer = self.journal.store.committer  # a child of fork has another one
-        if committer.pool is None:
-            committer.pool = ThreadPoolExecutor(4, thread_name_prefix="tau-io")
-        return await self._loop.run_in_executor(committer.pool, call)
+        return await self._loop.run_in_executor(committer.threads(), call)
 
     async def _uninterrupted(self, awaitable: Any) -> Any:
         """Await to the end; a cancellation meanwhile is kept for the next node, or the end of the run."""
@@ -203,6 +202,17 @@ class AsyncDriver(Driver):
             except Exception:
                 break
         return future.result()
+
+
+async def input_cells(store: Store, given: State) -> dict[str, StoredValue]:
+    """`cells_of`, large values encoded in a thread."""
+    large = (value.size > LARGE if type(value) is StoredValue else is_large(value) for value in raw(given).values())
+    if not any(large):
+        return cells_of(given)
+    cells, cancelled = await off_the_loop(store.committer, lambda: cells_of(given))
+    if cancelled is not None:
+        raise cancelled
+    return cells
 
 
 def _to_write(effect: Append) -> Iterator[tuple[bytes, bytes]]:

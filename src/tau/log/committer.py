@@ -68,10 +68,17 @@ class Committer(forks.Forked):
         self._thread: threading.Thread | None = None
         self.patience: dict[str, Patience] = {}
         """How the commits of a run are tried again, by run id."""
-        self.pool: ThreadPoolExecutor | None = None
-        """The threads in which async runs read from the store; made by them."""
+        self._pool: ThreadPoolExecutor | None = None
         self._later: list[tuple[float, Ticket, Exception]] = []
         self._news: deque[Callable[[], None]] = deque()
+
+    def threads(self) -> ThreadPoolExecutor:
+        """The threads in which event loops read from the store and encode what is large; made at the first call."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._pool = ThreadPoolExecutor(4, thread_name_prefix="tau-io")
+        return self._pool
 
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""

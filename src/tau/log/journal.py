@@ -29,7 +29,8 @@ class Append(Struct):
 
     ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are
     the cells as of the newest record. ``ending`` marks the last append of an attempt: its records are added only where
-    the run is owned and has not ended yet, and what is held back is committed in any case.
+    the run is owned and has not ended yet, and what is held back is committed in any case. ``packed`` are blobs of
+    these that are compressed already, by name.
     """
 
     records: tuple[Record, ...]
@@ -38,6 +39,7 @@ class Append(Struct):
     flush: bool = False
     expected: int | None = None
     ending: bool = False
+    packed: Mapping[bytes, bytes] | None = None
 
 
 class _Held(Struct, gc=False):
@@ -225,9 +227,10 @@ class Journal:
             position += 1
             record.position, record.token = position, self._token
             cells = self._completed(record, append)
+            packed = append.packed or {}
             for cell in cells:
                 for name, data in cell.blobs:
-                    now.blobs[name] = pack_blob(data)
+                    now.blobs[name] = packed.get(name) or pack_blob(data)
             newest = self._sealed(record, append, cells, newest)
             made.append(newest)
         now.held.extend(made)

@@ -10,12 +10,15 @@ from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tau.errors import TauError
 from tau.graph.graph import Node
 from tau.node.calls import timed_out
 from tau.node.left_calls import Call, Key
+
+if TYPE_CHECKING:
+    from tau.log.committer import Committer
 
 T = TypeVar("T")
 _log = logging.getLogger("tau")
@@ -173,6 +176,23 @@ class Answer(asyncio.Future[T]):
 
     def cancel(self, msg: Any = None) -> bool:
         return False
+
+
+async def off_the_loop(committer: Committer, call: Callable[[], T]) -> tuple[T, asyncio.CancelledError | None]:
+    """Call in one of the threads of a store's committer, to the end: what it returned, and a cancellation that came
+    meanwhile, which the caller is to raise. Raises what the call raises."""
+    answer: Future[T] = committer.threads().submit(call)
+    cancelled: asyncio.CancelledError | None = None
+    try:
+        await done(answer)
+    except asyncio.CancelledError as error:
+        cancelled = error
+    try:
+        return answer.result(), cancelled
+    except BaseException as failure:
+        if cancelled is not None:
+            raise cancelled from failure
+        raise
 
 
 async def done(future: Future[Any]) -> None:

@@ -7,6 +7,7 @@ one. No event loop waits for a store: what its tasks need is committed in the th
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
 
 from tau.errors import StoreError, too_late
@@ -65,11 +66,14 @@ class StepCommits:
         self._check(mine, position)
         return newest
 
-    async def commit_async(self, record: Item | None = None, cell: StoredValue | None = None) -> str:
-        """The same for an event loop. A commit once begun is completed: a cancellation is raised after it."""
+    async def commit_async(
+        self, record: Item | None = None, cell: StoredValue | None = None, packed: Mapping[bytes, bytes] | None = None
+    ) -> str:
+        """The same for an event loop. A commit once begun is completed: a cancellation is raised after it. ``packed``
+        are blobs of the item that are compressed already, by name."""
         from tau.node.async_calls import done  # asyncio is only loaded where something needs it
 
-        position, newest = self._hold(record, cell), [""]
+        position, newest = self._hold(record, cell, packed), [""]
         while True:
             mine = _Commit(0)
             under_way = self._join(mine, position)
@@ -102,7 +106,7 @@ class StepCommits:
             self._closed = True
         return self._commit
 
-    def _hold(self, record: Item | None, cell: StoredValue | None) -> int:
+    def _hold(self, record: Item | None, cell: StoredValue | None, packed: Mapping[bytes, bytes] | None = None) -> int:
         """Hold the record back with what is held already; the position up to which is to be stored."""
         journal = self._journal
         with journal.lock:
@@ -110,7 +114,7 @@ class StepCommits:
                 raise too_late(self._node)
             if record is not None and cell is not None:
                 assert journal.progress is not None
-                journal.hold(Append((record,), journal.progress, {"": cell}))
+                journal.hold(Append((record,), journal.progress, {"": cell}, packed=packed))
             return journal.end
 
     def _join(self, mine: _Commit, position: int) -> _Commit | None:

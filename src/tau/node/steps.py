@@ -24,6 +24,7 @@ from tau.errors import (
 )
 from tau.events import CHECKPOINT_SAVE, STEP_COMPLETE, STEP_START
 from tau.graph.nodes import is_async
+from tau.log.encoding import pack_blob
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
 from tau.log.records import Item, Scope
@@ -38,6 +39,7 @@ from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values.stored import Blobs, StoredValue
 from tau.values.types.artifact import Artifact
+from tau.values.weight import is_large
 
 _ARTIFACT: Final = "artifact"
 _NAMES_FILES: Final = 1 << 20  # values longer than this are looked into for no artifact
@@ -114,10 +116,11 @@ class StepRunner:
         key, commits = f"step {name}", self._commits
         try:
             step.begin(key)
-            if not step.resumed:
-                step.take(await function(*args, **kwargs))
+            cancelled = await step.take_async(await function(*args, **kwargs)) if not step.resumed else None
             if step.unsaved and commits is not None:
-                self.saved(await commits.commit_async(step.record, step.cell))
+                self.saved(await commits.commit_async(step.record, step.cell, step.packed))
+            if cancelled is not None:
+                raise cancelled
             result = step.result()
             step.end()
         except BaseException as error:
@@ -303,6 +306,7 @@ class _Step:
         self.resumed = False
         self.cell: StoredValue | None = None
         self.record: Item | None = None
+        self.packed: dict[bytes, bytes] = {}
         self.began = 0.0
         self.seconds = 0.0
         self.value: Any = None
@@ -331,6 +335,22 @@ class _Step:
             return
         self.cell = cell = cell_of(items.node, self.name, value)
         self.record = Item(scope=items.scope(self.name), name=self.name, value=cell.change, seconds=self.seconds)
+
+    async def take_async(self, value: Any) -> BaseException | None:
+        """`take`; what is large is encoded outside the loop. A cancellation that came meanwhile, to be raised once the
+        result is stored."""
+        journal = self.items.journal
+        if journal is None or not is_large(value):
+            self.take(value)
+            return None
+        from tau.node.async_calls import off_the_loop  # asyncio is only loaded where something needs it
+
+        def take() -> None:
+            self.take(value)
+            if self.cell is not None:
+                self.packed = {name: pack_blob(data) for name, data in self.cell.blobs}
+
+        return (await off_the_loop(journal.store.committer, take))[1]
 
     def result(self) -> Any:
         """What the caller is given: what a resume would give."""

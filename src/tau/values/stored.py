@@ -115,6 +115,13 @@ class StoredValue(Struct, eq=False):
             encoded = self.encoded = self._read()  # another thread may let go of it again at once
         return encoded
 
+    def digest(self) -> bytes:
+        """The digest of the encoding; known already where that is one blob."""
+        whole = self.whole
+        if type(whole) is Blobs and not whole.head and not whole.skip and len(whole.parts) == 1:
+            return whole.parts[0].digest
+        return digest(self.data())
+
     def open(self) -> tuple[Any, bool]:
         """The value, and whether it can be shared (then it is ``atom`` from now on); else it is a fresh copy."""
         if self.atom is not NO_ATOM:
