@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -74,6 +76,48 @@ def files(tmp_path: Path) -> list[str]:
     """The names of all files where artifacts lie."""
     roots = [tmp_path / name for name in ("runs.db-artifacts", "runs/artifacts", "files")]
     return sorted(path.name for root in roots for path in root.rglob("*") if not path.is_dir())
+
+
+def as_an_ordinary_user(do: Callable[[], Any]) -> Any:
+    """The superuser may write to what is read-only."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        return do()
+    finally:
+        os.seteuid(user)
+
+
+LIBRARIES: dict[str, Callable[[Path], Any]] = {
+    "open": lambda path: path.write_text("new"),
+    "rename": lambda path: os.rename(path.parent, path.parent.parent.parent / "elsewhere"),
+}
+
+
+@pytest.mark.parametrize("how", [*LIBRARIES, "words"])
+def test_who_writes_to_a_published_artifact_is_told_what_to_do(place: Any, how: str, tmp_path: Path) -> None:
+    def change(state: State) -> None:
+        path = Path(state["clean.nc"])
+        if how == "words":  # as HDF5 does
+            raise PermissionError(errno.EACCES, f"Unable to open file (name = '{path}', errno = 13)")
+        as_an_ordinary_user(lambda: LIBRARIES[how](path))
+
+    with pytest.raises(ExecutionError) as failed:
+        graph_of(place, write(), change).execute({})
+    assert isinstance(failed.value.__cause__, PermissionError)
+    (note,) = failed.value.__cause__.__notes__
+    assert "an artifact is not changed in place" in note
+    assert "ctx.artifact(name)" in note
+
+
+def test_a_file_of_ones_own_that_cannot_be_written_is_no_artifact(place: Any, tmp_path: Path) -> None:
+    def change(state: State) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "own.nc"))
+
+    with pytest.raises(ExecutionError) as failed:
+        graph_of(place, write(), change).execute({})
+    assert not hasattr(failed.value.__cause__, "__notes__")
 
 
 def test_a_file_is_in_the_state_when_its_node_has_finished(place: Any, tmp_path: Path) -> None:

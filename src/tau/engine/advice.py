@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from errno import EACCES, EPERM
+
 from tau.engine.effects import RunRequest
 from tau.errors import LeaseLostError, RunCancelledError, RunWaitingError, StoreError, leaves
 from tau.log.records import Progress
 
 
-def explain(error: BaseException) -> None:
-    """Note on what a node raised what to do, where it comes from what the node was given."""
+def explain(error: BaseException, artifacts: str | None) -> None:
+    """Note on what a node raised what to do, where it comes from what the node was given; ``artifacts`` is the
+    directory of these."""
     for one in leaves(error):
         text = str(one.args[0]) if one.args else ""
         if isinstance(one, ValueError) and text.endswith("is read-only"):
@@ -17,6 +21,16 @@ def explain(error: BaseException) -> None:
         elif isinstance(one, TypeError) and "can't be used in 'await' expression" in text:
             _note(one, "where that is ctx.step(name, function): it is awaited for an async function only; call it "
                        "without await for another one, or give it an async one")  # fmt: skip
+        elif isinstance(one, OSError) and one.errno in (EACCES, EPERM) and artifacts and _names(one, artifacts):
+            _note(one, "an artifact is not changed in place once its block has ended: read it, and write what is new "
+                       "as another artifact, with ctx.artifact(name) as path: ...")  # fmt: skip
+
+
+def _names(error: OSError, directory: str) -> bool:
+    """Whether the error is about a file in that directory; libraries may name it in their words alone."""
+    place = os.path.realpath(directory)
+    files = [os.path.realpath(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
+    return any(file.startswith(place + os.sep) for file in files) or place + os.sep in str(error)
 
 
 def say_how_to_go_on(error: BaseException, request: RunRequest, progress: Progress) -> None:

@@ -344,7 +344,7 @@ class Engine:
 
     def _node_failed(self, name: str, error: Exception) -> ExecutionError:
         if self.request.stored:
-            explain(error)
+            explain(error, self.request.artifacts)
         self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
         text = f"node execution failed: {text_of(error) or type(error).__name__}"
         return self._failure(name, error, text, (*self.progress.path, name))
