@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import tau
+
+HOME = str(Path(tau.__file__).parent)
+OURS = (HOME, threading.__file__, str(Path(concurrent.futures.__file__).with_name("_base.py")))
 TAKERS = (threading.Condition.__enter__.__code__, threading.Semaphore.acquire.__code__)
-"""What `threading.Event`, `concurrent.futures` and `queue.Queue` take theirs with."""
+"""What `threading.Event`, `Thread.start`, `concurrent.futures` and `queue.Queue` take theirs with."""
 
 
-class Interrupted(BaseException):
+class Interrupted(KeyboardInterrupt):
     """What the handler of a signal raises there."""
 
 
 class AtTakers:
-    """While it is active, calls ``strike`` when a taker has taken its lock, or with ``at`` the n-th of them only.
+    """While it is active, calls ``strike`` when tau has had a lock taken so, or with ``at`` the n-th of them only.
 
-    What it raises comes out of the taker, as what a handler raises does.
+    What it raises comes out of the taker, as what a handler raises does. What asyncio takes is its own.
     """
 
     def __init__(self, strike: Callable[[], None], at: int = 0) -> None:
@@ -35,7 +41,7 @@ class AtTakers:
         sys.settrace(self.before)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self._return if frame.f_code in TAKERS else None
+        return self._return if frame.f_code in TAKERS and _is_for_tau(frame) else None
 
     def _return(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "return":
@@ -43,6 +49,27 @@ class AtTakers:
             if self.at in (0, self.seen):
                 self.strike()
         return self._return
+
+
+class AtLines(AtTakers):
+    """The same for every line of what tau, or the standard library in its place, waits with."""
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._line if frame.f_code.co_filename in (threading.__file__, f"{HOME}/waiting.py") else None
+
+    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "line":
+            self.seen += 1
+            if self.at == self.seen:
+                self.strike()
+        return self._line
+
+
+def _is_for_tau(taker: FrameType) -> bool:
+    frame: FrameType | None = taker
+    while frame is not None and frame.f_code.co_filename in OURS[1:]:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(HOME)
 
 
 def interrupt() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from tau.forks import in_child
 from tau.stores.contract import Owner
+from tau.waiting import Flag
 
 _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
@@ -38,9 +38,9 @@ class Host:
     monotonic: Callable[[], float] = staticmethod(time.monotonic)
     """Seconds of a clock that is never set; stands still while the machine sleeps."""
 
-    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+    def sleep(self, seconds: float, wake: Flag | None = None) -> None:
         """Wait for so long, or until ``wake`` is set."""
-        (wake or threading.Event()).wait(seconds)
+        (wake or Flag()).wait(seconds)
 
     def random(self) -> float:
         """A number in [0, 1) for jitter."""

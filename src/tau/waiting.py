@@ -7,8 +7,15 @@ waits for its own thread. A lock of C is taken or not, whatever comes when.
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
+from typing import Final
+
+LOOK: Final = 0.25
+"""Seconds until who waits looks again."""
 
 
 class Bell:
@@ -35,3 +42,53 @@ class Bell:
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for it, for so long at most; whether it was rung. That is over then."""
         return self._silent.acquire(timeout=-1 if seconds is None else max(0.0, seconds))
+
+
+class Flag:
+    """Set once, by any thread, a handler of a signal and a finaliser, too; any number wait for it.
+
+    Who waits looks at it now and then: neither an interrupt of who sets it keeps anybody waiting, nor does a signal
+    that comes in the moment before the system's wait, which does not end that.
+    """
+
+    __slots__ = ("_gate", "_is_set", "_later")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._gate = Lock()  # who waits goes through it, one after the other
+        self._gate.acquire()
+        self._later: deque[Callable[[], object]] = deque()
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it; once more changes nothing."""
+        self._is_set = True
+        self._open()
+        for work in list(self._later):
+            work()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until it is set, for so long at most; whether it is."""
+        ends = None if seconds is None else time.monotonic() + seconds
+        while not self._is_set:
+            left = LOOK if ends is None else min(LOOK, ends - time.monotonic())
+            if left <= 0:
+                break
+            if self._gate.acquire(timeout=left):
+                self._open()
+        return self._is_set
+
+    def then(self, work: Callable[[], object]) -> None:
+        """Call ``work`` when it is set, in the thread that does that, or now: perhaps twice, and not at all where that
+        is interrupted."""
+        self._later.append(work)
+        if self._is_set:
+            work()
+
+    def _open(self) -> None:
+        if self._gate.locked():
+            with suppress(RuntimeError):  # another thread was faster
+                self._gate.release()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from tau.stores.failures import from_os
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore
 from tau.stores.sqlite.connection import failure
+from tau.waiting import Flag
 
 SECONDS = 60.0
 
@@ -46,7 +46,7 @@ class Clock(Host):
     def monotonic(self) -> float:  # type: ignore[override]
         return self.time
 
-    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+    def sleep(self, seconds: float, wake: Flag | None = None) -> None:
         self.time += seconds
         self.slept += 1
         self.asleep()

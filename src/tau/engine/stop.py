@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 from tau.errors import ConfigError
+from tau.waiting import Flag
 
 
 class StopNow(BaseException):
@@ -24,7 +24,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event = Flag()
         self.reason = ""
 
     def set(self, reason: str = "stop requested") -> None:

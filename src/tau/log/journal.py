@@ -17,6 +17,7 @@ from tau.log.loading import LoadedRun, Watch, load
 from tau.log.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
+from tau.waiting import Flag
 
 _log = logging.getLogger("tau")
 
@@ -111,7 +112,7 @@ class Journal:
         """Whether this journal's owner owns the run, by what is stored."""
         return self._now.owned
 
-    def load(self, take: bool, wait: float = 0.0, wake: threading.Event | None = None) -> LoadedRun:
+    def load(self, take: bool, wait: float = 0.0, wake: Flag | None = None) -> LoadedRun:
         """Read the run, to go on where it stands; with ``take``, once it has no owner."""
         watch = self.watch(wait, wake) if take else None
         while (found := self.look(watch)) is None:
@@ -119,7 +120,7 @@ class Journal:
             self.host.sleep(watch.pause, wake)
         return found
 
-    def watch(self, wait: float, wake: threading.Event | None) -> Watch:
+    def watch(self, wait: float, wake: Flag | None) -> Watch:
         """What waits until the run has no owner, for so many seconds or until ``wake`` is set; see `look`."""
         return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake)
 

@@ -11,6 +11,7 @@ from tau.errors import StoreUnavailableError
 from tau.forks import in_child
 from tau.log.journal import Journal
 from tau.stores.failures import start_thread
+from tau.waiting import Bell
 
 _log = logging.getLogger("tau")
 _IDLE = 5.0  # seconds without anything to do after which a thread ends
@@ -32,20 +33,21 @@ class Renewer:
         self._failing: set[Journal] = set()
         self._threads: set[threading.Thread] = set()
         self._looks_at = 0.0
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # a signal handler may begin a run, too
+        self._changed = Bell()
 
     def watch(self, journal: Journal) -> None:
         """Renew this journal's lease from now on. Raises `StoreUnavailableError` where no thread can be had."""
-        with self._changed:
+        with self._lock:
             due = time.monotonic() + journal.owner.lease / 4
             self._due.setdefault(id(journal.store), {})[journal] = due
             self._staff(journal)
             if due < self._looks_at:  # woken only where it would come too late: it costs the run a switch of threads
-                self._changed.notify()
+                self._changed.set()
 
     def forget(self, journal: Journal) -> None:
         """Renew it no more."""
-        with self._changed:
+        with self._lock:
             journals = self._due.get(id(journal.store), {})
             journals.pop(journal, None)
             if not journals:
@@ -81,31 +83,37 @@ class Renewer:
 
     def _turn(self) -> bool:
         """Renew what is due in one store, or wait for it; whether the thread is needed any longer."""
-        with self._changed:
+        with self._lock:
             now = time.monotonic()
             free = [(min(line.values()), store) for store, line in self._due.items() if store not in self._asked]
             due, store = min(free, default=(now + _IDLE, 0))
-            if due > now:
+            if due <= now:
+                line = self._due[store]
+                ready = [journal for journal, due in line.items() if due <= now]
+                for journal in ready:
+                    line[journal] = now + journal.owner.lease / 4
+                self._asked.add(store)
+                self._changed.set()  # another thread looks after the rest, should this one not come back
+            else:
                 self._looks_at = due
-                idle = not self._changed.wait(due - now)
-                spare = not free and len(self._threads) > len(self._due.keys() | self._asked)
-                if idle and (spare or not self._due):
-                    self._threads.discard(threading.current_thread())
-                    return False
-                return True
-            line = self._due[store]
-            ready = [journal for journal, due in line.items() if due <= now]
-            for journal in ready:
-                line[journal] = now + journal.owner.lease / 4
-            self._asked.add(store)
-            self._changed.notify()  # another thread looks after the rest, should this one not come back
+        if due > now:
+            return self._changed.wait(due - now) or not self._is_spare(idle=not free)
         try:
             for journal in ready:
                 self._renew(journal)
         finally:
-            with self._changed:
+            with self._lock:
                 self._asked.discard(store)
         return True
+
+    def _is_spare(self, *, idle: bool) -> bool:
+        """Whether this thread, which waited in vain, is not needed any longer, and ends."""
+        with self._lock:
+            spare = idle and len(self._threads) > len(self._due.keys() | self._asked)
+            if spare or not self._due:
+                self._threads.discard(threading.current_thread())
+                return True
+            return False
 
     def _renew(self, journal: Journal) -> None:
         try:
@@ -115,7 +123,7 @@ class Renewer:
                 self.forget(journal)
         except BaseException as error:  # a store of the user's own may raise anything, and other runs wait
             first = journal not in self._failing
-            with self._changed:
+            with self._lock:
                 line = self._due.get(id(journal.store), {})
                 if journal in line:
                     line[journal] = time.monotonic() + min(_AGAIN, journal.owner.lease / 4)

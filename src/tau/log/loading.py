@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -15,6 +14,7 @@ from tau.log.records import Admitted, Progress
 from tau.log.replay import Replay
 from tau.stores.contract import Lease, Owner, Store, Summary
 from tau.values.stored import Part, StoredValue
+from tau.waiting import Flag
 
 _WATCH_STEP = 0.05  # seconds between two looks
 _LONG_LOOK = 0.25  # seconds
@@ -119,7 +119,7 @@ class Watch:
         host: Host,
         *,
         wait: float = 0.0,
-        wake: threading.Event | None = None,
+        wake: Flag | None = None,
         take: bool = True,
     ) -> None:
         self.pause = 0.0
@@ -173,7 +173,7 @@ class Watch:
         return self._silent >= owner.lease if lease.expires_in is None else lease.expires_in <= 0
 
 
-def await_free(store: Store, run_id: str, host: Host, wait: float, wake: threading.Event | None = None) -> int:
+def await_free(store: Store, run_id: str, host: Host, wait: float, wake: Flag | None = None) -> int:
     """The position at which the run had no owner. Raises `RunOwnedError` when it has one for ``wait`` seconds,
     or until ``wake`` is set."""
     watch = Watch(store, run_id, host, wait=wait, wake=wake)

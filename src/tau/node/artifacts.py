@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tau.errors import ArtifactError
 from tau.node.current import RunNode
+from tau.node.left_calls import Call
 from tau.state import artifacts_read
 from tau.stores.artifact_content import wrong_with
 from tau.stores.failures import start_thread
@@ -40,38 +39,30 @@ class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Pa
         return self._block.__exit__(*raised)
 
     async def __aenter__(self) -> Path:
-        entered: Future[Path] = Future()
+        entering = Call(self._block.__enter__)
         try:
-            return await _in_thread(self._block.__enter__, entered)
+            return await _in_thread(entering)
         except BaseException as error:
-            if entered.done() and entered.exception() is None:  # cancelled after it: the block will not run
+            if entering.has_returned():  # cancelled after it: the block will not run
                 self._block.__exit__(type(error), error, error.__traceback__)
             raise
 
     async def __aexit__(self, *raised: Any) -> bool | None:
-        return await _in_thread(partial(self._block.__exit__, *raised), Future())
+        return await _in_thread(Call(partial(self._block.__exit__, *raised)))
 
 
-async def _in_thread(call: Callable[[], T], answer: Future[T]) -> T:
+async def _in_thread(call: Call[T]) -> T:
     """Call in a thread of its own; what has begun is completed, and a cancellation meanwhile is raised after it."""
-    from tau.node.async_calls import done  # asyncio is only loaded where something needs it
-
-    def work() -> None:
-        if not answer.set_running_or_notify_cancel():
-            return  # it was given up before it began
-        try:
-            answer.set_result(call())
-        except BaseException as error:
-            answer.set_exception(error)
+    from tau.node.async_calls import until  # asyncio is only loaded where something needs it
 
     try:
-        start_thread(Thread(target=work, name="tau-artifact", daemon=True), "the files of a node")
+        start_thread(Thread(target=call, name="tau-artifact", daemon=True), "the files of a node")
     except BaseException:
-        if not answer.cancel():
-            wait([answer])
+        if not call.give_up():
+            call.over.wait()
         raise
-    await done(answer)
-    return answer.result()
+    await until(call.over)
+    return call.result()
 
 
 def check_read(effect: RunNode, result: Any) -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tau.errors import TauError
 from tau.graph.graph import Node
 from tau.node.calls import timed_out
 from tau.node.left_calls import Call, Key
+from tau.waiting import LOOK, Flag
 
 if TYPE_CHECKING:
     from tau.log.committer import Committer
@@ -23,15 +24,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger("tau")
 
-_LOOK: Final = 0.25
-"""Seconds until a thread that waits looks whether it was interrupted, as a signal that comes in the moment before the
-system's wait does not end that."""
-
 
 class NodeLoop:
     """An event loop for the async nodes of one sync run, in a thread of its own where this one has a loop running.
 
-    An interrupt may come anywhere here, so what the two threads share are locks and queues of C, which it does not
+    An interrupt may come anywhere here, so what the two threads share are flags and queues of C, which it does not
     leave taken, unlike those of `threading` and `concurrent.futures`, which take theirs in Python.
     """
 
@@ -53,8 +50,7 @@ class NodeLoop:
         call = _Call(self._runner, coroutine, context)
         try:
             self._work.put(call)
-            while not call.over.acquire(timeout=_LOOK):
-                pass
+            call.over.wait()
         except BaseException:  # an interrupt of the thread that waits here
             self._is_left = True
             call.cancel()
@@ -81,15 +77,13 @@ class NodeLoop:
     def _wait(self) -> None:
         """Wait until all that was given to the thread is done."""
         assert self._work is not None
-        done = Lock()
-        done.acquire()
-        self._work.put(done.release)
-        while not done.acquire(timeout=_LOOK):
-            pass
+        done = Flag()
+        self._work.put(done.set)
+        done.wait()
 
 
 class _Call(Generic[T]):
-    """A coroutine that is run in the thread of its loop; ``over`` is released at its end."""
+    """A coroutine that is run in the thread of its loop; ``over`` is set at its end."""
 
     def __init__(self, runner: asyncio.Runner, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> None:
         self._runner, self._coroutine, self._context = runner, coroutine, context
@@ -97,8 +91,7 @@ class _Call(Generic[T]):
         self._is_cancelled = False
         self.results: list[T] = []
         self.error: BaseException | None = None
-        self.over = Lock()
-        self.over.acquire()
+        self.over = Flag()
 
     def __call__(self) -> None:
         try:
@@ -106,7 +99,7 @@ class _Call(Generic[T]):
         except BaseException as error:
             self.error = error
         finally:
-            self.over.release()
+            self.over.set()
 
     async def _in_a_task(self) -> T:
         task = asyncio.current_task()
@@ -205,4 +198,24 @@ async def done(future: Future[Any]) -> None:
             loop.call_soon_threadsafe(answer.set_result, None)
 
     future.add_done_callback(tell)
+    await answer
+
+
+async def until(flag: Flag) -> None:
+    """Wait until it is set; a cancellation is raised then."""
+    loop = asyncio.get_running_loop()
+    answer: Answer[None] = Answer(loop=loop)
+
+    def look() -> None:
+        if flag.is_set() and not answer.done():
+            answer.set_result(None)
+        elif not answer.done():
+            loop.call_later(LOOK, look)
+
+    def tell() -> None:
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nothing waits there any more
+            loop.call_soon_threadsafe(look)
+
+    flag.then(tell)
+    look()
     await answer

@@ -22,28 +22,22 @@ def is_late(result: Any) -> bool:
 def call_in_thread(effect: RunNode, key: Key, function: Callable[[], Any]) -> Any:
     """Call in a thread that is left to itself after the timeout; what it returns then goes nowhere."""
     node, call = effect.node, Call(function)
-    box: list[tuple[Any, BaseException | None]] = []
-    done = threading.Event()
 
     def work() -> None:
         left_behind.set((run_scope.get(), effect))
-        box.append(call())
-        done.set()
+        call()
 
     thread = threading.Thread(
         target=contextvars.copy_context().run, args=(work,), name=f"tau-node-{node.name}", daemon=True
     )
     try:
         thread.start()
-        if not done.wait(node.timeout):
+        if not call.over.wait(node.timeout):
             raise timed_out(node)
     except BaseException:
         call.leave(key)
         raise
-    result, error = box[0]
-    if error is not None:
-        raise error
-    return result
+    return call.result()
 
 
 def timed_out(node: Node) -> NodeTimeoutError:

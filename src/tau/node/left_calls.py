@@ -8,21 +8,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from tau import forks
 from tau.errors import NodeTimeoutError
 from tau.node.current import RunNode
 from tau.stores.contract import Store
+from tau.waiting import Flag
 
 _log = logging.getLogger("tau")
 _LOOK: Final = 0.05
 
+T = TypeVar("T")
 Key = tuple[object, ...]
 
-left: dict[Key, list[Future[None]]] = {}
-"""What is still at work: nearly always nothing."""
+left: dict[Key, list[Flag]] = {}
+"""What may still be at work: nearly always nothing."""
 
 _lock = threading.RLock()  # a signal handler may run a node, too
 
@@ -33,25 +34,22 @@ def key_of(store: Store | None, run_id: str, effect: RunNode) -> Key:
     return (forks.process, place, run_id, effect.node.name)
 
 
-def leave(key: Key, over: Future[None]) -> None:
-    """Note that a call goes on which nobody waits for; ``over`` once it has ended."""
-
-    def forget(_: Future[None]) -> None:
-        with _lock:
-            left[key].remove(over)
-            if not left[key]:
-                del left[key]
-
+def _is_at_work(key: Key) -> bool:
+    """Whether any of these calls is; what has ended is forgotten here."""
     with _lock:
-        left.setdefault(key, []).append(over)
-    over.add_done_callback(forget)
+        for one, calls in list(left.items()):
+            for over in [over for over in calls if over.is_set()]:
+                calls.remove(over)
+            if not calls:
+                left.pop(one, None)
+        return key in left
 
 
 def waits(key: Key, effect: RunNode, stopping: Callable[[], str]) -> Iterator[float]:
     """Seconds to wait, again and again, until no earlier call of that node is at work, or the run is to stop. Raises
     `NodeTimeoutError` when that takes as long as the node may."""
     node, waited = effect.node, 0.0
-    while key in left and not node.idempotent and not stopping():
+    while _is_at_work(key) and not node.idempotent and not stopping():
         if not waited:
             what = "an earlier call of it, left behind by a cancellation or a timeout, is still at work"
             _log.warning("node %r of run %r waits: %s", node.name, key[2], what)
@@ -66,26 +64,46 @@ def waits(key: Key, effect: RunNode, stopping: Callable[[], str]) -> Iterator[fl
         waited += _LOOK
 
 
-class Call:
-    """A call in another thread, which may be left to itself."""
+class Call(Generic[T]):
+    """A call in another thread, which may be left to itself: ``over`` is set once it has ended."""
 
-    __slots__ = ("function", "over")
+    __slots__ = ("_answer", "_begun", "_function", "over")
 
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self.function = function
-        self.over: Future[None] = Future()
+    def __init__(self, function: Callable[[], T]) -> None:
+        self._function = function
+        self._begun = threading.Lock()  # taken once: by the thread that makes the call, or by who gives it up
+        self._answer: tuple[Any, BaseException | None] = (None, None)
+        self.over = Flag()
 
     def __call__(self) -> tuple[Any, BaseException | None]:
         """What it returned, or what it raised, which not everything may do across a future."""
-        if not self.over.set_running_or_notify_cancel():
-            return None, None  # it was given up before it began
+        if not self._begun.acquire(blocking=False):
+            return self._answer
         try:
-            return self.function(), None
+            self._answer = (self._function(), None)
         except BaseException as error:
-            return None, error
+            self._answer = (None, error)
         finally:
-            self.over.set_result(None)
+            self.over.set()
+        return self._answer
+
+    def result(self) -> T:
+        """What it returned. Raises what it raised."""
+        result, error = self._answer
+        if error is not None:
+            raise error
+        returned: T = result
+        return returned
+
+    def has_returned(self) -> bool:
+        return self.over.is_set() and self._answer[1] is None
+
+    def give_up(self) -> bool:
+        """Whether it had not begun; it never will."""
+        return self._begun.acquire(blocking=False)
 
     def leave(self, key: Key) -> None:
-        if not self.over.cancel() and not self.over.done():
-            leave(key, self.over)
+        """Note that it goes on, if it does, and nobody waits for it."""
+        if not self.give_up() and not self.over.is_set():
+            with _lock:
+                left.setdefault(key, []).append(self.over)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
 
 from tau.errors import StoreError, too_late
 from tau.log.committer import Result
@@ -16,6 +15,7 @@ from tau.log.journal import Append, Journal
 from tau.log.records import Item
 from tau.stores.contract import Batch
 from tau.values.stored import StoredValue
+from tau.waiting import Flag
 
 
 class _Commit:
@@ -26,7 +26,7 @@ class _Commit:
         self.thread = thread
         self.batch: Batch | None = None
         self.error: Exception | None = None
-        self.over: Future[None] = Future()
+        self.over = Flag()
 
     def holds(self, position: int) -> bool:
         return self.batch is not None and position <= self.batch.summary.position
@@ -58,7 +58,7 @@ class StepCommits:
                     assert mine.batch is not None
                     newest = self._end(mine, self._journal.store.committer.commit(mine.batch))
                     break
-                under_way.over.result()
+                under_way.over.wait()
                 self._check(under_way, position)
         finally:
             if self._commit is mine:
@@ -71,7 +71,7 @@ class StepCommits:
     ) -> str:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it. ``packed``
         are blobs of the item that are compressed already, by name."""
-        from tau.node.async_calls import done  # asyncio is only loaded where something needs it
+        from tau.node.async_calls import until  # asyncio is only loaded where something needs it
 
         position, newest = self._hold(record, cell, packed), [""]
         while True:
@@ -82,7 +82,7 @@ class StepCommits:
             if under_way is mine:
                 assert mine.batch is not None
                 self._submit(mine, mine.batch, newest)
-            await done(under_way.over)
+            await until(under_way.over)
             self._check(under_way, position)
 
     def close(self) -> None:
@@ -91,15 +91,15 @@ class StepCommits:
         if under_way is not None and under_way.thread == threading.get_ident():
             self._end(under_way, None)  # an interrupt left it behind
         elif under_way is not None:
-            under_way.over.result()
+            under_way.over.wait()
 
     async def close_async(self) -> None:
         """`close` for an event loop."""
-        from tau.node.async_calls import done
+        from tau.node.async_calls import until
 
         under_way = self._shut()
         if under_way is not None:
-            await done(under_way.over)
+            await until(under_way.over)
 
     def _shut(self) -> _Commit | None:
         with self._journal.lock:
@@ -147,7 +147,7 @@ class StepCommits:
     def _end(self, commit: _Commit, result: Result | None) -> str:
         """Note what became of a commit, and let the next one begin; the node of the newest checkpoint in it."""
         newest = ""
-        if commit.over.done():
+        if commit.over.is_set():
             return newest
         try:
             if commit.batch is not None and result is not None:
@@ -160,6 +160,6 @@ class StepCommits:
             with self._lock:
                 if self._commit is commit:
                     self._commit = None
-            if not commit.over.done():
-                commit.over.set_result(None)
+            if not commit.over.is_set():
+                commit.over.set()
         return newest

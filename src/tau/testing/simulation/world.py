@@ -6,7 +6,6 @@ step. A process stands still at numbered *points* only: before each effect of it
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from tau.log.cancellation import cancel_run
 from tau.stores.contract import Owner, Store
 from tau.testing.simulation.history import Execution, History, StepCall
 from tau.testing.simulation.store import SimulatedStore
+from tau.waiting import Flag
 
 if TYPE_CHECKING:
     from tau.testing.simulation.process import Process
@@ -87,7 +87,7 @@ class SimulatedHost(Host):
     def monotonic(self) -> float:
         return self._world.time - self.skew
 
-    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+    def sleep(self, seconds: float, wake: Flag | None = None) -> None:
         self._world.let_others_run(self._world.processes[self._number], self._world.time + seconds)
 
     def random(self) -> float:
