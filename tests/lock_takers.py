@@ -41,7 +41,7 @@ class AtTakers:
         sys.settrace(self.before)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self._return if frame.f_code in TAKERS and _is_for_tau(frame) else None
+        return self._return if frame.f_code in TAKERS and caller_of(frame) is not None else None
 
     def _return(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "return":
@@ -65,11 +65,12 @@ class AtLines(AtTakers):
         return self._line
 
 
-def _is_for_tau(taker: FrameType) -> bool:
+def caller_of(taker: FrameType) -> FrameType | None:
+    """The frame of tau for which a lock is taken; ``None`` where it is taken for somebody else."""
     frame: FrameType | None = taker
     while frame is not None and frame.f_code.co_filename in OURS[1:]:
         frame = frame.f_back
-    return frame is not None and frame.f_code.co_filename.startswith(HOME)
+    return frame if frame is not None and frame.f_code.co_filename.startswith(HOME) else None
 
 
 def interrupt() -> None:
