@@ -20,7 +20,8 @@ from engine_steps import config
 import tau.log.committer
 from tau import State, StateGraph, StoreError
 from tau.errors import StoreFullError, StoreUnavailableError
-from tau.log.committer import Committer, Result, Ticket
+from tau.log.committer import Committer
+from tau.log.tickets import Result, Ticket
 from tau.stores.contract import Batch, PositionConflict
 from tau.stores.memory import MemoryStore
 from tau.testing.store_contract.batches import batch
@@ -90,14 +91,14 @@ def test_whatever_a_commit_raises_the_ones_who_wait_are_told_and_the_next_are_se
     store, told = Odd(), Told()
     committer = store.committer
     setattr(store, when, once(error))
-    committer.submit(batch("r", 0), told)
+    committer.submit(Ticket(batch("r", 0), told))
     (result,) = told.wait(1)
     if when == "before":
         assert isinstance(result, StoreError)
         assert "broken off by" in str(result)
     else:
         assert result == 1, "it stood"
-    committer.submit(batch("other", 0), told)
+    committer.submit(Ticket(batch("other", 0), told))
     assert told.wait(2)[1] == 1
 
 
@@ -132,8 +133,8 @@ def test_an_answer_that_raises_ends_nothing() -> None:
     def broken(result: Result) -> None:
         raise RuntimeError("broken")
 
-    store.committer.submit(batch("a", 0), broken)
-    store.committer.submit(batch("b", 0), told)
+    store.committer.submit(Ticket(batch("a", 0), broken))
+    store.committer.submit(Ticket(batch("b", 0), told))
     assert told.wait(1) == [1]
 
 
@@ -149,7 +150,7 @@ def throw_into_the_thread() -> None:
     store, told = Odd(), Told()
     committer = store.committer
     for number in range(50):
-        committer.submit(batch(f"r{number}", 0), told)
+        committer.submit(Ticket(batch(f"r{number}", 0), told))
         thread = committer._thread
         assert thread is not None
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
@@ -164,7 +165,7 @@ def test_a_thread_that_died_is_replaced() -> None:
     dead.start()
     dead.join()
     store.committer._thread = dead
-    store.committer.submit(batch("r", 0), told)
+    store.committer.submit(Ticket(batch("r", 0), told))
     assert told.wait(1) == [1]
 
 
@@ -173,7 +174,7 @@ def test_a_thread_that_has_nothing_to_do_ends_and_lets_its_store_go(monkeypatch:
     store, told = Odd(), Told()
     gone = weakref.ref(store)
     for number in range(3):
-        store.committer.submit(batch(f"r{number}", 0), told)
+        store.committer.submit(Ticket(batch(f"r{number}", 0), told))
         thread = store.committer._thread
         assert told.wait(number + 1)[number] == 1
         if thread is not None:
@@ -192,7 +193,7 @@ def test_what_is_queued_as_the_thread_ends_is_committed(monkeypatch: pytest.Monk
 
     def submit(number: int) -> None:
         for count in range(300):
-            store.committer.submit(batch(f"r{number}-{count}", 0), tolds[number])
+            store.committer.submit(Ticket(batch(f"r{number}-{count}", 0), tolds[number]))
             tolds[number].wait(count + 1)
 
     threads = [threading.Thread(target=submit, args=(number,), daemon=True) for number in range(4)]
@@ -219,7 +220,7 @@ def test_a_store_that_gives_fewer_results_than_batches_is_told_so() -> None:
             return []
 
     told = Told()
-    Short().committer.submit(batch("r", 0), told)
+    Short().committer.submit(Ticket(batch("r", 0), told))
     (result,) = told.wait(1)
     assert isinstance(result, StoreError)
     assert "gave 0 results" in str(result)
@@ -227,8 +228,8 @@ def test_a_store_that_gives_fewer_results_than_batches_is_told_so() -> None:
 
 def test_a_conflict_is_a_conflict_for_its_run_alone() -> None:
     store, told = Odd(), Told()
-    store.committer.submit(batch("r", 5), told)
-    store.committer.submit(batch("s", 0), told)
+    store.committer.submit(Ticket(batch("r", 5), told))
+    store.committer.submit(Ticket(batch("s", 0), told))
     assert [isinstance(result, PositionConflict) for result in told.wait(2)] == [True, False]
 
 

@@ -299,3 +299,42 @@ def test_real_signals_that_cancel_the_run_that_they_interrupt(places: Callable[[
         # Before there was a run, the handler's own error comes out of whatever it interrupted.
         assert done.stdout.strip() in ("", "RunCancelledError", "CheckpointNotFoundError"), done.stderr
         assert done.returncode == 0, done.stderr
+
+
+class Calling(MemoryStore):
+    """Calls ``inside`` once, in the middle of a commit."""
+
+    inside: Callable[[], object] | None = None
+
+    def commit(self, batches: Any) -> Any:
+        inside, self.inside = self.inside, None
+        if inside is not None:
+            inside()
+        return super().commit(batches)
+
+
+def test_a_step_that_a_handler_asks_for_in_the_middle_of_a_step_is_refused_and_has_its_result_later() -> None:
+    store, calls, refused = Calling(), list[str](), list[StoreError]()
+
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        def handler() -> None:
+            try:
+                ctx.step("inner", calls.append, "inner")
+            except StoreError as error:
+                refused.append(error)
+
+        store.inside = handler
+        ctx.step("outer", calls.append, "outer")
+        ctx.step("inner", calls.append, "inner")
+        return {"done": True}
+
+    graph = StateGraph("g", store=store)
+    graph.add_node("n", node, version="1")
+    graph.sequence("n")
+    finals: list[State] = []
+    thread = threading.Thread(target=lambda: finals.append(graph.execute({}, run_id="r")), daemon=True)
+    thread.start()
+    thread.join(60.0)
+    assert [dict(final) for final in finals] == [{"done": True}], "it waits for its own thread"
+    assert calls == ["outer", "inner"]
+    assert "came in the middle of a commit" in str(refused[0])

@@ -14,9 +14,10 @@ from injection import InterruptFault
 
 from tau import CheckpointConfig, Context, GraphConfig, State, StateGraph, open_store
 from tau.errors import ExecutionError, StoreUnavailableError
-from tau.log.committer import Committer, Ticket
+from tau.log.committer import Committer
 from tau.log.journal import Journal
 from tau.log.loading import load
+from tau.log.tickets import Ticket
 from tau.node.step_commits import StepCommits
 from tau.node.steps import StepRunner
 from tau.stores.contract import Store

@@ -15,7 +15,8 @@ from tau.errors import StoreError
 from tau.log.journal import Append
 from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
-from tau.node.async_calls import cancellations, cancelled_inside, in_a_thread, off_the_loop, with_timeout
+from tau.log.tickets import Ticket
+from tau.node.async_calls import cancellations, cancelled_inside, in_a_thread, off_the_loop, over, with_timeout
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.node.kept_state import stored_of
@@ -115,15 +116,17 @@ class AsyncDriver(Driver):
             batch = journal.prepare(effect)
         if batch is None:
             return ""
-        answer = self._loop.create_future()
-        ticket = journal.store.committer.submit(batch, answer)
-        while ticket.result is None:
-            try:
-                await answer
-            except asyncio.CancelledError as error:  # a commit under way is not called back: that is raised after it
-                self._cancelled = error
-                answer = ticket.answer = self._loop.create_future()
+        ticket = journal.store.committer.submit(Ticket(batch))
+        try:
+            await over(ticket, self._hurry)
+        except asyncio.CancelledError as error:
+            self._cancelled = error
+        assert ticket.result is not None
         return self.settle(batch, ticket.result)
+
+    def _hurry(self) -> None:
+        """A cancellation came in the middle of a commit: it is to end soon, and all that is tried again."""
+        self._cancelled = self._cancelled or asyncio.CancelledError()
 
     async def pause(self, effect: Backoff) -> str:
         left = self.time_until_retry(effect)

@@ -25,11 +25,11 @@ from tau.errors import (
 from tau.events import CHECKPOINT_RETRY, NODE_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
 from tau.log import lease_renewal as renewal
-from tau.log.committer import Result
 from tau.log.journal import Append, Journal
 from tau.log.loading import LoadedRun, Watch, admitted_input
 from tau.log.patience import Patience
 from tau.log.records import Interrupted
+from tau.log.tickets import Result, Ticket
 from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, RunScope, run_scope
@@ -126,7 +126,7 @@ class Driver:
 
     def hand_over(self, journal: Journal, batch: Batch) -> None:
         """Have the last batch committed without waiting: nothing can be awaited in a task that is collected."""
-        journal.store.committer.submit(batch, lambda result: abandoned(journal, batch, result))
+        journal.store.committer.submit(Ticket(batch, lambda result: abandoned(journal, batch, result)))
 
     def stopping(self) -> str:
         """Why the run should stop, or nothing."""

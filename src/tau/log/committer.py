@@ -9,39 +9,24 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tau import forks
 from tau.errors import StoreError, StoreUnavailableError, TauError
 from tau.log.patience import Patience
+from tau.log.tickets import Result, Ticket, wake
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
 from tau.stores.reentry import Door, ReentryError
 from tau.waiting import Bell
 
 if TYPE_CHECKING:
-    import asyncio
     from concurrent.futures import ThreadPoolExecutor
 
 _log = logging.getLogger("tau")
 _IDLE = 5.0  # seconds without anything to do after which the thread ends
-
-Result = int | Exception
-Listener = Union["asyncio.Future[None]", Callable[[Result], None]]
-
-
-class Ticket(Struct, eq=False):
-    """A batch that waits to be committed. ``answer`` is done once ``result`` is there, where a loop waits for it."""
-
-    batch: Batch
-    answer: Listener | None = None
-    result: Result | None = None
-    began: float = 0.0
-    tries: int = 0
-
 
 Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 
@@ -105,7 +90,7 @@ class Committer(forks.Forked):
                 return inside
         if self.guard.is_inside():
             return self.guard.refusal()
-        ticket = Ticket(batch)
+        ticket = Ticket(batch, thread=threading.get_ident())
         self._queue.append(ticket)
         try:
             self.guard.enter(self._until_done, ticket)
@@ -124,30 +109,35 @@ class Committer(forks.Forked):
         with self._under_way:
             return self._alone(batch)
 
-    def submit(self, batch: Batch, answer: Listener) -> Ticket:
-        """Commit in a thread of the committer's own.
-
-        ``answer`` is told when the ticket has its result: a future in its own loop, a function, which is given the
-        result, in the committer's thread.
-        """
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
-        ticket = Ticket(batch, answer)
-        patience = self.patience.get(batch.run_id)
+    def submit(self, ticket: Ticket) -> Ticket:
+        """Commit in a thread of the committer's own."""
+        self._start()
+        patience = self.patience.get(ticket.batch.run_id)
         if patience is not None:
             ticket.began = patience.now()
         self._queue.append(ticket)
         if not self._wake.is_set():
             self._wake.set()
         if self._thread is None:  # it left at this moment
-            self._start()
+            try:
+                self._start()
+            except BaseException:
+                with suppress(ValueError):
+                    self._queue.remove(ticket)
+                raise
         return ticket
 
     def _start(self) -> None:
+        if self._is_served():
+            return
         with self._starting:
-            if self._thread is None or not self._thread.is_alive():
+            if not self._is_served():
                 self._thread = threading.Thread(target=self._serve, name="tau-commit", daemon=True)
                 start_thread(self._thread, self.store.location)
+
+    def _is_served(self) -> bool:
+        thread = self._thread  # it may leave at any moment
+        return thread is not None and thread.is_alive()
 
     def _serve(self) -> None:
         going = True
@@ -167,10 +157,14 @@ class Committer(forks.Forked):
         self._try_again()
         self.guard.enter(self._flush_all)
         while self._answered:  # without the lock: they may commit something in turn
-            ticket = self._answered.popleft()
-            assert ticket.result is not None
-            assert callable(ticket.answer)
-            ticket.answer(ticket.result)
+            ticket = self._answered[0]
+            answer, ticket.answer = ticket.answer, None
+            try:
+                if answer is not None and ticket.result is not None:
+                    answer(ticket.result)
+            finally:
+                wake((ticket,))
+            self._answered.popleft()
         while self._news:
             self._news.popleft()()
         return True
@@ -205,10 +199,10 @@ class Committer(forks.Forked):
             self._later.remove(entry)
 
     def _waits(self, ticket: Ticket, error: StoreError) -> bool:
-        """Whether a ticket that no thread waits for is to be tried again later."""
+        """Whether a ticket of the committer's own thread is to be tried again later."""
         patience = self.patience.get(ticket.batch.run_id)
         pause = patience.pause(error, ticket.began, ticket.tries) if patience is not None else None
-        if patience is None or pause is None or ticket.answer is None:
+        if patience is None or pause is None or ticket.thread:
             return False
         if ticket.tries == 0:
             self._news.append(partial(patience.tell, error))
@@ -275,19 +269,17 @@ class Committer(forks.Forked):
         return tickets, confirmed, interrupt
 
     def _settle(self, tickets: list[Ticket], results: Sequence[Result]) -> None:
-        answered: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
+        over = []
         for ticket, result in zip(tickets, results, strict=True):
             if isinstance(result, StoreError) and self._waits(ticket, result):
                 continue
             ticket.result = result
-            if callable(ticket.answer):
+            if ticket.answer is None:
+                over.append(ticket)
+            else:
                 self._answered.append(ticket)
                 self._wake.set()
-            elif ticket.answer is not None:
-                answered.setdefault(ticket.answer.get_loop(), []).append(ticket)
-        for loop, group in answered.items():
-            with suppress(RuntimeError):  # a loop that was closed meanwhile: nothing waits there any more
-                loop.call_soon_threadsafe(_answer, group)
+        wake(over)
 
     def _confirm(self, batch: Batch, error: Exception) -> Result:
         """Resolve a refusal that may be a lost reply: if the log holds our very bytes, the commit was applied."""
@@ -314,13 +306,6 @@ class Committer(forks.Forked):
         except TauError as error:
             result = error
         return result if isinstance(result, int) else self._confirm(batch, result)
-
-
-def _answer(tickets: list[Ticket]) -> None:
-    for ticket in tickets:
-        answer = ticket.answer
-        if answer is not None and not callable(answer) and not answer.done():
-            answer.set_result(None)
 
 
 def _says_more(unread: StoreError, error: StoreError | PositionConflict) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tau.errors import TauError
 from tau.graph.graph import Node
+from tau.log.tickets import Ticket
 from tau.node.calls import timed_out
 from tau.node.left_calls import Call, Key
 from tau.waiting import LOOK, Flag
@@ -165,9 +166,16 @@ def cancelled_inside(node: Node, error: BaseException) -> TauError:
 
 
 class Answer(asyncio.Future[T]):
-    """The result of a commit under way, which cannot be called back: a cancellation is raised once it is there."""
+    """The result of a commit under way, which cannot be called back: a cancellation is raised once it is there.
+
+    ``asked`` is called as soon as there is one.
+    """
+
+    asked: Callable[[], object] | None = None
 
     def cancel(self, msg: Any = None) -> bool:
+        if self.asked is not None:
+            self.asked()
         return False
 
 
@@ -186,6 +194,15 @@ async def off_the_loop(committer: Committer, call: Callable[[], T]) -> tuple[T, 
         if cancelled is not None:
             raise cancelled from failure
         raise
+
+
+async def over(ticket: Ticket, asked: Callable[[], object] | None = None) -> None:
+    """Wait until it is over; a cancellation is raised then, and told to ``asked`` at once."""
+    answer: Answer[None] = Answer(loop=asyncio.get_running_loop())
+    answer.asked = asked
+    ticket.waiting.append(answer)
+    if not ticket.over:
+        await answer
 
 
 async def done(future: Future[Any]) -> None:

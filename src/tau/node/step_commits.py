@@ -1,35 +1,20 @@
 """Commits from inside a node: one at a time, for any number of threads and event loops.
 
-A record is held back in the journal as soon as it is made; what comes while a commit is under way is in the next
+A record is held back in the journal as soon as it is made; what comes while a ticket is under way is in the next
 one. No event loop waits for a store: what its tasks need is committed in the thread of the store's committer.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from threading import get_ident
 
 from tau.errors import StoreError, too_late
-from tau.log.committer import Result
 from tau.log.journal import Append, Journal
 from tau.log.records import Item
+from tau.log.tickets import Result, Ticket, wake
 from tau.stores.contract import Batch
 from tau.values.stored import StoredValue
-from tau.waiting import Flag
-
-
-class _Commit:
-    """One commit under way. ``over`` is told when it has ended, ``error`` is why it failed; there is none where it was
-    broken off, and the threads that waited try it again."""
-
-    def __init__(self, thread: int) -> None:
-        self.thread = thread
-        self.batch: Batch | None = None
-        self.error: Exception | None = None
-        self.over = Flag()
-
-    def holds(self, position: int) -> bool:
-        return self.batch is not None and position <= self.batch.summary.position
 
 
 class StepCommits:
@@ -41,29 +26,35 @@ class StepCommits:
     def __init__(self, journal: Journal, node: str) -> None:
         self._journal = journal
         self._node = node
-        self._lock = threading.Lock()
         self._closed = False
-        self._commit: _Commit | None = None
+        self._under_way: Ticket | None = None
 
     def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> str:
         """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
 
         Returns the node of the newest checkpoint in the commit, if any. Raises why it could not be.
         """
-        position, newest = self._hold(record, cell), ""
-        mine = _Commit(threading.get_ident())
+        journal, newest = self._journal, ""
+        position = self._hold(record, cell)
+        mine: Ticket | None = None
         try:
-            while (under_way := self._join(mine, position)) is not None:
-                if under_way is mine:
-                    assert mine.batch is not None
-                    newest = self._end(mine, self._journal.store.committer.commit(mine.batch))
-                    break
-                under_way.over.wait()
-                self._check(under_way, position)
+            while mine is None and journal.position < position:
+                with journal.lock:
+                    ticket = self._current()
+                    if ticket is None and (batch := self._held(position)) is not None:
+                        mine = ticket = self._under_way = Ticket(batch, thread=get_ident())
+                if ticket is None:
+                    continue
+                if ticket is mine:
+                    newest = self._end(ticket, journal.store.committer.commit(ticket.batch))
+                elif ticket.thread == get_ident():  # of a signal handler in the middle of it
+                    raise journal.store.committer.guard.refusal()
+                else:
+                    ticket.wait()
+                self._check(ticket, position)
         finally:
-            if self._commit is mine:
+            if mine is not None and (not mine.over or mine.waiting):
                 self._end(mine, None)
-        self._check(mine, position)
         return newest
 
     async def commit_async(
@@ -71,40 +62,49 @@ class StepCommits:
     ) -> str:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it. ``packed``
         are blobs of the item that are compressed already, by name."""
-        from tau.node.async_calls import until  # asyncio is only loaded where something needs it
+        from tau.node.async_calls import over  # asyncio is only loaded where something needs it
 
-        position, newest = self._hold(record, cell, packed), [""]
-        while True:
-            mine = _Commit(0)
-            under_way = self._join(mine, position)
-            if under_way is None:
-                return newest[0]
-            if under_way is mine:
-                assert mine.batch is not None
-                self._submit(mine, mine.batch, newest)
-            await until(under_way.over)
-            self._check(under_way, position)
+        journal, newest = self._journal, [""]
+        position = self._hold(record, cell, packed)
+        while journal.position < position:
+            mine: Ticket | None = None
+            try:
+                with journal.lock:
+                    ticket = self._current()
+                    if ticket is None and (batch := self._held(position)) is not None:
+                        mine = ticket = self._under_way = Ticket(batch)
+                if mine is not None:
+                    self._submit(mine, newest)
+            except BaseException:
+                if mine is not None:
+                    self._end(mine, None)
+                raise
+            if ticket is not None:
+                await over(ticket)
+                self._check(ticket, position)
+        return newest[0]
 
     def close(self) -> None:
         """The attempt has ended, and what it left behind can save nothing more; waits for a commit under way."""
-        under_way = self._shut()
-        if under_way is not None and under_way.thread == threading.get_ident():
-            self._end(under_way, None)  # an interrupt left it behind
-        elif under_way is not None:
-            under_way.over.wait()
+        ticket = self._shut()
+        while ticket is not None and not ticket.over:
+            ticket.wait()
 
     async def close_async(self) -> None:
         """`close` for an event loop."""
-        from tau.node.async_calls import until
+        from tau.node.async_calls import over
 
-        under_way = self._shut()
-        if under_way is not None:
-            await until(under_way.over)
+        ticket = self._shut()
+        if ticket is not None:
+            await over(ticket)
 
-    def _shut(self) -> _Commit | None:
+    def _shut(self) -> Ticket | None:
         with self._journal.lock:
             self._closed = True
-        return self._commit
+        ticket = self._current()
+        if ticket is not None and ticket.thread == get_ident():  # an interrupt left it behind
+            self._end(ticket, None)
+        return ticket
 
     def _hold(self, record: Item | None, cell: StoredValue | None, packed: Mapping[bytes, bytes] | None = None) -> int:
         """Hold the record back with what is held already; the position up to which is to be stored."""
@@ -117,49 +117,51 @@ class StepCommits:
                 journal.hold(Append((record,), journal.progress, {"": cell}, packed=packed))
             return journal.end
 
-    def _join(self, mine: _Commit, position: int) -> _Commit | None:
-        """The commit to wait for, ``mine`` where the caller is to carry it out; ``None`` where all is stored."""
-        with self._lock:
-            if self._journal.position >= position:
-                return None
-            if self._commit is None:
-                mine.batch = self._journal.held()
-                if mine.batch is None:
-                    raise StoreError("what a step had to save was refused with another commit; resume the run")
-                self._commit = mine
-            return self._commit
+    def _current(self) -> Ticket | None:
+        """The ticket under way; none where an interrupt kept the last one from being put away."""
+        ticket = self._under_way
+        return None if ticket is None or ticket.over else ticket
 
-    def _submit(self, mine: _Commit, batch: Batch, newest: list[str]) -> None:
+    def _held(self, position: int) -> Batch | None:
+        """What is held back, to be stored by one ticket at a time; ``None`` where it is stored up to there."""
+        batch = self._journal.held() if self._journal.position < position else None
+        if batch is None and self._journal.position < position:
+            raise StoreError("what a step had to save was refused with another commit; resume the run")
+        return batch
+
+    def _submit(self, ticket: Ticket, newest: list[str]) -> None:
         def answered(result: Result) -> None:
-            newest[0] = self._end(mine, result)
+            newest[0] = self._end(ticket, result)
 
-        try:
-            self._journal.store.committer.submit(batch, answered)
-        except BaseException:
-            self._end(mine, None)
-            raise
+        ticket.answer = answered
+        self._journal.store.committer.submit(ticket)
 
-    def _check(self, commit: _Commit, position: int) -> None:
-        """Raise why the record at this position is not stored, where that commit was to store it."""
-        if commit.error is not None and commit.holds(position) and self._journal.position < position:
-            raise commit.error
+    def _check(self, ticket: Ticket, position: int) -> None:
+        """Raise why the record at this position is not stored, where that ticket was to store it."""
+        error = ticket.result
+        if not isinstance(error, Exception) or not ticket.over or self._journal.position >= position:
+            return
+        if position <= ticket.batch.summary.position:
+            raise error
 
-    def _end(self, commit: _Commit, result: Result | None) -> str:
+    def _end(self, ticket: Ticket, result: Result | None) -> str:
         """Note what became of a commit, and let the next one begin; the node of the newest checkpoint in it."""
         newest = ""
-        if commit.over.is_set():
-            return newest
         try:
-            if commit.batch is not None and result is not None:
-                newest = self._journal.settle(commit.batch, result)
+            with self._journal.lock:
+                if self._under_way is ticket:
+                    newest = self._settled(ticket, result)
+        finally:
+            wake((ticket,))
+        return newest
+
+    def _settled(self, ticket: Ticket, result: Result | None) -> str:
+        try:
+            return "" if result is None else self._journal.settle(ticket.batch, result)
         except Exception as error:
             if not isinstance(result, Exception):  # what the handler of a signal raises is for its own thread only
                 raise
-            commit.error = error
+            ticket.result = error
+            return ""
         finally:
-            with self._lock:
-                if self._commit is commit:
-                    self._commit = None
-            if not commit.over.is_set():
-                commit.over.set()
-        return newest
+            self._under_way = None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.structs import replace
 
 from tau.errors import StoreUnavailableError
-from tau.log.committer import Committer, Listener, Ticket
+from tau.log.committer import Committer
+from tau.log.tickets import Ticket, wake
 from tau.stores.contract import Batch, Lease, Query, Store, Summary
 
 if TYPE_CHECKING:
@@ -23,13 +24,12 @@ _FAILING_AFTER = {"blind": 1, "outage": 4}
 class _AtOnce(Committer):
     """Commits in the caller's thread, as nothing happens beside a simulation."""
 
-    def submit(self, batch: Batch, answer: Listener) -> Ticket:
-        result = self.commit(batch)
-        if callable(answer):
-            answer(result)
-        else:
-            answer.set_result(None)
-        return Ticket(batch, answer, result)
+    def submit(self, ticket: Ticket) -> Ticket:
+        ticket.result = self.commit(ticket.batch)
+        if ticket.answer is not None:
+            ticket.answer(ticket.result)
+        wake((ticket,))
+        return ticket
 
 
 class SimulatedStore(Store):
