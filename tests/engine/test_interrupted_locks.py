@@ -17,6 +17,7 @@ from lock_takers import AtLines, AtTakers, Interrupted, interrupt
 from tau import CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, Stop, open_store
 from tau.host import Host
 from tau.log.committer import Committer, Result
+from tau.log.tickets import Ticket
 from tau.node.left_calls import Call
 from tau.stores.memory import MemoryStore
 from tau.testing.store_contract.batches import batch
@@ -34,15 +35,15 @@ def in_time(call: Callable[[], object]) -> None:
 
 def test_the_thread_that_commits_is_woken_after_an_interrupt_of_waking_it() -> None:
     committer, told = Committer(MemoryStore()), SimpleQueue[Result]()
-    committer.submit(batch("first", 0), told.put)
+    committer.submit(Ticket(batch("first", 0), told.put))
     assert told.get(timeout=SECONDS) == 1
 
     def interrupted() -> None:
         with AtTakers(interrupt), suppress(Interrupted):
-            committer.submit(batch("r", 0), told.put)
+            committer.submit(Ticket(batch("r", 0), told.put))
 
     in_time(interrupted)
-    in_time(lambda: committer.submit(batch("s", 0), told.put))
+    in_time(lambda: committer.submit(Ticket(batch("s", 0), told.put)))
     assert [told.get(timeout=SECONDS) for _ in range(2)] == [1, 1]
 
 
