@@ -22,7 +22,7 @@ KERNEL = Path(__file__).parents[1] / "notebooks" / "cells.py"
 SOURCE = '''
 import argparse, asyncio, functools, operator, os, re, threading
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, Flag, StrEnum, auto
 from types import SimpleNamespace
 
 import msgspec
@@ -32,6 +32,8 @@ from tau.stores.memory import MemoryStore
 @dataclass
 class Settings:
     rate: float = 0.5
+    max_tokens: int = 100
+    token: str = field(default_factory=lambda: os.urandom(8).hex())
     layers: list = field(default_factory=lambda: [64, 64])
     lock: object = field(default_factory=threading.Lock)
 
@@ -44,7 +46,15 @@ class Limits:
 
 class Mode(Enum):
     FAST = 1
+    QUICK = 1
     SLOW = 2
+
+class Access(Flag):
+    READ = auto()
+    WRITE = auto()
+
+class Method(StrEnum):
+    TREND = "linear"
 
 class Unit:
     name = "ppm"
@@ -80,7 +90,8 @@ async def clean(state, ctx: Context, *, model=Model(3), limits=Limits(), graph=S
     return {"clean": inner()}
 
 def apply(
-    state, how=functools.partial(round, ndigits=2), key=operator.itemgetter("a"), what=re.compile("a+"), by=os.stat
+    state, how=functools.partial(round, ndigits=2), key=operator.itemgetter("a"), what=re.compile("a+"), by=os.stat,
+    method=Method.TREND, access=[Access.READ | Access.WRITE]
 ):
     return {"apply": 1}
 
@@ -226,6 +237,20 @@ EDITS: dict[str, tuple[str, str, str]] = {
     "a class": ("kinds=(Unit,", "kinds=(Mode,", "'ingest' changed (its code)"),
     "a class of the same name elsewhere": ("Outer.Inner, Mode", "Limits.Inner, Mode", "'ingest' changed (its code)"),
     "a member of an enumeration": ("Mode.FAST)):", "Mode.SLOW)):", "'ingest' changed (its code)"),
+    "the value of a member": ('"linear"', '"theilsen"', "'apply' changed (Method.TREND, which"),
+    "the value of a member and of its alias": (
+        "FAST = 1\n    QUICK = 1",
+        "FAST = 3\n    QUICK = 3",
+        "'ingest' changed (Mode.FAST",
+    ),
+    "the value of a flag": ("WRITE = auto()", "WRITE = 8", "'apply' changed (Access.READ|WRITE, which"),
+    "what a condition compares with": ("FAST = 1", 'FAST = "1"', "edge 'apply' -> 'clean' changed"),
+    "a number under the name of a token": ("tokens: int = 100", "tokens: int = 200", "'fit' changed (cfg.max_tokens,"),
+    "a number more under the name of a token": (
+        "    layers: list",
+        "    n_tokens: int = 2\n    layers: list",
+        "cfg.n_tok",
+    ),
     "the class of an object": ("store=MemoryStore()", "store=Retry()", "'fit' changed (its code)"),
     "a class of tau": ("kind=StateGraph", "kind=Artifact", "'clean' changed (its code)"),
     "an assertion": ("is not None, ", "is not state, ", "'ingest' changed (its code)"),
@@ -244,6 +269,28 @@ EDITS: dict[str, tuple[str, str, str]] = {
         "edge 'apply' -> 'fit' changed",
     ),
 }
+
+
+NO_EDITS = {
+    "a member more": ("    SLOW = 2\n", "    SLOW = 2\n    SLOWEST = 3\n"),
+    "a flag more": ("WRITE = auto()", "WRITE = auto()\n    DELETE = auto()"),
+    "a name more for a member": ("    SLOW = 2\n", "    SLOW = 2\n    CAREFUL = 2\n"),
+    "a value that auto() gives": ("READ = auto()", "READ = 1"),
+    "members in another order": (
+        "    FAST = 1\n    QUICK = 1\n    SLOW = 2\n",
+        "    SLOW = 2\n    FAST = 1\n    QUICK = 1\n",
+    ),
+    "a token": ("os.urandom(8).hex()", "None"),
+}
+
+
+@pytest.mark.parametrize("edit", NO_EDITS)
+def test_what_is_no_change_of_what_is_bound_is_not_called_one(
+    imported: GraphFingerprint, edit: str, tmp_path: Path
+) -> None:
+    old, new = NO_EDITS[edit]
+    assert old in SOURCE
+    assert judged(imported, run_here(tmp_path, SOURCE.replace(old, new))) == Comparison([], [])
 
 
 @pytest.mark.parametrize("edit", EDITS)

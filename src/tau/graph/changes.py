@@ -26,10 +26,20 @@ class Comparison(Struct):
 def same_code(old: CodeFingerprint, new: CodeFingerprint) -> bool | None:
     """Whether two pieces of code are the same; ``None`` when that cannot be known."""
     if old.rule == new.rule:
-        return False if old.bound != new.bound else _same(old, old.digests, new, new.digests)
+        return False if _fields_changed(old, new) else _same(old, old.digests, new, new.digests)
     same = _same(old, (old.bytecode, old.ast), new, (new.bytecode, new.ast))
     # Where the rules differ, another digest by the first one may tell of the name of a module only.
     return None if same is False and (old.now or new.now) else same
+
+
+def _fields_changed(old: CodeFingerprint, new: CodeFingerprint) -> list[str]:
+    """The names of what is bound and differs, by the newest rule that made both."""
+    if old.rule != new.rule:
+        return []
+    pairs = [(old.bound, new.bound)]
+    if old.later is not None and new.later is not None and old.later.rule == new.later.rule:
+        pairs.append((old.later.bound, new.later.bound))
+    return sorted({name for a, b in pairs for name in a.keys() | b.keys() if a.get(name) != b.get(name)})
 
 
 _Digests = tuple[str, str | None]
@@ -297,13 +307,18 @@ def _what(then: NodeFingerprint, now: NodeFingerprint) -> str:
 
 def _parts(then: CodeFingerprint, now: CodeFingerprint) -> list[str]:
     """What differs in one piece of code: itself, or the fields of what is bound to it."""
-    fields: list[str] = []
-    if then.rule == now.rule:
-        fields = sorted(
-            name for name in then.bound.keys() | now.bound.keys() if then.bound.get(name) != now.bound.get(name)
-        )
-    code = ["its code"] if not fields or _same(then, then.digests, now, now.digests) is False else []
+    fields = _fields_changed(then, now)
+    if fields and _same(then, then.digests, now, now.digests) is not False:
+        code = []
+    else:  # what was exchanged with the code is told by that
+        code, fields = ["its code"], [name for name in fields if _is_in_both(name, then, now)]
     return code + [f"{name}, which is bound to it" for name in fields]
+
+
+def _is_in_both(name: str, then: CodeFingerprint, now: CodeFingerprint) -> bool:
+    """Whether a field is there before and after, or is one that objects have."""
+    later = [code.later.bound if code.later else {} for code in (then, now)]
+    return name in then.bound or name in now.bound or all(name in each for each in later)
 
 
 def _unknown(what: str, then: NodeFingerprint, now: NodeFingerprint) -> str:

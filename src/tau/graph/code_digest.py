@@ -5,7 +5,8 @@ the seed of Python's hashing, on how the program was started, or on where in tau
 
 A digest is made by a rule, and rules may change: the first one called classes by the module that they were loaded as,
 and took the code of tau for the user's. Both digests are given, so that what was stored by the first rule is compared
-by it.
+by it. The third rule counts more beside: the values of members of enumerations, which walks collect in ``members``, and
+what ``bound_fields.py`` has for it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from tau.predicates import Predicate
 RULE: Final = 2
 """By which rule digests are made now."""
 
+LATER_RULE: Final = 3
+"""By which rule the digests are made that count beside them."""
+
 
 class Digest(NamedTuple):
     """One thing's digest by the rule of now and by the first one; ``None`` where that rule finds none."""
@@ -39,9 +43,9 @@ class Digest(NamedTuple):
     first: str | None
 
 
-def by_bytecode(function: Any) -> Digest:
+def by_bytecode(function: Any, members: dict[int, Enum] | None = None) -> Digest:
     """The digest of what the interpreter runs. Raises `Opaque` for functions written in C."""
-    walk = _Walk(_bytecode, home(function))
+    walk = _Walk(_bytecode, home(function), members)
     now = walk.callable(function).hex()
     return Digest(now, _by_first_rule(_first_bytecode, function) if walk.named else now)
 
@@ -62,9 +66,9 @@ def of_module(module: types.ModuleType) -> Digest:
     return Digest(hashed("tau", full_name(module, "").encode()).hex() if is_own(module) else first, first)
 
 
-def of_value(value: Any, near: str = "") -> str:
+def of_value(value: Any, near: str = "", members: dict[int, Enum] | None = None) -> str:
     """The digest of plain data, whose classes are called as seen from the module ``near``."""
-    return _Walk(_bytecode, near).value(value).hex()
+    return _Walk(_bytecode, near, members).value(value).hex()
 
 
 def _by_first_rule(code: Callable[[types.FunctionType], bytes], function: Any) -> str | None:
@@ -96,11 +100,14 @@ _MAX_DEPTH = 100
 
 class _Walk:
     """One walk over a callable and everything bound to it; ``code`` digests the functions met, ``named`` tells whether
-    anything was met that the first rule calls by another name."""
+    anything was met that the first rule calls by another name, ``members`` are those of enumerations, by identity."""
 
-    def __init__(self, code: Callable[[types.FunctionType], bytes], near: str) -> None:
+    def __init__(
+        self, code: Callable[[types.FunctionType], bytes], near: str, members: dict[int, Enum] | None = None
+    ) -> None:
         self.code = code
         self.near = near
+        self.members = {} if members is None else members
         self.named = False
         self.open: set[int] = set()
 
@@ -189,6 +196,7 @@ class _Walk:
         if isinstance(value, PurePath):
             return hashed("path", str(value).encode(errors="surrogatepass"))
         if isinstance(value, Enum):
+            self.members[id(value)] = value
             return hashed("enum", f"{kind.__qualname__}.{value.name}".encode())
         self.open.add(id(value))
         try:

@@ -7,9 +7,11 @@ covered, unless they are named in ``depends_on``.
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from collections.abc import Iterable
+from enum import Enum
 from typing import Any
 
 from msgspec import Struct
@@ -17,12 +19,19 @@ from msgspec.structs import replace
 
 from tau.errors import GraphError
 from tau.graph import code_digest
-from tau.graph.bound_fields import bound_fields
+from tau.graph.bound_fields import bound_fields, member_fields
 from tau.graph.code_digest import Digest
 from tau.graph.digesting import Opaque
 from tau.graph.loaded_names import first_module, full_name, home
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+class LaterRule(Struct, frozen=True, array_like=True):
+    """What counts by a later rule beside all else: the number of that rule, and digests by name."""
+
+    rule: int
+    bound: dict[str, str] = {}
 
 
 class CodeFingerprint(Struct, frozen=True, array_like=True):
@@ -32,6 +41,7 @@ class CodeFingerprint(Struct, frozen=True, array_like=True):
     lambdas and where the source was not at hand. Both are by the first rule (see `code_digest`); ``rule`` is the one
     by which the rest was made: ``now``, the same two where that rule gives others, ``bound``, the digests of the
     plain fields of objects that are bound to it, and ``name``, what a dependency is called however it was loaded.
+    ``later`` is what a rule after that counts beside; an older version that does not know it compares the rest.
     """
 
     python: str
@@ -41,6 +51,7 @@ class CodeFingerprint(Struct, frozen=True, array_like=True):
     now: tuple[str, str | None] | None = None
     bound: dict[str, str] = {}
     name: str = ""
+    later: LaterRule | None = None
 
     @property
     def digests(self) -> tuple[str, str | None]:
@@ -93,16 +104,27 @@ def of_code(function: Any, *, trees: bool = True) -> CodeFingerprint:
 
 
 def _of_code(function: Any, name: str, trees: bool) -> CodeFingerprint:
-    code = code_digest.by_bytecode(function)
+    members: dict[int, Enum] = {}
+    digest = functools.partial(code_digest.of_value, members=members)
+    code = code_digest.by_bytecode(function, members)
     tree = code_digest.by_syntax(function) if trees else Digest(None, None)
-    fields = bound_fields(function, code_digest.of_value)
-    return _made(code, tree, fields, name)
+    fields = bound_fields(function, digest)
+    return _made(code, tree, name, fields.second, fields.third | member_fields(members, digest))
 
 
-def _made(code: Digest, tree: Digest, fields: dict[str, str], name: str) -> CodeFingerprint:
+def _made(
+    code: Digest, tree: Digest, name: str, fields: dict[str, str] | None = None, later: dict[str, str] | None = None
+) -> CodeFingerprint:
     now, first = (code.now or "", tree.now), (code.first or "", tree.first)
-    rule = code_digest.RULE
-    return CodeFingerprint(PYTHON, *first, rule=rule, now=None if now == first else now, bound=fields, name=name)
+    return CodeFingerprint(
+        PYTHON,
+        *first,
+        rule=code_digest.RULE,
+        now=None if now == first else now,
+        bound=fields or {},
+        name=name,
+        later=LaterRule(code_digest.LATER_RULE, later or {}),
+    )
 
 
 def of_node(
@@ -129,7 +151,30 @@ def code_alike_but_for_trees(one: CodeFingerprint | None, other: CodeFingerprint
 
 def _without_tree(code: CodeFingerprint) -> tuple[Any, ...]:
     bytecode, tree = code.digests
-    return code.python, code.rule, code.bytecode, bytecode, tree if not bytecode else None, code.bound, code.name
+    return (
+        code.python,
+        code.rule,
+        code.bytecode,
+        bytecode,
+        tree if not bytecode else None,
+        code.bound,
+        code.name,
+        code.later,
+    )
+
+
+def by_later_rule(old: NodeFingerprint, new: NodeFingerprint) -> NodeFingerprint:
+    """An older fingerprint with what only a later rule counts, so that what is alike needs no tree of its own."""
+    depends = {
+        name: code_by_later_rule(code, new.depends[name]) if name in new.depends else code
+        for name, code in old.depends.items()
+    }
+    return replace(old, code=code_by_later_rule(old.code, new.code), depends=depends)
+
+
+def code_by_later_rule(old: CodeFingerprint, new: CodeFingerprint) -> CodeFingerprint:
+    """As `by_later_rule`, of one piece of code; as it is where it is not by the rule that came before."""
+    return replace(old, later=new.later) if old.rule == new.rule and old.later is None else old
 
 
 def _dependencies(items: list[Any], near: str, trees: bool) -> dict[str, CodeFingerprint]:
@@ -146,7 +191,7 @@ def _dependencies(items: list[Any], near: str, trees: bool) -> dict[str, CodeFin
 def _dependency(item: Any, name: str, trees: bool) -> tuple[str, CodeFingerprint]:
     try:
         if isinstance(item, types.ModuleType):
-            return item.__name__, _made(Digest("", ""), code_digest.of_module(item), {}, name)
+            return item.__name__, _made(Digest("", ""), code_digest.of_module(item), name)
         if callable(item):
             return f"{first_module(item)}.{_short_name(item)}", _of_code(item, name, trees)
     except Opaque as error:
@@ -170,5 +215,10 @@ def _together(codes: list[CodeFingerprint]) -> CodeFingerprint:
         code_digest.of_value({code.digests[0] for code in codes}),
         None if None in trees else code_digest.of_value({*trees}),
     )
-    fields = {f"{path} ({number})": one for number, code in enumerate(codes) for path, one in code.bound.items()}
-    return replace(codes[-1], now=now, bound=fields)
+    fields = _numbered(code.bound for code in codes)
+    later = _numbered(code.later.bound if code.later else {} for code in codes)
+    return replace(codes[-1], now=now, bound=fields, later=LaterRule(code_digest.LATER_RULE, later))
+
+
+def _numbered(fields: Iterable[dict[str, str]]) -> dict[str, str]:
+    return {f"{path} ({number})": one for number, each in enumerate(fields) for path, one in each.items()}

@@ -10,6 +10,8 @@ from itertools import pairwise
 from types import CodeType, MappingProxyType
 from typing import Any, TypeVar, overload
 
+from msgspec.structs import replace
+
 from tau.config import Retry, checked_name
 from tau.errors import GraphError
 from tau.graph import drawing
@@ -19,7 +21,9 @@ from tau.graph.fingerprint import (
     GraphFingerprint,
     NodeFingerprint,
     alike_but_for_trees,
+    by_later_rule,
     code_alike_but_for_trees,
+    code_by_later_rule,
     of_code,
 )
 from tau.graph.nodes import Edge, Node, make_node
@@ -365,13 +369,18 @@ def _alike(node: Node, other: Node) -> bool:
 
 def _of_node(node: Node, stored: GraphFingerprint | None) -> NodeFingerprint:
     before = stored.nodes.get(node.name) if stored is not None else None
-    return before if before is not None and alike_but_for_trees(before, node.quick) else node.fingerprint
+    if before is None:
+        return node.fingerprint
+    before = by_later_rule(before, node.quick)
+    return before if alike_but_for_trees(before, node.quick) else node.fingerprint
 
 
 def _of_edge(edge: Edge, before: EdgeFingerprint | None) -> EdgeFingerprint:
     ends = (edge.source, edge.target, edge.name)
     if before is not None and ends == (before.source, before.target, before.name):
         quick = None if edge.predicate is None else of_code(edge.predicate, trees=False)
+        if before.predicate is not None and quick is not None:
+            before = replace(before, predicate=code_by_later_rule(before.predicate, quick))
         if code_alike_but_for_trees(before.predicate, quick):
             return before
     return EdgeFingerprint(*ends, None if edge.predicate is None else of_code(edge.predicate))
