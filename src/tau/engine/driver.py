@@ -72,7 +72,7 @@ class Driver:
         self._work: Work | None = None
         self._patience: Patience | None = None
         self._before: RunScope | None = None
-        self._released = False
+        self._released = self._owned = False
         self._stoppable = stop is not None or max_runtime is not None
         self._now = host.now
         self.scope = RunScope(
@@ -162,14 +162,14 @@ class Driver:
     def settle(self, batch: Batch, result: Result) -> str:
         journal = self.journal
         assert journal is not None
-        was_claimed = journal.claimed
         newest = journal.settle(batch, result)
-        claimed = journal.claimed
-        if claimed != was_claimed:
-            if claimed:
+        owned = batch.summary.owner is not None
+        if owned is not self._owned:
+            if owned:
                 self._own(journal)
             else:
                 self._let_go(journal)
+            self._owned = owned
         return newest
 
     def _own(self, journal: Journal) -> None:

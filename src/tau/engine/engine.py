@@ -17,7 +17,7 @@ from tau.engine.advice import explain, say_how_to_go_on
 from tau.engine.choosing import NoTransition, choose, told
 from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Outcome, Release, RunRequest
 from tau.engine.stop import StopNow
-from tau.engine.verdicts import UNSAVED, may_retry, no_changes, terminal, too_many_visits
+from tau.engine.verdicts import UNSAVED, may_retry, no_changes, stopped, terminal, too_many_visits
 from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
 from tau.graph.graph import Edge, Node
@@ -201,7 +201,22 @@ class Engine:
             if visit > 1 and request.observed:
                 counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
                 yield from self._emit(events.CYCLE_DETECTED, node=name, **counts)
-            yield from self._visit(graph.nodes[name], visit)
+            outcome, attempt = yield from self._visit(graph.nodes[name], visit)
+            chosen, tried, stuck = self._advance(name, visit, outcome)
+            if request.stored:
+                saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
+                self.at = progress.next or name
+                if self.late is not None:
+                    raise self.late
+                if saved and request.observed:
+                    yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
+            if request.observed:
+                for type_, about in told(name, chosen, tried):
+                    yield from self._emit(type_, **about)
+            if stuck is not None:
+                raise self._failed(name, stuck) from (stuck.__cause__ or stuck)
+            if outcome.stop and chosen is not None:
+                raise self._stopped(progress.next or name, outcome.stop)
         if not self.ended and request.observed:
             total, about = progress.iteration, {"exit_point": progress.node}
             data = {**about, "iterations": total, "path_length": total, "run_id": request.run_id}
@@ -209,20 +224,21 @@ class Engine:
             yield self.conclusion
         self.ended = True
 
-    def _visit(self, node: Node, visit: int) -> Steps:
-        """Run a node until it succeeds or may not be tried again, then commit what it did."""
+    def _visit(self, node: Node, visit: int) -> Generator[Effect, Any, tuple[Outcome, int]]:
+        """Run a node until it succeeds or may not be tried again: how that visit ended, and in which attempt."""
         self.at = node.name
-        attempt = first = self.progress.crashes + 1
-        observed = self.request.observed
+        progress, request = self.progress, self.request
+        attempt = first = progress.crashes + 1
         while True:
-            effect = self.effect = RunNode(node, self._view(), visit, attempt)
-            if observed:
+            given = view(self.values, request.run_id, progress.node, progress.updated or progress.created)
+            effect = self.effect = RunNode(node, given, visit, attempt)
+            if request.observed:
                 outcome: Outcome = yield from self._observed(effect)
             else:
                 outcome = yield effect
             error = outcome.error if outcome.error is not None else self._take(node, effect.state, outcome)
             if error is None:
-                break
+                return outcome, attempt
             if self.late is not None:
                 raise self.late
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
@@ -234,7 +250,6 @@ class Engine:
                 if stop:
                     raise self._interrupted(node.name, StopNow(stop))
                 attempt += 1
-        yield from self._finish(node.name, visit, attempt, outcome)
 
     def _observed(self, effect: RunNode) -> Generator[Effect, Any, Outcome]:
         given = effect.state
@@ -284,57 +299,50 @@ class Engine:
             return error
         return None
 
-    def _finish(self, name: str, visit: int, attempt: int, outcome: Outcome) -> Steps:
-        """Choose the edge, commit, tell; then stop if asked to."""
+    def _advance(self, name: str, visit: int, outcome: Outcome) -> tuple[Edge | None, list[Edge], NoTransition | None]:
+        """Choose the edge and go on to its target: the edge, those looked at, and why none was chosen."""
         progress, request = self.progress, self.request
         tried: list[Edge] = []
         chosen: Edge | None = None
         stuck: NoTransition | None = None
         progress.updated = outcome.began + outcome.seconds
         if name not in self.graph.exit_points:
-            state = view(self.values, request.run_id, name, progress.updated)
-            try:
-                chosen = choose(self.graph.edges.get(name, ()), state, tried, name)
-            except NoTransition as error:
-                stuck = error
+            edges = self.graph.edges.get(name, ())
+            if edges and edges[0].predicate is None:
+                tried.append(chosen := edges[0])
+            else:
+                state = view(self.values, request.run_id, name, progress.updated)
+                try:
+                    chosen = choose(edges, state, tried, name)
+                except NoTransition as error:
+                    stuck = error
         advance(progress, name, visit, chosen.target if chosen is not None else None)
         self.effect = None
-        stop = outcome.stop if chosen is not None else ""
-        if request.stored:
-            saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
-            self.at = progress.next or name
-            if self.late is not None:
-                raise self.late
-            if saved and request.observed:
-                yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
-        if request.observed:
-            for type_, about in told(name, chosen, tried):
-                yield from self._emit(type_, **about)
-        if stuck is not None:
-            raise self._failed(name, stuck) from (stuck.__cause__ or stuck)
-        if stop:
-            raise self._stopped(progress.next or name, stop)
+        return chosen, tried, stuck
 
     def _checkpoint(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: NoTransition | None) -> Append:
         progress = self.progress
+        changed = {key: cell.change for key, cell in self.changed.items() if cell.change is not None}
         checkpoint = CheckpointRecord(
             node=name,
             visit=visit,
             iteration=progress.iteration,
             attempt=attempt,
             next=progress.next,
-            changed={key: cell.change for key, cell in self.changed.items() if cell.change is not None},
+            changed=changed,
             removed=tuple(self.removed),
             seconds=outcome.seconds,
         )
-        ending: tuple[Record, ...] = ()
+        ending: Record
         if stuck is not None:
-            progress.status, ending = "failed", (Failed(node=name, failure=describe(stuck), attempt=0),)
+            progress.status, ending = "failed", Failed(node=name, failure=describe(stuck), attempt=0)
         elif progress.next is None:
-            progress.status, ending = "finished", (Finished(node=name),)
+            progress.status, ending = "finished", Finished(node=name)
         elif outcome.stop:
-            progress.status, ending = "interrupted", (Interrupted(node=progress.next, reason=outcome.stop),)
-        return Append((checkpoint, *ending), progress, self.values, flush=bool(ending))
+            progress.status, ending = "interrupted", Interrupted(node=progress.next, reason=outcome.stop)
+        else:
+            return Append((checkpoint,), progress, self.values)
+        return Append((checkpoint, ending), progress, self.values, flush=True)
 
     def _saved(self, newest: str, **keys: Any) -> Steps:
         if newest:
@@ -372,22 +380,14 @@ class Engine:
         reason = text_of(error) or type(error).__name__
         self.last = Interrupted(node=name, reason=reason, attempt=self.tried)
         if isinstance(error, StopNow | RunInterruptedError):
-            stopped = self._stopped(name, reason)
-            stopped.__cause__ = error
-            return stopped
+            final = self._stopped(name, reason)
+            final.__cause__ = error
+            return final
         self.interrupt = error
         return error
 
     def _stopped(self, name: str, reason: str) -> RunInterruptedError:
-        run_id = self.request.run_id
-        how = f"resume({run_id!r}) goes on" if self.request.stored else "it has no store, so it starts again"
-        return RunInterruptedError(
-            f"run {run_id!r} was stopped before node {name!r} ({reason}); {how}",
-            run_id=run_id,
-            node=name,
-            state=self._view(),
-            reason=reason,
-        )
+        return stopped(self.request, name, self._view(), reason)
 
     def _view(self) -> State:
         progress = self.progress

@@ -30,8 +30,6 @@ class SyncDriver(Driver):
     def drive(self) -> State:
         """Run to the end."""
         handlers: dict[type, Callable[[Any], Any]] = {
-            RunNode: self.run_node,
-            Append: self.append,
             Emit: self.emit,
             Load: self.load,
             Backoff: self.pause,
@@ -57,11 +55,17 @@ class SyncDriver(Driver):
         engine = self.engine
         send: Callable[[Any], Effect] = engine.send
         step = send if error is None else engine.throw
+        run_node, append = self.run_node, self.append
         given: Any = error
         while True:
             try:
                 effect = step(given)
-                given = handlers[type(effect)](effect)
+                if type(effect) is RunNode:  # the two that every step has go the short way
+                    given = run_node(effect)
+                elif type(effect) is Append:
+                    given = append(effect)
+                else:
+                    given = handlers[type(effect)](effect)
                 step = send
             except BaseException as raised:
                 if self.process is not forks.process:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tau.config import Retry
+from tau.engine.effects import RunRequest
 from tau.errors import (
     CorruptCheckpointError,
     LeaseLostError,
@@ -19,6 +20,7 @@ from tau.errors import (
 )
 from tau.events import GRAPH_CANCELLED, GRAPH_FAILED, GRAPH_INTERRUPTED, GRAPH_WAITING
 from tau.graph.graph import Node
+from tau.state import State
 
 NEVER_RETRIED: Final = (
     UnserializableError,
@@ -30,6 +32,18 @@ NEVER_RETRIED: Final = (
 
 UNSAVED: Final = (StoreError, LeaseLostError, RunCancelledError)
 """After these nothing can be saved any more: the store has just failed, or the run belongs to another process."""
+
+
+def stopped(request: RunRequest, name: str, state: State, reason: str) -> RunInterruptedError:
+    """What is raised by a run that was asked to stop before that node."""
+    how = f"resume({request.run_id!r}) goes on" if request.stored else "it has no store, so it starts again"
+    return RunInterruptedError(
+        f"run {request.run_id!r} was stopped before node {name!r} ({reason}); {how}",
+        run_id=request.run_id,
+        node=name,
+        state=state,
+        reason=reason,
+    )
 
 
 def no_changes(node: Node, result: object) -> TypeError:

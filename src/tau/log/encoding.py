@@ -62,7 +62,7 @@ def seal(run_id: str, record: Record) -> bytes:
             )
         kind, body = _squeeze(body)
     head = _HEADS[kind]
-    return MAGIC + head + _checksum(run_id, record.position, head, body) + body
+    return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 
 
 def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:

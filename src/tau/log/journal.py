@@ -165,24 +165,20 @@ class Journal:
         with self.lock:
             if isinstance(result, Exception):
                 raise self._lost() if isinstance(result, PositionConflict) else result
-            now, newest = self._now, ""
-            count = result - now.position
+            now = self._now
+            held, count = now.held, result - now.position
             if count <= 0:  # this answer came after a later one
-                return newest
-            held = now.held
-            stored, rest = (held, []) if count == len(held) else (held[:count], held[count:])
-            for one in stored:
-                for cell in one.cells:  # what was only needed to write them
+                return ""
+            rest: list[_Held] = []
+            if count != len(held):
+                held, rest = held[:count], held[count:]
+            newest, last = "", now.newest
+            for last in held:
+                for cell in last.cells:  # what was only needed to write them
                     cell.change, cell.blobs = None, ()
-                newest = one.checkpoint or newest
+                newest = last.checkpoint or newest
             self._nodes = sum([1 for one in rest if one.checkpoint]) if rest else 0
-            self._now = _Standing(
-                result,
-                batch.summary.owner is not None,
-                stored[-1] if stored else now.newest,
-                rest,
-                now.blobs if rest else {},
-            )
+            self._now = _Standing(result, batch.summary.owner is not None, last, rest, now.blobs if rest else {})
             return newest
 
     def item(self, scope: Scope, key: str) -> StoredValue | None:
@@ -215,42 +211,47 @@ class Journal:
         if append.expected is not None:
             self._nodes, self._refused = 0, None
             now = self._now = _Standing(append.expected, False, _beginning(now.newest.base))
-        elif append.ending and self._refused is not None:
-            raise self._refused
         elif append.ending:
+            if self._refused is not None:
+                raise self._refused
             if not now.held and not now.owned:
                 return
             if (now.held or [now.newest])[-1].status != "running":
                 records = ()
         self.progress = append.progress
-        newest, position, made = now.held[-1] if now.held else now.newest, now.position + len(now.held), []
+        held = now.held
+        made: list[_Held] = []
+        newest, position = held[-1] if held else now.newest, now.position + len(held)
         for record in records:
             position += 1
             record.position, record.token = position, self._token
-            cells = self._completed(record, append)
+            if type(record) is CheckpointRecord:
+                newest = self._checkpoint(record, append, newest)
+            else:
+                newest = self._other(record, append, newest)
             packed = append.packed or {}
-            for cell in cells:
-                for name, data in cell.blobs:
-                    now.blobs[name] = packed.get(name) or pack_blob(data)
-            newest = self._sealed(record, append, cells, newest)
+            for cell in newest.cells:
+                if cell.blobs:
+                    for name, data in cell.blobs:
+                        now.blobs[name] = packed.get(name) or pack_blob(data)
             made.append(newest)
-        now.held.extend(made)
+        held.extend(made)
 
     def _batch(self) -> Batch | None:
         if self._process is not forks.process:
             raise forks.refusal(self.run_id, "commit")
         now, progress = self._now, self.progress
-        held = now.held
-        if not held or progress is None:
+        held, count = now.held, len(now.held)
+        if not count or progress is None:
             return None
-        newest, token = held[-1], self._token
+        newest, token, run_id = held[-1], self._token, self.run_id
         self._batches += 1  # no two batches have the same token
         self._token = b"%b-%d" % (self._nonce, self._batches)
         summary = Summary(
-            run_id=self.run_id,
+            run_id=run_id,
             graph=progress.graph,
             status=newest.status,
-            position=now.position + len(held),
+            position=now.position + count,
             base=newest.base,
             node=newest.node,
             iterations=newest.iterations,
@@ -259,51 +260,59 @@ class Journal:
             created=progress.created,
             updated=newest.time,
         )
-        records = (newest.data,) if len(held) == 1 else tuple([one.data for one in held])
-        return Batch(self.run_id, now.position, token, records, tuple(now.blobs.items()) if now.blobs else (), summary)
+        records = (newest.data,) if count == 1 else tuple([one.data for one in held])
+        return Batch(run_id, now.position, token, records, tuple(now.blobs.items()) if now.blobs else (), summary)
 
-    def _completed(self, record: Record, append: Append) -> tuple[StoredValue, ...]:
-        """Fill in what only the journal knows; the cells that the record sets."""
-        values = append.values
-        if type(record) is CheckpointRecord:
-            record.time = append.progress.updated  # what the nodes after it were told
-            if self.items:
-                self.items.clear()
-            if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
-                record.manifest = Manifest(append.progress, {key: cell.whole for key, cell in values.items()})
-            return tuple([values[key] for key in record.changed])
+    def _checkpoint(self, record: CheckpointRecord, append: Append, before: _Held) -> _Held:
+        """Fill in what only the journal knows, and seal it."""
+        progress, values = append.progress, append.values
+        record.time = progress.updated  # what the nodes after it were told
+        if self.items:
+            self.items.clear()
+        if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
+            record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
+        sealed = seal(self.run_id, record)
+        cells = tuple(map(values.__getitem__, record.changed))
+        self._nodes += 1
+        if record.manifest is None:
+            self._since_base += 1
+            self._weight += len(sealed)
+            base = before.base
+        else:
+            base = self._based(record.position, sealed)
+        return _Held(
+            sealed, cells, record.node, base, progress.status, progress.node, progress.iteration, progress.updated
+        )
+
+    def _other(self, record: Record, append: Append, before: _Held) -> _Held:
+        """The same for what is not a checkpoint."""
+        progress = append.progress
+        cells: tuple[StoredValue, ...] = ()
         record.time = self.host.now()
-        if isinstance(record, Admitted):
-            return tuple(values.values())
-        if isinstance(record, Item):
-            cells = tuple(values.values())
-            self.items[record.scope, record.key] = cells[0]
-            return cells
-        if isinstance(record, Claimed):
+        if isinstance(record, Admitted | Item):
+            cells = tuple(append.values.values())
+            if isinstance(record, Item):
+                self.items[record.scope, record.key] = cells[0]
+        elif isinstance(record, Claimed):
             record.owner = self.owner
             if record.on_change == "redo":
                 self.items.clear()
-        return ()
-
-    def _sealed(self, record: Record, append: Append, cells: tuple[StoredValue, ...], before: _Held) -> _Held:
-        progress, sealed = append.progress, seal(self.run_id, record)
-        checkpoint, base = "", before.base
-        manifest = None
-        if type(record) is CheckpointRecord:
-            checkpoint, manifest = record.node, record.manifest
-            self._nodes += 1
-        elif isinstance(record, Admitted):
-            manifest = record.manifest
-        if manifest is not None:
-            base = record.position
-            self._since_base, self._weight, self._base_weight = 0, 0, len(sealed)
+        sealed = seal(self.run_id, record)
+        if isinstance(record, Admitted) and record.manifest is not None:
+            base = self._based(record.position, sealed)
         else:
             self._since_base += 1
             self._weight += len(sealed)
+            base = before.base
         node, iterations = progress.node, progress.iteration
-        if not checkpoint and append.expected is None:  # the progress may be ahead of the log
+        if append.expected is None:  # the progress may be ahead of the log
             node, iterations = before.node, before.iterations
-        return _Held(sealed, cells, checkpoint, base, progress.status, node, iterations, record.time)
+        return _Held(sealed, cells, "", base, progress.status, node, iterations, record.time)
+
+    def _based(self, position: int, sealed: bytes) -> int:
+        """The record at that position has a manifest."""
+        self._since_base, self._weight, self._base_weight = 0, 0, len(sealed)
+        return position
 
     def _lost(self) -> LeaseLostError | RunCancelledError:
         owned = self._now.owned

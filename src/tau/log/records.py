@@ -16,6 +16,8 @@ from tau.values.stored import Stored
 PATH_LIMIT: Final = 250
 """How many of the newest visits a run's path keeps, and at most 32 more."""
 
+_LONGEST_PATH: Final = PATH_LIMIT + 32
+
 Scope = tuple[tuple[str, int, str], ...]
 
 
@@ -243,8 +245,9 @@ def advance(progress: Progress, node: str, visit: int, following: str | None) ->
     progress.next = following
     progress.crashes = progress.items = progress.stuck = 0
     progress.visits[node] = visit
-    progress.path.append(node)
-    if len(progress.path) > PATH_LIMIT + 32:
-        del progress.path[:-PATH_LIMIT]
+    path = progress.path
+    path.append(node)
+    if len(path) > _LONGEST_PATH:
+        del path[:-PATH_LIMIT]
     if following is not None:
         progress.taken.add((node, following))

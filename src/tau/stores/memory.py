@@ -60,20 +60,22 @@ class MemoryStore(Store):
         if run is None:
             run = _Run(summary, 0, 0, [], {}, None, 0, 0.0)
         floor, length, records, blobs, counter = run.floor, run.length, run.records, run.blobs, run.counter
-        if floor + length != batch.expected:
-            return PositionConflict(run_id, batch.expected, floor + length)
+        position = floor + length
+        if position != batch.expected:
+            return PositionConflict(run_id, batch.expected, position)
         if len(records) > length:  # of a commit that was broken off
             del records[length:]
         records.extend(batch.records)
-        for digest, data in batch.blobs:
-            blobs.setdefault(digest, data)
+        if batch.blobs:
+            for digest, data in batch.blobs:
+                blobs.setdefault(digest, data)
         owner = summary.owner
         nonce, expires = None, 0.0
         if owner is not None:
             nonce, counter, expires = owner.nonce, counter + 1, self._clock() + owner.lease
-        length += len(batch.records)
-        self._runs[run_id] = _Run(summary, floor, length, records, blobs, nonce, counter, expires)
-        return floor + length
+        position = summary.position
+        self._runs[run_id] = _Run(summary, floor, position - floor, records, blobs, nonce, counter, expires)
+        return position
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         self._writes.enter(self._delete, run_id, keep_summary, expected)
