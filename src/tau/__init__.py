@@ -40,6 +40,7 @@ from tau.errors import (
     UnsupportedFormatError,
 )
 from tau.events import Event
+from tau.late_imports import load_module
 from tau.log.history import Checkpoint
 from tau.node.context import Context, current
 from tau.observers import register_observer
@@ -117,9 +118,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("observers", "testing"):
-        import importlib
-
-        return importlib.import_module(f"tau.{name}")
+        return load_module(f"tau.{name}")
     raise AttributeError(f"module 'tau' has no attribute {name!r}")
 
 

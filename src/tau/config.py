@@ -16,6 +16,7 @@ from typing import Any
 
 from tau.errors import ConfigError, leaves
 from tau.events import Observer
+from tau.late_imports import load_module
 
 ObserverSpec = str | Observer | Sequence[str | Observer] | None
 """A registered name, a callable, a sequence of these, or ``None`` for no observer."""
@@ -279,6 +280,7 @@ def _known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
 
 
 def _unknown(prefix: str, key: Any, known: Iterable[str]) -> str:
+    load_module("difflib")
     from difflib import get_close_matches  # only who mistyped a key needs it
 
     near = get_close_matches(key, known, 1) if isinstance(key, str) else []

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from tau.errors import TauError
 
@@ -25,6 +25,9 @@ a child."""
 
 class Forked:
     """What is told of forks, in the thread that forks."""
+
+    is_last: ClassVar[bool] = False
+    """Whether it is told after all others before a fork, and first after it."""
 
     def is_inside(self) -> bool:
         """Whether this very thread is in the middle of something here: a signal handler forks. Then `before_fork` is
@@ -79,7 +82,7 @@ def in_child(work: Work) -> Work:
 def _alive() -> list[Forked]:
     # The set is copied in one step, as other threads add to it; the order is the same for all threads that fork.
     alive = [member for ref in list(_members) if (member := ref()) is not None]
-    return sorted(alive, key=id)
+    return sorted(alive, key=lambda member: (member.is_last, id(member)))
 
 
 def _before() -> None:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from tau.forks import in_child
+from tau.late_imports import load_module
 from tau.stores.contract import Owner
 from tau.waiting import Flag
 
@@ -149,6 +150,7 @@ def _fact(name: str) -> str:
 def _boot() -> str:
     if sys.platform != "darwin":
         return Path(_BOOT_ID).read_bytes().decode("ascii").strip()
+    load_module("subprocess")
     import subprocess
 
     asked = subprocess.run(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, check=False)

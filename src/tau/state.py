@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tau.errors import ConfigError, TauError, UnserializableError
+from tau.late_imports import load_module
 from tau.redaction import is_secret, without_secrets
 from tau.signals import pass_on
 from tau.values.equality import equal
@@ -182,12 +183,14 @@ class State(Mapping[str, Any]):
         ``store`` is what a graph takes: a store, one of your own, a URL or a registered name. Raises `RunOwnedError`
         where another process owns the run, `UnserializableError` for a value that cannot be stored, `StoreError`.
         """
+        load_module("tau.stores.images")
         from tau.stores.images import save_in
 
         save_in(store, self)
 
     def to_bytes(self) -> bytes:
         """This state, with its bookkeeping, as bytes for a store of your own. Raises `UnserializableError`."""
+        load_module("tau.stores.images")
         from tau.stores.images import state_to_bytes
 
         return state_to_bytes(self)
@@ -195,6 +198,7 @@ class State(Mapping[str, Any]):
     @classmethod
     def from_bytes(cls, data: bytes) -> State:
         """The state that `to_bytes` made. Raises `CorruptCheckpointError` or `UnsupportedFormatError`."""
+        load_module("tau.stores.images")
         from tau.stores.images import state_from_bytes
 
         return state_from_bytes(data)
@@ -204,6 +208,7 @@ class State(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         """For notebooks: names, types and sizes, short values; showing a state reads and changes nothing in it."""
+        load_module("tau.html")
         from tau.html import table, value
 
         opened = self._visit.opened if self._visit is not None else {}

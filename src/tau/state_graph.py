@@ -22,6 +22,7 @@ from tau.errors import ConfigError
 from tau.events import Event, Observer
 from tau.graph.graph import Graph
 from tau.host import Host
+from tau.late_imports import load_module
 from tau.log.cancellation import cancel_run
 from tau.log.history import Checkpoint, checkpoints
 from tau.log.journal import Journal
@@ -216,6 +217,7 @@ class StateGraph(Graph):
         """
         request, given = self._admission(state, run_id, if_exists, tags)
         options = checked_options(wait, resources, stop, max_runtime)
+        load_module("tau.engine.async_driver")
         from tau.engine.async_driver import AsyncDriver, input_cells  # asyncio is only loaded where something needs it
 
         request.values = given if self._store is None else await input_cells(self._store, given)
@@ -238,6 +240,7 @@ class StateGraph(Graph):
         """
         request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
+        load_module("tau.engine.async_driver")
         from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
         return await self._driver(AsyncDriver, request, observer, **options).drive()
@@ -260,6 +263,7 @@ class StateGraph(Graph):
         Closing the iterator early stops the run; `aresume` goes on with it. Raises what `aexecute` raises, after the
         events that came before.
         """
+        load_module("asyncio")
         import asyncio
 
         queue: asyncio.Queue[Event | None] = asyncio.Queue()

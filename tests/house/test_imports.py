@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 import pytest
-from house_source import MODULES, imports
+from house_source import MODULES, imports, tree, walk
 
 # From the ground up. A name stands for a file, or for a package and all below it; the longest name that fits decides.
 # A module may import its own layer and those before it in this list, at import or later.
@@ -17,6 +20,7 @@ LAYERS = (
     "signals",
     "forks",
     "waiting",
+    "late_imports",
     "redaction",
     "events",
     "values",
@@ -133,6 +137,32 @@ def test_no_file_needs_one_that_needs_it() -> None:
         TopologicalSorter(needs).prepare()
     except CycleError as error:
         pytest.fail(f"modules need each other: {' -> '.join(error.args[1])}")
+
+
+# What is not part of a running program, or is imported before there is any.
+NOT_LATE = ("cli", "testing")
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_an_import_inside_a_function_is_made_by_load_module(module: str) -> None:
+    """Signals and forks come in the middle of it: see tau.late_imports. What is loaded is in the statement before."""
+    if relative(module).startswith(NOT_LATE):
+        return
+    for before, statement in late_imports(module):
+        names = [name for name, _ in walk(module, ast.Module([statement], []), False)]
+        loaded = [ast.unparse(before) if before is not None else ""]
+        assert loaded == [f"load_module({name!r})" for name in names], f"{module}, line {statement.lineno}"
+
+
+def late_imports(module: str) -> Iterator[tuple[ast.stmt | None, ast.stmt]]:
+    """The imports inside functions, each with the statement before it."""
+    functions = [node for node in ast.walk(tree(MODULES[module])) if isinstance(node, FUNCTION)]
+    for node in [inside for function in functions for inside in ast.walk(function)]:
+        for block in (getattr(node, field, ()) for field in ("body", "orelse", "finalbody")):
+            for before, statement in pairwise([None, *block] if isinstance(block, list) else []):
+                if isinstance(statement, ast.Import | ast.ImportFrom):
+                    yield before, statement
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -7,6 +7,7 @@ from errno import EACCES, EPERM
 
 from tau.engine.effects import RunRequest
 from tau.errors import LeaseLostError, RunCancelledError, RunWaitingError, StoreError, leaves
+from tau.late_imports import load_module
 from tau.log.records import Progress
 
 
@@ -41,6 +42,7 @@ def say_how_to_go_on(error: BaseException, request: RunRequest, progress: Progre
     upto = f", up to {progress.node!r} ({done} visit{'' if done == 1 else 's'} finished)" if progress.node else ""
     goes_on = f"graph.resume({request.run_id!r})"
     if request.location.startswith(("sqlite:", "file:")):
+        load_module("shlex")
         import shlex
 
         command = shlex.join(["tau", "resume", "--store", request.location, "--", request.run_id])

@@ -24,6 +24,7 @@ from tau.errors import (
 )
 from tau.events import CHECKPOINT_RETRY, NODE_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
+from tau.late_imports import load_module
 from tau.log import lease_renewal as renewal
 from tau.log.journal import Append, Journal
 from tau.log.loading import LoadedRun, Watch, admitted_input
@@ -147,6 +148,7 @@ class Driver:
 
     def items(self, effect: RunNode | None) -> StepRunner:
         """What finishes inside that visit."""
+        load_module("tau.node.steps")
         from tau.node.steps import StepRunner  # only loaded where a node has steps or artifacts
 
         request = self.request
@@ -155,6 +157,7 @@ class Driver:
 
     def place(self) -> str | None:
         """Where the artifacts of this run go."""
+        load_module("tau.stores.artifact_files")
         from tau.stores.artifact_files import place_of  # with a store on disk it is there
 
         return place_of(self.journal.store if self.journal is not None else None, self.request.artifacts)
@@ -237,6 +240,7 @@ class Driver:
 
     def drop(self, effect: DeleteRecords) -> Exception | None:
         """Why the records of the finished run could not be deleted, if they could not."""
+        load_module("tau.stores.artifact_files")
         from tau.stores.artifact_files import drop as drop_run
 
         journal = self.journal

@@ -12,6 +12,7 @@ from tau.engine.admission import changes_since, may_go_on
 from tau.engine.effects import RunRequest
 from tau.errors import GraphChangedError, StoreError, TauError
 from tau.host import Host
+from tau.late_imports import load_module
 from tau.log.loading import LoadedRun, Watch, load, not_found
 from tau.stores.artifact_content import check_all
 from tau.stores.contract import Store
@@ -44,6 +45,7 @@ class ResumePlan(Struct, frozen=True, kw_only=True):
         return () if self.refusal is None else (str(self.refusal),)
 
     def _repr_html_(self) -> str:
+        load_module("tau.html")
         from tau.html import table
 
         rows = [("finished, skipped", node) for node in self.finished]

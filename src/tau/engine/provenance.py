@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 
+from tau.late_imports import load_module
 from tau.version import __version__
 
 
@@ -53,6 +54,7 @@ def _versions() -> dict[str, str]:
 
 
 def _revision() -> dict[str, str]:
+    load_module("subprocess")
     import subprocess  # only who begins a run, or is told how it goes on, needs it
 
     command = ["git", "status", "--porcelain=v2", "--branch", "--untracked-files=no"]

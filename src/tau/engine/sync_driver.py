@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
 from tau.engine.stop import StopNow
+from tau.late_imports import load_module
 from tau.log.journal import Append
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
@@ -114,6 +115,7 @@ class SyncDriver(Driver):
         return self.outcome(began, result)
 
     def _awaited(self, effect: RunNode, awaitable: Any) -> Any:
+        load_module("tau.node.async_calls")
         from tau.node.async_calls import NodeLoop, with_timeout  # asyncio is only loaded where something needs it
 
         if self._loop is None:

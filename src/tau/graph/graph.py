@@ -28,6 +28,7 @@ from tau.graph.fingerprint import (
 )
 from tau.graph.nodes import Edge, Node, make_node
 from tau.graph.redefinition import both_lambdas, lines_of_both, same, same_code, same_condition, same_home, same_source
+from tau.late_imports import load_module
 from tau.predicates import Condition, checked_condition, predicate_name
 
 _log = logging.getLogger("tau")
@@ -274,6 +275,7 @@ class Graph:
         return drawing.text(self._nodes, self._edges, self.entry_point, self.exit_points)
 
     def _repr_html_(self) -> str:
+        load_module("tau.graph.svg")
         from tau.graph.svg import svg
 
         return svg(self._nodes, self._edges, self.entry_point, self.exit_points)

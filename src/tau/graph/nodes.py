@@ -14,6 +14,7 @@ from tau.config import Retry, checked_name, checked_seconds
 from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
 from tau.graph.fingerprint import NodeFingerprint, alike_but_for_trees, of_node
+from tau.late_imports import load_module
 from tau.predicates import Condition
 
 _Parameter = inspect.Parameter
@@ -206,6 +207,7 @@ def _inside(function: Any) -> Any:
 
 def _signature(function: Any) -> inspect.Signature:
     if sys.version_info >= (3, 14):
+        load_module("annotationlib")
         import annotationlib
 
         form = annotationlib.Format.FORWARDREF

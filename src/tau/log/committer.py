@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from tau import forks
 from tau.errors import StoreError, StoreUnavailableError, TauError
+from tau.late_imports import load_module
 from tau.log.patience import Patience
 from tau.log.tickets import Result, Ticket, wake
 from tau.stores.contract import Batch, PositionConflict, Store
@@ -60,7 +61,8 @@ class Committer(forks.Forked):
     def threads(self) -> ThreadPoolExecutor:
         """The threads in which event loops read from the store and encode what is large; made at the first call."""
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor
+            load_module("concurrent.futures.thread")
+            from concurrent.futures.thread import ThreadPoolExecutor
 
             self._pool = ThreadPoolExecutor(4, thread_name_prefix="tau-io")
         return self._pool

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, RunFinishedError
+from tau.late_imports import load_module
 from tau.log.loading import BlobLoader, not_found
 from tau.log.records import Admitted, CheckpointRecord, Claimed
 from tau.log.replay import Replay
@@ -38,6 +39,7 @@ class History(list[Checkpoint]):
     """A list of checkpoints that notebooks show as a table."""
 
     def _repr_html_(self) -> str:
+        load_module("tau.html")
         from tau.html import table
 
         rows = [

@@ -9,6 +9,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tau.errors import ArtifactError
+from tau.late_imports import load_module
 from tau.node.current import RunNode
 from tau.node.left_calls import Call
 from tau.state import artifacts_read
@@ -53,6 +54,7 @@ class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Pa
 
 async def _in_thread(call: Call[T]) -> T:
     """Call in a thread of its own; what has begun is completed, and a cancellation meanwhile is raised after it."""
+    load_module("tau.node.async_calls")
     from tau.node.async_calls import until  # asyncio is only loaded where something needs it
 
     try:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from threading import get_ident
 
 from tau.errors import StoreError, too_late
+from tau.late_imports import load_module
 from tau.log.journal import Append, Journal
 from tau.log.records import Item
 from tau.log.tickets import Result, Ticket, wake
@@ -62,6 +63,7 @@ class StepCommits:
     ) -> str:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it. ``packed``
         are blobs of the item that are compressed already, by name."""
+        load_module("tau.node.async_calls")
         from tau.node.async_calls import over  # asyncio is only loaded where something needs it
 
         journal, newest = self._journal, [""]
@@ -92,6 +94,7 @@ class StepCommits:
 
     async def close_async(self) -> None:
         """`close` for an event loop."""
+        load_module("tau.node.async_calls")
         from tau.node.async_calls import over
 
         ticket = self._shut()

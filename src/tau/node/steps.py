@@ -24,6 +24,7 @@ from tau.errors import (
 )
 from tau.events import CHECKPOINT_SAVE, STEP_COMPLETE, STEP_START
 from tau.graph.nodes import is_async
+from tau.late_imports import load_module
 from tau.log.encoding import pack_blob
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
@@ -343,6 +344,7 @@ class _Step:
         if journal is None or not is_large(value):
             self.take(value)
             return None
+        load_module("tau.node.async_calls")
         from tau.node.async_calls import off_the_loop  # asyncio is only loaded where something needs it
 
         def take() -> None:

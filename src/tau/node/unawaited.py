@@ -7,6 +7,7 @@ from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 from tau.errors import ConfigError
+from tau.late_imports import load_module
 
 
 class Unawaited:
@@ -16,6 +17,7 @@ class Unawaited:
         self._asked: dict[object, tuple[str, Coroutine[Any, Any, Any], Any]] = {}
 
     def add(self, step: object, name: str, coroutine: Coroutine[Any, Any, Any]) -> None:
+        load_module("asyncio")
         from asyncio import events  # only loaded where something needs it
 
         self._asked[step] = (name, coroutine, events._get_running_loop())
@@ -37,6 +39,7 @@ class Unawaited:
 def _is_of_a_task(coroutine: Coroutine[Any, Any, Any], loop: Any) -> bool:
     if loop is None:
         return False
+    load_module("asyncio")
     from asyncio import all_tasks
 
     return any(task.get_coro() is coroutine for task in all_tasks(loop))

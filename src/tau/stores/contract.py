@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.errors import ConfigError
+from tau.late_imports import load_module
 
 if TYPE_CHECKING:
     from tau.log.committer import Committer
@@ -87,6 +88,7 @@ class Rows(list[Summary]):
     """A list of runs that notebooks show as a table."""
 
     def _repr_html_(self) -> str:
+        load_module("tau.html")
         from tau.html import table
 
         heads = ("run", "graph", "status", "node", "visits", "updated (UTC)", "tags", "owner")
@@ -178,6 +180,7 @@ class Store(ABC):
         """What commits for all runs of this process; made at first use."""
         committer = self._committer
         if committer is None or committer.stale:
+            load_module("tau.log.committer")
             from tau.log.committer import Committer
 
             committer = self._committer = Committer(self)
@@ -276,12 +279,14 @@ class Store(ABC):
         Raises `RunOwnedError` where the run has an owner, `UnserializableError` for a value that cannot be stored,
         `StoreError`.
         """
+        load_module("tau.engine.saved_state")
         from tau.engine.saved_state import save
 
         save(self, state)
 
     def load(self, run_id: str) -> State:
         """The newest state of a run. Raises `CheckpointNotFoundError`, `CorruptCheckpointError` or `StoreError`."""
+        load_module("tau.engine.saved_state")
         from tau.engine.saved_state import load_state
 
         return load_state(self, run_id)
@@ -298,6 +303,7 @@ class Store(ABC):
 
         Raises `ConfigError` for a ``status`` that there is none of, `StoreError`.
         """
+        load_module("tau.engine.saved_state")
         from tau.engine.saved_state import runs
 
         if status is not None and status not in STATUSES:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tau.engine.saved_state import saving
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.host import Host
+from tau.late_imports import load_module
 from tau.log.encoding import unpack_blob
 from tau.log.journal import Journal
 from tau.log.loading import LoadedRun
@@ -91,6 +92,7 @@ def image_of(state: State) -> Image:
 
 def save_in(store: Any, state: State) -> None:
     """See `State.checkpoint`."""
+    load_module("tau.stores.registry")
     from tau.stores.registry import resolve_store
 
     resolve_store(store).save(state)

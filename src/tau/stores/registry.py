@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tau.errors import ConfigError, UnknownStoreError
 from tau.forks import in_child
+from tau.late_imports import load_module
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 from tau.stores.urls import FORMS, Location, parse, url_of, without_password
@@ -97,6 +99,7 @@ def resolve_store(store: Any) -> Store:
 def _adapted(store: Store | FourVerbs) -> Store:
     if isinstance(store, Store):
         return store
+    load_module("tau.stores.user_store")
     from tau.stores.user_store import adapt
 
     return adapt(store)
@@ -105,26 +108,29 @@ def _adapted(store: Store | FourVerbs) -> Store:
 def _at(location: Location) -> Store:
     if location.kind == "memory":
         return _memory
+    kind = _class(location.kind)  # before the lock is taken: the first time takes longer
     with _lock:
         known = _opened.get(location)
         store = known() if known is not None else None
         if store is None:
-            store = _new(location)
+            store = kind(location.path)
             for gone in [place for place, ref in _opened.items() if ref() is None]:
                 del _opened[gone]
             _opened[location] = weakref.ref(store)
         return store
 
 
-def _new(location: Location) -> Store:
+def _class(kind: str) -> Callable[[str], Store]:
     # A driver is imported where it is first used.
-    if location.kind == "sqlite":
+    if kind == "sqlite":
+        load_module("tau.stores.sqlite")
         from tau.stores.sqlite import SQLiteStore
 
-        return SQLiteStore(location.path)
+        return SQLiteStore
+    load_module("tau.stores.file")
     from tau.stores.file import FileStore
 
-    return FileStore(location.path)
+    return FileStore
 
 
 @in_child

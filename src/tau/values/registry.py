@@ -8,12 +8,12 @@ first read: the two tables below are the only roads to one, and neither holds a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any
 
 from msgspec import Struct
 
 from tau.errors import UnsupportedFormatError
+from tau.late_imports import load_module
 from tau.values.plain import LEAVES, PLAIN
 from tau.values.refusal import Step
 
@@ -184,7 +184,7 @@ def add(kind: Kind) -> None:
 
 
 def _load(family: str) -> None:
-    kinds: Sequence[Kind] = import_module(FAMILIES[family]).KINDS
+    kinds: Sequence[Kind] = load_module(FAMILIES[family]).KINDS
     for kind in kinds:
         add(kind)
     _LOADED.add(family)

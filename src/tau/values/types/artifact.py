@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tau.late_imports import load_module
 from tau.values import tags
 from tau.values.registry import Kind
 
@@ -38,6 +39,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Read it all and compare. Raises `ArtifactError` for one that is missing or altered."""
+        load_module("tau.stores.artifact_content")
         from tau.stores.artifact_content import check
 
         check(self, thorough=True)

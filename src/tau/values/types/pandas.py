@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tau.late_imports import load_module
 from tau.signals import pass_on
 from tau.values import tags
 from tau.values.crowding import CROWDED, crowded
@@ -53,6 +54,7 @@ def _plain(owner: Any, values: Any) -> list[Any]:
     if not data:
         return [description, None, None]
     if description[0] == "w":
+        load_module("tau.values.types.arrow_bytes")
         from tau.values.types import arrow_bytes
 
         return [description, arrow_bytes.write(data, ["values"]), None]
@@ -125,10 +127,12 @@ def _levels(names: Any, levels: Any, codes: list[Any]) -> pd.MultiIndex:
 def _array(description: list[Any], data: Any, missing: Any) -> Any:
     kind = description[0]
     if kind == "w":
+        load_module("tau.values.types.arrow_bytes")
         from tau.values.types import arrow_bytes
 
         (data,) = arrow_bytes.read(data)
     elif kind in columns.ARROW:
+        load_module("pyarrow")
         import pyarrow as pa
 
         data = pa.array(data, pa.large_string())

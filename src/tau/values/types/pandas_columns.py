@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from tau.late_imports import load_module
 from tau.values.refusal import refuse
 from tau.values.types.npy_header import same_dtype
 
@@ -64,6 +65,7 @@ def _missing(mask: Any) -> Any:
 def _take_objects(values: Any) -> tuple[list[Any], Parts]:
     items = values.tolist() if values.ndim == 1 else list(values)
     if set(map(type, items)) <= {str, type(None)}:
+        load_module("pyarrow")
         import pyarrow as pa
 
         try:
@@ -108,6 +110,7 @@ def _take_masked(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]
 
 
 def _take_string(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]:
+    load_module("pyarrow")
     import pyarrow as pa
 
     try:
@@ -120,6 +123,7 @@ def _take_string(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]
 
 
 def _take_arrow(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]:
+    load_module("pyarrow")
     import pyarrow as pa
 
     if "\0" in str(dtype.pyarrow_dtype):
@@ -128,6 +132,7 @@ def _take_arrow(owner: Any, values: Any, dtype: Any) -> tuple[list[Any], Parts]:
 
 
 def _one(array: Any) -> Any:
+    load_module("pyarrow")
     import pyarrow as pa
 
     if not isinstance(array, pa.ChunkedArray):

@@ -13,6 +13,7 @@ import pandas as pd
 from msgspec import Raw, msgpack
 from pandas.api.internals import create_dataframe_from_blocks
 
+from tau.late_imports import load_module
 from tau.signals import pass_on
 from tau.values import tags
 from tau.values.encoding import encode
@@ -69,6 +70,7 @@ def _table(value: Any, packed: list[tuple[list[Any], Any]], names: list[str]) ->
     extra = [name for name in vars(value) if name not in _FRAME_STATE and name not in value._accessors]
     if extra:
         raise refuse(value, f"its attribute {extra[0]!r} would be lost; keep it in value.attrs")
+    load_module("tau.values.types.arrow_bytes")
     from tau.values.types import arrow_bytes
 
     arrays = [(_arrow(*data), name) for (_, data), name in zip(packed, names, strict=True) if data]
@@ -80,6 +82,7 @@ def _arrow(data: Any, *missing: Any) -> Any:
     """The Arrow array of a piece of data, over the memory of its numbers."""
     if not missing:
         return data
+    load_module("pyarrow")
     import pyarrow as pa
 
     data = np.ascontiguousarray(data)
@@ -138,6 +141,7 @@ def unpack_series(body: Any) -> pd.Series:
 
 
 def _columns(descriptions: list[list[Any]], stream: bytes) -> Iterator[Any]:
+    load_module("tau.values.types.arrow_bytes")
     from tau.values.types import arrow_bytes
 
     arrays = iter(arrow_bytes.read(stream))
