@@ -47,8 +47,9 @@ def bound_fields(function: Any, digest: Callable[[Any], str]) -> Fields:
     found = Fields({}, {})
     for name, value in reversed(list(_arguments(function))):  # what is bound outside hides what is bound inside
         fields = [*_fields(name, value, (), digest)]
-        for rule, is_third in zip(found, (False, True), strict=True):
-            rule.update(_digests(name, [one for one in fields if one.is_third is is_third], digest))
+        if fields:
+            for rule, is_third in zip(found, (False, True), strict=True):
+                rule.update(_digests(name, [one for one in fields if one.is_third is is_third], digest))
     return found
 
 

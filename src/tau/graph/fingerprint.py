@@ -92,6 +92,9 @@ class GraphFingerprint(Struct, frozen=True, array_like=True):
     python: str = PYTHON
 
 
+_NOTHING_MORE = LaterRule(code_digest.LATER_RULE)
+
+
 def of_code(function: Any, *, trees: bool = True) -> CodeFingerprint:
     """The fingerprint of a callable; with an empty ``bytecode`` where it has no code that can be looked at.
 
@@ -109,7 +112,8 @@ def _of_code(function: Any, name: str, trees: bool) -> CodeFingerprint:
     code = code_digest.by_bytecode(function, members)
     tree = code_digest.by_syntax(function) if trees else Digest(None, None)
     fields = bound_fields(function, digest)
-    return _made(code, tree, name, fields.second, fields.third | member_fields(members, digest))
+    later = fields.third | member_fields(members, digest) if members else fields.third
+    return _made(code, tree, name, fields.second, later)
 
 
 def _made(
@@ -123,7 +127,7 @@ def _made(
         now=None if now == first else now,
         bound=fields or {},
         name=name,
-        later=LaterRule(code_digest.LATER_RULE, later or {}),
+        later=LaterRule(code_digest.LATER_RULE, later) if later else _NOTHING_MORE,
     )
 
 
