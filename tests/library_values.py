@@ -84,6 +84,7 @@ CATEGORIES: dict[str, Callable[[], Any]] = {
     "levels set to fewer": lambda: pd.MultiIndex.from_arrays([MANY, MANY])[:2].set_levels(
         [["x", *MANY[:99]]] * 2, verify_integrity=False
     ),
+    "levels said to be sorted": lambda: pd.MultiIndex.from_arrays([[1, 1, 2], [1, 2, 1]], sortorder=2),
     "levels unused": lambda: pd.MultiIndex.from_arrays([MANY, MANY])[5:7],
     "levels unused removed": pd.MultiIndex.from_arrays([MANY, MANY])[5:7].remove_unused_levels,
     "a level of categories": lambda: STAFF.set_index(["grade", "team"]),

@@ -205,7 +205,7 @@ def same_index(one: Any, two: Any) -> bool:
         return False
     if isinstance(one, pd.MultiIndex):
         codes = all(map(same_codes, one.codes, two.codes))
-        return codes and all(map(same_index, one.levels, two.levels))
+        return codes and one.sortorder == two.sortorder and all(map(same_index, one.levels, two.levels))
     if isinstance(one, pd.RangeIndex):
         return (one.start, one.stop, one.step) == (two.start, two.stop, two.step)
     if isinstance(one, xr.CFTimeIndex):  # which finds its frequency out from its values, slowly

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -199,11 +200,61 @@ def test_a_store_in_a_place_that_cannot_be(shell: Shell) -> None:
     assert "error: " in shell.error("run", GRAPH, "--store", "sqlite:////proc/nope/runs.db", code=5)
 
 
-def test_output_that_cannot_be_written(shell: Shell) -> None:
+FULL = "error: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(("unbuffered", "coloured"), [("", False), ("1", False), ("1", True)])
+def test_output_that_cannot_be_written(shell: Shell, unbuffered: str, coloured: bool) -> None:
+    shell.env["PYTHONUNBUFFERED"] = unbuffered
+    if coloured:
+        shell.env["FORCE_COLOR"] = "1"
     shell.run("run", GRAPH, "--run-id", "r")
+    for words in (
+        ["runs"], ["runs", "--json"], ["show", "r"], ["show", "r", "--json"], ["history", "r"], ["graph", GRAPH],
+        ["resume", "r", GRAPH, "--plan"], ["demo", "--help"], ["--help"], ["--version"],
+        ["runs", "--watch", "--every", "0.1"], ["runs", "--watch", "--json"],
+    ):  # fmt: skip
+        with open("/dev/full", "w") as full:
+            assert re.sub(r"\x1b\[\d*m", "", shell.run(*words, stdout=full, code=74).stderr) == FULL
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--values"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_run_that_cannot_tell_its_result_is_finished(shell: Shell, more: list[str], unbuffered: str) -> None:
+    shell.env["PYTHONUNBUFFERED"] = unbuffered
+    for words in (["run", GRAPH, "--run-id", "r"], ["resume", "r", GRAPH]):
+        with open("/dev/full", "w") as full:
+            said = shell.run(*words, *more, stdout=full, code=74).stderr
+        assert FULL in said
+        assert "the run is finished; tau show --store " in said
+        assert shell.json("show", "r")["status"] == "finished"
+    assert shell.calls == ["ingest", "analyze", "report"]
     with open("/dev/full", "w") as full:
-        done = shell.run("runs", stdout=full, code=70)
-    assert "No space left on device" in done.stderr
+        assert (
+            "the run is deleted"
+            in shell.run("delete", "r", "--yes", *[one for one in more if one == "--json"], stdout=full, code=74).stderr
+        )
+
+
+def test_a_command_that_fails_keeps_its_code_where_nothing_can_be_written(shell: Shell) -> None:
+    shell.write("broken", "")
+    for words, code in (
+        (["run", GRAPH, "--json"], 1), (["show", "nope"], 3), (["show", "nope", "--json"], 3), (["nope"], 2),
+    ):  # fmt: skip
+        for name in ("stdout", "stderr", "both"):
+            with open("/dev/full", "w") as full:
+                shell.run(*words, code=code, **{one: full for one in ("stdout", "stderr") if name in (one, "both")})
+
+
+def test_a_stderr_that_cannot_be_written_changes_nothing(shell: Shell) -> None:
+    shell.write("chatty.py", PIPELINE + "\nimport sys\nprint('on stdout')\n")
+    shell.env["PYTHONUNBUFFERED"] = ""  # else the print is refused, as it is in any program
+    with open("/dev/full", "w") as full:
+        said = shell.run("run", "chatty.py:graph", "--run-id", "r", "--json", stderr=full).stdout
+    assert json.loads(said)["status"] == "finished"
+    with open("/dev/full", "w") as full:
+        shell.run("delete", "r", stderr=full, stdin=subprocess.DEVNULL, code=4)
+    assert shell.json("show", "r")["status"] == "finished"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(shell: Shell) -> None:

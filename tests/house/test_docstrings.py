@@ -45,7 +45,7 @@ def methods(cls: type) -> Iterator[tuple[str, Callable[..., Any]]]:
             yield f"{cls.__qualname__}.{name}", method
 
 
-@pytest.mark.parametrize(("name", "what"), public(), ids=[name for name, _ in public()])
+@pytest.mark.parametrize(("name", "what"), list(public()), ids=[name for name, _ in public()])
 def test_a_public_callable_says_what_it_raises(name: str, what: Any) -> None:
     text = inspect.getdoc(what) or ""
     assert "raise" in text.lower(), f"the docstring of {name} says neither what it raises nor that it raises nothing"

@@ -164,6 +164,11 @@ def test_only_what_is_not_there_counts_as_absent(tmp_path: Path, kind: str) -> N
             is_there(make(tmp_path / place))
 
 
+def test_a_database_that_is_not_a_regular_file_is_named_as_such() -> None:
+    with pytest.raises(StoreUnavailableError, match="is not a regular file: name another place"):
+        list(SQLiteStore(Path("/dev/null")).runs())
+
+
 class Verbs:
     def __init__(self) -> None:
         self.kept: dict[str, State] = {}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from msgspec import msgpack
 
-from array_values import ARRAYS, NUMBERS, elements
+from array_values import ARRAYS, NUMBERS, elements, same_masked
 from exactness import same
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values import decode, encode, is_view_of
@@ -118,6 +118,38 @@ def test_the_names_of_fields_changed_in_place_are_seen() -> None:
     view.dtype.names = ("a", "c")
     assert not is_view_of(view, data)
     assert decode(data).dtype.names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "dtype", ["i1", "u1", "i2", "u2", "f2", "m8", "m8[25s]", "M8", "M8[7D]", "U1", "S1", ">i2", "?"]
+)
+def test_a_masked_array_whose_default_fill_value_does_not_fit(dtype: str) -> None:
+    def made() -> Any:
+        return np.ma.array(np.zeros(2, dtype), mask=[False, True])
+
+    plain, looked, given = made(), made(), made()
+    assert looked.fill_value is not None
+    read = decode(encode(plain))
+    assert plain._fill_value is read._fill_value is None
+    assert same_masked(read, plain)
+    assert encode(looked) == encode(plain)  # looking sets it
+    if dtype not in ("m8", "M8"):
+        given.fill_value = np.ones((), dtype)[()]
+        assert same_masked(decode(encode(given)), given)
+    if dtype == "f2":
+        endless = np.ma.array(np.zeros(2, dtype), fill_value=np.inf)
+        assert same_masked(decode(encode(endless)), endless)
+
+
+def test_a_fill_value_set_after_a_look_keeps_its_type() -> None:
+    for dtype in ("i1", "u2", "i4", "f4"):
+        value = np.ma.array(np.zeros(2, dtype), mask=[False, True])
+        wide = value.fill_value.dtype
+        value.fill_value = np.ones((), dtype)[()]
+        read = decode(encode(value))
+        assert value.fill_value.dtype == read.fill_value.dtype == wide != dtype
+        assert read.fill_value == value.fill_value
+        read.fill_value = np.zeros((), dtype)[()]  # it is the reader's own
 
 
 def test_what_lies_between_fields_is_neither_kept_nor_written() -> None:

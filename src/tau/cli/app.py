@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -16,7 +17,7 @@ from tau.cli.commands.resume import resume
 from tau.cli.commands.run import run
 from tau.cli.commands.runs import runs
 from tau.cli.commands.show import show
-from tau.cli.outcome import EXIT_CODES, Exit, discard_output
+from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
 from tau.version import __version__
 
@@ -40,19 +41,37 @@ def start(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    code = _finish(_run(arguments))
     try:
-        code = tau.main(arguments, prog_name="tau", standalone_mode=False)
-        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        discard_output(2)  # else Python ends with an exit code of its own
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        with screen.writing():  # of the help, for one; a command reports its own errors
+            return int(tau.main(arguments, prog_name="tau", standalone_mode=False) or Exit.DONE)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.CTRL_C
     except BrokenPipeError:
         discard_output()
         return Exit.DONE
-    except OSError as error:
+    except screen.Unwritten as error:
+        return unwritten(error)
+
+
+def _finish(code: int) -> int:
+    """Write what is left of stdout; a command that failed keeps its exit code."""
+    try:
+        screen.flush()
+    except BrokenPipeError:
         discard_output()
-        screen.line(("error: ", "bold red"), f"the output cannot be written: {error.strerror}", error=True)
-        return Exit.INTERNAL
-    return int(code or 0)
+    except screen.Unwritten as error:
+        return code or unwritten(error)
+    return code

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tau.cli.outcome import Exit, Session
+from tau.cli.outcome import Exit, Session, discard_output
 from tau.cli.output import contents, screen
 from tau.cli.output.progress import Progress, announcing
 from tau.cli.output.view import shown
@@ -52,6 +52,8 @@ def attempt(
         announcing(stop, progress),
     ):
         state = act(observer=progress, stop=stop, max_runtime=max_runtime)
+        show = shlex.join(["tau", "show", "--store", session.store, *(["--"] if state.run_id.startswith("-") else [])])
+        session.done = f"the run is finished; {show} {shlex.quote(state.run_id)} --values shows its result"
         keys = list(contents.keys_of(raw(state)))
     found = {"run_id": state.run_id, "graph": graph.name, "status": "finished", "node": state.checkpoint_node}
     if session.as_json:
@@ -71,12 +73,16 @@ def stdout_to_stderr(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    sys.stdout.flush()
+    screen.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
         yield
     finally:
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except OSError:  # what stderr does not take must not get into the document
+            discard_output()
+            sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)

@@ -8,7 +8,6 @@ import re
 import shlex
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from enum import IntEnum
 from typing import Any
 
@@ -51,6 +50,7 @@ class Exit(IntEnum):
     REFUSED = 4
     STORE = 5
     INTERNAL = 70
+    OUTPUT = 74
     INTERRUPTED = 75
     CTRL_C = 130
 
@@ -64,6 +64,7 @@ EXIT_CODES = {
     "not confirmed",
     Exit.STORE: "the store cannot be used, or what it holds is damaged or of another version",
     Exit.INTERNAL: "an error that tau did not expect",
+    Exit.OUTPUT: "the output could not be written, as where a disk is full; what was done is done, and kept",
     Exit.INTERRUPTED: "the run was stopped (SIGTERM, SIGUSR1, --max-runtime); resume it with the same run id",
     Exit.CTRL_C: "stopped by Ctrl-C; a run that had begun is saved, and resumes with the same run id",
 }
@@ -100,7 +101,7 @@ class Session(Struct):
     """One invocation: how it is to report, and what an error message should know by then.
 
     ``started`` tells whether the run is in the store; ``resume`` is the command line that goes on with it, ``begins``
-    whether this is another one.
+    whether this is another one. ``done`` says what is true already, should the output be impossible to write.
     """
 
     as_json: bool = False
@@ -110,6 +111,7 @@ class Session(Struct):
     resume: str = ""
     begins: bool = False
     started: bool = False
+    done: str = ""
 
 
 def reporting(function: Callable[..., int]) -> Callable[..., int]:
@@ -120,21 +122,36 @@ def reporting(function: Callable[..., int]) -> Callable[..., int]:
     def command(*, traceback: bool, as_json: bool = False, **options: Any) -> int:
         session = Session(as_json=as_json, traceback=traceback)
         try:
-            return function(session, **options)
+            code = function(session, **options)
+            screen.flush()
+            return code
         except (click.ClickException, click.exceptions.Exit):
             raise
         except BrokenPipeError:  # the reader of the output has seen enough, as in `tau runs | head`
             discard_output()
             return Exit.DONE
+        except screen.Unwritten as error:
+            return unwritten(error, session.done)
         except BaseException as error:
             return report(error, session)
 
     return command
 
 
-def discard_output() -> None:
-    """Nothing more is written to stdout, also not when the process ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def discard_output(stream: int = 1) -> None:
+    """Nothing more is written to stdout, or stderr (2), also not when the process ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, stream)
+    os.close(nothing)
+
+
+def unwritten(error: screen.Unwritten, done: str = "") -> Exit:
+    """Say on stderr that the output cannot be written, and what is done all the same; returns the exit code."""
+    discard_output()
+    screen.line(("error: ", "bold red"), str(error), error=True)
+    if done:
+        screen.note("done", done)
+    return Exit.OUTPUT
 
 
 def exit_code(error: BaseException) -> Exit:
@@ -165,8 +182,13 @@ def report(error: BaseException, session: Session) -> int:
         for text in "".join(shown.format()).splitlines():
             screen.line("  ", text, error=True)
     if session.as_json:
-        with suppress(BrokenPipeError):  # the exit code still tells
+        try:
             screen.document(_as_document(error, session, code, said, details.get("resume")))
+            screen.flush()
+        except BrokenPipeError:  # the exit code still tells
+            discard_output()
+        except screen.Unwritten as full:
+            unwritten(full)
     return code
 
 

@@ -32,6 +32,7 @@ def cancel(session: Session, *, run_id: str, store: str | None) -> int:
     cancel_run(place, run_id, Host())
     summary = place.summary(run_id)
     status = summary.status if summary is not None else "deleted"
+    session.done = f"the run is {status}"
     if session.as_json:
         screen.document({"run_id": run_id, "status": status, "store": session.store})
     else:

@@ -47,6 +47,7 @@ def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, stor
         complain("nothing was deleted")
         return Exit.REFUSED
     delete_run(place, summary, keep_summary, Host())
+    session.done = "the run is deleted"
     if session.as_json:
         screen.document({"run_id": run_id, "status": "deleted", "summary_kept": keep_summary, "store": session.store})
     else:
@@ -87,7 +88,7 @@ def _confirmed(session: Session, status: str, summary: Summary) -> bool:
     question = screen.clean(f"Delete run {summary.run_id}{made} ({status}, {visits}) in {session.store}?")
     try:
         return click.confirm(question, err=True)
-    except click.Abort:
+    except (click.Abort, OSError):
         screen.line(error=True)
         complain("there was no answer; --yes deletes without asking")
         return False

@@ -92,6 +92,7 @@ def demo(session: Session, *, store: str | None) -> int:
         assert account is not None
     if _bytes(account) != _bytes(undisturbed):  # then the runs are kept, to be looked at
         raise RuntimeError(f"run {killed.run_id} in {session.store} differs from {undisturbed.summary.run_id}")
+    session.done = f"the demo went well; its runs are in {session.store}"
     _show(session, killed, account, undisturbed.summary.run_id, text)
     return Exit.DONE
 

@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -48,6 +49,27 @@ def _steers(char: str) -> bool:
     return unicodedata.category(char) in _STEERING and char not in _JOINERS
 
 
+class Unwritten(Exception):
+    """The output cannot be written, as where a disk is full; the reason is the system's."""
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """What stdout refuses is `Unwritten`; a reader that is gone is a `BrokenPipeError`, as ever."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unwritten(f"cannot write the output: {error.strerror or error}") from error
+
+
+def flush() -> None:
+    """Write what is left of stdout now."""
+    with writing():
+        sys.stdout.flush()
+
+
 class _Plain(Console):
     """Text as it is: no markup, no emoji codes, no colouring of numbers, lines of any length."""
 
@@ -78,20 +100,23 @@ def styled(*parts: Part) -> Text:
 def line(*parts: Part, error: bool = False) -> None:
     """Write one line of texts, or (text, style) pairs, to stdout or stderr; every part is cleaned.
 
-    A stderr that is not read any more changes nothing.
+    A stderr that is not read any more, or cannot be written, changes nothing.
     """
-    try:
-        if error and above is not None:
-            above.print(styled(*parts))
-            return
-        stream = sys.stderr if error else sys.stdout
-        if "FORCE_COLOR" in os.environ or stream.isatty():
-            _Plain(stream).print(styled(*parts))
-        else:  # a tenth of the time that styling takes to find out that there is no style
-            stream.write("".join(clean(part if isinstance(part, str) else part[0]) for part in parts) + "\n")
-    except OSError:
-        if not error:
-            raise
+    if error:
+        with suppress(OSError):
+            _line(above, sys.stderr, parts)
+    else:
+        with writing():
+            _line(None, sys.stdout, parts)
+
+
+def _line(view: Console | None, stream: TextIO, parts: Sequence[Part]) -> None:
+    if view is not None:
+        view.print(styled(*parts))
+    elif "FORCE_COLOR" in os.environ or stream.isatty():
+        _Plain(stream).print(styled(*parts))
+    else:  # a tenth of the time that styling takes to find out that there is no style
+        stream.write("".join(clean(part if isinstance(part, str) else part[0]) for part in parts) + "\n")
 
 
 def note(label: str, text: str, *, error: bool = True) -> None:
@@ -111,15 +136,17 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Rows on stdout: columns on a terminal, values separated by tabs elsewhere."""
     shown = console()
     if shown.is_terminal:
-        shown.print(columns(heads, rows))
+        with writing():
+            shown.print(columns(heads, rows))
     else:
         lines((heads, *rows))
 
 
 def lines(rows: Iterable[Sequence[str]]) -> None:
     """Rows on stdout, their values separated by tabs."""
-    for row in rows:
-        sys.stdout.write("\t".join(map(clean, row)) + "\n")
+    with writing():
+        for row in rows:
+            sys.stdout.write("\t".join(map(clean, row)) + "\n")
 
 
 def columns(heads: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> Columns:
@@ -135,7 +162,9 @@ def drawing(text: str) -> None:
 
 def document(value: Any, *, indent: int | None = 2) -> None:
     """One JSON document on stdout, in ASCII; on one line without an indent."""
-    sys.stdout.write(json.dumps(value, indent=indent, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=indent, allow_nan=False)
+    with writing():
+        sys.stdout.write(text + "\n")
 
 
 def tick(good: bool) -> str:

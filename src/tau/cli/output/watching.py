@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -24,7 +23,7 @@ def watch(look: Look, heads: Sequence[str], row: Callable[[Summary], list[str]],
     if not console.is_terminal:
         screen.table(heads, ())
         return follow(look, lambda found: screen.lines([row(found)]), every)
-    with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+    with screen.writing(), Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
 
         def draw(found: Sequence[Summary]) -> None:
             foot = f"{len(found)} runs, {screen.moment(time.time())}; Ctrl-C ends"
@@ -44,7 +43,7 @@ def follow(look: Look, tell: Callable[[Summary], None], every: float) -> int:
                 tell(one)
         known.clear()
         known.update({one.run_id: one for one in found})
-        sys.stdout.flush()
+        screen.flush()
 
     return repeat(look, compare, every)
 

@@ -51,6 +51,8 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
         remedy = "the file or its directory cannot be written: give this user permission, or choose another place"
     elif isinstance(error, apsw.CantOpenError):
         remedy = "check that its directory exists and may be written"
+    elif isinstance(error, apsw.IOError) and _is_special(location.removeprefix("sqlite:///")):
+        remedy = "it is not a regular file: name another place"
     elif isinstance(error, apsw.IOError):
         code = getattr(error, "extendedresult", 0)
         reason = os.strerror(errno) if errno else _CODES.get(code, f"SQLite's code {code}")
@@ -60,6 +62,11 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
     return StoreUnavailableError(
         f"{said}; {remedy}", location=location, transient=isinstance(error, _SYSTEM) and errno in TRANSIENT
     )
+
+
+def _is_special(path: str) -> bool:
+    """Whether there is a device, a pipe or a directory at ``path``, which cannot hold a database."""
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 _CODES: dict[int | str, int | str] = apsw.mapping_extended_result_codes

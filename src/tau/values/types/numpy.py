@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from msgspec import msgpack
 
+from tau.signals import pass_on
 from tau.values import tags
 from tau.values.encoding import MAX_BYTES
 from tau.values.refusal import Step, refuse
@@ -225,11 +226,22 @@ def _pack_masked(value: Any) -> list[Any]:
         )
     mask = value._mask
     fill = value._fill_value
-    if fill is not None and not value.dtype.hasobject:
-        default = np.array(np.ma.default_fill_value(value.dtype), value.dtype)
-        if default.tobytes() == np.array(fill, value.dtype).tobytes():
-            fill = None  # looking at it sets it
+    if fill is not None and not value.dtype.hasobject and _is_default(fill, value.dtype):
+        fill = None  # looking at it sets it
     return [value.data, None if mask is np.ma.nomask else mask, fill, bool(value.hardmask)]
+
+
+def _is_default(fill: Any, dtype: np.dtype[Any]) -> bool:
+    """Whether a fill value is what NumPy sets by itself, which need not fit the dtype: 999999 for int8."""
+    try:
+        with np.errstate(over="raise"):
+            default = np.array(np.ma.default_fill_value(dtype), dtype)
+            return default.tobytes() == np.array(fill, dtype).tobytes()
+    except (ArithmeticError, TypeError, ValueError) as error:
+        pass_on(error)
+    set_by_itself = np.asarray(np.ma.MaskedArray(np.zeros((), dtype)).fill_value)
+    given = np.asarray(fill)
+    return set_by_itself.dtype == given.dtype and set_by_itself.tobytes() == given.tobytes()
 
 
 def _unpack_masked(body: Any) -> Any:
@@ -241,7 +253,10 @@ def _unpack_masked(body: Any) -> Any:
     ):
         raise ValueError("a masked array needs a mask of its own shape")
     given: Any = np.ma.nomask if mask is None else mask
-    return np.ma.MaskedArray(data, given, fill_value=fill, hard_mask=hard, shrink=mask is None, keep_mask=False)
+    made: Any = np.ma.MaskedArray(data, given, fill_value=fill, hard_mask=hard, shrink=mask is None, keep_mask=False)
+    if type(fill) is np.ndarray and fill.ndim == 0 and fill.dtype != made._fill_value.dtype:
+        made._fill_value = fill.copy()  # it was set on one that NumPy had set, of a wider dtype
+    return made
 
 
 def _masked_trail(_: Any, steps: list[Step]) -> list[Step]:

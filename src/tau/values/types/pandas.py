@@ -41,7 +41,8 @@ def _pack_index(value: Any) -> list[Any]:
     if type(value) is pd.RangeIndex:
         return [number, value.name, value.start, value.stop, value.step]
     if type(value) is pd.MultiIndex:
-        return [number, list(value.names), list(value.levels), [np.asarray(codes) for codes in value.codes]]
+        order = [] if value.sortorder is None else [value.sortorder]
+        return [number, list(value.names), list(value.levels), [np.asarray(codes) for codes in value.codes], *order]
     values = value.to_numpy() if isinstance(value.dtype, np.dtype) else value.array
     if _crowded(values):
         raise refuse(value, CROWDED, len(values))
@@ -113,8 +114,11 @@ def _crowded(labels: Any) -> bool:
         return False
 
 
-def _levels(names: Any, levels: Any, codes: list[Any]) -> pd.MultiIndex:
+def _levels(names: Any, levels: Any, codes: list[Any], sorted_by: Any = None) -> pd.MultiIndex:
     made = pd.MultiIndex(levels=levels, codes=codes, names=names)
+    if sorted_by is not None and not isinstance(sorted_by, int | np.integer):
+        raise ValueError("the sortorder of an index is a number")
+    made.sortorder = sorted_by
     found: Any = made.codes
     if [one.dtype for one in found] != [one.dtype for one in codes]:
         # Levels were set to more or fewer labels, and the codes are of another width than pandas would choose.
