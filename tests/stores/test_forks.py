@@ -43,7 +43,7 @@ for thread in threads:
     thread.start()
 for thread in threads:
     thread.join(max(1.0, end + 30 - time.monotonic()))
-print(len(done))
+print(len(done), flush=True)
 os._exit(0)
 """
 

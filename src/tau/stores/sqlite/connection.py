@@ -32,7 +32,7 @@ _BUSY = "another process kept it locked for {seconds:g} s; find out which (fuser
 def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, errno: int = 0) -> Exception:
     """The error of `tau.errors` for one of SQLite; ``errno`` is what the system call under it said."""
     said = f"cannot {doing} {location}: SQLite says {error}"
-    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError):
+    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError | apsw.ProtocolError):
         errno = _hindrance(location.removeprefix("sqlite:///"))  # the last of several attempts hid what SQLite met
     if isinstance(error, apsw.FullError) or (isinstance(error, _SYSTEM) and errno in FULL):
         return StoreFullError(f"{said}; free some space, or raise the quota or file-size limit", location=location)
@@ -43,7 +43,7 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
         if isinstance(error, apsw.NotADBError):
             remedy = "name another file where it never was a database, else restore it from a backup"
         return CorruptCheckpointError(f"{said}; {remedy}", what=location)
-    if isinstance(error, apsw.BusyError | apsw.LockedError):
+    if isinstance(error, _LOCKED) and not (errno and isinstance(error, apsw.ProtocolError)):
         return StoreUnavailableError(f"{said}; {_BUSY.format(seconds=busy_timeout)}", location=location)
     if isinstance(error, _SYSTEM) and errno in REMEDIES:
         remedy = f"{os.strerror(errno)}: {REMEDIES[errno]}"
@@ -70,7 +70,8 @@ def _is_special(path: str) -> bool:
 
 
 _CODES: dict[int | str, int | str] = apsw.mapping_extended_result_codes
-_SYSTEM = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+_LOCKED = (apsw.BusyError, apsw.LockedError, apsw.ProtocolError)
+_SYSTEM = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.ProtocolError)
 
 
 def _hindrance(path: str) -> int:

@@ -264,9 +264,13 @@ class Connections(forks.Forked):
                 close_aside(connect(self.path, self.location, seconds))  # a new database: now it has a log
                 self._locks.take(patience(seconds))
             connection = connect(self.path, self.location, seconds, rewrite)
-            self._opened.append(weakref.ref(connection))
-            self._locks.take(patience(seconds))
-            self._locks.take_index(patience(seconds))
+            try:
+                self._locks.take(patience(seconds))
+                self._locks.take_index(patience(seconds))
+                self._opened.append(weakref.ref(connection))
+            except BaseException:
+                close_aside(connection)  # the error keeps it alive
+                raise
         except apsw.BusyError as error:
             raise failure(error, self.location, "open", seconds) from error
         except OSError as error:
