@@ -14,7 +14,7 @@ import sys
 import threading
 from _thread import get_ident, start_new_thread
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from tau import forks
 from tau.signals import pass_on
@@ -27,7 +27,7 @@ _NEEDED: Final = sys.stdlib_module_names | {
     "apsw", "backports", "cftime", "msgspec", "numpy", "pandas", "polars", "pyarrow", "tau", "xarray",
 }  # fmt: skip
 
-_gate = threading.RLock()  # of C; held while something is imported, and while somebody forks
+_gate: Any = threading.RLock()  # of C; held while something is imported, and while somebody forks
 
 
 def load_module(name: str) -> ModuleType:
@@ -38,7 +38,8 @@ def load_module(name: str) -> ModuleType:
     """
     try:
         module = sys.modules[name]
-        if not module.__spec__._initializing:  # type: ignore[union-attr]
+        spec: Any = module.__spec__
+        if not spec._initializing:
             return module
     except (KeyError, AttributeError) as error:
         pass_on(error)
@@ -102,7 +103,7 @@ def _is_in_the_way() -> bool:
     """Whether another thread could not make the import, as it would wait for this one: it forks just now, or is in the
     middle of importing what the other one needs."""
     locks = getattr(importlib._bootstrap, "_module_locks", None)
-    if locks is None or _gate._is_owned():  # type: ignore[attr-defined]
+    if locks is None or _gate._is_owned():
         return True
     here = get_ident()
     held = [name for name, lock in locks.copy().items() if getattr(lock(), "owner", None) == here]
@@ -115,7 +116,7 @@ class _Imports(forks.Forked):
     is_last = True  # who imports may have what the others wait for
 
     def is_inside(self) -> bool:
-        return _gate._is_owned()  # type: ignore[attr-defined, no-any-return]
+        return bool(_gate._is_owned())
 
     def before_fork(self, patience: bool) -> None:
         _gate.acquire(timeout=_PATIENCE)

@@ -6,7 +6,6 @@ import asyncio
 import linecache
 import os
 import signal
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from lock_takers import AtTakers, interrupt
 from tau import ExecutionError, Retry, State, StateGraph, TauError
 from tau.node.async_calls import NodeLoop
 from tau.node.calls import call_in_thread
@@ -168,35 +168,26 @@ def test_an_interrupt_in_a_notebook_cancels_the_async_node_of_a_sync_run() -> No
     assert graph.resume("r")["x"] == 1
 
 
-def place_of(frame: FrameType) -> tuple[str, int]:
-    return frame.f_code.co_filename, frame.f_lineno
-
-
-class Strike:
-    """Raises KeyboardInterrupt in this thread at the ``number``-th line of those who hand work to another thread."""
+class AtHandingOver(AtTakers):
+    """Strikes at the lines of those who hand work to another thread, of which ``struck`` says whether it did."""
 
     CODES: ClassVar = {function.__code__ for function in (NodeLoop.run, threading.Thread.start, call_in_thread)}
 
-    def __init__(self, number: int) -> None:
-        self.left = number
+    @property
+    def struck(self) -> bool:
+        return self.seen >= self.at
 
-    def __enter__(self) -> Strike:
-        sys.settrace(self.call)
-        return self
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        return self._line if frame.f_code in self.CODES else None
 
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
-
-    def call(self, frame: FrameType, event: str, _: object) -> Any:
-        return self.line if frame.f_code in self.CODES else None
-
-    def line(self, frame: FrameType, event: str, _: object) -> Any:
+    def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
         # The end of a `with` is another event of its line, at which a signal cannot strike.
-        if event == "line" and self.left > 0 and "with " not in linecache.getline(*place_of(frame)):
-            self.left -= 1
-            if self.left == 0:
-                raise KeyboardInterrupt
-        return self.line
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and "with " not in line:
+            self.seen += 1
+            if self.seen == self.at:
+                self.strike()
+        return self._line
 
 
 @pytest.mark.filterwarnings("ignore:coroutine '.*' was never awaited:RuntimeWarning")  # so it is: it was interrupted
@@ -227,12 +218,12 @@ def test_an_interrupt_while_work_is_handed_to_a_thread_leaves_no_node_beside_its
 
     async def cell(number: int) -> bool:
         graph = graph_of(waiting) if kind == "in a notebook" else graph_of(blocking, timeout=60.0)
-        with Strike(number) as strike, suppress(KeyboardInterrupt):
+        with AtHandingOver(interrupt, number) as handing, suppress(KeyboardInterrupt):
             graph.execute({}, run_id="r")
         if kind == "in a notebook":
             assert not at_work
-        assert (graph.resume if graph.store.summary("r") else graph.execute)("r")["x"] == 1
-        return strike.left == 0
+        assert graph.resume("r")["x"] == 1
+        return handing.struck
 
     loop = asyncio.new_event_loop()
     try:

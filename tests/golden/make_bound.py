@@ -1,34 +1,40 @@
-"""Writes the golden store of nodes with something bound, once: ``python tests/golden/make_bound.py``.
+"""Wrote the golden stores of nodes with something bound to them, each once, by the version of its day:
+``python tests/golden/make_bound.py bound`` (or ``fields``, before the third rule of fingerprints).
 
-Two runs: ``failed`` at its last node with a finished step inside, and ``finished``.
+Two runs each: ``failed`` at its last node, in ``bound`` with a finished step inside, and ``finished``.
 What is released is never made again.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
 
 from golden_bound import bound_graph
+from golden_fields import fields_graph
 from make import HERE, _owner, _pack
 
 from tau import ExecutionError, open_store
 from tau.host import Host
 
+GRAPHS = {"bound": bound_graph, "fields": fields_graph}
 
-def main() -> None:
+
+def main(name: str) -> None:
+    graph = GRAPHS[name]
     here = (
         patch.object(Host, "owner", _owner),
-        patch("tau.state_graph.provenance", return_value={"host": "golden", "program": "make_bound.py"}),
+        patch("tau.state_graph.provenance", return_value={"host": "golden", "program": f"make_{name}.py"}),
     )
     with tempfile.TemporaryDirectory() as temporary, here[0], here[1], open_store(f"file://{temporary}/store") as store:
         with suppress(ExecutionError):
-            bound_graph(store).execute({}, run_id="failed")
-        bound_graph(store).execute({}, run_id="finished", resources={"disk": True})
-        _pack(Path(temporary) / "store", HERE / "bound.tar.xz")
+            graph(store).execute({}, run_id="failed")
+        graph(store).execute({}, run_id="finished", resources={"disk": True})
+        _pack(Path(temporary) / "store", HERE / f"{name}.tar.xz")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +19,6 @@ from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 
 ARCHIVE = Path(__file__).with_name("bound.tar.xz")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(tmp_path, filter="data")
-    with open_store(f"file://{tmp_path}") as opened:
-        yield opened
 
 
 def test_a_failed_run_goes_on_from_its_finished_step(store: Store) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from golden_fields import AFTER, Model, fields_graph
 
 from exactness import same
-from tau import GraphChangedError, open_store
+from tau import GraphChangedError
 from tau.graph import syntax_digest
 from tau.observers import Recorder
 from tau.stores.contract import Store
@@ -25,14 +23,6 @@ EDITS: dict[str, tuple[dict[str, Any], str]] = {
     "a value of a member": ({"trend": "theilsen"}, r"'fit' changed \(Method.TREND, which"),
     "a value of a flag": ({"exact": 4}, r"'fit' changed \(Flags.FAST\|EXACT, which"),
 }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(tmp_path, filter="data")
-    with open_store(f"file://{tmp_path}") as opened:
-        yield opened
 
 
 def test_what_did_not_change_goes_on_and_no_source_is_parsed_for_it(store: Store) -> None:
