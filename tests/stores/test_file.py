@@ -7,6 +7,8 @@ import os
 import random
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -385,3 +387,26 @@ def attempt(store: FileStore, digests: Any) -> Any:
         return store.read("r"), store.blobs("r", digests), store.summary("r")
     except (CorruptCheckpointError, UnsupportedFormatError) as error:
         return str(error)
+
+
+FULL_DISK = """
+import resource, sys
+from tau.errors import StoreFullError
+from tau.stores.file import FileStore
+from tau.testing.store_contract.batches import batch, one, owner
+
+store = FileStore(sys.argv[1])
+assert one(store, batch("r", 0, owner=owner("a"))) == 1
+limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))  # every write is refused, as on a full disk
+assert isinstance(one(store, batch("r", 1, owner=owner("a"))), StoreFullError)
+read = len(store.read("r")), store.summary("r").position, store.lease("r").nonce, dict(store.blobs("r", [b"x"]))
+resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+print(read, one(store, batch("r", 1, owner=owner("a"))), len(store.read("r")))
+"""
+
+
+def test_a_full_disk_can_be_read_by_the_process_whose_commit_it_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "store")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.stdout, ran.stderr) == ("(1, 1, 'a', {}) 2 2\n", "")

@@ -79,6 +79,9 @@ class Directory:
             raise
         return True
 
+    def has(self, name: str) -> bool:
+        return name in os.listdir(self.descriptor)
+
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)

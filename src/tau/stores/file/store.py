@@ -44,7 +44,7 @@ class FileStore(Store):
         self._identity: tuple[int, int] | None = None
         # What this process knows of the runs it commits to. A wrong guess is harmless: the link decides.
         self._known: dict[str, Seen] = {}
-        self._unsettled: set[str] = set()
+        self._unsettled: dict[str, str] = {}  # the name that a commit of the run was to have, which did not end well
         self._writes = Guard(self.location)
 
     # Writing
@@ -71,7 +71,7 @@ class FileStore(Store):
         run_id = batch.run_id
         known = self._known.get(run_id)
         try:
-            run = self._open(run_id, create=batch.expected == 0)
+            run = self._open(run_id, writes=True, create=batch.expected == 0)
         except FileNotFoundError:
             if known is None and batch.expected:
                 return PositionConflict(run_id, batch.expected, 0)
@@ -91,9 +91,9 @@ class FileStore(Store):
 
     def _append(self, run: RunDirectory, batch: Batch, known: Seen) -> int | Exception:
         run_id = batch.run_id
-        self._unsettled.add(run_id)
+        self._unsettled[run_id] = names.slot(batch.expected + 1)
         after = run.append(batch, known)
-        self._unsettled.discard(run_id)
+        self._unsettled.pop(run_id, None)
         if after is None:
             self._known.pop(run_id, None)
             return PositionConflict(run_id, batch.expected, run.seen().position)
@@ -117,7 +117,7 @@ class FileStore(Store):
     def _delete(self, run_id: str, keep_summary: bool, expected: int | None) -> None:
         self._known.pop(run_id, None)
         position = 0
-        with self._failures("delete from"), suppress(FileNotFoundError), self._run(run_id) as run:
+        with self._failures("delete from"), suppress(FileNotFoundError), self._run(run_id, writes=True) as run:
             position = run.delete(keep_summary, expected)
         if expected and not position:
             raise PositionConflict(run_id, expected, 0)
@@ -206,21 +206,26 @@ class FileStore(Store):
             raise from_os(error, self.location, doing) from error
 
     @contextmanager
-    def _run(self, run_id: str) -> Iterator[RunDirectory]:
+    def _run(self, run_id: str, writes: bool = False) -> Iterator[RunDirectory]:
         self._ready()
-        with self._open(run_id) as run:
+        with self._open(run_id, writes=writes) as run:
             yield run
 
-    def _open(self, run_id: str, create: bool = False) -> RunDirectory:
+    def _open(self, run_id: str, *, writes: bool, create: bool = False) -> RunDirectory:
         path = os.path.join(self._runs, names.directory_of(run_id))
         if create:
             with suppress(FileExistsError):
                 os.mkdir(path, 0o700)
         run = RunDirectory(path, run_id)
-        if run_id in self._unsettled:
+        name = self._unsettled.get(run_id)
+        if name is not None:
             with run:
-                run.settle()
-            self._unsettled.discard(run_id)
+                try:
+                    run.settle()
+                    self._unsettled.pop(run_id, None)
+                except OSError:  # a full disk can be read all the same where the commit left nothing to be read
+                    if writes or run.has(name):
+                        raise
             run = RunDirectory(path, run_id)
         return run
 
