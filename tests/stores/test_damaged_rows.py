@@ -164,9 +164,12 @@ def test_only_what_is_not_there_counts_as_absent(tmp_path: Path, kind: str) -> N
             is_there(make(tmp_path / place))
 
 
-def test_a_database_that_is_not_a_regular_file_is_named_as_such() -> None:
-    with pytest.raises(StoreUnavailableError, match="is not a regular file: name another place"):
-        list(SQLiteStore(Path("/dev/null")).runs())
+def test_a_database_that_is_not_a_regular_file_is_named_as_such(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/null"), tmp_path / "pipe"):
+        with pytest.raises(StoreUnavailableError, match="a device, a pipe or a socket; name another place") as refused:
+            list(SQLiteStore(path).runs())
+        assert not refused.value.transient
 
 
 class Verbs:

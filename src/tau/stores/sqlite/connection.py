@@ -18,7 +18,7 @@ import apsw
 from tau import forks
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores.disk import make_directories, sync_directory
-from tau.stores.failures import FULL, REMEDIES, TRANSIENT, from_os
+from tau.stores.failures import FULL, REMEDIES, TRANSIENT, from_os, is_foreign
 from tau.stores.sqlite.statements import SCHEMA, WHAT_IT_IS
 
 APPLICATION_ID = 0x74617531  # "tau1"
@@ -51,8 +51,6 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
         remedy = "the file or its directory cannot be written: give this user permission, or choose another place"
     elif isinstance(error, apsw.CantOpenError):
         remedy = "check that its directory exists and may be written"
-    elif isinstance(error, apsw.IOError) and _is_special(location.removeprefix("sqlite:///")):
-        remedy = "it is not a regular file: name another place"
     elif isinstance(error, apsw.IOError):
         code = getattr(error, "extendedresult", 0)
         reason = os.strerror(errno) if errno else _CODES.get(code, f"SQLite's code {code}")
@@ -62,11 +60,6 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
     return StoreUnavailableError(
         f"{said}; {remedy}", location=location, transient=isinstance(error, _SYSTEM) and errno in TRANSIENT
     )
-
-
-def _is_special(path: str) -> bool:
-    """Whether there is a device, a pipe or a directory at ``path``, which cannot hold a database."""
-    return os.path.exists(path) and not os.path.isfile(path)
 
 
 _CODES: dict[int | str, int | str] = apsw.mapping_extended_result_codes
@@ -117,18 +110,24 @@ def create_file(path: str, location: str) -> None:
             location=shown,
         ) from error
     try:
-        _create_file(path)
+        _create_file(path, location)
     except OSError as error:
-        raise from_os(error, location, "open") from error
+        raise error if is_foreign(error) else from_os(error, location, "open") from error
 
 
-def _create_file(path: str) -> None:
+def _create_file(path: str, location: str) -> None:
     make_directories(os.path.dirname(path))
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise StoreUnavailableError(
+                f"cannot open {location}: it is a device, a pipe or a socket; name another place",
+                location=location,
+                transient=False,
+            ) from None
         if 0 < os.stat(path).st_size < 512:
             # SQLite would take the rest of a database that was cut off for an empty one, and begin anew.
             raise CorruptCheckpointError(
