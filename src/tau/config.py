@@ -1,6 +1,6 @@
 """Configuration: how a graph is observed, bounded and checkpointed.
 
-Every value is checked where it is given; a `ConfigError` names the key by its path (``checkpoint.interval``), what was
+Every value is checked when it is passed; a `ConfigError` names the key by its path (``checkpoint.interval``), what was
 found and what is allowed. Durations are float seconds.
 """
 
@@ -34,9 +34,9 @@ class CheckpointConfig:
     which an owner that gives no sign of life may be superseded. ``max_crashes``: how many times in a row a run may die
     without finishing a node, or an item of one, before it is refused. ``artifacts``: the directory for
     `Context.artifact`, by default beside a store that is a file or a directory; several stores may share it, and a
-    relative path is one below the directory in which this is made. ``verify_artifacts``: a resume reads every artifact
-    that the state refers to, and does not go by size and time. ``patience``: for how many seconds what a run has to
-    save is tried again while its store cannot be reached, at most half the lease; 0: not at all.
+    relative path starts at the working directory in which this is made. ``verify_artifacts``: a resume reads every
+    artifact that the state refers to, instead of checking only size and time. ``patience``: for how many seconds saving
+    is tried again while the store cannot be reached, at most half the lease; 0: not at all.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
     """
@@ -89,7 +89,7 @@ class GraphConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GraphConfig:
-        """From nested mappings, as JSON or TOML give them. Missing keys get their defaults; ``name`` is required.
+        """From nested mappings, as read from JSON or TOML. Missing keys get their defaults; ``name`` is required.
 
         Raises `ConfigError` for unknown keys, wrong types and values out of range.
         """
@@ -136,8 +136,8 @@ class Retry:
     ``d * (1 - jitter * random)`` seconds, where ``d = min(max_delay, delay * backoff ** (n - 1))`` and ``random`` is
     uniform in [0, 1): ``jitter=1`` is the "full jitter" and ``jitter=0.5`` the "equal jitter" of Marc Brooker,
     "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015); ``jitter=0`` waits exactly ``d``.
-    ``on``: the exception types that are worth another try; others fail at once. A group of errors, as a ``TaskGroup``
-    raises, is worth another where all in it are.
+    ``on``: the exception types after which the node is tried again; any other type fails at once. An exception group,
+    as a ``TaskGroup`` raises, counts if all errors in it do.
 
     Raises `ConfigError` for ``attempts`` below 1, a negative time, ``backoff`` below 1, ``jitter`` outside 0 to 1, and
     for an ``on`` that is not made of exception classes below `Exception`.
@@ -170,7 +170,8 @@ class Retry:
         return min(self.max_delay, longest) * (1.0 - self.jitter * random01)
 
     def matches(self, error: BaseException) -> bool:
-        """Whether this error is worth another try; of a group of errors, whether all in it are. Raises nothing."""
+        """Whether the node is tried again after this error; for a group, whether all errors in it match. Raises
+        nothing."""
         return isinstance(error, self.on) or all(isinstance(one, self.on) for one in leaves(error))
 
 
@@ -281,7 +282,7 @@ def _known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
 
 def _unknown(prefix: str, key: Any, known: Iterable[str]) -> str:
     load_module("difflib")
-    from difflib import get_close_matches  # only who mistyped a key needs it
+    from difflib import get_close_matches  # only needed for a mistyped key
 
     near = get_close_matches(key, known, 1) if isinstance(key, str) else []
     hint = f", did you mean {prefix}{near[0]}?" if near else ""

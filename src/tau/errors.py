@@ -123,7 +123,7 @@ class RunFinishedError(CheckpointNotFoundError):
 
 
 class RunExistsError(TauError, RuntimeError):
-    """``execute`` met a run id that is in use already; ``differs`` says what is not as in the input of that run."""
+    """``execute`` was given a run id that is in use; ``differs`` says how the input differs from that run's."""
 
     run_id: str = ""
     status: str = ""
@@ -131,7 +131,7 @@ class RunExistsError(TauError, RuntimeError):
 
 
 class RunOwnedError(TauError, RuntimeError):
-    """Somebody who is alive, or may be, owns the run."""
+    """Another process, which is alive or may be, owns the run."""
 
     run_id: str = ""
     owner: str = ""
@@ -139,13 +139,13 @@ class RunOwnedError(TauError, RuntimeError):
 
 
 class RunWaitingError(TauError, RuntimeError):
-    """The run waits for an answer from outside."""
+    """The run is waiting for an answer from outside."""
 
     run_id: str = ""
 
 
 class RunInterruptedError(TauError, RuntimeError):
-    """The run was asked to stop and did, with everything finished saved; ``resume`` continues it."""
+    """The run was asked to stop, and did; everything finished is saved, and ``resume`` continues it."""
 
     run_id: str = ""
     node: str = ""
@@ -160,16 +160,16 @@ class RunCancelledError(TauError, RuntimeError):
 
 
 class LeaseLostError(TauError, RuntimeError):
-    """Another process took the run over; what this one had not committed is dropped."""
+    """Another process took over or deleted the run; what this one had not committed is dropped."""
 
     run_id: str = ""
 
 
 class GraphChangedError(TauError, RuntimeError):
-    """The graph differs from the one that made the run, in a way that resume must not guess about.
+    """The graph differs from the one that made the run in a way that could make the result wrong.
 
-    ``changes`` are the differences that stand in the way, ``ways`` what can be done about them: none of these is an
-    ``on_change`` for a run of another graph, or where the node that comes next is gone.
+    ``changes`` are the differences that prevent a resume, ``ways`` what can be done about them. No ``on_change`` is
+    among the ways for a run of another graph, or if the node that comes next is gone.
     """
 
     run_id: str = ""
@@ -186,7 +186,7 @@ class CorruptCheckpointError(TauError, ValueError):
 
 
 class UnsupportedFormatError(TauError, ValueError):
-    """Stored data of a format that this version does not know; it was left untouched."""
+    """Stored data has a format that this version does not know; it was left untouched."""
 
     found: Any = None
     supported: Any = None
@@ -205,7 +205,7 @@ class StoreFullError(StoreError):
 class StoreUnavailableError(StoreError, ConnectionError):
     """The store cannot be reached or used: gone, read-only, locked, not permitted.
 
-    ``transient``: it may be reached again before long, so that a commit is worth another try.
+    ``transient``: it may soon be reached again, so a commit is worth another try.
     """
 
     transient: bool = True
@@ -228,7 +228,7 @@ class ConditionalError(TauError, RuntimeError):
 
 
 class ArtifactError(TauError, RuntimeError):
-    """A file that belongs to the state is missing or altered, or was not left as a node should; ``node`` made it."""
+    """A file that belongs to the state is missing or altered, or its node left it unfinished; ``node`` made it."""
 
     path: str = ""
     node: str = ""
@@ -251,7 +251,7 @@ def too_late(node: str) -> TauError:
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The errors in a group, whatever the groups inside it; of any other error itself."""
+    """The errors in a group, including those in nested groups; for any other error, the error itself."""
     found, left = [], [error]
     while left:
         one = left.pop()

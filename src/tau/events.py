@@ -1,4 +1,4 @@
-"""Events: what happened, told to observers.
+"""Events: what happened, as observers are told.
 
 An event is metadata for people and dashboards: names, numbers and times, never the application's data. An observer is
 any callable that takes one `Event`.
@@ -51,14 +51,14 @@ EVENT_TYPES = frozenset(value for name, value in list(globals().items()) if name
 """Every event type of the library."""
 
 TERMINAL_TYPES = frozenset({GRAPH_COMPLETE, GRAPH_FAILED, GRAPH_INTERRUPTED, GRAPH_WAITING, GRAPH_CANCELLED})
-"""The types of which every attempt to run a graph emits exactly one, as its last event; only ``checkpoint.kept`` may
-follow: the run is finished, and its checkpoints could not be deleted."""
+"""The terminal types. Every attempt to run a graph emits exactly one event of these, as its last; only
+``checkpoint.kept`` may follow, when the run is finished and its checkpoints could not be deleted."""
 
 
 class Event(Struct, frozen=True):
     """Something that happened.
 
-    ``type`` is one of the names in this module (or a user's own), ``source`` names who says it (a graph's name),
+    ``type`` is one of the names in this module (or a user's own), ``source`` is the name of the graph it comes from,
     ``timestamp`` is an aware UTC datetime, ``data`` holds the details; treat it as read-only. Making one raises
     nothing: its fields are not checked.
     """

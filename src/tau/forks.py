@@ -1,7 +1,7 @@
-"""What a fork means to tau: the one place that hears of it.
+"""Forks: the one place in tau that is notified of them.
 
-A child has one thread, copies of all objects, and no right to what they stand for in the parent. Whatever has something
-that must not cross over (a connection, a lock that another thread may hold) is told before and after.
+A child has one thread and copies of all objects, and must not use what these stand for in the parent. An object that
+has something which must not be inherited (a connection, a lock that another thread may hold) is told before and after.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from tau.errors import TauError
 Work = TypeVar("Work", bound=Callable[[], object])
 
 process: object = object()
-"""Stands for this process: a child has another one. Who keeps it knows, without a system call, when it was copied into
-a child."""
+"""Identifies this process: a child has a different one. An object that keeps it can tell, without a system call, that
+it was copied into a child."""
 
 
 class Forked:
-    """What is told of forks, in the thread that forks."""
+    """An object that is told of forks, in the thread that forks."""
 
     is_last: ClassVar[bool] = False
-    """Whether it is told after all others before a fork, and first after it."""
+    """Whether it is told last before a fork, and first after it."""
 
     def is_inside(self) -> bool:
-        """Whether this very thread is in the middle of something here: a signal handler forks. Then `before_fork` is
-        left out, because it could only wait for its own thread."""
+        """Whether this very thread is in the middle of something here, as when a signal handler forks. Then
+        `before_fork` is not called, because it could only wait for its own thread."""
         return False
 
     def before_fork(self, patience: bool) -> None:
-        """Keep other threads out until `after_fork`. Without ``patience`` nothing is waited for."""
+        """Keep other threads out until `after_fork`. Without ``patience`` it must not wait."""
 
     def after_fork(self, in_child: bool, kept_out: bool) -> None:
-        """Go on; ``kept_out`` is whether `before_fork` was called."""
+        """Let other threads in again; ``kept_out`` says whether `before_fork` was called."""
 
 
 def refusal(run_id: str, what: str) -> TauError:
-    """Why a child that was forked off in the middle of a run cannot do ``what`` for it."""
+    """The error for a child that was forked in the middle of a run and tries to do ``what`` for that run."""
     return TauError(
         f"process {os.getpid()} cannot {what}: it is a child that was forked off while run {run_id!r} was at work, "
         "and only the process that runs a node saves for it; give the result back to that process, and call ctx.step "
@@ -69,12 +69,12 @@ _here = _Here()
 
 
 def watch(member: Forked) -> None:
-    """Tell ``member`` of forks from now on, for as long as it is referred to elsewhere."""
+    """Tell ``member`` of forks from now on, for as long as something else refers to it."""
     _members.add(weakref.ref(member, _members.discard))
 
 
 def in_child(work: Work) -> Work:
-    """Do ``work`` in every child, before what is watched is told; a decorator, too."""
+    """Call ``work`` in every child, before any `Forked` is told. Also a decorator."""
     _in_child.append(work)
     return work
 
@@ -95,7 +95,7 @@ def _before() -> None:
         for member in members:
             if not member.is_inside():
                 fork.told.append(member)
-                with suppress(Exception):  # what goes wrong with one is not to be the others' misfortune
+                with suppress(Exception):  # an error of one must not affect the others
                     member.before_fork(patience)
     except KeyboardInterrupt:  # Python drops what is raised here
         fork.interrupted = True

@@ -1,9 +1,9 @@
-"""`load_module`: what is imported at its first use, in the middle of a running program, is imported through here.
+"""`load_module`: imports modules at their first use, in the middle of a running program.
 
-At such a moment everything else happens, too. The handler of a signal may raise in the middle of the import, and some
-modules cannot be imported a second time (apsw is one); or it needs the same module, and finds half of it. Another
-thread may fork, and the child waits for ever for the lock that Python holds on the module. So the import is made in a
-thread, where no handler is called, and forks wait until it is over.
+Two things can go wrong at such a moment. A signal handler may raise in the middle of the import, and some modules (apsw
+is one) cannot be imported a second time; or the handler needs the same module, and finds it half imported. Or another
+thread forks, and the child waits for ever for the lock that Python holds on the module. So the import runs in a thread,
+where no signal handler is called, and forks wait until it is over.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tau.signals import pass_on
 from tau.waiting import LOOK, Flag
 
 _PATIENCE: Final = 5.0
-"""For how many seconds a fork waits for an import; an import waits twice as long for a fork, or for another import."""
+"""The seconds that a fork waits for an import; an import waits twice as long for a fork or for another import."""
 
 _NEEDED: Final = sys.stdlib_module_names | {
     "apsw", "backports", "cftime", "msgspec", "numpy", "pandas", "polars", "pyarrow", "tau", "xarray",
 }  # fmt: skip
 
-_gate: Any = threading.RLock()  # of C; held while something is imported, and while somebody forks
+_gate: Any = threading.RLock()  # implemented in C; held during an import and during a fork
 
 
 def load_module(name: str) -> ModuleType:
-    """The module of that name, all of it; imported if need be.
+    """The module of that name, completely imported.
 
-    Call it before the import inside a function. What a signal's handler raises meanwhile comes out of here, and the
-    import goes on to its end. Raises what the module raises.
+    Call it before the import inside a function. If a signal handler raises in the meantime, its error is raised here,
+    and the import still runs to its end. Raises what the module raises.
     """
     try:
         module = sys.modules[name]
@@ -100,8 +100,8 @@ def _import(name: str) -> ModuleType:
 
 
 def _is_in_the_way() -> bool:
-    """Whether another thread could not make the import, as it would wait for this one: it forks just now, or is in the
-    middle of importing what the other one needs."""
+    """Whether another thread could not do the import because it would wait for this thread, which is forking, or is in
+    the middle of importing something that the other one needs."""
     locks = getattr(importlib._bootstrap, "_module_locks", None)
     if locks is None or _gate._is_owned():
         return True
@@ -113,7 +113,7 @@ def _is_in_the_way() -> bool:
 class _Imports(forks.Forked):
     """No fork in the middle of an import."""
 
-    is_last = True  # who imports may have what the others wait for
+    is_last = True  # the importing thread may hold what the others wait for
 
     def is_inside(self) -> bool:
         return bool(_gate._is_owned())
@@ -126,11 +126,11 @@ class _Imports(forks.Forked):
         if in_child:
             _gate = threading.RLock()
         elif kept_out:
-            _gate.release()  # an error where it was not had: who forks goes on then
+            _gate.release()  # raises if it was not acquired, which the caller drops
 
 
 def _let_end() -> None:
-    """At the end of the program an interrupted import comes to its end; torn down, it may abort the process."""
+    """At exit, wait for an interrupted import to end: torn down in the middle, it may abort the process."""
     if _gate.acquire(timeout=_PATIENCE):
         _gate.release()
 

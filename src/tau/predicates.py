@@ -1,7 +1,7 @@
 """Predicates: conditions on the state, for edges and routes.
 
-Any callable from a state to a truth value will do. The factories here give small frozen objects that also read well in
-drawings and events, and whose meaning is part of the graph's fingerprint.
+A predicate can be any callable from a state to a truth value. The factories here give small frozen objects that also
+read well in drawings and events, and whose meaning is part of the graph's fingerprint.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ Condition = Callable[["State"], Any]
 
 
 class Predicate(ABC):
-    """A condition that says what it is. Calling one raises what reading the state, or a condition in it, raises."""
+    """A condition that can describe itself. Calling one raises what reading the state or calling an inner condition
+    raises."""
 
     __slots__ = ()
 
@@ -33,10 +34,10 @@ class Predicate(ABC):
 
     @abstractmethod
     def describe(self) -> tuple[Any, ...]:
-        """The factory's name and its arguments: all that decides what this predicate answers. Raises nothing."""
+        """The factory's name and its arguments: everything that decides the result. Raises nothing."""
 
     def looks_at(self) -> tuple[str, ...]:
-        """The keys of the state that it looks at, as far as it can tell, each once. Raises nothing."""
+        """The keys of the state that it reads, as far as it knows, each once. Raises nothing."""
         return ()
 
     def __repr__(self) -> str:
@@ -63,28 +64,29 @@ def key_equals(key: str, value: Any) -> Predicate:
     Numbers compare by value, whatever their type (``1``, ``1.0`` and ``Decimal(1)`` are equal), except that a bool
     equals only a bool: ``True`` is not ``1``. NaN equals NaN. Lists, tuples and sets equal only their own kind, element
     by element; mappings regardless of order; arrays when shape, dtype and all elements are equal; tables when they are
-    stored as the same bytes. Comparing never raises: what cannot be compared is not equal. States are compared alike.
+    stored as the same bytes. Comparing never raises: what cannot be compared is not equal. States are compared in the
+    same way. Raises `GraphError` for a key that is not text.
     """
     return _KeyEquals(_checked_key("key_equals", key), value)
 
 
 def not_(predicate: Condition) -> Predicate:
-    """True when ``predicate`` is not. Raises `GraphError` for what is async or cannot be called."""
+    """True when ``predicate`` is false. Raises `GraphError` for one that is async or cannot be called."""
     return _Not(checked_condition("not_", predicate))
 
 
 def and_(*predicates: Condition) -> Predicate:
-    """True when all are, asked from left to right until one is not; true when there are none.
+    """True when all are true, called from left to right until one is false; true when there are none.
 
-    Raises `GraphError` for what is async or cannot be called.
+    Raises `GraphError` for one that is async or cannot be called.
     """
     return _And(tuple(checked_condition("and_", one) for one in predicates))
 
 
 def or_(*predicates: Condition) -> Predicate:
-    """True when any is, asked from left to right until one is; false when there are none.
+    """True when any is true, called from left to right until one is; false when there are none.
 
-    Raises `GraphError` for what is async or cannot be called.
+    Raises `GraphError` for one that is async or cannot be called.
     """
     return _Or(tuple(checked_condition("or_", one) for one in predicates))
 
@@ -170,9 +172,9 @@ class _Or(Predicate):
 
 
 def checked_condition(where: str, predicate: Any) -> Condition:
-    """``predicate`` if it is a plain callable; else raises `GraphError`.
+    """``predicate`` if it is a plain callable; otherwise raises `GraphError`.
 
-    An async one is refused: the coroutine that it returns is always true, which would route silently.
+    An async one is refused: the coroutine that it returns is always true, so the edge would always be taken.
     """
     if not callable(predicate):
         raise GraphError(
@@ -188,13 +190,13 @@ def checked_condition(where: str, predicate: Any) -> Condition:
 
 
 def keys_of(predicates: Iterable[Condition | None]) -> tuple[str, ...]:
-    """The keys that these look at, each once; those of plain functions are not known."""
+    """The keys that these read, each once; those of plain functions are not known."""
     found = (key for one in predicates if isinstance(one, Predicate) for key in one.looks_at())
     return tuple(dict.fromkeys(found))
 
 
 def predicate_name(predicate: Condition | None) -> str:
-    """A name for people: of a predicate its definition, of a function its name, ``""`` for none."""
+    """A readable name: the definition of a predicate, the name of a function, ``""`` for none."""
     if predicate is None:
         return ""
     return repr(predicate) if isinstance(predicate, Predicate) else _shown(predicate)

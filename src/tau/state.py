@@ -62,8 +62,7 @@ class State(Mapping[str, Any]):
     With checkpointing on, the values that a node reads are its own copies, the same object for the whole visit.
 
     Two states are equal when run id, names and values are; a state and another mapping, when names and values are.
-    Values are equal when ``==`` says so; where its answer is not a bool, or it raises, as for arrays and tables, when
-    both are stored as the same bytes. Comparing raises for a damaged value only.
+    Values are compared in depth, as `key_equals` does. Comparing raises only for a damaged value.
 
     Raises `UnserializableError` for a key that is not text, `ConfigError` for a ``run_id`` that cannot be one. Reading
     a stored value raises `CorruptCheckpointError` if it is damaged, `UnsupportedFormatError` if it cannot be read here.
@@ -111,14 +110,15 @@ class State(Mapping[str, Any]):
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
-        """The value under ``key``, or ``default`` where there is none. Raises for a damaged value only."""
+        """The value under ``key``, or ``default`` if there is none. Raises only for a damaged value."""
         value = self._data.get(key, default)
         if type(value) is StoredValue:
             return value.atom if value.atom is not NO_ATOM else self._open(key, value)
         return value
 
     def require(self, *keys: str) -> tuple[Any, ...] | Any:
-        """The values under these keys (one alone for a single key). Raises `KeyError` with all that are missing."""
+        """The values under these keys, as a tuple; for a single key, the value itself. Raises `KeyError`, which names
+        all keys that are missing."""
         missing = [key for key in keys if key not in self._data]
         if missing:
             raise KeyError(f"the state lacks {_names(missing)}; it holds {_names(self._data)}")
@@ -169,19 +169,20 @@ class State(Mapping[str, Any]):
         return self._with({**self._data, **values})
 
     def drop(self, *keys: str) -> State:
-        """This state without these keys; those it does not hold are passed over. Raises nothing."""
+        """This state without these keys; keys that it does not hold are ignored. Raises nothing."""
         return self._with({key: value for key, value in self._data.items() if key not in keys})
 
     def clone(self) -> State:
-        """An equal state of its own. Raises nothing."""
+        """A separate, equal state. Raises nothing."""
         return self._with(dict(self._data))
 
     def checkpoint(self, store: Any) -> None:
-        """Save this state in ``store``; inside a node, on the run's own store, save what an interval held back and what
-        was set or dropped so far: the next attempt at the node is given the state that was saved.
+        """Save this state in ``store``. Inside a node, on the run's own store, this saves what an interval held back
+        and what was set or dropped so far: the next attempt at the node gets the state that was saved.
 
-        ``store`` is what a graph takes: a store, one of your own, a URL or a registered name. Raises `RunOwnedError`
-        where another process owns the run, `UnserializableError` for a value that cannot be stored, `StoreError`.
+        ``store`` is what a graph takes: a store, one of your own, a URL, a path or a registered name. Raises
+        `RunOwnedError` if another process owns the run, `UnserializableError` for a value that cannot be stored,
+        `StoreError`.
         """
         load_module("tau.stores.images")
         from tau.stores.images import save_in

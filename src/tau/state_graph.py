@@ -46,18 +46,18 @@ IfExists = Literal["error", "resume"]
 """What `StateGraph.execute` does with a run id that is in use."""
 
 OnChange = Literal["error", "continue", "redo"]
-"""What `StateGraph.resume` does about differences of the graph that it must not guess about."""
+"""What `StateGraph.resume` does if the graph has changed in a way that could make the result wrong."""
 
 
 class StateGraph(Graph):
     """A state graph with its observer and store.
 
-    Made from a `GraphConfig`, or from a name: then a store means that every finished node is saved and kept, and
-    nothing is observed unless an observer is given. ``store`` is a URL, a path (an existing directory for a file
-    store, all else for an SQLite file), a registered name, or a store; given beside a config it replaces the config's
-    store only. Thread-safe once it has run. Raises `ConfigError` where the config has interval 0 beside a ``store``,
-    `UnknownStoreError` and `UnknownObserverError` for names that are not registered, `GraphError` for a graph's name
-    that cannot be one.
+    Made from a `GraphConfig`, or from a name. With a name and a store, every finished node is saved and finished runs
+    are kept; there is no observer unless one is given. ``store`` is a URL, a path (an existing directory is a file
+    store, anything else a SQLite file), a registered name, or a store; given together with a config, it replaces only
+    the config's store. Thread-safe once it has run. Raises `ConfigError` for a ``store`` together with a config of
+    interval 0, `UnknownStoreError` and `UnknownObserverError` for names that are not registered, `GraphError` for a
+    name that a graph cannot have.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class StateGraph(Graph):
     def use_store(self, store: str | os.PathLike[str] | Store | FourVerbs) -> None:
         """Keep runs in this store from now on.
 
-        Where checkpointing was off, every node is saved and finished runs are kept. Raises `UnknownStoreError` for a
-        name that is not registered, `ConfigError` for what cannot be a store.
+        If checkpointing was off, every node is saved and finished runs are kept. Raises `UnknownStoreError` for a
+        name that is not registered, `ConfigError` for anything else that cannot be a store.
         """
         checkpoint = self.config.checkpoint
         if checkpoint.interval == 0:
@@ -104,11 +104,11 @@ class StateGraph(Graph):
     @property
     def warnings(self) -> list[str]:
         """What looks like a mistake but can be run: nodes never reached, edges never taken, loops without an exit, a
-        store in which nothing is kept."""
+        store in which nothing is kept. Raises nothing."""
         return [*super().warnings, *self._unused_store()]
 
     def freeze(self) -> None:
-        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe.
+        """Validate, and refuse all changes from now on. Every run does this; repeating it does no harm. Thread-safe.
 
         Raises `GraphError` as `validate` does.
         """
@@ -118,7 +118,7 @@ class StateGraph(Graph):
                 _log.warning("graph %s: %s", self.name, warning)
 
     def _unused_store(self) -> list[str]:
-        """Says so where a store is named and checkpointing is off: its interval is 0 where none is given."""
+        """A warning if a store is named but checkpointing is off, because the interval is 0 by default."""
         named = self.config.checkpoint.store
         if self._store is not None or named == CheckpointConfig().store:
             return []
@@ -130,7 +130,7 @@ class StateGraph(Graph):
 
     @property
     def store(self) -> Store:
-        """The store of this graph's runs. Raises `ConfigError` where checkpointing is off."""
+        """The store of this graph's runs. Raises `ConfigError` if checkpointing is off."""
         if self._store is None:
             raise ConfigError(
                 "checkpointing not enabled for this graph; give it a store, as in "
@@ -153,19 +153,20 @@ class StateGraph(Graph):
     ) -> State:
         """Run the graph on ``state`` and return the final state.
 
-        ``run_id`` overrides the state's. A run id in use raises `RunExistsError`, or with ``if_exists="resume"``
-        resumes that run, provided its input was the same (then it also raises what `resume` raises); that needs
-        ``run_id``, or a `State`, which has one.
+        ``run_id`` overrides that of the state. If the run id is in use, ``if_exists="error"`` raises `RunExistsError`.
+        ``if_exists="resume"`` resumes that run if its input was the same, and then also raises what `resume` raises; it
+        needs ``run_id``, or a `State`, which has one.
 
-        ``wait``: seconds to wait for an owner to let go before `RunOwnedError`. ``resources``: clients and connections
-        for the nodes, found in `Context.resources` and never stored. ``observer``: told beside the graph's own.
-        ``stop``: a `Stop`, or what ``with stop_on(...)`` gives. ``max_runtime``: seconds after which the run stops, as
-        for a walltime limit. ``tags``: names under which ``store.runs(tag=...)`` finds the run.
+        ``wait``: seconds to wait for another owner to release the run before `RunOwnedError`. ``resources``: clients
+        and connections for the nodes, found in `Context.resources` and never stored. ``observer``: gets the events in
+        addition to the graph's own. ``stop``: a `Stop`, or the one that ``with stop_on(...)`` gives. ``max_runtime``:
+        seconds after which the run stops, for a walltime limit. ``tags``: names by which ``store.runs(tag=...)`` finds
+        the run.
 
         Raises `GraphError` for a graph that cannot be run, `ConfigError` for a wrong argument, `ExecutionError` when a
-        node fails, `RunInterruptedError` when it was asked to stop, `RunCancelledError` when it was cancelled; whatever
-        finished is saved by then. `UnserializableError` and `LimitExceededError` are for an input that cannot be
-        stored, `LeaseLostError` for a run that was taken over or deleted, `StoreError` for a store that fails.
+        node fails, `RunInterruptedError` when the run was asked to stop, `RunCancelledError` when it was cancelled; all
+        that has finished is saved by then. Raises `UnserializableError` or `LimitExceededError` for an input that
+        cannot be stored, `LeaseLostError` if the run was taken over or deleted, `StoreError` if the store fails.
         """
         request, given = self._admission(state, run_id, if_exists, tags)
         request.values = cells_of(given) if request.stored else given
@@ -183,16 +184,17 @@ class StateGraph(Graph):
         stop: Stop | None = None,
         max_runtime: float | None = None,
     ) -> State:
-        """Go on with a run that failed, was stopped or was killed; return the final state, also of a finished run.
+        """Continue a run that failed, was stopped or was killed, and return the final state; of a finished run, return
+        the stored one.
 
-        ``wait``: seconds to wait for an owner to let go before `RunOwnedError`. With a changed graph ``on_change``
-        decides: "error" raises `GraphChangedError` where it must not guess, "continue" keeps all that is stored,
-        "redo" also drops the steps of the node in flight. The other arguments are those of `execute`.
+        If the graph has changed in a way that could make the result wrong, ``on_change`` decides: "error" raises
+        `GraphChangedError`, "continue" keeps all that is stored, "redo" does that but drops the finished items (steps
+        and artifacts) of the node in flight. The other arguments are those of `execute`.
 
         Raises `CheckpointNotFoundError` for a run that the store does not hold (`RunFinishedError` for one that
         finished with ``preserve=False``), `RunCancelledError` for a cancelled one, `LimitExceededError` after too many
         crashes, `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot be read, `ArtifactError` for
-        a file that is missing or altered, and what `execute` raises.
+        a file that is missing or altered, `ConfigError` for a graph without a store, and what `execute` raises.
         """
         request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
@@ -296,24 +298,28 @@ class StateGraph(Graph):
                     await task
 
     def plan(self, run_id: str, *, on_change: OnChange = "error") -> ResumePlan:
-        """What `resume` would do now; ``refusal`` is what it would raise. Changes nothing.
+        """What `resume` would do now; ``refusal`` is the error that it would raise. Changes nothing.
 
-        Raises `CheckpointNotFoundError` for a run that the store does not hold, `StoreError` for a store that fails.
+        Raises `CheckpointNotFoundError` for a run that the store does not hold, `CorruptCheckpointError` or
+        `UnsupportedFormatError` for one that cannot be read, `GraphError` for a graph that cannot be run, `ConfigError`
+        for a wrong argument or a graph without a store, `StoreError` if the store fails.
         """
         return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
 
     def history(self, run_id: str) -> list[Checkpoint]:
-        """The finished visits of a run, oldest first; values are read when looked at.
+        """The finished visits of a run, oldest first; values are read when they are used.
 
-        Raises `CheckpointNotFoundError` (`RunFinishedError` where the history was deleted with ``preserve=False``), or
-        `CorruptCheckpointError` at a damaged record.
+        Raises `CheckpointNotFoundError` (`RunFinishedError` if the history was deleted with ``preserve=False``),
+        `CorruptCheckpointError` at a damaged record, `UnsupportedFormatError` for a newer format, `ConfigError` for a
+        graph without a store, `StoreError` if the store fails.
         """
         return checkpoints(self.store, check_run_id(run_id))
 
     def cancel(self, run_id: str) -> None:
         """End a run for good, whatever process owns it; its owner's next commit is refused.
 
-        Nothing happens to a finished run. Raises `CheckpointNotFoundError`, or `StoreError` for a store that fails.
+        A finished run is left as it is. Raises `CheckpointNotFoundError` for a run that the store does not hold,
+        `ConfigError` for a graph without a store, `StoreError` if the store fails.
         """
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id, self.store.location)

@@ -1,8 +1,8 @@
-"""What threads of tau wait for: `Bell` and `Flag`, of locks of C.
+"""What threads of tau wait for: `Bell` and `Flag`, made of locks that are implemented in C.
 
-Those of `threading` (Condition, Event, Semaphore) and of `concurrent.futures` take their locks in Python. What the
-handler of a signal raises there, Ctrl-C above all, leaves them taken for ever; a handler that asks for the same one
-waits for its own thread. A lock of C is taken or not, whatever comes when.
+The classes of `threading` (Condition, Event, Semaphore) and of `concurrent.futures` take their locks in Python code. If
+a signal handler raises there (Ctrl-C above all), the lock stays taken for ever. If a handler needs the same lock, it
+waits for its own thread. A lock in C is either taken or not, at whatever moment a signal arrives.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from threading import Lock
 from typing import Final
 
 LOOK: Final = 0.25
-"""Seconds until who waits looks again."""
+"""Seconds after which a waiting thread looks again."""
 
 
 class Bell:
-    """Wakes one thread that waits: now, or as soon as it does. For a thread that serves others, which takes no signals.
+    """Wakes one waiting thread, or the next one that waits. For a thread that serves others and gets no signals.
 
-    Any thread may ring, a handler of a signal and a finaliser, too.
+    It may be rung from any thread, signal handler or finaliser.
     """
 
     __slots__ = ("_silent",)
@@ -31,7 +31,7 @@ class Bell:
         self._silent.acquire()
 
     def is_set(self) -> bool:
-        """Whether it was rung, and nobody was woken by it yet."""
+        """Whether it was rung and has not woken a thread yet."""
         return not self._silent.locked()
 
     def set(self) -> None:
@@ -40,22 +40,22 @@ class Bell:
             self._silent.release()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for it, for so long at most; whether it was rung. That is over then."""
+        """Wait for it, for at most ``seconds``; return whether it was rung, and reset it."""
         return self._silent.acquire(timeout=-1 if seconds is None else max(0.0, seconds))
 
 
 class Flag:
-    """Set once, by any thread, a handler of a signal and a finaliser, too; any number wait for it.
+    """Set once, from any thread, signal handler or finaliser; any number of threads may wait for it.
 
-    Who waits looks at it now and then: neither an interrupt of who sets it keeps anybody waiting, nor does a signal
-    that comes in the moment before the system's wait, which does not end that.
+    A waiting thread looks at it every `LOOK` seconds. So it does not wait for ever if the thread that sets the flag is
+    interrupted, or if a signal arrives just before the system call that waits, which such a signal does not end.
     """
 
     __slots__ = ("_gate", "_is_set", "_later")
 
     def __init__(self) -> None:
         self._is_set = False
-        self._gate = Lock()  # who waits goes through it, one after the other
+        self._gate = Lock()  # waiting threads pass through it, one after the other
         self._gate.acquire()
         self._later: deque[Callable[[], object]] = deque()
 
@@ -64,14 +64,14 @@ class Flag:
         return self._is_set
 
     def set(self) -> None:
-        """Set it; once more changes nothing."""
+        """Set it; setting it again changes nothing."""
         self._is_set = True
         self._open()
         for work in list(self._later):
             work()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until it is set, for so long at most; whether it is."""
+        """Wait until it is set, for at most ``seconds``; return whether it is."""
         ends = None if seconds is None else time.monotonic() + seconds
         while not self._is_set:
             left = LOOK if ends is None else min(LOOK, ends - time.monotonic())
@@ -82,8 +82,8 @@ class Flag:
         return self._is_set
 
     def then(self, work: Callable[[], object]) -> None:
-        """Call ``work`` when it is set, in the thread that does that, or now: perhaps twice, and not at all where that
-        is interrupted."""
+        """Call ``work`` when it is set, in the thread that sets it, or now if it is. ``work`` may be called twice, and
+        not at all if that thread is interrupted."""
         self._later.append(work)
         if self._is_set:
             work()

@@ -19,9 +19,9 @@ from tau.stores.contract import Store
 
 
 class ResumePlan(Struct, frozen=True, kw_only=True):
-    """What ``resume`` would do: skip the ``finished`` nodes and go on at ``pending``, or raise ``refusal``.
+    """What ``resume`` would do: skip the ``finished`` nodes and continue at ``pending``, or raise ``refusal``.
 
-    ``blocking`` are differences of the graph for which ``on_change="error"`` refuses, ``notes`` those that never
+    ``blocking`` lists the differences of the graph that ``on_change="error"`` refuses, ``notes`` those that never
     prevent a resume.
     """
 
@@ -77,7 +77,7 @@ def plan_resume(store: Store, request: RunRequest, host: Host) -> ResumePlan:
 
 
 def _refused(check: Callable[[], object]) -> TauError | None:
-    """Why the check refuses, if it does; what the store itself cannot do is raised."""
+    """Why the check refuses, if it does; errors of the store itself are raised."""
     try:
         check()
     except StoreError:

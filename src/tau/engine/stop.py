@@ -13,11 +13,11 @@ from tau.waiting import Flag
 
 
 class StopNow(BaseException):
-    """Breaks off the node in flight; its text is the reason."""
+    """Interrupts the node in flight; its text is the reason."""
 
 
 class Stop:
-    """A request to stop, to be handed to ``execute`` or ``resume``; one may serve many runs.
+    """A request to stop, to be passed to ``execute`` or ``resume``; one may serve many runs.
 
     A run that is asked to stop finishes the node in flight, saves, and raises `RunInterruptedError`. Thread-safe.
     Making one raises nothing.
@@ -43,11 +43,11 @@ class Stop:
 
 @contextmanager
 def stop_on(*signals: int) -> Iterator[Stop]:
-    """A `Stop` that these signals set while the block runs (SIGTERM where none is named); main thread only.
+    """A `Stop` that these signals set while the block runs (SIGTERM if none is named); main thread only.
 
-    A second signal breaks off the node in flight: ``resume`` will run it again. The earlier handlers are put back at
-    the end. Raises `ValueError` in any other thread and for a number that is not a signal, `OSError` for a signal that
-    cannot be handled, such as SIGKILL.
+    A second signal interrupts the node in flight: ``resume`` will run it again. The earlier handlers are restored at
+    the end. Raises `ConfigError` for anything that is not a number, `ValueError` in any other thread and for a number
+    that is not a signal, `OSError` for a signal that cannot be handled, such as SIGKILL.
     """
     stop = Stop()
     for number in signals:
@@ -74,7 +74,7 @@ def stop_on(*signals: int) -> Iterator[Stop]:
 def checked_options(
     wait: float, resources: Mapping[str, Any] | None, stop: Stop | None, max_runtime: float | None
 ) -> dict[str, Any]:
-    """What a driver is given of the arguments of ``execute`` and ``resume``. Raises `ConfigError`."""
+    """The arguments of ``execute`` and ``resume`` that a driver takes. Raises `ConfigError`."""
     for name, seconds in (("wait", wait), ("max_runtime", max_runtime)):
         if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
             raise ConfigError(f"{name} must be 0 or more seconds, found {seconds!r}")

@@ -44,8 +44,8 @@ class Graph:
     ``nodes`` maps names to nodes, ``edges`` maps each source to its edges in the order in which they are tried,
     ``entry_point`` is ``None`` until set, ``exit_points`` are in the order set. All are read-only.
 
-    Nodes may be named in edges and as entry or exit before they are added: `validate` finds the ones that never came,
-    and every other problem, at once.
+    Nodes may be named in edges and as entry or exit before they are added: `validate` reports those that were never
+    added, together with every other problem.
     """
 
     def __init__(self, name: str) -> None:
@@ -154,14 +154,14 @@ class Graph:
     def add_edge(
         self, source: Any, target: Any, predicate: Condition | None = None, *, name: str | None = None
     ) -> None:
-        """Add a way from one node to another, taken when ``predicate`` holds for the state, or always without one.
+        """Add an edge from one node to another, taken when ``predicate`` holds for the state, or always without one.
 
         Nodes are given by name or as the functions added. Of the edges of one node the first that holds, in the order
         added, is taken. ``name`` shows in events and drawings; the predicate's own name if not given. Added again with
         the same ends and name (a notebook's cell run again), a condition replaces its former self: a function of that
-        name, a lambda where ``name`` is given, an equal predicate of this library. Raises `GraphError` for what cannot
-        name a node, for a predicate that is async or cannot be called, and once the graph is frozen; whether the nodes
-        exist is checked by `validate`.
+        name, a lambda if ``name`` is given, an equal predicate of this library. Raises `GraphError` for anything that
+        cannot name a node, for a predicate that is async or cannot be called, and once the graph is frozen; `validate`
+        checks whether the nodes exist.
         """
         ends = (self._name_of(source, "from node"), self._name_of(target, "to node"))
         if predicate is not None:
@@ -176,9 +176,10 @@ class Graph:
     def sequence(self, *nodes: Any) -> None:
         """Chain nodes, the first becoming the entry point and the last an exit point.
 
-        Each is the name of a node or a function; a function that is not a node yet is added under its own name. What is
-        there already, as when a notebook's cell is run again, stays. Raises `GraphError`, and then changes nothing, for
-        no nodes at all, a node given twice, a name without a node, another entry point, and once the graph is frozen.
+        Each is the name of a node or a function; a function that is not a node yet is added under its own name. Nodes
+        and edges that are already there are kept, as when a notebook's cell is run again. Raises `GraphError`, and then
+        changes nothing, for no nodes at all, a node given twice, a name without a node, a different entry point, and
+        once the graph is frozen.
         """
         with self._lock:
             names, added = self._chain(nodes)
@@ -207,9 +208,9 @@ class Graph:
             self.entry_point = name
 
     def set_exit_point(self, node: Any) -> None:
-        """Say where a run may end; as often as needed. A run ends at the first exit point that it visits.
+        """Say where a run may end; call it once for each exit point. A run ends at the first that it visits.
 
-        Raises `GraphError` for what cannot name a node, and once the graph is frozen.
+        Raises `GraphError` for anything that cannot name a node, and once the graph is frozen.
         """
         name = self._name_of(node, "exit point")
         with self._lock:
@@ -231,7 +232,7 @@ class Graph:
         return [*self._twice.values(), *found]
 
     def freeze(self) -> None:
-        """Validate, and refuse all changes from now on. Runs do this; twice does no harm. Thread-safe.
+        """Validate, and refuse all changes from now on. Every run does this; repeating it does no harm. Thread-safe.
 
         Raises `GraphError` as `validate` does.
         """
@@ -241,9 +242,9 @@ class Graph:
                 self._frozen = True
 
     def fingerprint(self, stored: GraphFingerprint | None = None) -> GraphFingerprint:
-        """What this graph is, for telling whether it changed between two runs. Raises nothing.
+        """The fingerprint of this graph, which shows whether it has changed since a run was stored. Raises nothing.
 
-        What is as it was in ``stored`` is taken from there, so that no source has to be parsed for it.
+        Parts that are the same as in ``stored`` are taken from there, so that their source need not be parsed.
         """
         if self._fingerprint is not None:
             return self._fingerprint

@@ -35,9 +35,9 @@ Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 class Committer(forks.Forked):
     """Commits the batches of any number of threads and event loops.
 
-    A commit never waits for others to join it: what is queued while one is under way is in the next. A signal handler
-    or a finaliser that comes in the middle of its own thread's commit is refused, because that cannot end before it
-    returns.
+    A commit never waits for others to join it: what is queued while one is under way goes into the next. A signal
+    handler or finaliser that runs in the middle of its own thread's commit is refused, because that commit cannot end
+    before the handler returns.
     """
 
     def __init__(self, store: Store) -> None:
@@ -49,7 +49,7 @@ class Committer(forks.Forked):
         self._answered: deque[Ticket] = deque()
         self._starting = threading.RLock()
         self.guard = Door(store.location)
-        self._under_way = threading.Lock()  # who finds it taken joins the queue, so that the next commit is for many
+        self._under_way = threading.Lock()  # a thread that finds it taken queues, so that the next commit is for many
         self._wake = Bell()
         self._thread: threading.Thread | None = None
         self.patience: dict[str, Patience] = {}
@@ -79,7 +79,7 @@ class Committer(forks.Forked):
                 patience.tell(result)
             tries += 1
             patience.wait(pause)
-            # Perhaps it was carried out, and only its reply was lost.
+            # Perhaps the commit was applied, and only its reply was lost.
             found = self._confirm(batch, result)
             result = self._commit(batch) if found is result else found
         return result
@@ -112,7 +112,7 @@ class Committer(forks.Forked):
             return self._alone(batch)
 
     def submit(self, ticket: Ticket) -> Ticket:
-        """Commit in a thread of the committer's own."""
+        """Commit in the committer's own thread."""
         self._start()
         patience = self.patience.get(ticket.batch.run_id)
         if patience is not None:
@@ -146,13 +146,13 @@ class Committer(forks.Forked):
         while going:
             try:
                 going = self._turn()
-            except BaseException:  # whatever it is, those who wait for this thread are told, and it goes on
+            except BaseException:  # whatever it is, all that wait for this thread are answered, and it goes on
                 self._wake.set()
                 with suppress(BaseException):
                     _log.exception("the thread that commits to %s goes on after an error", self.store.location)
 
     def _turn(self) -> bool:
-        """Do what there is to do, or wait for it; whether the thread is needed any longer."""
+        """Do what there is to do, or wait for it; return whether the thread is still needed."""
         due = min((due for due, *_ in self._later), default=None)
         if not self._wake.wait(_IDLE if due is None else due - time.monotonic()) and due is None and self._leave():
             return False
@@ -173,7 +173,7 @@ class Committer(forks.Forked):
 
     def _leave(self) -> bool:
         """End the thread, unless there is something to do after all."""
-        self._thread = None  # first: who queues something after this starts another
+        self._thread = None  # first, so that whatever is queued after this starts another thread
         if not (self._queue or self._unsettled or self._answered or self._later or self._news):
             return True
         with self._starting:
@@ -187,7 +187,7 @@ class Committer(forks.Forked):
             self._flush()
 
     def _try_again(self) -> None:
-        """Queue what waited long enough for its store, unless it was carried out, and only its reply was lost."""
+        """Queue the tickets that have waited long enough for the store, except those that turn out to be committed."""
         now = time.monotonic()
         for entry in [entry for entry in self._later if entry[0] <= now]:
             _, ticket, error = entry
@@ -218,17 +218,18 @@ class Committer(forks.Forked):
             self.stale = True
 
     def _flush(self, mine: bool = False) -> None:
-        """Commit what is queued. Whatever is raised on the way, no ticket is forgotten: what has no result is queued
-        again, and what is not told is by the next call.
+        """Commit what is queued. No ticket is lost, whatever is raised: a ticket without a result is queued again, and
+        a result that has not been delivered is delivered by the next call.
 
-        In a thread that commits a batch of its own, ``mine``, only a store's own error is for the others, too.
+        ``mine``: this thread commits a batch of its own. Then only the store's own errors are results of the other
+        tickets too; anything else is raised here.
         """
         with self._under_way:
             if self._unsettled is None:
                 tickets: list[Ticket] = []
                 try:
                     while self._queue:
-                        tickets.append(self._queue[0])  # first: a ticket that is in both is committed once all the same
+                        tickets.append(self._queue[0])  # first: a ticket that is in both is still committed only once
                         self._queue.popleft()
                     self._unsettled = self._committed(tickets, mine)
                 except BaseException:
@@ -284,7 +285,7 @@ class Committer(forks.Forked):
         wake(over)
 
     def _confirm(self, batch: Batch, error: Exception) -> Result:
-        """Resolve a refusal that may be a lost reply: if the log holds our very bytes, the commit was applied."""
+        """Resolve a refusal that may be a lost reply: if the log holds our exact bytes, the commit was applied."""
         if not isinstance(error, StoreError | PositionConflict):
             return error
         try:
@@ -295,7 +296,7 @@ class Committer(forks.Forked):
         if stored[: len(mine)] == mine:
             return batch.expected + len(mine)
         if isinstance(error, PositionConflict) and stored and stored == mine[: len(stored)]:
-            # An earlier commit of these was applied and never answered for; what was added since may follow.
+            # An earlier commit of these was applied but never answered; what was added since may follow.
             rest = replace(batch, expected=batch.expected + len(stored), records=batch.records[len(stored) :])
             return self._alone(rest)
         return error
@@ -311,7 +312,7 @@ class Committer(forks.Forked):
 
 
 def _says_more(unread: StoreError, error: StoreError | PositionConflict) -> bool:
-    """Whether why a commit could not be looked into counts for more than why it failed."""
+    """Whether the error of reading back says more than the error of the commit itself."""
     return isinstance(error, PositionConflict) or (_may_pass(error) and not _may_pass(unread))
 
 

@@ -1,4 +1,4 @@
-"""What a run's log tells: its history, and what a resume would do."""
+"""The history of a run, read from its log."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tau.stores.contract import Store
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """One finished visit in a run's history: ``position`` is where it lies in the log, ``next`` the node that followed
-    (``None`` after an exit point), ``state`` the state as of then. Reading a value of it raises what a `State` does."""
+    """One finished visit in a run's history: ``position`` is its place in the log, ``next`` the node that followed
+    (``None`` after an exit point), ``state`` the state at that point. Reading a value of it raises what a `State`
+    does."""
 
     position: int
     node: str

@@ -1,4 +1,4 @@
-"""A batch on its way into a store, and who waits for it: threads, event loops, a function that is told the result."""
+"""A batch on its way into a store, and what waits for it: threads, event loops, or a function that gets the result."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Waiter = Union["asyncio.Future[None]", Callable[[], object]]
 
 
 class Ticket(Struct, eq=False):
-    """A batch that is to be committed, by the thread of that number; 0 is the committer's own.
+    """A batch to be committed. ``thread`` is the number of the thread that commits it, 0 for the committer's own.
 
-    ``answer`` is given the result in the committer's thread. After that the ticket is ``over``, and who waits for it is
-    woken: also where it was broken off, and has no result.
+    ``answer`` is called with the result in the committer's thread. After that the ticket is ``over``, and all that
+    waits for it is woken, even if the commit was interrupted and there is no result.
     """
 
     batch: Batch
@@ -36,8 +36,8 @@ class Ticket(Struct, eq=False):
     tries: int = 0
 
     def wait(self) -> None:
-        """Wait in this thread until it is over, or for a moment: to be called again while it is not."""
-        woken = threading.Lock()  # of C: an interrupt does not leave it taken, as it does an Event's
+        """Wait in this thread until it is over, or for a moment; call it again while the ticket is not over."""
+        woken = threading.Lock()  # implemented in C: an interrupt does not leave it taken, as it can with an Event
         woken.acquire()
         self.waiting.append(woken.release)
         if not self.over:
@@ -45,10 +45,11 @@ class Ticket(Struct, eq=False):
 
 
 def wake(tickets: Sequence[Ticket]) -> None:
-    """These are over: wake who waits for them, each event loop once. May be called again, after an interrupt."""
+    """Mark these tickets as over and wake what waits for them, each event loop once. May be called again if it was
+    interrupted."""
     futures: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
     for ticket in tickets:
-        ticket.over = True  # first: who comes from here on does not wait
+        ticket.over = True  # first, so that a thread that comes later does not wait
         for waiter in ticket.waiting:
             if callable(waiter):
                 with suppress(RuntimeError):  # it was woken already
@@ -56,7 +57,7 @@ def wake(tickets: Sequence[Ticket]) -> None:
             else:
                 futures.setdefault(waiter.get_loop(), []).append(waiter)
     for loop, waiting in futures.items():
-        with suppress(RuntimeError):  # a loop that was closed meanwhile: nothing waits there any more
+        with suppress(RuntimeError):  # the loop was closed in the meantime: nothing waits there any more
             loop.call_soon_threadsafe(_answer, waiting)
     for ticket in tickets:
         ticket.waiting.clear()

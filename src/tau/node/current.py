@@ -1,4 +1,4 @@
-"""Which visit of which run is at work here: what the code inside a node finds around it."""
+"""Which visit of which run is running here, for the code inside a node."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class RunNode(Struct):
-    """Run a node on a state; reply: `Outcome`. ``stored`` is the run's state where the node is given another one, which
-    an earlier attempt had saved; ``begun`` whether the node was called."""
+    """Run a node on a state; reply: `Outcome`. ``stored`` is the run's state, if the node is given a different one that
+    an earlier attempt had saved; ``begun`` says whether the node was called."""
 
     node: Node
     state: State
@@ -35,8 +35,8 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunScope:
-    """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what is finished in it,
-    both ``None`` where there is nothing."""
+    """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what has finished in it;
+    each is ``None`` if there is none."""
 
     __slots__ = ("_process", "deadline", "effect", "items", "make_items", "resources", "run_id", "should_stop", "store")
 
@@ -61,7 +61,7 @@ class RunScope:
         self.items: StepRunner | None = None
 
     def steps_of(self, effect: RunNode | None) -> StepRunner:
-        """The items of that attempt. Raises `TauError` where it has ended."""
+        """The items of that attempt. Raises `TauError` if the attempt has ended."""
         if self._process is not forks.process:
             raise forks.refusal(self.run_id, "save anything")
         items = self.items
@@ -70,23 +70,23 @@ class RunScope:
                 if self.effect is effect and (self.items is None or self.items.effect is not effect):
                     self.items = self.make_items(effect)
                 items = self.items
-        # Who ends an attempt first says so and then looks for items: either it closes these, or this sees that it did.
+        # `leave` first ends the attempt and then looks for items: either it closes these, or this sees that it ended.
         if items is None or self.effect is not effect or items.effect is not effect:
             raise too_late(effect.node.name if effect is not None else "")
         return items
 
     def visit_here(self) -> RunNode | None:
-        """The attempt that the code here is of: of one that was left behind, also when it has ended."""
+        """The attempt that the code here belongs to, even if that attempt was left behind and has ended."""
         left = left_behind.get()
         return left[1] if left is not None and left[0] is self else self.effect
 
     def save(self, state: State) -> None:
-        """Commit what an interval held back, and what that state is beyond the stored one."""
+        """Commit what an interval held back, and how that state differs from the stored one."""
         self.steps_of(self.visit_here()).save(state)
 
     def leave(self, result: Any) -> Any:
-        """The attempt has ended with this result, to which its artifacts are added, or with this error. Waits for a
-        commit that is under way in it. Raises `ConfigError` for a step that was never awaited, `ArtifactError`."""
+        """End the attempt with this result, to which its artifacts are added, or with this error. Waits for a commit
+        that is under way in it. Raises `ConfigError` for a step that was never awaited, `ArtifactError`."""
         self.effect = None
         items, self.items = self.items, None
         if items is None:
@@ -100,7 +100,7 @@ class RunScope:
 run_scope: ContextVar[RunScope | None] = ContextVar("tau_surroundings", default=None)
 
 left_behind: ContextVar[tuple[RunScope | None, RunNode] | None] = ContextVar("tau_left_behind", default=None)
-"""The attempt that a thread is of, which may be left to itself while its run goes on, and what surrounds that run: a
-run that the thread starts in turn has surroundings of its own."""
+"""The attempt that a thread belongs to, and the scope of its run. The thread may be left behind while the run goes on.
+A run that the thread starts itself has a scope of its own."""
 
 _first_use = threading.RLock()  # a signal handler may ask, too

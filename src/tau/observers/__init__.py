@@ -1,4 +1,4 @@
-"""Observers: what is told of events, and the registry that gives them names.
+"""Observers, which receive events, and the registry that gives them names.
 
 A new observer is one callable in one file, and one line in `_registry` if it is to have a name.
 """
@@ -23,7 +23,7 @@ _lock = threading.Lock()
 
 
 def register_observer(name: str, observer: Observer) -> None:
-    """Give an observer a name that configurations can use; an earlier one of that name is replaced.
+    """Give an observer a name that configurations can use; an earlier observer of that name is replaced.
 
     Raises `ConfigError` for anything that is not a callable taking one event. Thread-safe.
     """
@@ -35,10 +35,10 @@ def register_observer(name: str, observer: Observer) -> None:
 
 
 def resolve_observer(observer: Any) -> Observer | None:
-    """The callable behind a name, a callable, or a list of these; ``None`` where there is no observer.
+    """The observer that a name, a callable or a list of these stands for; ``None`` if there is none.
 
-    ``None`` and ``"noop"`` give ``None``, so that a run without observers pays nothing for events. A list gives one
-    observer that tells each in order. Raises `UnknownObserverError` for a name that is not registered and
+    ``None`` and ``"noop"`` give ``None``, so that events cost nothing in a run without observers. A list gives one
+    observer that calls each in order. Raises `UnknownObserverError` for a name that is not registered and
     `ConfigError` for anything that cannot be an observer.
     """
     if observer is None:

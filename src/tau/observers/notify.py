@@ -15,16 +15,16 @@ from tau.events import Event, Observer
 _log = logging.getLogger("tau")
 _lock = threading.Lock()
 _failures: WeakKeyDictionary[Any, Counter[tuple[str, str]]] = WeakKeyDictionary()
-# Observers that cannot be referred to weakly (a list's append, say) are told apart by name only.
+# Observers without weak references (the append of a list, say) are distinguished by name only.
 _nameless: Counter[tuple[str, str]] = Counter()
 
 
 def notify(observer: Observer, event: Event, effect: Any = None) -> None:
-    """Call ``observer(event)``. An ``Exception`` from it is logged and dropped; any other ``BaseException`` raises.
+    """Call ``observer(event)``. An ``Exception`` from it is logged and dropped; any other ``BaseException`` is raised.
 
-    It is logged on the logger ``tau`` at ERROR once per observer and type of exception, after that only counted (see
-    `failures`), so that a broken observer does not flood the log. Thread-safe. Where an ``effect`` is given, it is
-    ``told`` from here on.
+    It is logged on the logger ``tau`` at ERROR once per observer and type of exception, and after that only counted
+    (see `failures`), so that a broken observer does not flood the log. Thread-safe. If an ``effect`` is given, it is
+    marked as ``told``.
     """
     try:
         if effect is not None:
@@ -35,14 +35,14 @@ def notify(observer: Observer, event: Event, effect: Any = None) -> None:
 
 
 def failures(observer: Observer) -> int:
-    """How many exceptions of this observer were dropped so far. Raises nothing."""
+    """How many exceptions of this observer have been dropped so far. Raises nothing."""
     name = describe(observer)
     with _lock:
         return sum(count for (known, _), count in _counter(observer).items() if known == name)
 
 
 def describe(observer: Any) -> str:
-    """A name for people: ``module.function``, or the class of a callable object."""
+    """A readable name: ``module.function``, or the class of a callable object. Raises nothing."""
     named = observer if hasattr(observer, "__qualname__") else type(observer)
     return f"{getattr(named, '__module__', None) or 'builtins'}.{named.__qualname__}"
 
@@ -72,7 +72,7 @@ def _report(observer: Observer, event: Event, error: Exception) -> None:
 
 
 class Multi:
-    """Tells each observer, in the order given, one after the other; one that raises does not stop the rest."""
+    """Calls each observer, in the order given; an exception of one does not stop the rest. Raises nothing itself."""
 
     __slots__ = ("__weakref__", "observers")
 

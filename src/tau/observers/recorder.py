@@ -1,4 +1,4 @@
-"""The observer for tests and notebooks: it keeps what it was told."""
+"""The observer for tests and notebooks: it keeps the events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tau.events import Event
 
 
 class Recorder:
-    """Keeps every event, in the order told, in the list ``events``. Raises nothing.
+    """Keeps every event, in the order received, in the list ``events``. Raises nothing.
 
     Any number of threads may call it at once: appending to a list and clearing it are atomic.
     """
@@ -24,7 +24,7 @@ class Recorder:
         return [event.type for event in self.events]
 
     def clear(self) -> None:
-        """Forget the events so far. Raises nothing."""
+        """Remove the events so far. Raises nothing."""
         self.events.clear()
 
     def __repr__(self) -> str:

@@ -1,14 +1,14 @@
-"""Structured logging: one JSON object a line, through the standard `logging` module.
+"""Structured logging: one JSON object per line, through the standard `logging` module.
 
 Each event becomes one record at INFO on the logger ``tau.events``; its message is the whole JSON line, so that a plain
 ``FileHandler`` with the format ``%(message)s`` writes JSON lines, and ``record.event`` is the event. The record
 propagates like any other.
 
-Two things differ from a bare ``logger.info``, because choosing this observer is asking for the events:
+Two things differ from a bare ``logger.info``, because a program that chooses this observer wants to see the events:
 
-- A root logger at WARNING, which is how Python starts, does not hide them. Any level set on ``tau.events`` or ``tau``,
+- A root logger at WARNING, Python's default, does not hide them. Any level set on ``tau.events`` or ``tau``,
   a root logger at another level, ``logging.disable`` and the levels of handlers are obeyed.
-- Where no handler is installed at all, the line goes to ``sys.stderr``, as `logging.lastResort` does for warnings;
+- If no handler is installed at all, the line goes to ``sys.stderr``, as `logging.lastResort` does for warnings;
   ``logging.lastResort = None`` switches both off.
 """
 

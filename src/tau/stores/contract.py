@@ -1,8 +1,8 @@
 """The store contract: bytes in, bytes out, one conditional append.
 
 A store keeps the logs of runs. It knows nothing about values, graphs or engines: records and blobs are opaque bytes,
-already encoded and checksummed by the caller. All that a store must get right is stated on `Store`; the public suite
-`tau.testing.StoreContract` holds it to every sentence.
+already encoded and checksummed by the caller. Everything that a store must get right is stated on `Store`; the public
+test suite `tau.testing.StoreContract` checks every sentence.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", 
 """The statuses under which a run has no owner."""
 
 STATUSES = ("running", "waiting", "interrupted", "failed", "finished", "cancelled", "dead", "damaged")
-"""What `Store.runs` can be asked for."""
+"""The statuses by which `Store.runs` can select."""
 
 
 class Owner(Struct, frozen=True, kw_only=True, gc=False):
-    """Who owns a run: a process, told apart from every other by ``nonce``.
+    """The owner of a run: a process, distinguished from every other by ``nonce``.
 
-    ``boot`` names one boot of one machine and its pid namespace, empty where that cannot be told; ``started`` is the
-    start time of the process in the kernel's ticks, so that a reused pid is not mistaken for the owner, 0 where it
-    cannot be told. ``lease`` is in seconds.
+    ``boot`` names one boot of one machine and its pid namespace, or is empty if that is not known. ``started`` is the
+    start time of the process in the kernel's ticks, so that a reused pid is not mistaken for the owner, or 0 if that is
+    not known. ``lease`` is in seconds.
     """
 
     nonce: str
@@ -103,9 +103,9 @@ class Rows(list[Summary]):
 class Batch(Struct, frozen=True, gc=False):
     """What one commit appends to one run.
 
-    The records get the positions ``expected + 1 ... expected + len(records)``. ``blobs`` are (digest, data) pairs; one
-    whose digest the run holds already changes nothing. ``token`` is unique to this commit and also inside every record,
-    so that a lost reply can be resolved by reading back. ``summary.position`` is the position after the commit.
+    The records get the positions ``expected + 1 ... expected + len(records)``. ``blobs`` are (digest, data) pairs; a
+    blob whose digest the run already holds changes nothing. ``token`` is unique to this commit and also inside every
+    record, so that a lost reply can be resolved by reading back. ``summary.position`` is the position after the commit.
     """
 
     run_id: str
@@ -119,9 +119,9 @@ class Batch(Struct, frozen=True, gc=False):
 class Lease(Struct, frozen=True):
     """The sign of life of an owner.
 
-    ``expires_in`` is in seconds by the store's own clock, negative when it ran out. It is ``None`` where the store has
-    no clock that all its users share (files, S3), or the lease was measured by another clock than the one here: then it
-    is judged by watching ``counter`` for its whole time.
+    ``expires_in`` is in seconds by the store's own clock, negative when the lease has run out. It is ``None`` if the
+    store has no clock that all its users share (files, S3), or if the lease was measured by a different clock: then the
+    lease is judged by watching ``counter`` for its whole length.
     """
 
     nonce: str
@@ -139,7 +139,7 @@ class Query(Struct, frozen=True, kw_only=True):
 
 
 class PositionConflict(Exception):
-    """A batch expected another position than the run has; ``position`` is the one found. Nothing was changed."""
+    """A batch expected a different position; ``position`` is the one that the run has. Nothing was changed."""
 
     def __init__(self, run_id: str, expected: int, position: int) -> None:
         super().__init__(f"run {run_id!r} is at position {position}, not {expected}")
@@ -149,12 +149,12 @@ class PositionConflict(Exception):
 
 
 class Store(ABC):
-    """Where runs live.
+    """Where runs are kept.
 
     Atomic: a batch is applied whole or not at all; no reader ever sees a part of it. Conditional: it is applied if and
     only if the run's position equals ``expected`` (0 for a run that never existed). A deletion takes a position, too:
     positions are never reused, and a writer that knew the run before is refused. Durable: when `commit` returns, the
-    batch survives a power cut. Isolated: the error of one batch does not touch its neighbours in the same call.
+    batch survives a power cut. Isolated: the error of one batch does not affect the others of the same call.
 
     Every method may be called from any thread, and from any number of processes that opened the same location. A store
     opens its location at first use and again after ``os.fork`` in the child. It is closed by the code that created it;
@@ -168,10 +168,11 @@ class Store(ABC):
     """Where this store is, as a URL without a password."""
 
     artifacts: str | None = None
-    """The directory for the files of its runs, where it has a place for such; `delete` removes those of the run."""
+    """The directory for the files of its runs, if it has one; `delete` removes those of the run."""
 
     forgets: bool = False
-    """Whether a deletion leaves no position behind, so that those of a run begun anew are known to earlier owners."""
+    """Whether a deletion leaves no position behind, so that a run begun again reuses positions that earlier owners
+    know."""
 
     _committer: Committer | None = None
 
@@ -192,7 +193,7 @@ class Store(ABC):
 
         Two batches of one run in one call are applied one after the other. A batch whose summary has an owner starts
         or extends that owner's lease in the same atomic step; one without an owner ends the lease. Raises `StoreError`
-        only where nothing can be said of any batch.
+        only if it cannot give a result for any batch.
         """
 
     @abstractmethod
@@ -225,21 +226,21 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
-        """Remove all records and blobs of a run; nothing happens where there are none.
+        """Remove all records and blobs of a run; if there are none, nothing happens.
 
-        A deletion takes the next position, as a commit of one record does, so that every writer who knew the run before
-        is refused. What stays is the same summary with ``base`` 0 (``keep_summary``), or one with status ``deleted``,
-        both without owner and lease. With ``expected`` it raises `PositionConflict`, and changes nothing, where the run
-        is at another position; a deletion that was carried out there already may be repeated.
+        A deletion takes the next position, as a commit of one record does, so that every writer that knew the run
+        before is refused. What stays is the same summary with ``base`` 0 (``keep_summary``), or one with status
+        ``deleted``, both without owner and lease. With ``expected`` it raises `PositionConflict`, and changes nothing,
+        if the run is at a different position; a deletion that was already carried out there may be repeated.
 
-        A run whose summary is damaged is removed, too, and its next position is one that no writer knows; only with
-        ``keep_summary`` or ``expected`` is that `CorruptCheckpointError`. Raises `StoreError`.
+        A run whose summary is damaged is removed too, and its next position is one that no writer knows; with
+        ``keep_summary`` or ``expected`` it raises `CorruptCheckpointError` instead. Raises `StoreError`.
         """
 
     def delete_at(self, run_id: str, position: int, keep_summary: bool = False) -> None:
         """`delete` with ``expected``; not quite atomic for a subclass whose `delete` does not take it.
 
-        Raises `PositionConflict` where the run is at another position, and what `delete` raises.
+        Raises `PositionConflict` if the run is at a different position, and what `delete` raises.
         """
         if "expected" in signature(type(self).delete).parameters:
             self.delete(run_id, keep_summary, expected=position)
@@ -251,7 +252,7 @@ class Store(ABC):
 
     @abstractmethod
     def lease(self, run_id: str) -> Lease | None:
-        """The lease that is held on a run, expired or not; ``None`` when there is none. Raises `StoreError`."""
+        """The lease that is held on a run, expired or not; ``None`` if there is none. Raises `StoreError`."""
 
     @abstractmethod
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
@@ -266,17 +267,17 @@ class Store(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections. Closing twice is fine.
+        """Close files and connections. Closing twice is fine.
 
         Raises `StoreError` only in a signal handler that interrupted a call to this store.
         """
 
-    # What users call, made of the above.
+    # What users call, built on the methods above.
 
     def save(self, state: State) -> None:
         """Save a state under its run id; inside a node of that very run, save what an interval held back.
 
-        Raises `RunOwnedError` where the run has an owner, `UnserializableError` for a value that cannot be stored,
+        Raises `RunOwnedError` if the run has an owner, `UnserializableError` for a value that cannot be stored,
         `StoreError`.
         """
         load_module("tau.engine.saved_state")
@@ -298,10 +299,10 @@ class Store(ABC):
     def runs(
         self, *, graph: str | None = None, status: str | None = None, tag: str | None = None, limit: int | None = None
     ) -> Sequence[Summary]:
-        """Runs at a glance, the most recently updated first; a running one that lost its owner has status ``dead``,
-        and one whose summary cannot be read ``damaged``.
+        """The summaries of runs, the most recently updated first; a running one that lost its owner has status
+        ``dead``, and one whose summary cannot be read ``damaged``.
 
-        Raises `ConfigError` for a ``status`` that there is none of, `StoreError`.
+        Raises `ConfigError` for a ``status`` that does not exist, `StoreError`.
         """
         load_module("tau.engine.saved_state")
         from tau.engine.saved_state import runs
@@ -313,7 +314,7 @@ class Store(ABC):
     def identity(self) -> str:
         """A random name of this store, the same wherever it is opened, made at the first call. Raises `StoreError`.
 
-        It is kept as the one record of a run without a name, which has status ``deleted`` and so is never listed.
+        It is kept as the one record of a run with an empty id, which has status ``deleted`` and so is never listed.
         """
         while True:
             for _, record in self.read(""):
@@ -335,7 +336,7 @@ class Store(ABC):
 
 
 def emptied(summary: Summary, keep_summary: bool) -> Summary:
-    """The summary that `Store.delete` leaves behind; one that was running can only have been cut off by that."""
+    """The summary that `Store.delete` leaves behind; a run that was running is cancelled by its deletion."""
     position = summary.position + 1
     if keep_summary:
         status = "cancelled" if summary.status == "running" else summary.status
@@ -346,7 +347,7 @@ def emptied(summary: Summary, keep_summary: bool) -> Summary:
 
 
 def deletion(summary: Summary, keep_summary: bool, expected: int | None, *, empty: bool) -> Summary | None:
-    """The summary after a deletion, ``None`` where it has nothing to change; ``empty``: no records are there.
+    """The summary after a deletion, or ``None`` if there is nothing to change; ``empty``: there are no records.
 
     Raises `PositionConflict`.
     """
@@ -358,14 +359,14 @@ def deletion(summary: Summary, keep_summary: bool, expected: int | None, *, empt
 
 
 def begins(batch: Batch) -> bool:
-    """Whether a run of which nothing is left may begin anew with this batch: it brings its manifest, and nothing of it
-    is finished yet. Another one is from an owner that has not heard of the deletion: those by the first version of tau
-    took no position."""
+    """Whether a run of which nothing is left may begin again with this batch: it has a manifest, and nothing is
+    finished in it yet. Any other batch is from an owner that does not know of the deletion, because deletions by the
+    first version of tau took no position."""
     return batch.summary.base > batch.expected and batch.summary.iterations == 0
 
 
 def problem(batch: Batch) -> ValueError | None:
-    """Why no store can apply ``batch``, whatever the position of its run; ``None`` where one can."""
+    """Why no store can apply ``batch``, whatever the position of its run; ``None`` if one can."""
     summary = batch.summary
     if not batch.records:
         return ValueError(f"a batch of run {batch.run_id!r} has no records")

@@ -30,11 +30,11 @@ _opened: dict[Location, weakref.ref[Store]] = {}
 def open_store(url: str | os.PathLike[str]) -> Store:
     """The store at a URL or a path, or under a registered name.
 
-    A path is a `pathlib.Path` or the like: an existing directory is a file store, all else an SQLite file.
+    A path is a `pathlib.Path` or the like: an existing directory is a file store, anything else a SQLite file.
 
-    The same place gives the same object for as long as it is in use in this process. Nothing is read or created
-    before the store is used. Raises `UnknownStoreError` for what is neither a URL nor a name, `ConfigError` for a URL
-    that cannot be used.
+    The same place gives the same object for as long as that is in use in this process. Nothing is read or created
+    before the store is used. Raises `UnknownStoreError` for a string that is neither a URL nor a registered name,
+    `ConfigError` for a URL that cannot be used and for anything else.
     """
     if isinstance(url, os.PathLike):
         return _at(parse(url_of(url)))
@@ -58,8 +58,8 @@ def open_store(url: str | os.PathLike[str]) -> Store:
 def register_store(name: str, store: Store | FourVerbs) -> None:
     """Make ``name`` mean ``store``: a `Store`, or an object with save, load, delete and list.
 
-    A name registered again means the new store from then on, also where it is a built-in one. Raises `ConfigError`
-    for what is not a store, and for a name that could be taken for a URL.
+    If a name is registered again, it means the new store from then on, even if it is that of a built-in one. Raises
+    `ConfigError` for anything that is not a store, and for a name that could be taken for a URL.
     """
     if not isinstance(name, str) or not name or ":" in name:
         raise ConfigError(
@@ -78,8 +78,11 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
 
 
 def resolve_store(store: Any) -> Store:
-    """The store that is meant. Raises `UnknownStoreError` for a name that is not registered, `ConfigError` for
-    anything else that cannot be a store."""
+    """The store that a store, URL, path, name or object with four verbs stands for.
+
+    Raises `UnknownStoreError` for a name that is not registered, `ConfigError` for anything else that cannot be a
+    store.
+    """
     if isinstance(store, Store):
         return store
     if isinstance(store, str):

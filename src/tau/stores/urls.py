@@ -38,7 +38,7 @@ def without_password(url: str) -> str:
 
 
 def url_of(path: str | os.PathLike[str]) -> str:
-    """The store at a path: an existing directory is a file store, all else an SQLite file. Raises `ConfigError`."""
+    """The store at a path: an existing directory is a file store, anything else a SQLite file. Raises `ConfigError`."""
     found = os.fspath(path)
     if not isinstance(found, str):
         raise ConfigError(f"the path of a store is text, not {type(found).__name__}: {found!r}; use os.fsdecode")

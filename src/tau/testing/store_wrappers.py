@@ -1,4 +1,4 @@
-"""Stores around a store: slow ones, flaky ones, counting ones, and one that tries again."""
+"""Wrappers around a store: slow, flaky and counting ones, and one that tries again."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class FlakyStore(StoreWrapper):
 
 
 class RetryingStore(StoreWrapper):
-    """Tries again what was unavailable. Whether a commit was applied is not guessed: its records are looked for.
+    """Tries again when the store is unavailable. Whether a commit was applied is found out by reading its records.
 
-    Raises what ``store`` raises, `StoreUnavailableError` only after so many ``tries``.
+    Raises what ``store`` raises, `StoreUnavailableError` only after this many ``tries``.
     """
 
     def __init__(self, store: Store, tries: int = 100) -> None:

@@ -1,8 +1,8 @@
 """Crash a graph at every point, in simulated time: `simulate` one history, `explore` them all.
 
-The real engine and the real journal run on a real memory store, and only time, processes and failures are simulated.
-After each history everything that tau promises is checked: nothing finished ran again, no superseded owner wrote, the
-result is the one of the uninterrupted run.
+The real engine and the real journal run on a real memory store; only time, processes and failures are simulated. After
+each history everything that tau promises is checked: nothing finished ran again, no superseded owner wrote, the result
+is that of the uninterrupted run.
 """
 
 from __future__ import annotations
@@ -130,16 +130,17 @@ def simulate(
 ) -> SimulationResult:
     """Run a graph in a simulated world in which these faults happen, until a process has the result.
 
-    ``graph_factory`` makes the graph anew for every process, as each would. Its nodes must be deterministic and keep
-    nothing outside of the state. ``faults`` lists them, or is asked at each `Moment` for the kind that strikes.
-    Whenever no process is left that can go on, another one resumes the run. With a ``seed`` the processes take turns at
-    random, resumers come early, clocks are askew, and faults of all kinds strike besides. ``interval`` and ``preserve``
-    are those of the graph's own configuration unless given, ``lease`` is in simulated seconds. ``store`` makes the
-    store to be tried from its clock. At most ``resumers`` processes follow the first.
+    ``graph_factory`` makes a graph for every process. Its nodes must be deterministic and keep nothing outside the
+    state. ``faults`` is a list of faults, or a function that is called at each `Moment` and returns the kind of fault,
+    or ``None``. Whenever no process is left that can go on, another one resumes the run; at most ``resumers`` processes
+    follow the first. With a ``seed``, processes take turns at random, resume early and have wrong clocks, and further
+    faults of all kinds happen. ``interval`` and ``preserve`` are those of the graph's own configuration unless given;
+    ``lease`` is in simulated seconds. ``store`` makes the store to be tested, given a clock. In a node,
+    ``ctx.resources["store"]`` is the store as that process sees it, for ``state.checkpoint(store)``. Timeouts of sync
+    nodes are not simulated. Do not call this inside an event loop.
 
-    Raises `SimulationError` when a promise was broken, unless ``check`` is false; the result lists what was.
-    In a node ``ctx.resources["store"]`` is the process's own way to the store, for ``state.checkpoint(store)``.
-    Node timeouts of sync nodes are not simulated. Not to be called from inside an event loop.
+    Raises `SimulationError` when a promise was broken, unless ``check`` is false (then the result lists the
+    violations), and `ConfigError` for an input that is not a mapping.
     """
     scenario = _scenario(
         graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources, resumers=resumers
@@ -162,11 +163,12 @@ def explore(
     store: StoreFactory | None = None,
     resources: Mapping[str, Any] | None = None,
 ) -> int:
-    """Let every fault strike at every point of a run, and with ``depth`` 2 another one at every point of what follows.
+    """Simulate every fault at every point of a run, and with ``depth`` 2 a second fault at every point that follows.
 
-    A point is each effect of the engine and each call to the store. ``kinds`` are those of `Fault`, all by default;
-    ``second_kinds`` those of the second one. Of the pairs only every ``stride``-th is tried. Returns the number of
-    histories; see `simulate` for the rest. Raises `SimulationError` at the first broken promise.
+    Each effect of the engine and each call to the store is a point. ``kinds`` are the kinds of `Fault` to try, all by
+    default; ``second_kinds`` are those of the second fault. Only every ``stride``-th pair is tried. Returns the number
+    of histories; see `simulate` for the rest. Raises `SimulationError` at the first broken promise, and `ConfigError`
+    for an input that is not a mapping.
     """
     scenario = _scenario(graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources)
     expected = _uninterrupted(scenario)

@@ -1,7 +1,7 @@
 """A simulated world: one clock, one store, and processes that take turns on it.
 
 Nothing here waits, starts a thread or reads a real clock, so the same seed and faults give the same run again, step by
-step. A process stands still at numbered *points* only: before each effect of its engine and at each call to the store.
+step. A process stops only at numbered *points*: before each effect of its engine and at each call to the store.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ PAUSES: Final = frozenset({"pause", "freeze", "nap"})
 class Fault(Struct, frozen=True):
     """What goes wrong at one point of one process; both are numbered from 0, in the order in which they begin.
 
-    ``crash``: the process dies before it does what it was about to do; ``crash-after``: after it did, before it knows.
-    ``error``: the call to the store is not carried out and fails; ``lost``: it is carried out, and fails all the same;
-    ``blind``: as ``lost``, and the next call fails as well, so that reading back tells nothing; ``outage``: the next
-    four fail. ``pause``: it stands still for longer than its lease, another process takes over, and it goes on once the
-    other has ended or stands still itself; ``freeze``: it goes on only when the run is over; ``nap``: it goes on before
-    another process took over. ``mute``: its lease is renewed no more. ``stop``: it is asked to stop; ``cancel``: the
-    run is ended for good from outside; ``interrupt`` and ``interrupt-after``: Ctrl-C. Making one raises nothing.
+    ``crash``: the process dies before it does what it was about to do; ``crash-after``: it dies after that, before it
+    gets the reply. ``error``: the call to the store is not carried out and fails; ``lost``: it is carried out, but
+    fails; ``blind``: as ``lost``, and the next call fails too, so that reading back is impossible; ``outage``: the next
+    four calls fail. ``pause``: the process stops for longer than its lease, another one takes over, and it goes on when
+    the other has ended or is itself paused; ``freeze``: it goes on only when the run is over; ``nap``: it goes on
+    before another process has taken over. ``mute``: its lease is no longer renewed. ``stop``: it is asked to stop;
+    ``cancel``: the run is ended for good from outside; ``interrupt`` and ``interrupt-after``: Ctrl-C. Making one raises
+    nothing.
     """
 
     process: int
@@ -55,8 +56,8 @@ class Fault(Struct, frozen=True):
 
 
 class Moment(Struct, frozen=True):
-    """A point that is being reached: ``what`` names it (``run work``, ``append``, ``store.commit``), ``nth`` counts
-    the points of that process so named, the name's first word deciding, from 1. Reading it raises nothing."""
+    """A point that is being reached: ``what`` names it (``run work``, ``append``, ``store.commit``); ``nth`` counts,
+    from 1, the points of that process whose names have the same first word. Reading it raises nothing."""
 
     process: int
     point: int

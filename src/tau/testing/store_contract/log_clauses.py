@@ -12,7 +12,7 @@ from tau.testing.store_contract.batches import batch, one, owner, race
 
 
 class LogClauses:
-    """See `tau.testing.stores.StoreContract`."""
+    """See `tau.testing.store_contract.suite.StoreContract`."""
 
     threads = 8
     large = 1_000_000

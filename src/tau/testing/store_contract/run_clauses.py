@@ -18,7 +18,7 @@ RUN_IDS = (
 
 
 class RunClauses:
-    """See `tau.testing.stores.StoreContract`."""
+    """See `tau.testing.store_contract.suite.StoreContract`."""
 
     def reopen(self, store: Store, tmp_path: Path) -> Store:
         raise NotImplementedError

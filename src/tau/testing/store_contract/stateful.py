@@ -1,4 +1,4 @@
-"""A store against a model of dicts, in any order that hypothesis can think of.
+"""A store compared with a model of dicts, in any order of calls that hypothesis finds.
 
 ::
 

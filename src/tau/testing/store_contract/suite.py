@@ -28,7 +28,7 @@ __all__ = ["CountingStore", "FlakyStore", "RetryingStore", "SlowStore", "StoreCo
 class StoreContract(VerbClauses, RunClauses, LogClauses):
     """Every sentence of the contract, one test each. Two stores made from one ``tmp_path`` are the same place.
 
-    ``threads`` is how many writers race; ``large`` is the size in bytes of what counts as large data. A broken sentence
+    ``threads`` is the number of writers that race; ``large`` is the size of large data in bytes. A broken sentence
     raises `AssertionError`, as in any test.
     """
 
