@@ -1,4 +1,4 @@
-"""What threads of tau wait for: `Bell` and `Flag`, made of locks that are implemented in C.
+"""What threads of tau wait for: `Bell` and `Flag`, made of locks that are implemented in C; and `DaemonThread`.
 
 The classes of `threading` (Condition, Event, Semaphore) and of `concurrent.futures` take their locks in Python code. If
 a signal handler raises there (Ctrl-C above all), the lock stays taken for ever. If a handler needs the same lock, it
@@ -11,8 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock
-from typing import Final
+from threading import Lock, Thread
+from typing import Any, Final
 
 LOOK: Final = 0.25
 """Seconds after which a waiting thread looks again."""
@@ -69,6 +69,7 @@ class Flag:
         self._open()
         for work in list(self._later):
             work()
+        self._later.clear()
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is set, for at most ``seconds``; return whether it is."""
@@ -92,3 +93,28 @@ class Flag:
         if self._gate.locked():
             with suppress(RuntimeError):  # another thread was faster
                 self._gate.release()
+
+
+class DaemonThread(Thread):
+    """A daemon thread whose start may be interrupted: the exception comes out unchanged, and the thread either runs or
+    never begins.
+
+    A plain `Thread.start` waits for a `threading.Event`; after an interrupt the new thread may wait for its lock for
+    ever.
+    """
+
+    def __init__(self, target: Callable[..., object], name: str, args: tuple[Any, ...] = ()) -> None:
+        super().__init__(target=target, name=name, args=args, daemon=True)
+        self._started = _Started()
+
+
+class _Started(Flag):
+    """Replaces the event of `Thread`."""
+
+    __slots__ = ()
+
+    def _at_fork_reinit(self) -> None:
+        """In a child: the flag keeps its value, and no thread waits for it."""
+        self._gate = Lock()
+        if not self._is_set:
+            self._gate.acquire()

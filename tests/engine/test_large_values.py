@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -123,7 +124,7 @@ async def test_a_run_that_is_cancelled_while_a_step_s_result_is_encoded_keeps_it
     async def fetch() -> Any:
         calls.append(1)
         for _ in range(4):  # what encodes has to wait
-            store.committer.threads().submit(gate.wait, 60)
+            store.committer.pool.put(partial(gate.wait, 60))
         returned.set()
         return VALUES["array"]
 

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tau import (
 )
 from tau.errors import ExecutionError
 from tau.node import left_calls
+from tau.node.async_calls import NODES, pool_of
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 
@@ -190,10 +191,16 @@ async def test_another_run_and_another_store_do_not_wait(store: Store, work: Wor
 
 async def test_a_call_that_had_not_begun_never_begins(work: Work) -> None:
     """All threads of the pool are busy when the run is cancelled."""
-    loop = asyncio.get_running_loop()
-    go = threading.Event()
-    loop.set_default_executor(ThreadPoolExecutor(1))
-    busy = loop.run_in_executor(None, go.wait, DEADLINE)
+    go, busy, over = threading.Event(), threading.Barrier(NODES + 1), threading.Barrier(NODES + 1)
+
+    def wait() -> None:
+        busy.wait(DEADLINE)
+        assert go.wait(DEADLINE)
+        over.wait(DEADLINE)
+
+    for _ in range(NODES):
+        pool_of(asyncio.get_running_loop()).put(partial(wait))
+    await asyncio.to_thread(busy.wait, DEADLINE)
     store = MemoryStore()
     task = asyncio.create_task(work.graph(store).aexecute({}, run_id="r"))
     while store.lease("r") is None:
@@ -204,7 +211,7 @@ async def test_a_call_that_had_not_begun_never_begins(work: Work) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     go.set()
-    await busy
+    await asyncio.to_thread(over.wait, DEADLINE)
     assert work.calls == 0
     work.go.set()
     assert (await work.graph(store).aresume("r"))["x"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from tau import forks
@@ -16,11 +17,20 @@ from tau.log.journal import Append
 from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
 from tau.log.tickets import Ticket
-from tau.node.async_calls import cancellations, cancelled_inside, in_a_thread, off_the_loop, over, with_timeout
+from tau.node.async_calls import (
+    cancellations,
+    cancelled_inside,
+    in_a_thread,
+    off_the_loop,
+    over,
+    to_its_end,
+    while_wanted,
+    with_timeout,
+)
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.node.kept_state import stored_of
-from tau.node.left_calls import left, waits
+from tau.node.left_calls import Call, left, waits
 from tau.state import State, cells_of, collect, raw
 from tau.stores.contract import Store
 from tau.values.stored import StoredValue
@@ -93,25 +103,29 @@ class AsyncDriver(Driver):
             case Load():
                 reply = await self._load(effect)
             case DeleteRecords():
-                reply = await self._uninterrupted(self._in_thread(lambda: self.drop(effect)))
+                reply = await self._in_thread(lambda: self.drop(effect))
             case Release() if self.journal is None or not self.journal.claimed:
                 reply = self.release()
             case Release():
-                reply = await self._uninterrupted(self._in_thread(self.release))
+                reply = await self._in_thread(self.release)
         return reply
 
     async def _load(self, effect: Load) -> LoadedRun:
-        watch = self.watch(effect)
-        while (found := await self._in_thread(lambda: self.look(watch))) is None:
+        assert self.journal is not None
+        watch, pool = self.watch(effect), self.journal.store.committer.pool
+        while True:
+            call = Call(partial(self.look, watch))
+            await while_wanted(call, partial(pool.put, call), call.give_up)
+            if (found := call.result()) is not None:
+                return found
             assert watch is not None
             await asyncio.sleep(watch.pause)  # the loop waits for an owner, and no thread does
-        return found
 
     async def append(self, effect: Append) -> str:
         journal = self.journal
         assert journal is not None
         if any(len(data) > LARGE for _, data in _to_write(effect)):
-            batch = await self._uninterrupted(self._in_thread(lambda: journal.prepare(effect)))
+            batch = await self._in_thread(lambda: journal.prepare(effect))
         else:
             batch = journal.prepare(effect)
         if batch is None:
@@ -182,15 +196,18 @@ class AsyncDriver(Driver):
         given, result, stored = effect.state, outcome.result, raw(stored_of(effect))
         if (result is None or isinstance(result, dict | State)) and _is_large(stored, given, result):
             with suppress(Exception):
-                outcome.changes = await self._uninterrupted(
-                    self._in_thread(lambda: collect(stored, given, result, effect.node.name))
-                )
+                outcome.changes = await self._in_thread(lambda: collect(stored, given, result, effect.node.name))
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        """Call in one of the store's own threads: a store that hangs holds up no other."""
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        """Call in one of the store's own threads, to the end: a store that hangs holds up no other. A cancellation
+        meanwhile is kept for the next node, or the end of the run."""
         assert self.journal is not None
-        committer = self.journal.store.committer  # a child of fork has another one
-        return await self._loop.run_in_executor(committer.threads(), call)
+        call, pool = Call(function), self.journal.store.committer.pool  # a child of fork has another one
+        try:
+            await to_its_end(call, partial(pool.put, call), self._hurry)
+        except asyncio.CancelledError as error:
+            self._cancelled = error
+        return call.result()
 
     async def _uninterrupted(self, awaitable: Any) -> Any:
         """Await to the end; a cancellation meanwhile is kept for the next node, or the end of the run."""

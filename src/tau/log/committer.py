@@ -9,22 +9,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from tau import forks
 from tau.errors import StoreError, StoreUnavailableError, TauError
-from tau.late_imports import load_module
 from tau.log.patience import Patience
+from tau.log.pool import Pool
 from tau.log.tickets import Result, Ticket, wake
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.stores.failures import start_thread
 from tau.stores.reentry import Door, ReentryError
-from tau.waiting import Bell
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from tau.waiting import Bell, DaemonThread
 
 _log = logging.getLogger("tau")
 _IDLE = 5.0  # seconds without anything to do after which the thread ends
@@ -54,18 +50,10 @@ class Committer(forks.Forked):
         self._thread: threading.Thread | None = None
         self.patience: dict[str, Patience] = {}
         """How the commits of a run are tried again, by run id."""
-        self._pool: ThreadPoolExecutor | None = None
+        self.pool = Pool("tau-io", 4, partial(start_thread, location=store.location))
+        """The threads in which event loops read from the store and encode what is large."""
         self._later: list[tuple[float, Ticket, Exception]] = []
         self._news: deque[Callable[[], None]] = deque()
-
-    def threads(self) -> ThreadPoolExecutor:
-        """The threads in which event loops read from the store and encode what is large; made at the first call."""
-        if self._pool is None:
-            load_module("concurrent.futures.thread")
-            from concurrent.futures.thread import ThreadPoolExecutor
-
-            self._pool = ThreadPoolExecutor(4, thread_name_prefix="tau-io")
-        return self._pool
 
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""
@@ -134,7 +122,7 @@ class Committer(forks.Forked):
             return
         with self._starting:
             if not self._is_served():
-                self._thread = threading.Thread(target=self._serve, name="tau-commit", daemon=True)
+                self._thread = DaemonThread(self._serve, "tau-commit")
                 start_thread(self._thread, self.store.location)
 
     def _is_served(self) -> bool:

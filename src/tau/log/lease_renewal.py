@@ -11,7 +11,7 @@ from tau.errors import StoreUnavailableError
 from tau.forks import in_child
 from tau.log.journal import Journal
 from tau.stores.failures import start_thread
-from tau.waiting import Bell
+from tau.waiting import Bell, DaemonThread
 
 _log = logging.getLogger("tau")
 _IDLE = 5.0  # seconds without anything to do after which a thread ends
@@ -58,7 +58,7 @@ class Renewer:
         if not all(thread.is_alive() for thread in self._threads):
             self._threads = {thread for thread in self._threads if thread.is_alive()}
         if len(self._threads) < self._needed():
-            thread = threading.Thread(target=self._serve, name="tau-lease", daemon=True)
+            thread = DaemonThread(self._serve, "tau-lease")
             self._threads.add(thread)
             try:
                 start_thread(thread, journal.store.location)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tau.errors import ArtifactError
@@ -15,6 +14,7 @@ from tau.node.left_calls import Call
 from tau.state import artifacts_read
 from tau.stores.artifact_content import wrong_with
 from tau.stores.failures import start_thread
+from tau.waiting import DaemonThread
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Pa
         try:
             return await _in_thread(entering)
         except BaseException as error:
-            if entering.has_returned():  # cancelled after it: the block will not run
+            if entering.has_returned:  # cancelled after it: the block will not run
                 self._block.__exit__(type(error), error, error.__traceback__)
             raise
 
@@ -55,15 +55,10 @@ class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Pa
 async def _in_thread(call: Call[T]) -> T:
     """Call in a thread of its own; what has begun is completed, and a cancellation meanwhile is raised after it."""
     load_module("tau.node.async_calls")
-    from tau.node.async_calls import until  # asyncio is only loaded where something needs it
+    from tau.node.async_calls import to_its_end  # asyncio is only loaded where something needs it
 
-    try:
-        start_thread(Thread(target=call, name="tau-artifact", daemon=True), "the files of a node")
-    except BaseException:
-        if not call.give_up():
-            call.over.wait()
-        raise
-    await until(call.over)
+    thread = DaemonThread(call, "tau-artifact")
+    await to_its_end(call, partial(start_thread, thread, "the files of a node"))
     return call.result()
 
 

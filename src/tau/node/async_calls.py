@@ -6,24 +6,30 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
-from threading import Thread
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from tau.errors import TauError
 from tau.graph.graph import Node
+from tau.log.pool import Pool
 from tau.log.tickets import Ticket
 from tau.node.calls import timed_out
 from tau.node.left_calls import Call, Key
-from tau.waiting import LOOK, Flag
+from tau.waiting import LOOK, DaemonThread, Flag
 
 if TYPE_CHECKING:
     from tau.log.committer import Committer
 
 T = TypeVar("T")
 _log = logging.getLogger("tau")
+
+NODES: Final = 32
+"""How many sync nodes run at a time under one event loop."""
+
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
 
 
 class NodeLoop:
@@ -42,7 +48,7 @@ class NodeLoop:
         except RuntimeError:
             return
         self._work = SimpleQueue()
-        Thread(target=_serve, args=(self._work,), name="tau-loop", daemon=True).start()
+        DaemonThread(_serve, "tau-loop", (self._work,)).start()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         context = contextvars.copy_context()
@@ -140,13 +146,19 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 async def in_a_thread(key: Key, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Call a node in the loop's pool."""
-    call = Call(function)
-    try:
-        return await asyncio.to_thread(call)
-    except BaseException:
-        call.leave(key)
-        raise
+    """Call a node in a thread of this loop's pool: what it returned, or what it raised."""
+    call, pool = Call(function), pool_of(asyncio.get_running_loop())
+    work = partial(contextvars.copy_context().run, call)
+    await while_wanted(call, partial(pool.put, work), partial(call.leave, key))
+    return call.answer
+
+
+def pool_of(loop: asyncio.AbstractEventLoop) -> Pool:
+    """The threads in which the sync nodes of this loop run; a node that hangs takes no thread from another loop."""
+    pool = _pools.get(loop)
+    if pool is None:
+        pool = _pools.setdefault(loop, Pool("tau-node", NODES))
+    return pool
 
 
 def cancellations() -> int:
@@ -179,49 +191,67 @@ class Answer(asyncio.Future[T]):
         return False
 
 
-async def off_the_loop(committer: Committer, call: Callable[[], T]) -> tuple[T, asyncio.CancelledError | None]:
+async def off_the_loop(committer: Committer, function: Callable[[], T]) -> tuple[T, asyncio.CancelledError | None]:
     """Call in one of the threads of a store's committer, to the end: what it returned, and a cancellation that came
     meanwhile, which the caller is to raise. Raises what the call raises."""
-    answer: Future[T] = committer.threads().submit(call)
+    call = Call(function)
     cancelled: asyncio.CancelledError | None = None
     try:
-        await done(answer)
+        await to_its_end(call, partial(committer.pool.put, call))
     except asyncio.CancelledError as error:
         cancelled = error
     try:
-        return answer.result(), cancelled
+        return call.result(), cancelled
     except BaseException as failure:
         if cancelled is not None:
             raise cancelled from failure
         raise
 
 
+async def to_its_end(
+    call: Call[Any], hand_over: Callable[[], object], asked: Callable[[], object] | None = None
+) -> None:
+    """Hand the call to a thread and wait until it is over; a call that has begun is completed. A cancellation or an
+    interrupt of this thread is raised after that; ``asked`` is called at once when a cancellation comes."""
+    try:
+        hand_over()
+        await until(call.over, _answer(asked))
+    except (asyncio.CancelledError, GeneratorExit):  # it is over, or the loop has ended
+        raise
+    except BaseException:
+        if not call.give_up():
+            await until(call.over, _answer(asked))
+        raise
+
+
+async def while_wanted(call: Call[Any], hand_over: Callable[[], object], leave: Callable[[], object]) -> None:
+    """Hand the call to a thread and wait until it is over. After a cancellation or an interrupt it is not waited for:
+    ``leave`` is called."""
+    try:
+        hand_over()
+        await until(call.over, asyncio.get_running_loop().create_future())
+    except BaseException:
+        leave()
+        raise
+
+
 async def over(ticket: Ticket, asked: Callable[[], object] | None = None) -> None:
     """Wait until it is over; a cancellation is raised then, and told to ``asked`` at once."""
-    answer: Answer[None] = Answer(loop=asyncio.get_running_loop())
-    answer.asked = asked
+    answer = _answer(asked)
     ticket.waiting.append(answer)
     if not ticket.over:
         await answer
 
 
-async def done(future: Future[Any]) -> None:
-    """Wait until something has become of ``future``; a cancellation is raised then."""
+def _answer(asked: Callable[[], object] | None) -> Answer[None]:
+    answer: Answer[None] = Answer(loop=asyncio.get_running_loop())
+    answer.asked = asked
+    return answer
+
+
+async def until(flag: Flag, answer: asyncio.Future[None]) -> None:
+    """Wait until it is set, or something else becomes of ``answer``."""
     loop = asyncio.get_running_loop()
-    answer: Answer[None] = Answer(loop=loop)
-
-    def tell(_: Future[Any]) -> None:
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nothing waits there any more
-            loop.call_soon_threadsafe(answer.set_result, None)
-
-    future.add_done_callback(tell)
-    await answer
-
-
-async def until(flag: Flag) -> None:
-    """Wait until it is set; a cancellation is raised then."""
-    loop = asyncio.get_running_loop()
-    answer: Answer[None] = Answer(loop=loop)
 
     def look() -> None:
         if flag.is_set() and not answer.done():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
 from tau.node.current import RunNode, left_behind, run_scope
 from tau.node.left_calls import Call, Key
+from tau.waiting import DaemonThread
 
 
 def is_late(result: Any) -> bool:
@@ -27,9 +27,7 @@ def call_in_thread(effect: RunNode, key: Key, function: Callable[[], Any]) -> An
         left_behind.set((run_scope.get(), effect))
         call()
 
-    thread = threading.Thread(
-        target=contextvars.copy_context().run, args=(work,), name=f"tau-node-{node.name}", daemon=True
-    )
+    thread = DaemonThread(contextvars.copy_context().run, f"tau-node-{node.name}", (work,))
     try:
         thread.start()
         if not call.over.wait(node.timeout):

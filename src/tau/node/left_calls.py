@@ -65,38 +65,40 @@ def waits(key: Key, effect: RunNode, stopping: Callable[[], str]) -> Iterator[fl
 
 
 class Call(Generic[T]):
-    """A call in another thread, which may be left to itself: ``over`` is set once it has ended."""
+    """A call in another thread, which may be left running: ``over`` is set once it has ended."""
 
-    __slots__ = ("_answer", "_begun", "_function", "over")
+    __slots__ = ("_begun", "_function", "answer", "has_returned", "over")
 
     def __init__(self, function: Callable[[], T]) -> None:
         self._function = function
         self._begun = threading.Lock()  # taken once: by the thread that makes the call, or by who gives it up
-        self._answer: tuple[Any, BaseException | None] = (None, None)
+        self.answer: tuple[Any, BaseException | None] = (None, None)
+        """What the call returned, or what it raised: a coroutine cannot raise everything."""
+        self.has_returned = False
         self.over = Flag()
 
-    def __call__(self) -> tuple[Any, BaseException | None]:
-        """What it returned, or what it raised, which not everything may do across a future."""
+    def __call__(self) -> None:
         if not self._begun.acquire(blocking=False):
-            return self._answer
+            return
         try:
-            self._answer = (self._function(), None)
+            self.answer = (self._function(), None)
+            self.has_returned = True
         except BaseException as error:
-            self._answer = (None, error)
+            self.answer = (None, error)
         finally:
             self.over.set()
-        return self._answer
 
     def result(self) -> T:
-        """What it returned. Raises what it raised."""
-        result, error = self._answer
+        """What the call returned. Raises what the call raised. To be called once."""
+        result, error = self.answer
+        self.answer = (None, None)
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # no cycle through its own traceback
         returned: T = result
         return returned
-
-    def has_returned(self) -> bool:
-        return self.over.is_set() and self._answer[1] is None
 
     def give_up(self) -> bool:
         """Whether it had not begun; it never will."""
