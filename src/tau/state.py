@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct, field
+
 from tau.errors import ConfigError, TauError, UnserializableError
 from tau.late_imports import load_module
 from tau.redaction import is_secret, without_secrets
@@ -21,18 +23,15 @@ from tau.values.types.artifact import Artifact
 _beginning = threading.RLock()
 
 
-class OpenedValues:
+class OpenedValues(Struct, eq=False):
     """The values that one visit of a node has opened, its artifacts also in a list, and the damage it met in doing so.
 
     Damage is kept because a node may catch the error and go on with something made up.
     """
 
-    __slots__ = ("artifacts", "damage", "opened")
-
-    def __init__(self) -> None:
-        self.opened: dict[StoredValue, tuple[str, Any]] = {}
-        self.artifacts: list[tuple[str, StoredValue, Artifact]] = []
-        self.damage: Exception | None = None
+    opened: dict[StoredValue, tuple[str, Any]] = field(default_factory=dict)
+    artifacts: list[tuple[str, StoredValue, Artifact]] = field(default_factory=list)
+    damage: Exception | None = None
 
     def open(self, key: str, cell: StoredValue) -> Any:
         opened = self.opened.get(cell)
@@ -106,14 +105,14 @@ class State(Mapping[str, Any]):
         except KeyError:
             raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}") from None
         if type(value) is StoredValue:
-            return value.atom if value.atom is not NO_ATOM else self._open(key, value)
+            return value.atom if value.atom is not NO_ATOM else _open(self, key, value)
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under ``key``, or ``default`` if there is none. Raises only for a damaged value."""
         value = self._data.get(key, default)
         if type(value) is StoredValue:
-            return value.atom if value.atom is not NO_ATOM else self._open(key, value)
+            return value.atom if value.atom is not NO_ATOM else _open(self, key, value)
         return value
 
     def require(self, *keys: str) -> tuple[Any, ...] | Any:
@@ -221,18 +220,8 @@ class State(Mapping[str, Any]):
         facts = {"after": self._node, "time": f"{self.timestamp:%Y-%m-%d %H:%M:%S} UTC"}
         return table(f"State of run {self._run_id}", ("key", "type", "stored", "value"), rows, facts)
 
-    def _open(self, key: str, cell: StoredValue) -> Any:
-        return (self._visit or self._begun()).open(key, cell)
-
     def _with(self, data: dict[str, Any]) -> State:
-        return view(data, self._run_id, self._node, self._time, self._begun())
-
-    def _begun(self) -> OpenedValues:
-        """The visit that works on this state, which begins with the first read."""
-        if self._visit is None:
-            with _beginning:
-                self._visit = self._visit or OpenedValues()
-        return self._visit
+        return view(data, self._run_id, self._node, self._time, begun(self))
 
 
 def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit: OpenedValues | None = None) -> State:
@@ -245,6 +234,21 @@ def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit
     state._visit = visit
     state._image = None
     return state
+
+
+def begun(state: State) -> OpenedValues:
+    """The visit that works on a state, which begins with the first read."""
+    visit = state._visit
+    if visit is None:
+        with _beginning:
+            visit = state._visit
+            if visit is None:
+                visit = state._visit = OpenedValues()
+    return visit
+
+
+def _open(state: State, key: str, cell: StoredValue) -> Any:
+    return begun(state).open(key, cell)
 
 
 def raw(state: State) -> dict[str, Any]:
@@ -302,7 +306,10 @@ def collect(
 
 def artifacts_read(given: State, result: Any) -> list[Artifact]:
     """The artifacts that a visit read and that are in the state after it, as it is by what the node returned."""
-    read = given._visit.artifacts if given._visit is not None else []
+    visit = given._visit
+    if visit is None or not visit.artifacts:
+        return []
+    read = visit.artifacts
     if isinstance(result, State):
         after = [*result._data.values()]
         return [one for _, cell, one in read if any(value is cell or value is one for value in after)]

@@ -166,14 +166,20 @@ class Driver:
         journal = self.journal
         assert journal is not None
         newest = journal.settle(batch, result)
-        owned = batch.summary.owner is not None
+        self.note_owner()
+        return newest
+
+    def note_owner(self) -> None:
+        """A commit may have made this process the owner of the run, or have ended that."""
+        journal = self.journal
+        assert journal is not None
+        owned = journal.claimed
         if owned is not self._owned:
             if owned:
                 self._own(journal)
             else:
                 self._let_go(journal)
             self._owned = owned
-        return newest
 
     def _own(self, journal: Journal) -> None:
         renewal.renewer.watch(journal)
@@ -293,8 +299,10 @@ class Driver:
         try:
             if scope.items is not None:
                 result = scope.leave(result if error is None else error)
-            if error is None and effect is not None and effect.state._visit is not None:
-                check_read(effect, result)
+            if error is None and effect is not None and self.journal is not None:
+                visit = effect.state._visit
+                if visit is not None and visit.artifacts:
+                    check_read(effect, result)
         except (ArtifactError, ConfigError) as wrong:
             error = error or wrong
         seconds = self._now() - began

@@ -280,11 +280,13 @@ class Engine:
 
     def _take(self, node: Node, given: State, outcome: Outcome) -> Exception | None:
         """Turn what the node returned into changes; the error where that cannot be done."""
-        result = outcome.result
+        result, stored = outcome.result, self.request.stored
+        if result is None and not stored:
+            return None
         if type(result) is not dict and result is not None and not only_items(result):
             return no_changes(node, result)
         try:
-            if self.request.stored:
+            if stored:
                 self.changed, self.removed = outcome.changes or collect(self.values, given, result, node.name)
                 if self.changed or self.removed:
                     values = {**self.values, **self.changed}
@@ -322,7 +324,10 @@ class Engine:
 
     def _checkpoint(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: NoTransition | None) -> Append:
         progress = self.progress
-        changed = {key: cell.change for key, cell in self.changed.items() if cell.change is not None}
+        changed = {}
+        for key, cell in self.changed.items():
+            if cell.change is not None:
+                changed[key] = cell.change
         checkpoint = CheckpointRecord(
             node=name,
             visit=visit,
@@ -330,7 +335,7 @@ class Engine:
             attempt=attempt,
             next=progress.next,
             changed=changed,
-            removed=tuple(self.removed),
+            removed=tuple(self.removed) if self.removed else (),
             seconds=outcome.seconds,
         )
         ending: Record
@@ -365,15 +370,9 @@ class Engine:
         return self._failure(name, error, text_of(error) or type(error).__name__, path if done else (*path, name))
 
     def _failure(self, name: str, error: Exception, text: str, path: tuple[str, ...]) -> ExecutionError:
-        failure = ExecutionError(
-            f"execution failed at node {name}: {text}",
-            node=name,
-            state=self._view(),
-            path=path,
-            run_id=self.request.run_id,
-        )
         self.verdict = {"node": name, "error": text, "error_type": type(error).__name__}
-        return failure
+        said, run_id = f"execution failed at node {name}: {text}", self.request.run_id
+        return ExecutionError(said, node=name, state=self._view(), path=path, run_id=run_id)
 
     def _interrupted(self, name: str, error: BaseException) -> BaseException:
         """The visit in flight was broken off."""

@@ -35,7 +35,7 @@ from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, store
 from tau.node.step_commits import StepCommits
 from tau.node.step_results import cell_of, no_awaitable
 from tau.node.unawaited import Unawaited
-from tau.state import State, raw
+from tau.state import State, begun, raw
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values.stored import Blobs, StoredValue
@@ -280,7 +280,7 @@ class StepRunner:
             value, _ = _opened(name, cell)
         except TauError as error:  # not what the handler of a signal raises
             if self.effect is not None:
-                self.effect.state._begun().damage = error
+                begun(self.effect.state).damage = error
             raise
         if type(cell.whole) is Blobs and cell.change is None and self.journal is not None:
             cell.encoded, cell.fetch = None, BlobLoader(self.journal.store, self.run_id)

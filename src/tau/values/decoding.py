@@ -25,20 +25,23 @@ def decode(data: bytes) -> Any:
     `tau.errors.UnsupportedFormatError` for a type, a registered name or a version that is not known here.
     """
     try:
-        return _read(data, _whole, _decode)
-    except (CorruptCheckpointError, UnsupportedFormatError):
-        # Perhaps many keys have one hash. Or a library took what a signal's handler raised for an error of its own, and
-        # went on without what it had asked for. Such bytes are read the second time; damage is damage again.
+        return _decode(data) if len(data) < _LONG else _whole(data)
+    except (CorruptCheckpointError, UnsupportedFormatError, RecursionError):
         pass
-    return _read(data, partial(with_room, _whole), partial(with_room, _decode))
+    except Exception as error:
+        pass_on(error)
+    # Perhaps many keys have one hash, or the stack is deep here. Or a library took what a signal's handler raised for
+    # an error of its own, and went on without what it had asked for. Such bytes are read the second time; damage is
+    # damage again.
+    return _with_room(data)
 
 
-def _read(data: bytes, whole: Callable[[bytes], Any], alone: Callable[[bytes], Any]) -> Any:
+def _with_room(data: bytes) -> Any:
     try:
         try:
-            return whole(data)
+            return with_room(_whole, data)
         except RecursionError:
-            return with_fresh_stack(alone, data)
+            return with_fresh_stack(partial(with_room, _decode), data)
     except (CorruptCheckpointError, UnsupportedFormatError):
         raise
     except ImportError as error:

@@ -40,15 +40,19 @@ def encode(value: Any) -> bytes:
     exactly, is nested deeper than `MAX_DEPTH`, has more than `MAX_ITEMS` parts or takes more than `MAX_BYTES`.
     """
     try:
-        return _written(value, _encode)
+        return _encode(value)
+    except RecursionError:
+        pass
     except Refused as refused:
         if refused.limit in (MAX_BYTES, MAX_ITEMS, MAX_DEPTH):
             raise
-    # Perhaps many keys have one hash; or a library took what a signal's handler raised for an error of its own.
-    return _written(value, partial(with_room, _encode))
+    # Perhaps many keys have one hash, or the stack is deep here; or a library took what a signal's handler raised for
+    # an error of its own.
+    return _with_room(value)
 
 
-def _written(value: Any, write: Callable[[Any], bytes]) -> bytes:
+def _with_room(value: Any) -> bytes:
+    write = partial(with_room, _encode)
     try:
         return write(value)
     except RecursionError:

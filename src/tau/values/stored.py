@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.values import MAX_BYTES, Refused, decode, encode, is_atom, is_view_of
+from tau.values.registry import ATOMS
 from tau.values.types.artifact import Artifact
 
 INLINE: Final = 512
@@ -181,7 +182,7 @@ def make(key: str, value: Any, previous: StoredValue | None, node: str | None) -
         inline = Inline(data)
         if previous is not None and previous.whole == inline:
             return None
-        return StoredValue(inline, data, value if is_atom(value) else NO_ATOM, inline)
+        return StoredValue(inline, data, value if type(value) in ATOMS or is_atom(value) else NO_ATOM, inline)
     if previous is not None and previous.size == len(data) and previous.data() == data:
         return None
     whole, change, blobs = _place(data, previous)
