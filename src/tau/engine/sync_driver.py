@@ -15,6 +15,7 @@ from tau.node.left_calls import left, waits
 from tau.state import State
 
 if TYPE_CHECKING:
+    from tau.log.committer import Committer
     from tau.node.async_calls import NodeLoop
 
 from tau import forks
@@ -27,6 +28,7 @@ class SyncDriver(Driver):
     """Does each effect at once, in the caller's thread."""
 
     _loop: NodeLoop | None = None
+    _committer: Committer | None = None
 
     def drive(self) -> State:
         """Run to the end."""
@@ -84,8 +86,13 @@ class SyncDriver(Driver):
     def append(self, effect: Append) -> str:
         journal = self.journal
         assert journal is not None
-        batch = journal.prepare(effect)
-        return "" if batch is None else self.settle(batch, journal.store.committer.commit(batch))
+        committer = self._committer
+        if committer is None:  # in this process it stays the same
+            committer = self._committer = journal.store.committer
+        newest = journal.append(effect, committer.commit)
+        if (effect.progress.status == "running") is not self._owned:
+            self.note_owner()
+        return newest
 
     def pause(self, effect: Backoff) -> str:
         wake = self.stop.event if self.stop is not None else None

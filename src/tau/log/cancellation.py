@@ -6,7 +6,7 @@ from tau.host import Host
 from tau.log.journal import Append, Journal
 from tau.log.records import Cancelled
 from tau.stores.contract import PositionConflict, Store
-from tau.stores.reentry import Guard, ReentryError
+from tau.stores.reentry import Entrance, ReentryError
 
 
 def cancel_run(store: Store, run_id: str, host: Host) -> bool:
@@ -15,7 +15,7 @@ def cancel_run(store: Store, run_id: str, host: Host) -> bool:
     From a signal handler in the middle of a commit of its own thread, this returns at once, and the run is cancelled
     when that commit has ended.
     """
-    guard: Guard = store.committer.guard
+    guard: Entrance = store.committer.guard
     if not guard.is_inside():
         try:
             return _cancel(store, run_id, host)

@@ -45,7 +45,6 @@ class Committer(forks.Forked):
         self._answered: deque[Ticket] = deque()
         self._starting = threading.RLock()
         self.guard = Door(store.location)
-        self._under_way = threading.Lock()  # a thread that finds it taken queues, so that the next commit is for many
         self._wake = Bell()
         self._thread: threading.Thread | None = None
         self.patience: dict[str, Patience] = {}
@@ -58,10 +57,10 @@ class Committer(forks.Forked):
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""
         patience = self.patience.get(batch.run_id)
-        if patience is None:
-            return self._commit(batch)
-        began, tries = patience.now(), 0
+        began, tries = 0.0 if patience is None else patience.now(), 0
         result = self._commit(batch)
+        if patience is None or type(result) is int:
+            return result
         while isinstance(result, StoreError) and (pause := patience.pause(result, began, tries)) is not None:
             if tries == 0:
                 patience.tell(result)
@@ -73,13 +72,14 @@ class Committer(forks.Forked):
         return result
 
     def _commit(self, batch: Batch) -> Result:
-        if not self._queue and not self._under_way.locked():
+        if not self._queue and not self.guard.is_taken:
             try:
-                return self.guard.enter(self._at_once, batch)
+                return self.guard.enter(self._alone, batch)
             except ReentryError as inside:
                 return inside
         if self.guard.is_inside():
             return self.guard.refusal()
+        # A commit is under way: what comes meanwhile joins the queue, so that the next one is for many.
         ticket = Ticket(batch, thread=threading.get_ident())
         self._queue.append(ticket)
         try:
@@ -94,10 +94,6 @@ class Committer(forks.Forked):
     def _until_done(self, ticket: Ticket) -> None:
         while ticket.result is None:
             self._flush(mine=True)
-
-    def _at_once(self, batch: Batch) -> Result:
-        with self._under_way:
-            return self._alone(batch)
 
     def submit(self, ticket: Ticket) -> Ticket:
         """Commit in the committer's own thread."""
@@ -145,7 +141,7 @@ class Committer(forks.Forked):
         if not self._wake.wait(_IDLE if due is None else due - time.monotonic()) and due is None and self._leave():
             return False
         self._try_again()
-        self.guard.enter(self._flush_all)
+        self.guard.enter(Committer._flush_all, self)
         while self._answered:  # without the lock: they may commit something in turn
             ticket = self._answered[0]
             answer, ticket.answer = ticket.answer, None
@@ -212,22 +208,21 @@ class Committer(forks.Forked):
         ``mine``: this thread commits a batch of its own. Then only the store's own errors are results of the other
         tickets too; anything else is raised here.
         """
-        with self._under_way:
-            if self._unsettled is None:
-                tickets: list[Ticket] = []
-                try:
-                    while self._queue:
-                        tickets.append(self._queue[0])  # first: a ticket that is in both is still committed only once
-                        self._queue.popleft()
-                    self._unsettled = self._committed(tickets, mine)
-                except BaseException:
-                    self._queue.extendleft(reversed(tickets))
-                    raise
-            tickets, results, error = self._unsettled
-            self._settle(tickets, results)
-            self._unsettled = None
-            if error is not None:
-                raise error
+        if self._unsettled is None:
+            tickets: list[Ticket] = []
+            try:
+                while self._queue:
+                    tickets.append(self._queue[0])  # first: a ticket that is in both is still committed only once
+                    self._queue.popleft()
+                self._unsettled = self._committed(tickets, mine)
+            except BaseException:
+                self._queue.extendleft(reversed(tickets))
+                raise
+        tickets, results, error = self._unsettled
+        self._settle(tickets, results)
+        self._unsettled = None
+        if error is not None:
+            raise error
 
     def _committed(self, tickets: list[Ticket], mine: bool) -> Unsettled:
         results: Sequence[Result]

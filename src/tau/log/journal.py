@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
@@ -43,34 +43,15 @@ class Append(Struct):
     packed: Mapping[bytes, bytes] | None = None
 
 
-class _Held(Struct, gc=False):
-    """A sealed record: the cells it sets, its node where it is a checkpoint, and what the summary says as of it.
-
-    ``base`` is the position of the newest manifest by then.
-    """
+class _Sealed(Struct, gc=False):
+    """A sealed record: the summary as of it, the cells it sets and what is stored for them, its node where it is a
+    checkpoint."""
 
     data: bytes
-    cells: tuple[StoredValue, ...]
-    checkpoint: str
-    base: int
-    status: str
-    node: str | None
-    iterations: int
-    time: float
-
-
-class _Standing(Struct, gc=False):
-    """Where a journal stands: what is stored, up to ``position``, and what is held back beyond that.
-
-    It changes by what is appended to ``held``; otherwise a new one takes its place, whole. So an interrupt leaves what
-    was before or what comes after. ``newest`` is the newest record that was stored; a blob too many does no harm.
-    """
-
-    position: int
-    owned: bool
-    newest: _Held
-    held: list[_Held] = field(default_factory=list)
-    blobs: dict[bytes, bytes] = field(default_factory=dict)
+    summary: Summary
+    cells: tuple[StoredValue, ...] = ()
+    blobs: tuple[tuple[bytes, bytes], ...] = ()
+    checkpoint: str = ""
 
 
 class Journal:
@@ -95,22 +76,26 @@ class Journal:
         self._since_base = self._weight = self._base_weight = 0
         self._nodes = 0
         self._refused: LeaseLostError | RunCancelledError | None = None
-        self._now = _Standing(0, False, _beginning(base))
+        self._now = [_nothing(0, base)]
+        """The newest record that is stored, and after it those that are held back.
+
+        These are added at once; otherwise a new list takes its place, whole. So an interrupt leaves what was before or
+        what comes after."""
 
     @property
     def position(self) -> int:
         """The number of the newest record that is stored."""
-        return self._now.position
+        return self._now[0].summary.position
 
     @property
     def end(self) -> int:
         """The position once everything is stored that is held back."""
-        return self._now.position + len(self._now.held)
+        return self._now[-1].summary.position
 
     @property
     def claimed(self) -> bool:
         """Whether this journal's owner owns the run, by what is stored."""
-        return self._now.owned
+        return self._now[0].summary.owner is not None
 
     def load(self, take: bool, wait: float = 0.0, wake: Flag | None = None) -> LoadedRun:
         """Read the run, to go on where it stands; with ``take``, once it has no owner."""
@@ -141,7 +126,7 @@ class Journal:
                 _log.warning("run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged)
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items = replay.items
-            self._now = _Standing(found.position, False, _beginning(replay.base))
+            self._now = [_nothing(found.position, replay.base)]
         return found
 
     def prepare(self, append: Append) -> Batch | None:
@@ -149,6 +134,13 @@ class Journal:
         with self.lock:
             self._hold(append)
             return self._batch() if append.flush or self._nodes >= self.interval else None
+
+    def append(self, append: Append, commit: Callable[[Batch], int | Exception]) -> str:
+        """`prepare`, ``commit`` and `settle` in one; other threads that save for this run wait for its end."""
+        with self.lock:
+            self._hold(append)
+            batch = self._batch() if append.flush or self._nodes >= self.interval else None
+            return "" if batch is None else self._settle(batch, commit(batch))
 
     def hold(self, append: Append) -> None:
         """Hold the records back, all of them or none."""
@@ -163,37 +155,20 @@ class Journal:
     def settle(self, batch: Batch, result: int | Exception) -> str:
         """Note that a batch is stored, or raise why it is not; the node of the newest checkpoint in it, if any."""
         with self.lock:
-            if isinstance(result, Exception):
-                raise self._lost() if isinstance(result, PositionConflict) else result
-            now = self._now
-            held, count = now.held, result - now.position
-            if count <= 0:  # this answer came after a later one
-                return ""
-            rest: list[_Held] = []
-            if count != len(held):
-                held, rest = held[:count], held[count:]
-            newest, last = "", now.newest
-            for last in held:
-                for cell in last.cells:  # what was only needed to write them
-                    cell.change, cell.blobs = None, ()
-                newest = last.checkpoint or newest
-            self._nodes = sum([1 for one in rest if one.checkpoint]) if rest else 0
-            self._now = _Standing(result, batch.summary.owner is not None, last, rest, now.blobs if rest else {})
-            return newest
+            return self._settle(batch, result)
 
     def item(self, scope: Scope, key: str) -> StoredValue | None:
         """The result of that item of the node in flight, where a record of it is stored or held back."""
         cell = self.items.get((scope, key))
-        if cell is not None and cell.change is not None:
-            now = self._now
-            if not any(cell is other for one in now.held for other in one.cells):
-                return None  # an interrupt came before its record
-        return cell
+        if cell is None or cell.change is None:
+            return cell
+        held = any(cell is other for one in self._now[1:] for other in one.cells)
+        return cell if held else None  # an interrupt came before its record
 
     def release(self) -> None:
         """End the lease of a run that this journal still owns."""
-        owned = self._now.owned
-        if self._process is forks.process and (owned or self._now.held):
+        owned = self.claimed
+        if self._process is forks.process and (owned or len(self._now) > 1):
             try:
                 self.store.release(self.run_id, self.owner.nonce)
             except Exception as error:  # never in place of why the run ended
@@ -204,66 +179,70 @@ class Journal:
     def _drop(self) -> None:
         """Own nothing any more, and hold nothing back."""
         self._nodes = 0
-        self._now = _Standing(self._now.position, False, _beginning(self._now.newest.base))
+        self._now = [_nothing(self.position, self._now[0].summary.base)]
 
     def _hold(self, append: Append) -> None:
         now, records = self._now, append.records
         if append.expected is not None:
             self._nodes, self._refused = 0, None
-            now = self._now = _Standing(append.expected, False, _beginning(now.newest.base))
+            now = self._now = [_nothing(append.expected, now[0].summary.base)]
         elif append.ending:
             if self._refused is not None:
                 raise self._refused
-            if not now.held and not now.owned:
+            if len(now) == 1 and not self.claimed:
                 return
-            if (now.held or [now.newest])[-1].status != "running":
+            if now[-1].summary.status != "running":
                 records = ()
         self.progress = append.progress
-        held = now.held
-        made: list[_Held] = []
-        newest, position = held[-1] if held else now.newest, now.position + len(held)
+        made: list[_Sealed] = []
+        newest = now[-1].summary
         for record in records:
-            position += 1
-            record.position, record.token = position, self._token
+            record.position, record.token = newest.position + 1, self._token
             if type(record) is CheckpointRecord:
-                newest = self._checkpoint(record, append, newest)
+                sealed = self._checkpoint(record, append, newest)
             else:
-                newest = self._other(record, append, newest)
-            packed = append.packed or {}
-            for cell in newest.cells:
+                sealed = self._other(record, append, newest)
+            for cell in sealed.cells:
                 if cell.blobs:
-                    for name, data in cell.blobs:
-                        now.blobs[name] = packed.get(name) or pack_blob(data)
-            made.append(newest)
-        held.extend(made)
+                    packed = append.packed or {}
+                    sealed.blobs += tuple((name, packed.get(name) or pack_blob(data)) for name, data in cell.blobs)
+            made.append(sealed)
+            newest = sealed.summary
+        now.extend(made)
+
+    def _settle(self, batch: Batch, result: int | Exception) -> str:
+        if isinstance(result, Exception):
+            raise self._lost() if isinstance(result, PositionConflict) else result
+        newest, now = "", self._now
+        count = result - now[0].summary.position
+        if count <= 0:  # this answer came after a later one
+            return ""
+        for sealed in now[1 : count + 1]:
+            for cell in sealed.cells:  # what was only needed to write them
+                cell.change, cell.blobs = None, ()
+            newest = sealed.checkpoint or newest
+        rest = now[count:] or now[-1:]
+        self._nodes = sum([1 for sealed in rest[1:] if sealed.checkpoint]) if len(rest) > 1 else 0
+        self._now = rest
+        return newest
 
     def _batch(self) -> Batch | None:
         if self._process is not forks.process:
             raise forks.refusal(self.run_id, "commit")
-        now, progress = self._now, self.progress
-        held, count = now.held, len(now.held)
-        if not count or progress is None:
+        now, token = self._now, self._token
+        count, newest = len(now), now[-1]
+        if count == 1:
             return None
-        newest, token, run_id = held[-1], self._token, self.run_id
         self._batches += 1  # no two batches have the same token
         self._token = b"%b-%d" % (self._nonce, self._batches)
-        summary = Summary(
-            run_id=run_id,
-            graph=progress.graph,
-            status=newest.status,
-            position=now.position + count,
-            base=newest.base,
-            node=newest.node,
-            iterations=newest.iterations,
-            tags=progress.tags,
-            owner=self.owner if newest.status == "running" else None,
-            created=progress.created,
-            updated=newest.time,
-        )
-        records = (newest.data,) if count == 1 else tuple([one.data for one in held])
-        return Batch(run_id, now.position, token, records, tuple(now.blobs.items()) if now.blobs else (), summary)
+        records: tuple[bytes, ...] = (newest.data,)
+        blobs = newest.blobs
+        if count > 2:  # more than one is held back
+            records = tuple([one.data for one in now[1:]])
+            blobs = tuple([blob for one in now[1:] for blob in one.blobs])
+        return Batch(self.run_id, now[0].summary.position, token, records, blobs, newest.summary)
 
-    def _checkpoint(self, record: CheckpointRecord, append: Append, before: _Held) -> _Held:
+    def _checkpoint(self, record: CheckpointRecord, append: Append, before: Summary) -> _Sealed:
         """Fill in what only the journal knows, and seal it."""
         progress, values = append.progress, append.values
         record.time = progress.updated  # what the nodes after it were told
@@ -280,11 +259,10 @@ class Journal:
             base = before.base
         else:
             base = self._based(record.position, sealed)
-        return _Held(
-            sealed, cells, record.node, base, progress.status, progress.node, progress.iteration, progress.updated
-        )
+        summary = self._summary(record, base, progress, progress.node, progress.iteration)
+        return _Sealed(sealed, summary, cells, (), record.node)
 
-    def _other(self, record: Record, append: Append, before: _Held) -> _Held:
+    def _other(self, record: Record, append: Append, before: Summary) -> _Sealed:
         """The same for what is not a checkpoint."""
         progress = append.progress
         cells: tuple[StoredValue, ...] = ()
@@ -307,7 +285,23 @@ class Journal:
         node, iterations = progress.node, progress.iteration
         if append.expected is None:  # the progress may be ahead of the log
             node, iterations = before.node, before.iterations
-        return _Held(sealed, cells, "", base, progress.status, node, iterations, record.time)
+        return _Sealed(sealed, self._summary(record, base, progress, node, iterations), cells)
+
+    def _summary(self, record: Record, base: int, progress: Progress, node: str | None, iterations: int) -> Summary:
+        status = progress.status
+        return Summary(
+            run_id=self.run_id,
+            graph=progress.graph,
+            status=status,
+            position=record.position,
+            base=base,
+            node=node,
+            iterations=iterations,
+            tags=progress.tags,
+            owner=self.owner if status == "running" else None,
+            created=progress.created,
+            updated=record.time,
+        )
 
     def _based(self, position: int, sealed: bytes) -> int:
         """The record at that position has a manifest."""
@@ -315,7 +309,7 @@ class Journal:
         return position
 
     def _lost(self) -> LeaseLostError | RunCancelledError:
-        owned = self._now.owned
+        owned = self.claimed
         self._drop()
         summary = self.store.summary(self.run_id)
         created = self.progress.created if self.progress is not None else None
@@ -338,5 +332,6 @@ class Journal:
         return lost
 
 
-def _beginning(base: int) -> _Held:
-    return _Held(b"", (), "", base, "", None, 0, 0.0)
+def _nothing(position: int, base: int) -> _Sealed:
+    """What stands for the record at that position where it is not known."""
+    return _Sealed(b"", Summary(run_id="", graph="", status="", position=position, base=base))

@@ -49,7 +49,12 @@ class MemoryStore(Store):
     # Writing: one thread at a time, and not one that is in the middle of it.
 
     def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
-        return self._writes.enter(list, map(self._append, batches))
+        return self._writes.enter(self._append_all, batches)
+
+    def _append_all(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        if len(batches) == 1:  # most commits are for one run
+            return [self._append(batches[0])]
+        return list(map(self._append, batches))
 
     def _append(self, batch: Batch) -> int | Exception:
         wrong = problem(batch)
@@ -59,54 +64,53 @@ class MemoryStore(Store):
         run = self._runs.get(run_id)
         if run is None:
             run = _Run(summary, 0, 0, [], {}, None, 0, 0.0)
-        floor, length, records, blobs, counter = run.floor, run.length, run.records, run.blobs, run.counter
-        position = floor + length
-        if position != batch.expected:
-            return PositionConflict(run_id, batch.expected, position)
+        floor, length, records = run.floor, run.length, run.records
+        if floor + length != batch.expected:
+            return PositionConflict(run_id, batch.expected, floor + length)
         if len(records) > length:  # of a commit that was broken off
             del records[length:]
         records.extend(batch.records)
-        if batch.blobs:
-            for digest, data in batch.blobs:
-                blobs.setdefault(digest, data)
-        owner = summary.owner
-        nonce, expires = None, 0.0
-        if owner is not None:
-            nonce, counter, expires = owner.nonce, counter + 1, self._clock() + owner.lease
-        position = summary.position
-        self._runs[run_id] = _Run(summary, floor, position - floor, records, blobs, nonce, counter, expires)
+        for digest, data in batch.blobs:
+            run.blobs.setdefault(digest, data)
+        position, owner = summary.position, summary.owner
+        if owner is None:
+            after = _Run(summary, floor, position - floor, records, run.blobs, None, run.counter, 0.0)
+        else:
+            until, count = self._clock() + owner.lease, run.counter + 1
+            after = _Run(summary, floor, position - floor, records, run.blobs, owner.nonce, count, until)
+        self._runs[run_id] = after
         return position
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
-        self._writes.enter(self._delete, run_id, keep_summary, expected)
+        def work(run_id: str) -> None:
+            run = self._runs.get(run_id)
+            if run is None:
+                if expected:
+                    raise PositionConflict(run_id, expected, 0)
+                return
+            after = deletion(run.summary, keep_summary, expected, empty=run.length == 0)
+            if after is not None:
+                self._runs[run_id] = _Run(after, after.position, 0, [], {}, None, run.counter, 0.0)
 
-    def _delete(self, run_id: str, keep_summary: bool, expected: int | None) -> None:
-        run = self._runs.get(run_id)
-        if run is None:
-            if expected:
-                raise PositionConflict(run_id, expected, 0)
-            return
-        after = deletion(run.summary, keep_summary, expected, empty=run.length == 0)
-        if after is not None:
-            self._runs[run_id] = _Run(after, after.position, 0, [], {}, None, run.counter, 0.0)
+        self._writes.enter(work, run_id)
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
-        def work() -> bool:
+        def work(run_id: str) -> bool:
             run = self._runs.get(run_id)
             if run is None or run.nonce != nonce:
                 return False
             self._runs[run_id] = replace(run, counter=run.counter + 1, expires=self._clock() + seconds)
             return True
 
-        return self._writes.enter(work)
+        return self._writes.enter(work, run_id)
 
     def release(self, run_id: str, nonce: str) -> None:
-        def work() -> None:
+        def work(run_id: str) -> None:
             run = self._runs.get(run_id)
             if run is not None and run.nonce == nonce:
                 self._runs[run_id] = replace(run, nonce=None)
 
-        self._writes.enter(work)
+        self._writes.enter(work, run_id)
 
     # Reading takes no lock: a run is got at one moment.
 

@@ -7,12 +7,12 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar
 
 from tau.errors import StoreError
 from tau.forks import Forked, watch
 
-Ts = TypeVarTuple("Ts")
+A = TypeVar("A")
 T = TypeVar("T")
 
 _log = logging.getLogger("tau")
@@ -24,7 +24,7 @@ class ReentryError(StoreError):
     ``guard`` is of what it is in the middle of.
     """
 
-    def __init__(self, guard: Guard, name: str) -> None:
+    def __init__(self, guard: Entrance, name: str) -> None:
         super().__init__(
             f"cannot change {name} here: this call, of a signal handler or a finaliser, came in the middle of a commit "
             "of the same thread; let it note down what is to be done, and do that after it has returned",
@@ -38,33 +38,16 @@ class _Mine(threading.local):
         self.lock = threading.Lock()
 
 
-class Guard(Forked):
-    """Keeps a thread from getting into what it is in the middle of. It keeps no other thread out.
+class Entrance(Forked):
+    """Keeps a thread from getting into what it is in the middle of.
 
     ``name`` says what is being worked on, in the words of the error.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._mine = _Mine()  # a lock that only its own thread takes: where it is taken, this thread is inside
         self._later: deque[Callable[[], object]] = deque()
         watch(self)
-
-    def enter(self, work: Callable[[*Ts], T], /, *args: *Ts) -> T:
-        """Do ``work``. Raises `ReentryError` where this thread is inside already."""
-        lock = self._mine.lock
-        if lock.locked():
-            raise self.refusal()
-        try:
-            with lock:
-                return work(*args)
-        finally:
-            if self._later:
-                self._catch_up()
-
-    def is_inside(self) -> bool:
-        """Whether this thread is."""
-        return self._mine.lock.locked()
 
     def refusal(self) -> ReentryError:
         """Why this thread cannot get in."""
@@ -89,26 +72,56 @@ class Guard(Forked):
             self._later.clear()  # the parent does it
 
 
-class Door(Guard):
-    """A guard that keeps the other threads out, too: one at a time is inside."""
+class Guard(Entrance):
+    """It keeps no other thread out."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._lock: Any = threading.RLock()  # who owns it is inside; asking that takes no call of Python's
+        self._mine = _Mine()  # a lock that only its own thread takes: where it is taken, this thread is inside
 
-    def enter(self, work: Callable[[*Ts], T], /, *args: *Ts) -> T:
+    def enter(self, work: Callable[[], T]) -> T:
         """Do ``work``. Raises `ReentryError` where this thread is inside already."""
-        lock = self._lock
-        if lock._is_owned():
+        lock = self._mine.lock
+        if lock.locked():
             raise self.refusal()
         try:
             with lock:
-                return work(*args)
+                return work()
         finally:
             if self._later:
                 self._catch_up()
 
     def is_inside(self) -> bool:
+        """Whether this thread is."""
+        return self._mine.lock.locked()
+
+
+class Door(Entrance):
+    """It keeps the other threads out, too: one at a time is inside, and ``is_taken`` tells that there is one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.is_taken = False
+        self._lock: Any = threading.RLock()  # who owns it is inside; asking that takes no call of Python's
+
+    def enter(self, work: Callable[[A], T], argument: A) -> T:
+        """Do ``work`` with that argument. Raises `ReentryError` where this thread is inside already."""
+        lock = self._lock
+        if lock._is_owned():
+            raise self.refusal()
+        try:
+            with lock:
+                self.is_taken = True
+                try:
+                    return work(argument)
+                finally:
+                    self.is_taken = False
+        finally:
+            if self._later:
+                self._catch_up()
+
+    def is_inside(self) -> bool:
+        """Whether this thread is."""
         owned: bool = self._lock._is_owned()
         return owned
 
@@ -116,3 +129,4 @@ class Door(Guard):
         super().after_fork(in_child, kept_out)
         if in_child and not self.is_inside():
             self._lock = threading.RLock()  # a thread that the child does not have may have held it
+            self.is_taken = False
