@@ -122,7 +122,7 @@ def test_a_function_defined_again_replaces_its_former_self_until_the_first_run()
     graph.freeze()
     assert graph.nodes["work"].function is second
     with pytest.raises(
-        GraphError, match="cannot be changed any more: node work is not what it was; build the graph anew"
+        GraphError, match="cannot be changed any more: node work is not what it was; build the graph again"
     ):
         define(graph, 3)
 
@@ -195,7 +195,7 @@ def test_a_condition_that_is_edited_and_run_again_replaces_the_one_of_before() -
     graph.set_entry_point("a")
     graph.set_exit_point("b")
     graph.freeze()
-    with pytest.raises(GraphError, match="the edge a -> b is another; build the graph anew"):
+    with pytest.raises(GraphError, match="the edge a -> b is another; build the graph again"):
         graph.add_edge("a", "b", lambda state: state["warm"], name="hot")
 
 

@@ -52,7 +52,7 @@ def test_an_edited_cell_replaces_its_node_until_the_first_run_and_then_says_what
     assert found[5]["shown"]["text/plain"] == "3"
     kind, text = found[6]["error"]
     assert kind == "GraphError"
-    assert "node second is not what it was; build the graph anew, from StateGraph(...) on" in text
+    assert "node second is not what it was; build the graph again, from StateGraph(...) on" in text
     assert [one["error"] for one in found[7:]] == [None] * 5
     assert found[11]["shown"]["text/plain"] == "3"
 

@@ -104,7 +104,7 @@ def _judge(request: RunRequest, found: LoadedRun) -> Progress:
             finished_at=when,
         )
     if found.status == "waiting":
-        raise RunWaitingError(f"run {run_id!r} waits for an answer; give it, then resume", run_id=run_id)
+        raise RunWaitingError(f"run {run_id!r} is waiting for an answer; give it, then resume", run_id=run_id)
     return progress
 
 

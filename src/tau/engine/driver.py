@@ -270,7 +270,7 @@ class Driver:
         try:
             journal.release()
         except TauError as error:
-            _log.warning("run %r could not be let go, its lease runs out by itself: %s", journal.run_id, error)
+            _log.warning("run %r could not be released, its lease will run out: %s", journal.run_id, error)
             raise
         finally:
             self._released = True

@@ -56,7 +56,7 @@ def no_changes(node: Node, result: object) -> TypeError:
 def too_many_visits(limit: int, run_id: str) -> LimitExceededError:
     """The failure of a run that has visited as many nodes as it may."""
     return LimitExceededError(
-        f"max iterations ({limit}) exceeded; where the run is to visit more nodes than that, "
+        f"max iterations ({limit}) exceeded; if the run should visit more nodes than that, "
         "resume it with a larger GraphConfig(max_iterations=...)",
         limit=limit,
         run_id=run_id,

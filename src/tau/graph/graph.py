@@ -291,8 +291,8 @@ class Graph:
     def _check_changeable(self, what: str) -> None:
         if self._frozen:
             raise GraphError(
-                f"graph {self.name} has been run and cannot be changed any more: {what}; build the graph anew, from "
-                "StateGraph(...) on, and its runs go on from the store"
+                f"graph {self.name} has been run and cannot be changed any more: {what}; build the graph again, from "
+                "StateGraph(...) on; its runs continue from the store"
             )
 
     def _again(

@@ -98,7 +98,7 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
     if record.position != position:
         raise damaged(run_id, position, f"it says that it is record {record.position}")
     if not all(_TIMES[0] <= time <= _TIMES[1] for time in _times(record)):
-        raise damaged(run_id, position, "it tells of a time that no calendar has")
+        raise damaged(run_id, position, "it has a time that no calendar has")
     return record
 
 

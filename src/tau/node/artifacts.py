@@ -29,8 +29,8 @@ class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Pa
 
         def __getattr__(self, name: str) -> Any:
             raise AttributeError(
-                f"ctx.artifact(...) is a block and no path, it has no {name!r}: write with ctx.artifact(name) as path: "
-                "..., and use the path within"
+                f"ctx.artifact(...) is a block, not a path, and has no {name!r}: "
+                "write with ctx.artifact(name) as path: ..., and use the path within"
             )
 
     def __enter__(self) -> Path:

@@ -44,7 +44,7 @@ def possible(summary: Summary) -> Summary:
     since = 0.0 if summary.owner is None else summary.owner.since
     for time in (summary.created, summary.updated, since):
         if not _FIRST <= time < _END:
-            raise ValueError(f"it tells of an impossible time ({time})")
+            raise ValueError(f"it has an impossible time ({time})")
     return summary
 
 

@@ -15,7 +15,7 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 CROWDED: Final = (
-    "so many of its keys or elements have one hash that reading it would take for ever; "
+    "so many of its keys or elements have the same hash that reading it would take for ever; "
     "give their class a better __hash__, or store a list of pairs"
 )
 

@@ -118,7 +118,7 @@ class _Writer:
         if key in self.open:
             raise refuse(value, "it contains itself; store the relation by names or indices instead")
         if depth >= MAX_DEPTH:
-            raise refuse(value, f"it lies more than {MAX_DEPTH} levels deep; flatten the structure", MAX_DEPTH)
+            raise refuse(value, f"it is nested more than {MAX_DEPTH} levels deep; flatten the structure", MAX_DEPTH)
         if self.memo:
             known = self.memo.get(key)
             if known is not None and known[1] >= depth:

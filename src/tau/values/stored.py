@@ -235,7 +235,7 @@ def _check_promise(whole: Blobs) -> None:
     sound = whole.skip >= 0 and all(part.size >= 0 for part in whole.parts) and promised > whole.skip
     if not sound or promised - whole.skip + len(whole.head) > MAX_BYTES or whole.skip > MAX_HEADER:
         what = f"a record says that a value takes {promised - whole.skip + len(whole.head):,} bytes"
-        raise CorruptCheckpointError(f"{what}, and no value does; restore the store from a copy", what=what)
+        raise CorruptCheckpointError(f"{what}, which no value does; restore the store from a copy", what=what)
 
 
 def _grown(old: Blobs, grown: Grown) -> Blobs:

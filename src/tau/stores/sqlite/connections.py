@@ -234,7 +234,7 @@ class Connections(forks.Forked):
             kind = self._file_system(self.path)
             if kind in mounts.NETWORK:
                 raise StoreUnavailableError(
-                    f"cannot use {self.location}: it lies on a network file system ({kind}), where SQLite locks up or "
+                    f"cannot use {self.location}: it is on a network file system ({kind}), where SQLite locks up or "
                     f"corrupts; use a file store (file:{os.path.splitext(self.path)[0]}), or a path on a local disk",
                     location=self.location,
                     transient=False,

@@ -30,7 +30,7 @@ _FROM_YEAR_1 = ("standard", "julian")
 
 def _pack(value: Any) -> list[Any]:
     if value.year < 1 and value.calendar in _FROM_YEAR_1:
-        raise refuse(value, f"years before 1 are not agreed upon in the calendar {value.calendar}; store numbers")
+        raise refuse(value, f"years before 1 have no agreed meaning in the calendar {value.calendar}; store numbers")
     day = [value.year, value.month, value.day]
     clock = [value.hour, value.minute, value.second, value.microsecond]
     return [_TYPES.index(type(value)), value.calendar, value.has_year_zero, *day, *clock]
@@ -41,7 +41,7 @@ def _unpack(body: Any) -> Any:
     if type(calendar) is not str or type(has_year_zero) is not bool or list(map(type, parts)) != [int] * 7:
         raise ValueError("a point in time needs a calendar and seven numbers")
     if type(number) is not int or not 0 <= number < len(_TYPES) or calendar not in _CALENDARS[number]:
-        raise ValueError("no class of points in time in that calendar")
+        raise ValueError("there is no class of points in time in that calendar")
     if (parts[0] < 1 and calendar in _FROM_YEAR_1) or (calendar in _IDEALIZED and not has_year_zero):
         raise ValueError("a year that the calendar does not have")
     named = {"calendar": calendar} if number == 0 else {}

@@ -234,7 +234,7 @@ def read_head(data: memoryview) -> tuple[str, bool, tuple[int, ...], int]:
     """Dtype text, whether in Fortran order, shape, and where the elements begin. Raises `ValueError`."""
     start = bytes(data[:12])
     if start[:6] != MAGIC or start[6:8] not in (b"\1\0", b"\2\0") or len(start) < 12:
-        raise ValueError("no npy file of version 1.0 or 2.0")
+        raise ValueError("not an npy file of version 1.0 or 2.0")
     wide = start[6] == 2
     begin = 12 if wide else 10
     size = int.from_bytes(start[8:begin], "little")

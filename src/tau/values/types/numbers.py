@@ -18,11 +18,11 @@ _SAFE = (SafeUUID.unknown, SafeUUID.safe, SafeUUID.unsafe)
 
 def _unpack_decimal(data: bytes) -> Decimal:
     if not _DECIMAL.fullmatch(data):
-        raise ValueError("no decimal number")
+        raise ValueError("not a decimal number")
     text = data.decode()
     value = Decimal(text)
     if str(value) != text:
-        raise ValueError("no decimal number in its usual form")
+        raise ValueError("not a decimal number in its usual form")
     return value
 
 

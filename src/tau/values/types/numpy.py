@@ -199,7 +199,7 @@ def _unpack_void(data: bytes) -> Any:
     text, _, content = data[1:].partition(b"\0")
     dtype = build(data[0], text.decode("ascii"))
     if dtype.kind != "V" or len(content) != dtype.itemsize:
-        raise ValueError("no element of a structured array")
+        raise ValueError("not an element of a structured array")
     return np.ndarray((), dtype, content)[()]
 
 

@@ -25,7 +25,7 @@ def _pack(owner: Any, frame: pl.DataFrame) -> bytes:
         same = False
     if not same:
         remedy = "value.to_dicts()" if isinstance(owner, pl.DataFrame) else "value.to_list()"
-        raise refuse(owner, f"a dtype of it does not pass through Arrow unchanged; cast it, or store {remedy}")
+        raise refuse(owner, f"one of its dtypes does not pass through Arrow unchanged; cast it, or store {remedy}")
     return arrow_bytes.write_batches(table.schema, table.combine_chunks().to_batches())
 
 
