@@ -16,11 +16,14 @@ def is_secret(name: object) -> bool:
 
 
 def without_secrets(name: object, value: Any, depth: int = 50) -> Any:
-    """``value``, and in plain data every value under a name that suggests a secret, replaced; nothing is changed."""
+    """A copy of ``value`` in which every value under a name that suggests a secret is replaced, at any depth of plain
+    data; what is nested deeper than ``depth`` is replaced as well, unseen."""
     if is_secret(name):
         return REDACTED
-    if depth == 0 or type(value) not in (dict, list, tuple):
+    if type(value) not in (dict, list, tuple):
         return value
+    if depth == 0:
+        return REDACTED
     if type(value) is dict:
         return {key: without_secrets(key, one, depth - 1) for key, one in value.items()}
     return type(value)(without_secrets("", one, depth - 1) for one in value)

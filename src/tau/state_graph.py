@@ -213,7 +213,7 @@ class StateGraph(Graph):
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
     ) -> State:
-        """`execute` in an event loop, with the same arguments; sync nodes run in the loop's thread pool.
+        """`execute` in an event loop, with the same arguments; sync nodes run in threads of tau's own.
 
         Raises what `execute` raises, and ``asyncio.CancelledError`` when its task is cancelled.
         """

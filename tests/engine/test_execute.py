@@ -221,6 +221,20 @@ def test_values_stay_out_of_events_unless_asked_for_and_secrets_always() -> None
     assert "sk-CANARY" not in repr(told)
 
 
+@pytest.mark.parametrize("depth", [49, 50, 51, 150])
+def test_a_snapshot_shows_no_secret_however_deep_it_lies(depth: int) -> None:
+    value: Any = {"token": "sk-CANARY"}
+    for _ in range(depth):
+        value = [value]
+    told: list[Any] = []
+    graph = StateGraph(GraphConfig("g", observer=told.append, snapshots=True))
+    graph.add_node("a", lambda state: None)
+    graph.sequence("a")
+    graph.execute({"x": value, "y": "seen?"})
+    assert "seen?" in repr(told)
+    assert "sk-CANARY" not in repr(told)
+
+
 def test_snapshots_of_what_cannot_be_copied_change_nothing() -> None:
     class Odd(dict[str, Any]):
         def items(self) -> Any:

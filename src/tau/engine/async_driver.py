@@ -1,4 +1,4 @@
-"""The driver of async runs: commits and loads happen in threads of tau's own, sync nodes in the loop's pool."""
+"""The driver of async runs: commits, loads and sync nodes run in threads of tau's own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class AsyncDriver(Driver):
-    """Awaits what takes time; commits and loads happen in threads of tau's own, sync nodes in the loop's pool."""
+    """Awaits what takes time; commits, loads and sync nodes run in threads of tau's own."""
 
     _cancelled: BaseException | None = None
 
