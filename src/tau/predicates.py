@@ -55,7 +55,7 @@ def key_exists(key: str) -> Predicate:
 
     Raises `GraphError` for a key that is not text.
     """
-    return _KeyExists(_checked_key("key_exists", key))
+    return KeyExists(_checked_key("key_exists", key))
 
 
 def key_equals(key: str, value: Any) -> Predicate:
@@ -101,7 +101,7 @@ class _Always(Predicate):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class _KeyExists(Predicate):
+class KeyExists(Predicate):
     key: str
 
     def __call__(self, state: State) -> bool:

@@ -105,14 +105,14 @@ class State(Mapping[str, Any]):
         except KeyError:
             raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}") from None
         if type(value) is StoredValue:
-            return value.atom if value.atom is not NO_ATOM else _open(self, key, value)
+            return value.atom if value.atom is not NO_ATOM else begun(self).open(key, value)
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under ``key``, or ``default`` if there is none. Raises only for a damaged value."""
         value = self._data.get(key, default)
         if type(value) is StoredValue:
-            return value.atom if value.atom is not NO_ATOM else _open(self, key, value)
+            return value.atom if value.atom is not NO_ATOM else begun(self).open(key, value)
         return value
 
     def require(self, *keys: str) -> tuple[Any, ...] | Any:
@@ -245,10 +245,6 @@ def begun(state: State) -> OpenedValues:
             if visit is None:
                 visit = state._visit = OpenedValues()
     return visit
-
-
-def _open(state: State, key: str, cell: StoredValue) -> Any:
-    return begun(state).open(key, cell)
 
 
 def raw(state: State) -> dict[str, Any]:

@@ -19,9 +19,9 @@ def read(state: State) -> None:
 
 
 CASES: dict[str, tuple[Callable[[State], Any], dict[str, Any], bool, int]] = {
-    "without a store": (lambda state: None, {}, False, 17),
-    "kept": (lambda state: {"key": state["key"] + 1}, {"key": 0}, True, 43),
-    "kept, a nested value read": (read, NESTED, True, 56),
+    "without a store": (lambda state: None, {}, False, 12),
+    "kept": (lambda state: {"key": state["key"] + 1}, {"key": 0}, True, 37),
+    "kept, a nested value read": (read, NESTED, True, 49),
 }
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from tau.events import EDGE_EVALUATE, EDGE_TRANSITION, text_of
 from tau.graph.graph import Edge
-from tau.predicates import keys_of, predicate_name
-from tau.state import State
+from tau.predicates import KeyExists, keys_of, predicate_name
+from tau.state import State, view
 
 _SHOWN = 10
 
@@ -17,19 +17,30 @@ class NoTransition(Exception):
     """No edge leads on; its text is the whole verdict."""
 
 
-def choose(edges: Sequence[Edge], state: State, tried: list[Edge], name: str) -> Edge:
-    """The first edge that holds; those looked at are added to ``tried``."""
+def choose(edges: Sequence[Edge], given: tuple[dict[str, Any], str, str, float], tried: list[Edge], name: str) -> Edge:
+    """The first edge that holds; those looked at are added to ``tried``. ``given`` is what `view` makes the state of
+    that the predicates are called with."""
+    state: State | None = None
     for edge in edges:
         tried.append(edge)
+        predicate = edge.predicate
+        if predicate is None:
+            return edge
+        if type(predicate) is KeyExists:  # the only kind that needs no state
+            if predicate.key in given[0]:
+                return edge
+            continue
+        if state is None:
+            state = view(*given)
         try:
-            if edge.predicate is None or edge.predicate(state):
+            if predicate(state):
                 return edge
         except Exception as error:
             label = f" ({edge.name})" if edge.name else ""
             text = f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {text_of(error)}"
             raise NoTransition(text) from error
     if tried:
-        raise NoTransition(f"no valid transition from node {name}: {_asked(edges, state)}")
+        raise NoTransition(f"no valid transition from node {name}: {_asked(edges, view(*given))}")
     raise NoTransition(f"node {name} has no outgoing edges and is not an exit point")
 
 

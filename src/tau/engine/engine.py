@@ -20,7 +20,7 @@ from tau.engine.stop import StopNow
 from tau.engine.verdicts import UNSAVED, may_retry, no_changes, stopped, terminal, too_many_visits
 from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
-from tau.graph.graph import Edge, Node
+from tau.graph.graph import Edge
 from tau.log.journal import Append
 from tau.log.loading import LoadedRun
 from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance, describe
@@ -180,7 +180,8 @@ class Engine:
             yield Append((Finished(node=progress.node),), progress, self.values, flush=True)
         else:
             try:
-                progress.next = choose(self.graph.edges.get(progress.node, ()), self._view(), [], progress.node).target
+                given = self.values, self.request.run_id, progress.node, progress.updated or progress.created
+                progress.next = choose(self.graph.edges.get(progress.node, ()), given, [], progress.node).target
             except NoTransition as error:
                 raise self._failed(progress.node, error) from (error.__cause__ or error)
 
@@ -201,7 +202,13 @@ class Engine:
             if visit > 1 and request.observed:
                 counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
                 yield from self._emit(events.CYCLE_DETECTED, node=name, **counts)
-            outcome, attempt = yield from self._visit(graph.nodes[name], visit)
+            self.at, attempt = name, progress.crashes + 1
+            given = view(self.values, request.run_id, progress.node, progress.updated or progress.created)
+            effect = self.effect = RunNode(graph.nodes[name], given, visit, attempt)
+            outcome: Outcome = (yield from self._observed(effect)) if request.observed else (yield effect)
+            failed = outcome.error if outcome.error is not None else self._take(effect, outcome)
+            if failed is not None:
+                outcome, attempt = yield from self._again(effect, outcome, failed)
             chosen, tried, stuck = self._advance(name, visit, outcome)
             if request.stored:
                 saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
@@ -224,32 +231,26 @@ class Engine:
             yield self.conclusion
         self.ended = True
 
-    def _visit(self, node: Node, visit: int) -> Generator[Effect, Any, tuple[Outcome, int]]:
-        """Run a node until it succeeds or may not be tried again: how that visit ended, and in which attempt."""
-        self.at = node.name
-        progress, request = self.progress, self.request
-        attempt = first = progress.crashes + 1
-        while True:
-            given = view(self.values, request.run_id, progress.node, progress.updated or progress.created)
-            effect = self.effect = RunNode(node, given, visit, attempt)
-            if request.observed:
-                outcome: Outcome = yield from self._observed(effect)
-            else:
-                outcome = yield effect
-            error = outcome.error if outcome.error is not None else self._take(node, effect.state, outcome)
-            if error is None:
-                return outcome, attempt
+    def _again(
+        self, effect: RunNode, outcome: Outcome, error: BaseException | None
+    ) -> Generator[Effect, Any, tuple[Outcome, int]]:
+        """Run a node that failed until it succeeds or may not be tried again: its outcome, and in which attempt."""
+        node, visit, request, tries = effect.node, effect.visit, self.request, 1
+        while error is not None:
             if self.late is not None:
                 raise self.late
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
                 raise self._interrupted(node.name, error)
-            elif node.retry is None or not may_retry(node, node.retry, error, attempt - first + 1):
+            if node.retry is None or not may_retry(node, node.retry, error, tries):
                 raise self._node_failed(node.name, error) from error
-            else:
-                stop = outcome.stop or (yield Backoff(node, attempt - first + 1, visit, attempt, error))
-                if stop:
-                    raise self._interrupted(node.name, StopNow(stop))
-                attempt += 1
+            stop = outcome.stop or (yield Backoff(node, tries, visit, effect.attempt, error))
+            if stop:
+                raise self._interrupted(node.name, StopNow(stop))
+            tries += 1
+            effect = self.effect = RunNode(node, self._view(), visit, effect.attempt + 1)
+            outcome = (yield from self._observed(effect)) if request.observed else (yield effect)
+            error = outcome.error if outcome.error is not None else self._take(effect, outcome)
+        return outcome, effect.attempt
 
     def _observed(self, effect: RunNode) -> Generator[Effect, Any, Outcome]:
         given = effect.state
@@ -278,16 +279,16 @@ class Engine:
             self.late = interrupt  # raised when what the node did is committed
         return outcome
 
-    def _take(self, node: Node, given: State, outcome: Outcome) -> Exception | None:
+    def _take(self, effect: RunNode, outcome: Outcome) -> Exception | None:
         """Turn what the node returned into changes; the error where that cannot be done."""
-        result, stored = outcome.result, self.request.stored
+        node, result, stored = effect.node, outcome.result, self.request.stored
         if result is None and not stored:
             return None
         if type(result) is not dict and result is not None and not only_items(result):
             return no_changes(node, result)
         try:
             if stored:
-                self.changed, self.removed = outcome.changes or collect(self.values, given, result, node.name)
+                self.changed, self.removed = outcome.changes or collect(self.values, effect.state, result, node.name)
                 if self.changed or self.removed:
                     values = {**self.values, **self.changed}
                     for key in self.removed:
@@ -313,9 +314,8 @@ class Engine:
             if edges and edges[0].predicate is None:
                 tried.append(chosen := edges[0])
             else:
-                state = view(self.values, request.run_id, name, progress.updated)
                 try:
-                    chosen = choose(edges, state, tried, name)
+                    chosen = choose(edges, (self.values, request.run_id, name, progress.updated), tried, name)
                 except NoTransition as error:
                     stuck = error
         advance(progress, name, visit, chosen.target if chosen is not None else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -49,7 +49,7 @@ class _Sealed(Struct, gc=False):
 
     data: bytes
     summary: Summary
-    cells: tuple[StoredValue, ...] = ()
+    cells: Sequence[StoredValue] = ()
     blobs: tuple[tuple[bytes, bytes], ...] = ()
     checkpoint: str = ""
 
@@ -211,7 +211,7 @@ class Journal:
         now.extend(made)
 
     def _settle(self, batch: Batch, result: int | Exception) -> str:
-        if isinstance(result, Exception):
+        if type(result) is not int and isinstance(result, Exception):
             raise self._lost() if isinstance(result, PositionConflict) else result
         newest, now = "", self._now
         count = result - now[0].summary.position
@@ -251,7 +251,9 @@ class Journal:
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
         sealed = seal(self.run_id, record)
-        cells = tuple(map(values.__getitem__, record.changed))
+        cells = []
+        for key in record.changed:
+            cells.append(values[key])  # noqa: PERF401
         self._nodes += 1
         if record.manifest is None:
             self._since_base += 1

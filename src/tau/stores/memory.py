@@ -49,11 +49,11 @@ class MemoryStore(Store):
     # Writing: one thread at a time, and not one that is in the middle of it.
 
     def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        if len(batches) == 1:  # most commits are of one run
+            return [self._writes.enter(self._append, batches[0])]
         return self._writes.enter(self._append_all, batches)
 
     def _append_all(self, batches: Sequence[Batch]) -> list[int | Exception]:
-        if len(batches) == 1:  # most commits are for one run
-            return [self._append(batches[0])]
         return list(map(self._append, batches))
 
     def _append(self, batch: Batch) -> int | Exception:

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import apsw
@@ -69,7 +70,7 @@ class Connections(forks.Forked):
     def write(self, doing: str, work: Work[T]) -> T:
         """Do ``work`` in a transaction and commit it: all or nothing, whatever is raised. Raises `ReentryError`."""
         with self._writing:
-            return self._writes.enter(lambda: self._looking_twice(lambda: self._transaction(doing, work)))
+            return self._writes.enter(partial(self._looking_twice, partial(self._transaction, doing, work)))
 
     def read(self, work: Work[T]) -> T:
         """Do ``work``, which only reads."""
