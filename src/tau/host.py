@@ -13,7 +13,6 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from tau.forks import in_child
 from tau.late_imports import load_module
@@ -149,12 +148,18 @@ def _fact(name: str) -> str:
 
 def _boot() -> str:
     if sys.platform != "darwin":
-        return Path(_BOOT_ID).read_bytes().decode("ascii").strip()
+        return _text(_BOOT_ID).strip()
     load_module("subprocess")
     import subprocess
 
     asked = subprocess.run(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, check=False)
     return asked.stdout.decode("ascii", "replace").strip()
+
+
+def _text(path: str) -> str:
+    """The content of a file. If memory runs out, a `Path` raises `TypeError` and a buffered file `RuntimeError`."""
+    with open(path, "rb", buffering=0) as file:
+        return file.read().decode("utf-8", "replace")
 
 
 def _namespace(kind: str) -> str:
@@ -168,7 +173,7 @@ def _namespace(kind: str) -> str:
 
 def _own_boot() -> str:
     """Whether this is a container with a boot id of its own, beside which there are others on the same system."""
-    return "yes" if f" {_BOOT_ID} " in Path("/proc/self/mountinfo").read_text("utf-8", "replace") else "no"
+    return "yes" if f" {_BOOT_ID} " in _text("/proc/self/mountinfo") else "no"
 
 
 def _ahead() -> str:
@@ -177,7 +182,7 @@ def _ahead() -> str:
         return "0.0"
     if os.stat("/proc/self/ns/time").st_ino != os.stat("/proc/self/ns/time_for_children").st_ino:
         return ""  # the offsets are those of the children
-    for line in Path("/proc/self/timens_offsets").read_text("ascii").splitlines():
+    for line in _text("/proc/self/timens_offsets").splitlines():
         name, seconds, nanoseconds = line.split()
         if name == "monotonic":
             return str(int(seconds) + int(nanoseconds) / 1e9)
@@ -207,7 +212,7 @@ def _start_time(pid: int) -> int | None:
     """
     try:
         known = os.readlink("/proc/self") == str(os.getpid()) and _fact("time") == _INITIAL_TIME
-        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split() if known else []
+        fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split() if known else []
     except OSError:
         fields = []
     if len(fields) < 20:
