@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from archives import unpack
 
 from tau import open_store
 from tau.stores.contract import Store
@@ -16,6 +17,6 @@ from tau.stores.contract import Store
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """The store in the module's ``ARCHIVE``."""
     with tarfile.open(request.module.ARCHIVE) as tar:
-        tar.extractall(tmp_path, filter="data")
+        unpack(tar, tmp_path)
     with open_store(f"file://{tmp_path}") as opened:
         yield opened

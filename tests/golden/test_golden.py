@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from archives import unpack
 from golden_runs import AFTER, BREAKS, LONG, ODD_RUN_IDS, RAW, WIDE, counting, keeping, line, pipeline
 from golden_values import VALUES
 from make import LARGE
@@ -60,7 +61,7 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Golden]:
     archive: Path = request.param
     kind = archive.name.partition(".")[0]
     with tarfile.open(archive) as tar:
-        tar.extractall(tmp_path, filter="data")
+        unpack(tar, tmp_path)
     url = f"sqlite:///{tmp_path}/runs.sqlite" if kind == "sqlite" else f"file://{tmp_path}"
     with open_store(url) as store:
         yield Golden(kind, tmp_path, store)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from archives import unpack
 from golden_runs import BREAKS, counting, keeping, line, pipeline
 from golden_values import VALUES
 from make import LARGE
@@ -105,7 +106,7 @@ def compare(graph: StateGraph, place: Path, run_id: str) -> None:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A copy of a golden store: a SQLite file, or a directory."""
     with tarfile.open(request.param) as archive:
-        archive.extractall(tmp_path, filter="data")
+        unpack(archive, tmp_path)
     return tmp_path if (tmp_path / "tau-store").exists() else tmp_path / "runs.sqlite"
 
 
@@ -203,7 +204,7 @@ def test_of_a_damaged_blob_nothing_is_shown(tmp_path: Path) -> None:
 
 def golden_sqlite(folder: Path) -> Path:
     with tarfile.open(ARCHIVES[0].with_name("sqlite.tar.xz")) as archive:
-        archive.extractall(folder, filter="data")
+        unpack(archive, folder)
     return folder / "runs.sqlite"
 
 

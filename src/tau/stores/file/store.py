@@ -216,18 +216,16 @@ class FileStore(Store):
         if create:
             with suppress(FileExistsError):
                 os.mkdir(path, 0o700)
-        run = RunDirectory(path, run_id)
         name = self._unsettled.get(run_id)
         if name is not None:
-            with run:
+            with RunDirectory(path, run_id) as run:
                 try:
                     run.settle()
                     self._unsettled.pop(run_id, None)
                 except OSError:  # a full disk can be read all the same where the commit left nothing to be read
                     if writes or run.has(name):
                         raise
-            run = RunDirectory(path, run_id)
-        return run
+        return RunDirectory(path, run_id)  # not in a variable: after an interrupt the frame would keep it open
 
     def _ready(self) -> None:
         """Create or recognise the store at first use; afterwards, make sure that it is still the same one."""
