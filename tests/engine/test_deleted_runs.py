@@ -219,3 +219,33 @@ def test_a_finished_run_is_returned_although_its_checkpoints_cannot_be_deleted(
     assert made.resume("r")["a"] == [1]
     with pytest.raises(CheckpointNotFoundError):
         made.resume("r")
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_final_state_that_is_given_out_is_whole(url: str, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """One that could not be read, in order to delete the rest, was given out unread, and another process deleted it."""
+    made = graph(url, preserve=False)
+    made.add_node("a", lambda state: {"a": ["x" * 100_000]})
+    made.sequence("a")
+    with monkeypatch.context() as patch:
+        late(patch, made.store, lambda: (_ for _ in ()).throw(StoreUnavailableError("away")))
+        made.execute({}, run_id="r")
+
+    later = graph(url, preserve=False)
+    later.add_node("a", lambda state: {"a": ["x" * 100_000]})
+    later.sequence("a")
+    read, left = later.store.blobs, [times]
+
+    def failing(*given: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise StoreUnavailableError("the reply was lost")
+        return read(*given)
+
+    monkeypatch.setattr(later.store, "blobs", failing)
+    if times == 2:
+        with pytest.raises(StoreUnavailableError):
+            later.resume("r")
+    final = later.resume("r")
+    delete(url)
+    assert final["a"] == ["x" * 100_000]

@@ -46,6 +46,12 @@ def test_a_run_deleted_before_its_values_are_read_is_finished_and_not_damaged() 
     assert isinstance(result.errors[1], RunFinishedError)
 
 
+def test_a_state_that_could_not_be_read_at_first_is_read_before_another_process_deletes_it() -> None:
+    """A reply of the store was lost while the owner read the final state in order to delete the rest: it gave the state
+    out unread, and another process finished the deletion."""
+    simulate(four_nodes, {"wanted": 2}, faults=[], seed=1924, interval=1, preserve=False, lease=2.0)
+
+
 def test_records_stored_by_a_commit_that_was_never_answered_are_not_taken_for_somebody_elses() -> None:
     """A flush from inside a node was applied, its reply and the read-back failed: the owner's next commit, which
     begins with the same records, was refused as that of an owner who was superseded."""

@@ -38,6 +38,7 @@ from tau.node.left_calls import Key, key_of
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
 from tau.stores.contract import Batch
+from tau.values.stored import StoredValue
 
 if TYPE_CHECKING:
     from tau.node.steps import StepRunner
@@ -258,6 +259,9 @@ class Driver:
         except (CheckpointNotFoundError, CorruptCheckpointError):
             raise  # a value of the final state is gone or damaged
         except Exception as error:
+            for value in values:  # another process may delete the records at any time: the state holds what it needs
+                if isinstance(value, StoredValue):
+                    value.data()
             _log.warning("run %r is finished, and its checkpoints were not deleted: %s", self.request.run_id, error)
             return error
         return None
