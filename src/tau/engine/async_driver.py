@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -18,7 +18,6 @@ from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
 from tau.log.tickets import Ticket
 from tau.node.async_calls import (
-    cancellations,
     cancelled_inside,
     in_a_thread,
     off_the_loop,
@@ -47,6 +46,7 @@ class AsyncDriver(Driver):
     async def drive(self) -> State:
         """Run to the end."""
         self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
         try:
             self.begin()
             return await self._interpret()
@@ -124,7 +124,7 @@ class AsyncDriver(Driver):
     async def append(self, effect: Append) -> str:
         journal = self.journal
         assert journal is not None
-        if any(len(data) > LARGE for _, data in _to_write(effect)):
+        if _writes_much(effect):
             batch = await self._in_thread(lambda: journal.prepare(effect))
         else:
             batch = journal.prepare(effect)
@@ -169,20 +169,24 @@ class AsyncDriver(Driver):
             else:
                 result, failure = await self._in_pool(effect)
             if failure is None and (node.is_async or is_late(result)):
-                asked = cancellations()
+                asked = self._asked()
                 result = await (result if node.timeout is None else with_timeout(node, result))
-                if cancellations() > asked:  # the node kept it to itself: the run stops after it
+                if self._asked() > asked:  # the node kept it to itself: the run stops after it
                     self._cancelled = self._cancelled or asyncio.CancelledError()
         except BaseException as error:
             failure = error
-        if isinstance(failure, asyncio.CancelledError) and not cancellations():
+        if isinstance(failure, asyncio.CancelledError) and not self._asked():
             failure = cancelled_inside(node, failure)
         if self.scope.items is not None and self.process is forks.process:
             await self._uninterrupted(self.scope.items.close_async())
         outcome = self.outcome(began, result, failure)
-        if self.request.stored and outcome.error is None:
+        if self.request.stored and outcome.error is None and _is_large(effect, outcome.result):
             await self._collect(effect, outcome)
         return outcome
+
+    def _asked(self) -> int:
+        """How often this task was asked to end; 0 where there is none."""
+        return 0 if self._task is None else self._task.cancelling()
 
     async def _in_pool(self, effect: RunNode) -> tuple[Any, BaseException | None]:
         """Call a sync node; what it returned, or what it raised."""
@@ -194,9 +198,8 @@ class AsyncDriver(Driver):
     async def _collect(self, effect: RunNode, outcome: Outcome) -> None:
         """Encode large values in a thread, so that the loop does not stand still. The engine meets what is refused."""
         given, result, stored = effect.state, outcome.result, raw(stored_of(effect))
-        if (result is None or isinstance(result, dict | State)) and _is_large(stored, given, result):
-            with suppress(Exception):
-                outcome.changes = await self._in_thread(lambda: collect(stored, given, result, effect.node.name))
+        with suppress(Exception):
+            outcome.changes = await self._in_thread(lambda: collect(stored, given, result, effect.node.name))
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         """Call in one of the store's own threads, to the end: a store that hangs holds up no other. A cancellation
@@ -235,19 +238,29 @@ async def input_cells(store: Store, given: State) -> dict[str, StoredValue]:
     return cells
 
 
-def _to_write(effect: Append) -> Iterator[tuple[bytes, bytes]]:
-    """The blobs that belong to these records."""
+def _writes_much(effect: Append) -> bool:
+    """Whether a long blob belongs to these records."""
     for record in effect.records:
-        keys = record.changed if isinstance(record, CheckpointRecord) else effect.values
         if isinstance(record, CheckpointRecord | Admitted):
-            for key in keys:
-                yield from effect.values[key].blobs
+            for key in record.changed if isinstance(record, CheckpointRecord) else effect.values:
+                for _, data in effect.values[key].blobs:
+                    if len(data) > LARGE:
+                        return True
+    return False
 
 
-def _is_large(before: Mapping[str, Any], given: State, result: Mapping[str, Any] | None) -> bool:
+def _is_large(effect: RunNode, result: Any) -> bool:
     """Whether something large may have to be written: a value that was set, or one that was read."""
-    after = raw(result) if isinstance(result, State) else result or {}
-    if any(is_large(value) for key, value in after.items() if before.get(key) is not value):
-        return True
-    visit = given._visit
-    return visit is not None and any(is_large(value) for _, value in visit.opened.copy().values())
+    if type(result) is dict or isinstance(result, dict | State):
+        before = raw(stored_of(effect))
+        for key, value in (raw(result) if isinstance(result, State) else result).items():
+            if is_large(value) and before.get(key) is not value:
+                return True
+    elif result is not None:
+        return False
+    visit = effect.state._visit
+    if visit is not None:
+        for _, value in visit.opened.copy().values():
+            if is_large(value):
+                return True
+    return False

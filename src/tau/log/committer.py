@@ -97,7 +97,9 @@ class Committer(forks.Forked):
 
     def submit(self, ticket: Ticket) -> Ticket:
         """Commit in the committer's own thread."""
-        self._start()
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            self._start()
         patience = self.patience.get(ticket.batch.run_id)
         if patience is not None:
             ticket.began = patience.now()

@@ -235,12 +235,13 @@ async def while_wanted(call: Call[Any], hand_over: Callable[[], object], leave: 
         raise
 
 
-async def over(ticket: Ticket, asked: Callable[[], object] | None = None) -> None:
-    """Wait until it is over; a cancellation is raised then, and told to ``asked`` at once."""
+def over(ticket: Ticket, asked: Callable[[], object] | None = None) -> Answer[None]:
+    """What to await until it is over; a cancellation is raised then, and told to ``asked`` at once."""
     answer = _answer(asked)
     ticket.waiting.append(answer)
-    if not ticket.over:
-        await answer
+    if ticket.over and not answer.done():
+        answer.set_result(None)
+    return answer
 
 
 def _answer(asked: Callable[[], object] | None) -> Answer[None]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any, Final
 
 LARGE: Final = 1 << 20  # bytes
+_TEXTS: Final = frozenset({bytes, str, bytearray})
+_SMALL: Final = frozenset({int, float, bool, type(None), dict, list, tuple})
 _LIBRARIES: Final = frozenset({"numpy", "pandas", "pyarrow", "polars", "xarray"})
 
 
 def is_large(value: Any) -> bool:
     """Whether this is text, bytes, an array or a table of more than a MB; what others hold is not looked at."""
     kind = type(value)
-    if kind is bytes or kind is str or kind is bytearray:
+    if kind in _TEXTS:
         return len(value) > LARGE
+    if kind in _SMALL:
+        return False
     library = kind.__module__.partition(".")[0]
     if library not in _LIBRARIES:
         return False
