@@ -72,6 +72,40 @@ def test_work_that_hangs_or_raises_holds_nothing_up(caplog: pytest.LogCaptureFix
     assert caplog.messages == ["thread 'p' goes on after an error"] * 10
 
 
+def test_threads_of_loops_that_are_closed_end_when_another_loop_needs_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that calls `asyncio.run` again and again gathered a thread for each call of the last five seconds."""
+    monkeypatch.setattr(tau.log.pool, "_IDLE", 10 * SECONDS)
+    graph = graph_of(lambda state: {})
+
+    async def two() -> None:
+        await asyncio.gather(graph.aexecute({}), graph.aexecute({}))
+
+    for _ in range(50):
+        asyncio.run(two())
+        idle = [thread for thread in threading.enumerate() if thread.name == "tau-node"]
+    for thread in idle[:-2]:
+        thread.join(SECONDS)
+    left = [thread for thread in idle if thread.is_alive()]
+    assert len(left) <= 2
+
+
+def test_a_closed_pool_does_what_is_put_in_and_ends_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tau.log.pool, "_IDLE", 10 * SECONDS)
+    pool, done, go = Pool("p", 3), SimpleQueue[int](), threading.Event()
+    for _ in range(3):
+        pool.put(partial(go.wait, SECONDS))
+    threads = list(pool._threads)
+    pool.close()
+    pool.put(partial(done.put, 1))
+    go.set()
+    assert done.get(timeout=SECONDS) == 1
+    for thread in threads:
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+    pool.put(partial(done.put, 2))
+    assert done.get(timeout=SECONDS) == 2
+
+
 def test_threads_that_have_nothing_to_do_end_and_let_go_of_what_they_did(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tau.log.pool, "_IDLE", 0.01)
 

@@ -32,6 +32,7 @@ class Pool(forks.Forked):
         self._open: set[Work] = set()  # put in and not ended
         self._threads: list[Thread] = []
         self._starting = RLock()  # a signal handler may put something in, too
+        self._closed = False
         forks.watch(self)
 
     def put(self, work: Work) -> None:
@@ -44,6 +45,11 @@ class Pool(forks.Forked):
                     thread = DaemonThread(self._serve, self._name)
                     self._threads = [*self._alive(), thread]
                     self._start(thread)
+
+    def close(self) -> None:
+        """End each thread as soon as there is nothing to do; what is put in after this is still done."""
+        self._closed = True
+        self._queue.put(_nothing)
 
     def after_fork(self, in_child: bool, kept_out: bool) -> None:
         if in_child:  # the threads do not exist there, and the work is the parent's
@@ -72,6 +78,10 @@ class Pool(forks.Forked):
             finally:
                 self._open.discard(work)
                 del work  # it may hold something large
+            if self._closed and self._leaves():
+                if self._threads:
+                    self._queue.put(_nothing)  # wakes the next
+                return
 
     def _leaves(self) -> bool:
         """End this thread, unless there is something to do after all."""
@@ -82,3 +92,7 @@ class Pool(forks.Forked):
                 return True
             self._threads.append(me)  # `put` has counted on this thread
             return False
+
+
+def _nothing() -> None:
+    """Work that wakes a thread."""

@@ -157,6 +157,10 @@ def pool_of(loop: asyncio.AbstractEventLoop) -> Pool:
     """The threads in which the sync nodes of this loop run; a node that hangs takes no thread from another loop."""
     pool = _pools.get(loop)
     if pool is None:
+        for reference in _pools.keyrefs():
+            other = reference()
+            if other is not None and other.is_closed() and (idle := _pools.pop(other, None)) is not None:
+                idle.close()
         pool = _pools.setdefault(loop, Pool("tau-node", NODES))
     return pool
 
