@@ -86,9 +86,11 @@ class SimulatedStore(Store):
     def lease(self, run_id: str) -> Lease | None:
         lease = self._call("store.lease", lambda: self._world.store.lease(run_id))
         if self._process is not None:
-            # Who can only watch may not know yet that the owner is gone.
+            # Who can only watch, or was stopped before the owner had a moment to renew, cannot know that it is gone.
             alive = lease is not None and (lease.expires_in or 0.0) > 0
-            self._process.met_owner = alive or (lease is not None and self.watched)
+            stop = self._process.driver.stop
+            unsure = self.watched or (stop is not None and stop.is_set())
+            self._process.met_owner = alive or (lease is not None and unsure)
             self._process.found_free = not alive
         return replace(lease, expires_in=None) if lease is not None and self.watched else lease
 
