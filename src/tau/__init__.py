@@ -54,12 +54,16 @@ from tau.version import __version__
 
 if TYPE_CHECKING:
     from tau import observers, testing
+    from tau.workflows.chain import ChainResult, process_chain
+    from tau.workflows.config import ChainConfig
 
 __all__ = [
     "AgentError",
     "Artifact",
     "ArtifactError",
+    "ChainConfig",
     "ChainError",
+    "ChainResult",
     "Checkpoint",
     "CheckpointConfig",
     "CheckpointNotFoundError",
@@ -108,6 +112,7 @@ __all__ = [
     "observers",
     "open_store",
     "or_",
+    "process_chain",
     "register_observer",
     "register_store",
     "register_type",
@@ -116,13 +121,24 @@ __all__ = [
 ]
 
 
+_LATE = {
+    "ChainConfig": "tau.workflows.config",
+    "ChainResult": "tau.workflows.chain",
+    "process_chain": "tau.workflows.chain",
+}
+"""Where the names are that are loaded at first use."""
+
+
 def __getattr__(name: str) -> Any:
     if name in ("observers", "testing"):
         return load_module(f"tau.{name}")
+    if name in _LATE:
+        found = globals()[name] = getattr(load_module(_LATE[name]), name)
+        return found
     raise AttributeError(f"module 'tau' has no attribute {name!r}")
 
 
-_OF_LATER = {"AgentError", "ChainError", "ConditionalError", "HubError", "ParallelError", "TaskError"}
+_OF_LATER = {"AgentError", "ConditionalError", "HubError", "ParallelError", "TaskError"}
 # what raises these is not in this version; the names are settled, so that programs may already catch them
 
 

@@ -7,22 +7,28 @@ found and what is allowed. Durations are float seconds.
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
 from typing import Any
 
+from tau.checks import (
+    YEAR,
+    ObserverSpec,
+    boolean,
+    checked_name,
+    directory,
+    exceptions,
+    integer,
+    known_keys,
+    number,
+    observer_spec,
+    put,
+    read_json,
+    refused,
+)
 from tau.errors import ConfigError, leaves
-from tau.events import Observer
-from tau.late_imports import load_module
 
-ObserverSpec = str | Observer | Sequence[str | Observer] | None
-"""A registered name, a callable, a sequence of these, or ``None`` for no observer."""
-
-MAX_NAME = 256
-_YEAR = 365 * 86400.0
+__all__ = ["CheckpointConfig", "GraphConfig", "ObserverSpec", "Retry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +58,14 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         if self.store is None or isinstance(self.store, (bool, int, float, bytes)) or self.store == "":
-            raise _refused("checkpoint.store", self.store, "the name of a store, a store URL or a store object")
-        _put(self, "interval", _integer("checkpoint.interval", self.interval, 0))
-        _put(self, "preserve", _boolean("checkpoint.preserve", self.preserve))
-        _put(self, "lease", _number("checkpoint.lease", self.lease, 0.0, _YEAR, above=True))
-        _put(self, "max_crashes", _integer("checkpoint.max_crashes", self.max_crashes, 1))
-        _put(self, "verify_artifacts", _boolean("checkpoint.verify_artifacts", self.verify_artifacts))
-        _put(self, "artifacts", _directory("checkpoint.artifacts", self.artifacts))
-        _put(self, "patience", _number("checkpoint.patience", self.patience, 0.0, _YEAR))
+            raise refused("checkpoint.store", self.store, "the name of a store, a store URL or a store object")
+        put(self, "interval", integer("checkpoint.interval", self.interval, 0))
+        put(self, "preserve", boolean("checkpoint.preserve", self.preserve))
+        put(self, "lease", number("checkpoint.lease", self.lease, 0.0, YEAR, above=True))
+        put(self, "max_crashes", integer("checkpoint.max_crashes", self.max_crashes, 1))
+        put(self, "verify_artifacts", boolean("checkpoint.verify_artifacts", self.verify_artifacts))
+        put(self, "artifacts", directory("checkpoint.artifacts", self.artifacts))
+        put(self, "patience", number("checkpoint.patience", self.patience, 0.0, YEAR))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +87,11 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         checked_name("name", self.name)
-        _put(self, "observer", _observer("observer", self.observer))
-        _put(self, "max_iterations", _integer("max_iterations", self.max_iterations, 1))
+        put(self, "observer", observer_spec("observer", self.observer))
+        put(self, "max_iterations", integer("max_iterations", self.max_iterations, 1))
         if not isinstance(self.checkpoint, CheckpointConfig):
-            raise _refused("checkpoint", self.checkpoint, "a CheckpointConfig")
-        _put(self, "snapshots", _boolean("snapshots", self.snapshots))
+            raise refused("checkpoint", self.checkpoint, "a CheckpointConfig")
+        put(self, "snapshots", boolean("snapshots", self.snapshots))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GraphConfig:
@@ -93,23 +99,17 @@ class GraphConfig:
 
         Raises `ConfigError` for unknown keys, wrong types and values out of range.
         """
-        found = _known_keys("", values, cls)
+        found = known_keys("", values, cls)
         if "name" not in found:
             raise ConfigError('name: missing; a configuration needs at least {"name": "..."}')
         if "checkpoint" in found:
-            found["checkpoint"] = CheckpointConfig(**_known_keys("checkpoint", found["checkpoint"], CheckpointConfig))
+            found["checkpoint"] = CheckpointConfig(**known_keys("checkpoint", found["checkpoint"], CheckpointConfig))
         return cls(**found)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> GraphConfig:
         """From a JSON object. Raises `ConfigError`, also for text that is not JSON and for keys given twice."""
-        try:
-            values = json.loads(text, object_pairs_hook=_no_duplicates)
-        except ConfigError:
-            raise
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ConfigError(f"the configuration is not JSON: {error}") from error
-        return cls.from_dict(values)
+        return cls.from_dict(read_json(text))
 
     def to_dict(self) -> dict[str, Any]:
         """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing."""
@@ -124,7 +124,7 @@ class GraphConfig:
         observers = self.observer if isinstance(self.observer, tuple) else (self.observer,)
         for path, value in [("checkpoint.store", self.checkpoint.store), *(("observer", one) for one in observers)]:
             if value is not None and not isinstance(value, str):
-                raise _refused(path, value, "a name, because JSON cannot hold an object; register it and use its name")
+                raise refused(path, value, "a name, because JSON cannot hold an object; register it and use its name")
         return json.dumps(self.to_dict())
 
 
@@ -151,12 +151,12 @@ class Retry:
     on: type[Exception] | tuple[type[Exception], ...] = (Exception,)
 
     def __post_init__(self) -> None:
-        _put(self, "attempts", _integer("retry.attempts", self.attempts, 1))
-        _put(self, "delay", _number("retry.delay", self.delay, 0.0, _YEAR))
-        _put(self, "backoff", _number("retry.backoff", self.backoff, 1.0))
-        _put(self, "max_delay", _number("retry.max_delay", self.max_delay, 0.0, _YEAR))
-        _put(self, "jitter", _number("retry.jitter", self.jitter, 0.0, 1.0))
-        _put(self, "on", _exceptions("retry.on", self.on))
+        put(self, "attempts", integer("retry.attempts", self.attempts, 1))
+        put(self, "delay", number("retry.delay", self.delay, 0.0, YEAR))
+        put(self, "backoff", number("retry.backoff", self.backoff, 1.0))
+        put(self, "max_delay", number("retry.max_delay", self.max_delay, 0.0, YEAR))
+        put(self, "jitter", number("retry.jitter", self.jitter, 0.0, 1.0))
+        put(self, "on", exceptions("retry.on", self.on))
 
     def wait(self, attempt: int, random01: float) -> float:
         """Seconds to wait after the failure of try ``attempt`` (1 is the first), ``random01`` being in [0, 1).
@@ -173,126 +173,3 @@ class Retry:
         """Whether the node is tried again after this error; for a group, whether all errors in it match. Raises
         nothing."""
         return isinstance(error, self.on) or all(isinstance(one, self.on) for one in leaves(error))
-
-
-def checked_name(path: str, value: Any, error: type[Exception] = ConfigError) -> str:
-    """``value`` if it is a name: text of 1 to 256 characters without NUL or lone surrogates; else raises ``error``."""
-    if not isinstance(value, str):
-        raise error(f"{path} must be text, found {type(value).__name__}: {_short(value)}")
-    if not value:
-        raise error(f"{path} cannot be empty")
-    if len(value) > MAX_NAME:
-        raise error(f"{path} has {len(value)} characters, at most {MAX_NAME} are allowed: {_short(value)}")
-    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
-        raise error(f"{path} cannot contain NUL or lone surrogates, found {_short(value)}")
-    return value
-
-
-def checked_tags(tags: Any) -> tuple[str, ...]:
-    """One tag or several; each is a name as `checked_name` takes it. Raises `ConfigError`."""
-    if isinstance(tags, (bytes, Mapping)) or not isinstance(tags, Iterable):
-        raise _refused("tags", tags, "a string or a list of strings")
-    return tuple(checked_name("a tag", tag) for tag in ((tags,) if isinstance(tags, str) else tags))
-
-
-def checked_seconds(path: str, value: Any) -> float:
-    """``value`` as float seconds above 0 and at most a year. Raises `ConfigError`."""
-    return _number(path, value, 0.0, _YEAR, above=True)
-
-
-def _put(config: object, name: str, value: object) -> None:
-    object.__setattr__(config, name, value)  # the normalised value of a frozen dataclass
-
-
-def _short(value: Any) -> str:
-    try:
-        text = ascii(value)
-    except Exception:
-        text = "<no representation>"
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _refused(path: str, value: Any, allowed: str) -> ConfigError:
-    return ConfigError(f"{path}: expected {allowed}, found {type(value).__name__}: {_short(value)}")
-
-
-def _boolean(path: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise _refused(path, value, "true or false (a bool)")
-    return value
-
-
-def _directory(path: str, value: Any) -> str | None:
-    found = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if found is not None and (not isinstance(found, str) or not found or "\0" in found):
-        raise _refused(path, value, "the path of a directory, or null for none")
-    return None if found is None else os.path.abspath(found)  # once: a node may go to another directory
-
-
-def _integer(path: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) < 2**63:
-        raise _refused(path, value, f"an integer of {least} or more")
-    return int(value)
-
-
-def _number(path: str, value: Any, least: float, most: float = math.inf, above: bool = False) -> float:
-    lower = f"above {least:g}" if above else f"of {least:g} or more"
-    allowed = f"a finite number {lower}" + (f", at most {most:g}" if most < math.inf else "")
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise _refused(path, value, allowed)
-    try:
-        number = float(value)
-    except OverflowError:
-        raise _refused(path, value, allowed) from None
-    if not math.isfinite(number) or not least <= number <= most or (above and number == least):
-        raise _refused(path, value, allowed)
-    return number
-
-
-def _exceptions(path: str, value: Any) -> tuple[type[Exception], ...]:
-    kinds = value if isinstance(value, (tuple, list)) else (value,)
-    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
-        raise _refused(path, value, "exception classes below Exception, at least one")
-    return tuple(kinds)
-
-
-def _observer(path: str, value: Any) -> ObserverSpec:
-    found: ObserverSpec = value
-    if value is None or callable(value):
-        return found
-    if isinstance(value, str):
-        return checked_name(path, value)
-    if isinstance(value, (list, tuple)) and all(isinstance(one, str) or callable(one) for one in value):
-        return tuple(value)
-    raise _refused(path, value, "the name of an observer, a callable, a list of these, or null for none")
-
-
-def _known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise _refused(path or "the configuration", values, "an object with keys")
-    known = [one.name for one in fields(kind)]
-    prefix = f"{path}." if path else ""
-    unknown = [key for key in values if key not in known]
-    if unknown:
-        raise ConfigError(
-            "; ".join(_unknown(prefix, key, known) for key in unknown) + f". Known are {', '.join(known)}"
-        )
-    return dict(values)
-
-
-def _unknown(prefix: str, key: Any, known: Iterable[str]) -> str:
-    load_module("difflib")
-    from difflib import get_close_matches  # only needed for a mistyped key
-
-    near = get_close_matches(key, known, 1) if isinstance(key, str) else []
-    hint = f", did you mean {prefix}{near[0]}?" if near else ""
-    return f"{prefix}{key}: unknown key{hint}"
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ConfigError(f"{', '.join(twice)}: given more than once; keep one")
-    return found

@@ -25,7 +25,8 @@
     ├── StoreError (OSError)                    .location
     │   ├── StoreFullError
     │   └── StoreUnavailableError (ConnectionError)   .transient
-    ├── ChainError, ParallelError, TaskError, ConditionalError (RuntimeError)
+    ├── ChainError (RuntimeError)               .step_index .item .state .result
+    ├── ParallelError, TaskError, ConditionalError (RuntimeError)
     ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
     └── AgentError (RuntimeError)
@@ -212,7 +213,16 @@ class StoreUnavailableError(StoreError, ConnectionError):
 
 
 class ChainError(TauError, RuntimeError):
-    """A step of a chain failed."""
+    """A step of a chain failed, or the chain was broken off before it.
+
+    ``step_index`` (from 0) and ``item`` say at which step, ``state`` is what that step was given, ``result`` a
+    `ChainResult` of the steps before it. The ``__cause__`` is what the step raised.
+    """
+
+    step_index: int = 0
+    item: Any = None
+    state: Any = None
+    result: Any = None
 
 
 class TaskError(TauError, RuntimeError):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec.structs import replace
 
-from tau.config import CheckpointConfig, GraphConfig, ObserverSpec, checked_tags
+from tau.checks import checked_tags
+from tau.config import CheckpointConfig, GraphConfig, ObserverSpec
 from tau.engine.driver import Driver
 from tau.engine.effects import RunRequest
 from tau.engine.importing import check_not_importing

@@ -30,11 +30,13 @@ LAYERS = (
     "stores",
     "state",
     "predicates",
+    "checks",
     "config",
     "graph",
     "log",
     "node",
     "observers",
+    "workflows",
     "engine",
     "stores.images",
     "stores.user_store",
@@ -206,6 +208,7 @@ def test_import_tau_brings_along_no_driver_and_nothing_that_most_runs_do_not_use
         "asyncio",
         "difflib",
         "tau.node.steps",
+        "tau.workflows",
         "tau.stores.artifact_files",
     )
     program = f"import sys, tau; print([m for m in {heavy!r} if m in sys.modules])"

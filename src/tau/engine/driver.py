@@ -84,6 +84,7 @@ class Driver:
             deadline=None if max_runtime is None else host.now() + max_runtime,
             store=journal.store if journal is not None else None,
             make_items=self.items,
+            observer=observer,
         )
 
     @property

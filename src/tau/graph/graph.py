@@ -12,7 +12,8 @@ from typing import Any, TypeVar, overload
 
 from msgspec.structs import replace
 
-from tau.config import Retry, checked_name
+from tau.checks import checked_name
+from tau.config import Retry
 from tau.errors import GraphError
 from tau.graph import drawing
 from tau.graph import validation as graph_checks

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any, NamedTuple
 
-from tau.config import Retry, checked_name, checked_seconds
+from tau.checks import checked_name, checked_seconds
+from tau.config import Retry
 from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
 from tau.graph.fingerprint import NodeFingerprint, alike_but_for_trees, of_node

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tau import forks
 from tau.errors import too_late
+from tau.events import Observer
 from tau.graph.graph import Node
 from tau.state import State
 
@@ -36,9 +37,20 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 class RunScope:
     """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what has finished in it;
-    each is ``None`` if there is none."""
+    each is ``None`` if there is none. ``observer`` is told of the run's events, ``None`` if nothing is."""
 
-    __slots__ = ("_process", "deadline", "effect", "items", "make_items", "resources", "run_id", "should_stop", "store")
+    __slots__ = (
+        "_process",
+        "deadline",
+        "effect",
+        "items",
+        "make_items",
+        "observer",
+        "resources",
+        "run_id",
+        "should_stop",
+        "store",
+    )
 
     def __init__(
         self,
@@ -49,6 +61,7 @@ class RunScope:
         deadline: float | None,
         store: Any,
         make_items: Callable[[RunNode | None], StepRunner],
+        observer: Observer | None = None,
     ) -> None:
         self.run_id = run_id
         self.resources = MappingProxyType(dict(resources)) if resources else _EMPTY
@@ -56,6 +69,7 @@ class RunScope:
         self.deadline = deadline
         self.store = store
         self.make_items = make_items
+        self.observer = observer
         self._process = forks.process
         self.effect: RunNode | None = None
         self.items: StepRunner | None = None

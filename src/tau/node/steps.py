@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from tau.config import checked_name
+from tau.checks import checked_name
 from tau.errors import (
     ArtifactError,
     ConfigError,

@@ -1,0 +1,185 @@
+"""`process_chain`: a step for each item, one after the other, that hands on a state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, TypeVar, overload
+
+from tau.errors import ChainError
+from tau.events import CHAIN_COMPLETE, CHAIN_START, STEP_COMPLETE, STEP_START
+from tau.graph.nodes import is_async
+from tau.workflows.config import ChainConfig
+from tau.workflows.driving import Work, drive, drive_async, not_async
+from tau.workflows.surroundings import (
+    Surroundings,
+    breaks_off,
+    checked_config,
+    checked_function,
+    checked_progress,
+    drawn,
+    name_of,
+    report,
+    said,
+)
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+Progress = Callable[[int, int | None, S], object]
+"""Called with how many steps are done, how many there are (``None`` if not known) and the state after this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult(Generic[S]):
+    """What a chain came to.
+
+    ``final`` is the last state and ``steps`` the number of finished steps. With ``capture_intermediate``,
+    ``intermediate`` holds the initial state and the state after each step, unless there was none; else it is empty.
+    Making one raises nothing.
+    """
+
+    final: S
+    intermediate: tuple[S, ...] = ()
+    steps: int = 0
+
+
+@overload
+def process_chain(  # type: ignore[overload-overlap]
+    items: Iterable[T],
+    initial: S,
+    step: Callable[[T, S], Coroutine[Any, Any, S]],
+    config: ChainConfig | None = None,
+    progress: Progress[S] | None = None,
+    *,
+    name: str | None = None,
+) -> Coroutine[Any, Any, ChainResult[S]]: ...
+@overload
+def process_chain(
+    items: Iterable[T],
+    initial: S,
+    step: Callable[[T, S], S],
+    config: ChainConfig | None = None,
+    progress: Progress[S] | None = None,
+    *,
+    name: str | None = None,
+) -> ChainResult[S]: ...
+def process_chain(
+    items: Iterable[Any],
+    initial: Any,
+    step: Callable[[Any, Any], Any],
+    config: ChainConfig | None = None,
+    progress: Progress[Any] | None = None,
+    *,
+    name: str | None = None,
+) -> Any:
+    """Call ``step(item, state)`` for each item in order, which returns the state for the next one, ``initial`` first.
+
+    With an async ``step`` this returns a coroutine to be awaited. ``items`` are drawn one by one, so they may be a
+    generator. ``progress(done, total, state)`` is called after each step that succeeds; ``total`` is ``None`` where the
+    items have no length. What it raises is logged and dropped. ``name`` is what events and errors call the chain, by
+    default the name of ``step``. Without items the result is ``initial``.
+
+    The first step that raises ends the chain with `ChainError`, which has the item, the state before it and the result
+    so far. Ctrl-C, a cancellation and a stop of the run around the chain are not failures: they are raised as they are
+    (a stop as `RunInterruptedError`), and their ``__cause__`` is such a `ChainError`, unless they had a cause.
+    Arguments that cannot be used raise `ConfigError`, an observer that is not registered `UnknownObserverError`.
+
+    Nothing is stored between the steps: a chain in a node that fails starts again with the node.
+    """
+    checked_function("step", step)
+    checked_progress(progress)
+    config = checked_config(config, ChainConfig)
+    chosen = name_of(step, name)
+    around = Surroundings("workflows.ProcessChain", "chain", chosen, config.observer)
+    chain = _Chain(around, items, initial, config, progress)
+    if is_async(step):
+        return drive_async(around, chain.work(), lambda index, item, state: step(item, state))
+
+    def call(index: int, item: Any, state: Any) -> Any:
+        return not_async(f"the step of chain {chosen!r}", step(item, state))
+
+    return drive(around, chain.work(), call)
+
+
+class _Chain:
+    """One chain at work: how many steps are done, and the state after them."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        items: Iterable[Any],
+        initial: Any,
+        config: ChainConfig,
+        progress: Progress[Any] | None,
+    ) -> None:
+        self._around = around
+        self._items, self._total = drawn(items)
+        self._state = initial
+        self._captures = config.capture_intermediate
+        self._captured: list[Any] = []
+        self._progress = progress
+        self._steps = 0
+        self._item: Any = None
+        self._in_step = False
+
+    def work(self) -> Work[ChainResult[Any]]:
+        """Yields (index, item, state) of each step and is sent the state after it."""
+        tell = self._around.tell
+        about = {"has_progress_callback": self._progress is not None, "capture_intermediate": self._captures}
+        tell(CHAIN_START, {"item_count": self._total, **about})
+        try:
+            while self._draws():
+                self._tells_step(STEP_START)
+                state = yield self._steps, self._item, self._state
+                self._take(state)
+        except BaseException as error:
+            self._fail(error)
+        tell(CHAIN_COMPLETE, {"steps_completed": self._steps, "error": False})
+        return self._result()
+
+    def _draws(self) -> bool:
+        """Whether there is another item, which is drawn."""
+        for item in self._items:
+            self._around.check_stop()
+            self._item = item
+            return True
+        return False
+
+    def _tells_step(self, type_: str, **more: bool) -> None:
+        self._in_step = type_ == STEP_START
+        self._around.tell(type_, {"step_index": self._steps, "total_steps": self._total, **more})
+
+    def _take(self, state: Any) -> None:
+        """The state after a step that succeeded."""
+        self._tells_step(STEP_COMPLETE, error=False)
+        if self._captures:
+            self._captured += [state] if self._captured else [self._state, state]
+        self._state, self._item = state, None
+        self._steps += 1
+        if self._progress is not None:
+            report(self._progress, self._steps, self._total, state)
+
+    def _result(self) -> ChainResult[Any]:
+        return ChainResult(self._state, tuple(self._captured), self._steps)
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Tell of it, and raise what the chain ends with."""
+        if self._in_step:
+            self._tells_step(STEP_COMPLETE, error=True)
+        broken_off = breaks_off(error)
+        about = {"error": True, "error_type": "cancellation" if broken_off else "processor"}
+        self._around.tell(CHAIN_COMPLETE, {"steps_completed": self._steps, **about})
+        why = f"processing cancelled: {said(error)}" if broken_off else said(error)
+        failure = ChainError(
+            f"chain failed at step {self._steps}: {why}",
+            step_index=self._steps,
+            item=self._item,
+            state=self._state,
+            result=self._result(),
+        )
+        if not self._around.passes(error):
+            raise failure from error
+        if error.__cause__ is None and not isinstance(error, GeneratorExit):
+            error.__cause__ = failure
+        raise error

@@ -1,0 +1,167 @@
+"""What a workflow finds where it is called: the visit of a node, if there is one, its observer, its wish to stop."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from tau import forks
+from tau.checks import ObserverSpec, checked_name, refused
+from tau.errors import (
+    ConfigError,
+    LeaseLostError,
+    RunCancelledError,
+    RunInterruptedError,
+    RunWaitingError,
+    StoreError,
+    TauError,
+)
+from tau.events import Event, text_of
+from tau.graph.nodes import is_async
+from tau.node.current import run_scope
+from tau.observers import notify, resolve_observer
+from tau.observers.notify import describe
+from tau.workflows.config import INHERIT
+
+C = TypeVar("C")
+_log = logging.getLogger("tau")
+
+
+class Surroundings:
+    """Where one call of a workflow happens. ``kind`` and ``name`` say which: ``chain``, ``parallel``, ``conditional``.
+
+    ``scope`` and ``effect`` are the run around it and the visit in it, ``None`` outside of a node.
+    """
+
+    __slots__ = ("_about", "_process", "_source", "effect", "kind", "name", "observer", "scope")
+
+    def __init__(self, source: str, kind: str, name: str, observer: ObserverSpec) -> None:
+        """Raises `UnknownObserverError` for a name that is not registered, `ConfigError` for what cannot be one."""
+        self._source, self.kind, self.name = source, kind, name
+        self._process = forks.process
+        scope = run_scope.get()
+        self.effect = None if scope is None else scope.visit_here()
+        self.scope = None if self.effect is None else scope
+        self._about: dict[str, Any] = {kind: name}
+        if self.scope is not None and self.effect is not None:
+            where = {"run_id": self.scope.run_id, "node": self.effect.node.name, "visit": self.effect.visit}
+            self._about = {**self._about, **where}
+        if observer != INHERIT:
+            self.observer = resolve_observer(observer)
+        else:
+            self.observer = resolve_observer("slog") if self.scope is None else self.scope.observer
+
+    def tell(self, type_: str, data: dict[str, Any], at: datetime | None = None) -> None:
+        """Tell the observer, if there is one, of something that happened now, or ``at`` that time."""
+        if self.observer is not None and self._process is forks.process:
+            time = datetime.now(UTC) if at is None else at
+            notify(self.observer, Event(type_, self._source, time, {**data, **self._about}))
+
+    def stopping(self) -> str:
+        """Why the run around this should stop, or nothing."""
+        return "" if self.scope is None else self.scope.should_stop()
+
+    def check_stop(self) -> None:
+        """Raises `RunInterruptedError` if the run around this was asked to stop."""
+        if self.scope is not None and (reason := self.scope.should_stop()):
+            raise self.interruption(reason)
+
+    def interruption(self, reason: str) -> RunInterruptedError:
+        """What ends a workflow in a run that was asked to stop."""
+        assert self.scope is not None
+        assert self.effect is not None
+        return RunInterruptedError(
+            f"{self.kind} {self.name!r} was stopped ({reason}) before all of its work was done",
+            run_id=self.scope.run_id,
+            node=self.effect.node.name,
+            state=self.effect.state,
+            reason=reason,
+        )
+
+    def check_process(self) -> None:
+        """Raises `TauError` in a child that was forked off since this was made."""
+        if self._process is not forks.process:
+            raise TauError(
+                f"process {os.getpid()} cannot go on with {self.kind} {self.name!r}: it is a child that was forked off "
+                "in the middle of it, and only the process that began it goes on; end such a child with os._exit()"
+            )
+
+    def passes(self, error: BaseException) -> bool:
+        """Whether it comes out of a workflow as it is: it breaks off, or the run around this cannot go on after it."""
+        return breaks_off(error) or (self.scope is not None and isinstance(error, (LeaseLostError, StoreError)))
+
+
+def breaks_off(error: BaseException) -> bool:
+    """Whether it is not a failure of what was called, but a wish to end: Ctrl-C, a cancellation, a stop."""
+    return not isinstance(error, Exception) or isinstance(
+        error, (RunInterruptedError, RunCancelledError, RunWaitingError)
+    )
+
+
+def said(error: BaseException) -> str:
+    """The text of an error; its class, where it has none."""
+    return text_of(error) or type(error).__name__
+
+
+def name_of(function: Any, name: str | None) -> str:
+    """What a workflow is called: the ``name`` given for it, or that of its function. Raises `ConfigError`."""
+    if name is not None:
+        return checked_name("name", name)
+    while isinstance(function, functools.partial):
+        function = function.func
+    found = getattr(function, "__name__", None)
+    return found if isinstance(found, str) else type(function).__name__
+
+
+def checked_function(path: str, function: Any) -> None:
+    """Raises `ConfigError` for what cannot be called."""
+    if not callable(function):
+        raise refused(path, function, "a callable")
+
+
+def checked_progress(progress: Any) -> None:
+    """Raises `ConfigError` for what is neither ``None`` nor a plain callable."""
+    if progress is not None and (not callable(progress) or is_async(progress)):
+        raise refused("progress", progress, "a callable that is not async, or None")
+
+
+def checked_config(config: Any, kind: type[C]) -> C:
+    """The configuration, for ``None`` that of all defaults. Raises `ConfigError` for one of another kind."""
+    found = kind() if config is None else config
+    if not isinstance(found, kind):
+        raise refused("config", config, f"a {kind.__name__}")
+    return found
+
+
+def drawn(items: Any) -> tuple[Iterator[Any], int | None]:
+    """What draws the items one by one, and how many there are, ``None`` where that is not known before the end.
+
+    Raises `ConfigError` for what cannot be iterated.
+    """
+    total = None
+    if isinstance(items, Sized):
+        with suppress(TypeError):  # of an array without dimensions
+            total = len(items)
+    try:
+        found: Iterable[Any] = items
+        return iter(found), total
+    except TypeError:
+        more = "; collect an async iterable first: [item async for item in items]" * hasattr(items, "__aiter__")
+        raise ConfigError(f"items: expected an iterable, found {type(items).__name__}{more}") from None
+
+
+def report(progress: Callable[..., Any], *what: Any) -> None:
+    """Call a progress callback. What it raises is logged and dropped, as for an observer: it is no part of the work."""
+    try:
+        progress(*what)
+    except Exception as error:
+        with suppress(Exception):
+            _log.error(
+                "progress callback %s raised %s: %s. The work goes on.", describe(progress), type(error).__name__,
+                said(error), exc_info=error,
+            )  # fmt: skip

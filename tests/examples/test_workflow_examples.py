@@ -1,0 +1,31 @@
+"""The examples of workflows run, say what they found, and stay short."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "workflows"
+SAYS = {
+    "chain.py": "most snow on day 154: 387 mm of water, 148 left\n",
+}
+
+
+def test_every_example_is_here() -> None:
+    assert {path.name for path in FOLDER.glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_runs_from_any_directory(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, FOLDER / name], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, SAYS[name], "")
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_is_short(name: str) -> None:
+    assert len((FOLDER / name).read_text("utf-8").splitlines()) < 60
