@@ -10,7 +10,7 @@ import pytest
 from edited_graphs import FAILING, GOES_ON, HOPELESS, RAN, REFUSED, Edit, build
 from engine_steps import config, elsewhere
 
-from tau import ExecutionError, GraphChangedError, StateGraph
+from tau import Context, ExecutionError, GraphChangedError, State, StateGraph, key_equals
 from tau.host import Host
 from tau.log.encoding import unseal
 from tau.log.journal import Append, Journal
@@ -265,7 +265,7 @@ def test_a_changed_node_with_finished_items_keeps_or_drops_them_as_told(
     with_items(store, 3)
     assert steps_of(store) == 3
     graph = build(store, code={"d": "other"})
-    with pytest.raises(GraphChangedError, match="in flight with finished items and changed") as caught:
+    with pytest.raises(GraphChangedError, match="steps or files are finished already, changed") as caught:
         graph.resume("r")
     assert caught.value.changes == graph.plan("r").blocking
     FAILING.add("other")
@@ -275,6 +275,37 @@ def test_a_changed_node_with_finished_items_keeps_or_drops_them_as_told(
     assert claims(store)[-1].on_change == on_change
     FAILING.clear()
     assert graph.resume("r")["path"] == [*DONE, "other", "e"]
+
+
+@pytest.mark.parametrize(("on_change", "final"), [("continue", 12), ("redo", 21)])
+def test_a_node_of_a_loop_that_is_edited_in_flight_may_be_done_anew(store: Store, on_change: Any, final: int) -> None:
+    """Only "continue" was offered, which mixed steps of the old code with the new code."""
+
+    def before(state: State, ctx: Context) -> dict[str, int]:
+        number = ctx.step("number", lambda: 1)
+        if ctx.visit == 2:
+            raise ValueError("broke")
+        return {"sum": number}
+
+    def edited(state: State, ctx: Context) -> dict[str, int]:
+        return {"sum": state["sum"] + ctx.step("number", lambda: 10) + 10}
+
+    def loop(node: Any) -> StateGraph:
+        graph = StateGraph(config(store))
+        graph.add_node("add", node)
+        graph.add_node("end", lambda state: None, version="1")
+        graph.add_edge("add", "add", key_equals("sum", 1))
+        graph.add_edge("add", "end")
+        graph.set_entry_point("add")
+        graph.set_exit_point("end")
+        return graph
+
+    with pytest.raises(ExecutionError, match="broke"):
+        loop(before).execute({}, run_id="r")
+    with pytest.raises(GraphChangedError) as caught:
+        loop(edited).resume("r")
+    assert any(way.startswith("on_change='redo'") for way in caught.value.ways)
+    assert loop(edited).resume("r", on_change=on_change)["sum"] == final
 
 
 def test_an_unchanged_node_keeps_its_finished_items(store: Store) -> None:

@@ -199,7 +199,7 @@ def test_the_node_in_flight_may_not_change_once_it_has_finished_items() -> None:
     edited = graph(codes={"d": CHANGED})
     assert judge(edited, has_items=False).blocking == []
     found = judge(edited, has_items=True)
-    assert found.blocking == ["node 'd' was in flight with finished items and changed"]
+    assert found.blocking == ["node 'd', in which steps or files are finished already, changed (its code)"]
     assert [way.partition("=")[2].partition(" ")[0] for way in found.ways[-2:]] == ["'continue'", "'redo'"]
     assert judge(graph(codes={"e": CHANGED}), has_items=True).blocking == []
 
@@ -208,6 +208,12 @@ def test_a_node_that_is_in_flight_again_counts_as_finished() -> None:
     found = judge(graph(codes={"b": CHANGED}), pending="b")
     assert [sentence.split(":")[0] for sentence in found.blocking] == ["finished node 'b' changed (its code)"]
     assert found.notes == []
+    found = judge(graph(codes={"b": CHANGED}), pending="b", has_items=True)
+    assert found.blocking[1:] == [
+        "node 'b', in which this time steps or files are finished already, changed (its code)"
+    ]
+    assert found.ways[-1].startswith("on_change='redo'")
+    assert judge(graph(), pending="b", has_items=True).blocking == []
 
 
 def test_before_the_first_node_finished_everything_but_the_entry_may_change() -> None:

@@ -126,8 +126,8 @@ def compare(
         found.block(whose, _THAT_GRAPH, _RENAMED)
     for name in sorted(finished):
         found.finished(name, finished[name])
-    if pending is not None and pending not in finished:
-        found.pending(pending, has_items)
+    if pending is not None and (pending not in finished or (has_items and pending in current.nodes)):
+        found.pending(pending, has_items, again=pending in finished)
     for source, target in sorted(set(map(_pair, edges_taken))):
         found.taken(source, target)
     found.rest(set(finished) | ({pending} if pending is not None else set()))
@@ -201,8 +201,9 @@ class _Findings:
                 f"finished node {name!r} became an exit point, which would have ended the run", _RESTORE, _ANEW, _KEEP
             )
 
-    def pending(self, name: str, has_items: bool) -> None:
-        """The node that comes next, or was in flight: it must be there; with finished items inside it, be the same."""
+    def pending(self, name: str, has_items: bool, again: bool = False) -> None:
+        """The node that comes next, or was in flight: it must be there; with finished items inside it, be the same.
+        ``again``: an earlier visit of it is finished."""
         then, now = self.admitted.nodes.get(name), self.current.nodes.get(name)
         if now is None:
             self.block(
@@ -218,14 +219,15 @@ class _Findings:
         if not has_items:
             self.note(f"{what} changed" if same is False else _unknown(what, then or now, now))
         elif same is False or now.opaque:
+            what = f"changed ({_what(then, now)})" if then is not None and same is False else "changed"
             self.block(
-                f"node {name!r} was in flight with finished items and changed",
+                f"node {name!r}, in which {'this time ' if again else ''}steps or files are finished already, {what}",
                 _RESTORE,
                 _ANEW,
                 _KEEP,
-                "on_change='redo' also drops the items of the node in flight",
+                "on_change='redo' also drops those steps and files, and does them anew",
             )
-        else:
+        elif not again:
             self.note(_unknown(what, then or now, now))
 
     def taken(self, source: str, target: str) -> None:
