@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 
 import pytest
@@ -212,3 +213,29 @@ def test_simulated_processes_are_freed() -> None:
     others = processes()  # what a test that ran before holds, in the error that it caught
     explore(four_nodes, WANTED, kinds=("crash",))
     assert [found for found in processes() if found not in others] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda: Fault(0, 4, "crush"), "must be one of blind, cancel, crash"),
+        (lambda: Fault(-1, 4, "crash"), "the process of a fault must be a number from 0, found -1"),
+        (lambda: Fault(0, True, "crash"), "the point of a fault must be a number from 0, found True"),
+        (lambda: simulate(four_nodes, WANTED, faults="crash"), "faults must be a list of Fault"),  # type: ignore[arg-type]
+        (lambda: simulate(four_nodes, WANTED, faults=[Fault(0, 9999, "crash")]), "never happened: 1 processes"),
+        (lambda: simulate(four_nodes, WANTED, faults=[Fault(3, 0, "crash")]), "process 3 reached 0 points"),
+        (lambda: explore(four_nodes, WANTED, kinds=["crush"]), "must be one of blind, cancel, crash"),
+        (lambda: explore(lambda: 5, {}), "expected a function that makes a graph for each process, found one"),  # type: ignore[arg-type,return-value]
+        (lambda: simulate(four_nodes(), WANTED), "expected a function that makes a graph"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_fault_that_cannot_happen_or_never_did_is_refused(wrong: Callable[[], object], text: str) -> None:
+    """A typo made a test of crashes green: nothing ever crashed."""
+    with pytest.raises(ConfigError, match=text):
+        wrong()
+
+
+@pytest.mark.parametrize(("what", "kind"), [("run work", "lost"), ("store.commit", "crush"), ("append", "")])
+def test_a_kind_that_cannot_happen_at_its_point_is_told(what: str, kind: str) -> None:
+    with pytest.raises(ConfigError, match=f"{what}\\) of process 0 must be one of crash, "):
+        simulate(four_nodes, WANTED, faults=lambda moment: kind if moment.what == what else None)

@@ -121,6 +121,7 @@ class StepRunner:
             if step.unsaved and commits is not None:
                 self.saved(await commits.commit_async(step.record, step.cell, step.packed))
             if cancelled is not None:
+                step.end()  # it is finished, whatever comes after it
                 raise cancelled
             result = step.result()
             step.end()

@@ -25,7 +25,16 @@ from tau.stores.memory import MemoryStore
 from tau.testing.simulation.history import Execution, StepCall
 from tau.testing.simulation.process import Process
 from tau.testing.simulation.promises import Expected, observed, violations
-from tau.testing.simulation.world import CALL_FAULTS, EFFECT_FAULTS, EPOCH, Fault, Faults, Moment, World
+from tau.testing.simulation.world import (
+    CALL_FAULTS,
+    EFFECT_FAULTS,
+    EPOCH,
+    Fault,
+    Faults,
+    Moment,
+    World,
+    checked_kind,
+)
 
 __all__ = ["Fault", "Moment", "SimulationError", "SimulationResult", "explore", "simulate"]
 
@@ -140,13 +149,22 @@ def simulate(
     nodes are not simulated. Do not call this inside an event loop.
 
     Raises `SimulationError` when a promise was broken, unless ``check`` is false (then the result lists the
-    violations), and `ConfigError` for an input that is not a mapping.
+    violations), and `ConfigError` for a fault that cannot happen, or in a list never did, for an input that is not a
+    mapping, and for a ``graph_factory`` that makes no graph.
     """
     scenario = _scenario(
         graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources, resumers=resumers
     )
-    expected = _uninterrupted(scenario)
-    return _judged(scenario, expected, faults, seed, check)
+    listed = () if callable(faults) else _checked(faults)
+    result = _judged(scenario, _uninterrupted(scenario), faults, seed, check)
+    for fault in listed:
+        reached = result.points[fault.process] if fault.process < len(result.points) else []
+        if fault.point >= len(reached):
+            raise ConfigError(
+                f"{fault} never happened: {len(result.points)} processes took part, and process {fault.process} "
+                f"reached {len(reached)} points; SimulationResult.points names them"
+            )
+    return result
 
 
 def explore(
@@ -168,8 +186,11 @@ def explore(
     Each effect of the engine and each call to the store is a point. ``kinds`` are the kinds of `Fault` to try, all by
     default; ``second_kinds`` are those of the second fault. Only every ``stride``-th pair is tried. Returns the number
     of histories; see `simulate` for the rest. Raises `SimulationError` at the first broken promise, and `ConfigError`
-    for an input that is not a mapping.
+    for a kind that there is none of, for an input that is not a mapping, and for a ``graph_factory`` that makes no
+    graph.
     """
+    for kind in (*(kinds or ()), *(second_kinds or ())):
+        checked_kind(kind, sorted({*EFFECT_FAULTS, *CALL_FAULTS}), "of faults to explore")
     scenario = _scenario(graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources)
     expected = _uninterrupted(scenario)
     plain = _judged(scenario, expected, (), None, True)
@@ -209,7 +230,10 @@ def _scenario(
 ) -> _Scenario:
     if not (input is None or isinstance(input, Mapping)):
         raise ConfigError(f"the input must be a State or a mapping, found {type(input).__name__}")
-    graph = make()
+    graph = make() if callable(make) else None
+    if not isinstance(graph, Graph):
+        found = f"one that makes {type(graph).__name__}" if callable(make) else type(make).__name__
+        raise ConfigError(f"expected a function that makes a graph for each process, found {found}")
     config = getattr(graph, "config", None) or GraphConfig(graph.name, checkpoint=CheckpointConfig(interval=1))
     checkpoint = config.checkpoint
     return _Scenario(
@@ -245,11 +269,14 @@ def _judged(
     scenario: _Scenario, expected: Expected, faults: Sequence[Fault] | Faults, seed: int | None, check: bool
 ) -> SimulationResult:
     """Let one history happen, and judge it."""
-    ask = faults if callable(faults) else _listed(faults)
+    wrong: list[ConfigError] = []
+    ask = _possible(faults if callable(faults) else _listed(faults), wrong)
     world = scenario.world(seed, ask)
     if seed is not None:
         _shuffle(scenario, world, ask)
     world.run()
+    if wrong:
+        raise wrong[0]
     broken = violations(world, expected, scenario.interval)
     states = [process.state for process in world.processes if process.state is not None]
     result = SimulationResult(
@@ -290,6 +317,27 @@ def _point(world: World, fault: Fault) -> str:
         return "never reached"
     trace = world.processes[fault.process].trace
     return trace[fault.point] if fault.point < len(trace) else "never reached"
+
+
+def _checked(faults: Any) -> Sequence[Fault]:
+    if not isinstance(faults, (list, tuple)) or not all(isinstance(fault, Fault) for fault in faults):
+        raise ConfigError(f"faults must be a list of Fault, or a function of a Moment, found {faults!r:.80}")
+    return faults
+
+
+def _possible(ask: Faults, wrong: list[ConfigError]) -> Faults:
+    """The same faults without those that cannot happen where they are asked for; these are noted."""
+
+    def possible(moment: Moment) -> str | None:
+        kind = ask(moment)
+        known = CALL_FAULTS if moment.what.startswith("store.") else EFFECT_FAULTS
+        if kind is None or kind in known:
+            return kind
+        where = f"of a fault at point {moment.point} ({moment.what}) of process {moment.process}"
+        wrong.append(ConfigError(f"the kind {where} must be one of {', '.join(known)}, found {kind!r}"))
+        return None
+
+    return possible
 
 
 def _listed(faults: Sequence[Fault]) -> Faults:

@@ -6,12 +6,13 @@ step. A process stops only at numbered *points*: before each effect of its engin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
 
+from tau.errors import ConfigError
 from tau.host import Host, Work
 from tau.log.cancellation import cancel_run
 from tau.stores.contract import Owner, Store
@@ -46,13 +47,28 @@ class Fault(Struct, frozen=True):
     four calls fail. ``pause``: the process stops for longer than its lease, another one takes over, and it goes on when
     the other has ended or is itself paused; ``freeze``: it goes on only when the run is over; ``nap``: it goes on
     before another process has taken over. ``mute``: its lease is no longer renewed. ``stop``: it is asked to stop;
-    ``cancel``: the run is ended for good from outside; ``interrupt`` and ``interrupt-after``: Ctrl-C. Making one raises
-    nothing.
+    ``cancel``: the run is ended for good from outside; ``interrupt`` and ``interrupt-after``: Ctrl-C.
+
+    Raises `ConfigError` for a kind that is none of these, and for numbers below 0.
     """
 
     process: int
     point: int
     kind: str
+
+    def __post_init__(self) -> None:
+        for name in ("process", "point"):
+            number = getattr(self, name)
+            if type(number) is not int or number < 0:
+                raise ConfigError(f"the {name} of a fault must be a number from 0, found {number!r}")
+        checked_kind(self.kind, sorted({*EFFECT_FAULTS, *CALL_FAULTS}), "of a fault")
+
+
+def checked_kind(kind: Any, known: Sequence[str], where: str) -> str:
+    """``kind`` if it is one of the known ones. Raises `ConfigError`."""
+    if kind not in known:
+        raise ConfigError(f"the kind {where} must be one of {', '.join(known)}, found {kind!r}")
+    return cast(str, kind)
 
 
 class Moment(Struct, frozen=True):
