@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,26 @@ async def test_a_cancelled_step_completes_its_commit_first(store: Store) -> None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert [item.name for item in items(store)] == ["one"]
+
+
+async def test_a_step_that_is_stored_and_cancelled_after_that_is_told_as_complete(store: Store) -> None:
+    """Observers were told of a failure, and of a step that was done before when it was asked for again."""
+
+    async def one() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return 1
+
+    async def node(state: State, ctx: Context) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.create_task(ctx.step("one", one))
+
+    recorder = Recorder()
+    await graph_of(store, node, observer=recorder).aexecute({}, run_id="r")
+    told = [event.data for event in recorder.events if event.type == "step.complete"]
+    assert [(one["step"], one["error"], one["resumed"]) for one in told] == [("one", False, False)]
     assert [item.name for item in items(store)] == ["one"]
 
 

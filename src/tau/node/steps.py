@@ -121,7 +121,6 @@ class StepRunner:
             if step.unsaved and commits is not None:
                 self.saved(await commits.commit_async(step.record, step.cell, step.packed))
             if cancelled is not None:
-                step.end()  # it is finished, whatever comes after it
                 raise cancelled
             result = step.result()
             step.end()
@@ -364,6 +363,8 @@ class _Step:
         if self.told:
             return
         self.told = True
+        if self.cell is not None and not self.unsaved and not isinstance(error, Exception):
+            error = None  # it is stored: a cancellation or an interrupt came after that
         told: dict[str, Any] = {"step": self.name, "resumed": self.resumed, "error": error is not None}
         if error is not None:
             self.seconds = max(0.0, self.items.now() - self.began)
