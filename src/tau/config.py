@@ -38,7 +38,7 @@ class CheckpointConfig:
     ``store``: a registered name, a store URL, or a store object. ``interval``: save at least after every N-th finished
     node; 0 switches checkpointing off. ``preserve``: keep the checkpoints of a finished run. ``lease``: seconds after
     which an owner that gives no sign of life may be superseded. ``max_crashes``: how many times in a row a run may die
-    without finishing a node, or an item of one, before it is refused. ``artifacts``: the directory for
+    without finishing a node, or an item of one; after one more it is refused. ``artifacts``: the directory for
     `Context.artifact`, by default beside a store that is a file or a directory; several stores may share it, and a
     relative path starts at the working directory in which this is made. ``verify_artifacts``: a resume reads every
     artifact that the state refers to, instead of checking only size and time. ``patience``: for how many seconds saving

@@ -1,4 +1,4 @@
-"""Every error that tau raises.
+"""The errors that tau raises, all below `TauError`.
 
 ::
 
@@ -77,7 +77,8 @@ class GraphError(TauError, ValueError):
 
 
 class ExecutionError(TauError, RuntimeError):
-    """A run failed. ``state`` is the last finished state and ``path`` the nodes visited, the failing one last."""
+    """A run failed. ``state`` is the last finished state and ``path`` the nodes visited, the failing one last;
+    of a long run the newest 250 or so."""
 
     node: str = ""
     state: Any = None

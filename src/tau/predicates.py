@@ -190,13 +190,13 @@ def checked_condition(where: str, predicate: Any) -> Condition:
 
 
 def keys_of(predicates: Iterable[Condition | None]) -> tuple[str, ...]:
-    """The keys that these read, each once; those of plain functions are not known."""
+    """The keys that these read, each once; those of plain functions are not known. Raises nothing."""
     found = (key for one in predicates if isinstance(one, Predicate) for key in one.looks_at())
     return tuple(dict.fromkeys(found))
 
 
 def predicate_name(predicate: Condition | None) -> str:
-    """A readable name: the definition of a predicate, the name of a function, ``""`` for none."""
+    """A readable name: the definition of a predicate, the name of a function, ``""`` for none. Raises nothing."""
     if predicate is None:
         return ""
     return repr(predicate) if isinstance(predicate, Predicate) else _shown(predicate)

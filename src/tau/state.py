@@ -63,7 +63,8 @@ class State(Mapping[str, Any]):
     Two states are equal when run id, names and values are; a state and another mapping, when names and values are.
     Values are compared in depth, as `key_equals` does. Comparing raises only for a damaged value.
 
-    Raises `UnserializableError` for a key that is not text, `ConfigError` for a ``run_id`` that cannot be one. Reading
+    Raises `UnserializableError` for a key that is not text, `ConfigError` for ``data`` that is not a mapping of values
+    and for a ``run_id`` that cannot be one. Reading
     a stored value raises `CorruptCheckpointError` if it is damaged, `UnsupportedFormatError` if it cannot be read here.
     """
 
@@ -161,7 +162,8 @@ class State(Mapping[str, Any]):
         return self._with({**self._data, check_key(key, None): value})
 
     def merge(self, other: Mapping[str, Any]) -> State:
-        """This state with all of ``other``, which wins; run id, node and time stay this state's. Raises as `set`."""
+        """This state with all of ``other``, which wins; run id, node and time stay this state's. Raises
+        `UnserializableError` for a key that is not text, `ConfigError` for what is not a mapping of values."""
         if type(other) is not dict:
             check_only_items("a state is merged", other)
         values = {check_key(key, None): value for key, value in other.items()}
@@ -179,9 +181,14 @@ class State(Mapping[str, Any]):
         """Save this state in ``store``. Inside a node, on the run's own store, this saves what an interval held back
         and what was set or dropped so far: the next attempt at the node gets the state that was saved.
 
+        Outside a node, this replaces what the store holds for this ``run_id``, whether that has finished or not: a
+        resume goes on from here, from the node after ``checkpoint_node``. ``clone`` keeps the ``run_id``; to leave a
+        finished run as it is, make another state, ``State(dict(state))``.
+
         ``store`` is what a graph takes: a store, one of your own, a URL, a path or a registered name. Raises
-        `RunOwnedError` if another process owns the run, `UnserializableError` for a value that cannot be stored,
-        `StoreError`.
+        `ConfigError` for what cannot be a store, `UnknownStoreError` for a name that is not registered,
+        `RunOwnedError` if another owner works on the run, `UnserializableError` or `LimitExceededError` for a value
+        that cannot be stored, `StoreError`, and `TauError` for a changed state in a predicate, between two nodes.
         """
         load_module("tau.stores.images")
         from tau.stores.images import save_in

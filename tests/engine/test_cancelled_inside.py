@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import linecache
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -15,7 +17,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lock_takers import AtTakers, interrupt
-from tau import ExecutionError, Retry, State, StateGraph, TauError
+from tau import ExecutionError, Retry, State, StateGraph, TauError, current
 from tau.node.async_calls import NodeLoop
 from tau.node.calls import call_in_thread
 from tau.stores.memory import MemoryStore
@@ -136,6 +138,46 @@ async def test_a_run_whose_task_is_collected_is_let_go() -> None:
         await asyncio.sleep(0.001)
     waiting.set()
     assert (await graph.aresume("r"))["x"] == 1
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_run_whose_loop_is_closed_in_mid_step_is_let_go(monkeypatch: pytest.MonkeyPatch, inside: bool) -> None:
+    """A node that had used steps was awaited once more where nothing can be: the run counted as failed."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    calm, begun = threading.Event(), threading.Event()
+
+    async def wait() -> int:
+        if not calm.is_set():
+            begun.set()
+            await asyncio.sleep(3600)
+        return 1
+
+    async def one() -> int:
+        return 1
+
+    async def steps(state: State) -> dict[str, Any]:
+        number = await current().step("first", one)
+        return {"x": number + (await current().step("second", wait) if inside else await wait())}
+
+    graph = graph_of(steps)
+
+    async def until_begun() -> None:
+        while not begun.is_set():
+            await asyncio.sleep(0)
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(graph.aexecute({}, run_id="r"))
+    loop.run_until_complete(until_begun())
+    loop.close()
+    del task, loop
+    gc.collect()
+    deadline = time.monotonic() + 30
+    while (row := graph.store.summary("r")) is None or row.owner is not None:
+        assert time.monotonic() < deadline
+    assert (row.status, unraisable) == ("interrupted", [])
+    calm.set()
+    assert graph.resume("r")["x"] == 2
 
 
 def test_an_interrupt_in_a_notebook_cancels_the_async_node_of_a_sync_run() -> None:

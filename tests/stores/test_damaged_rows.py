@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from msgspec.structs import replace
 
 from tau import State, StateGraph
 from tau.cli.places import is_there
-from tau.errors import CorruptCheckpointError, StoreUnavailableError
+from tau.errors import CorruptCheckpointError, StoreUnavailableError, TauError
 from tau.stores import names
 from tau.stores.contract import PositionConflict, Query, Store
 from tau.stores.file import FileStore
@@ -170,6 +172,61 @@ def test_a_database_that_is_not_a_regular_file_is_named_as_such(tmp_path: Path) 
         with pytest.raises(StoreUnavailableError, match="a device, a pipe or a socket; name another place") as refused:
             list(SQLiteStore(path).runs())
         assert not refused.value.transient
+
+
+def in_time(work: Callable[[], object]) -> BaseException | None:
+    """What was raised by work that must not hang."""
+    raised: list[BaseException | None] = []
+
+    def run() -> None:
+        try:
+            work()
+            raised.append(None)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(30.0)
+    assert raised, "it hangs"
+    return raised[0]
+
+
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+def test_a_pipe_beside_a_database_is_named_and_holds_nobody_up(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "runs.db"
+    with SQLiteStore(path) as store:
+        store.commit([batch("r", 0)])
+    for beside in tmp_path.glob("runs.db?*"):
+        beside.unlink()
+    os.mkfifo(f"{path}{suffix}")
+    error = in_time(lambda: list(SQLiteStore(path).runs()))
+    assert isinstance(error, StoreUnavailableError)
+    assert f"runs.db{suffix} beside it is a device, a pipe or a socket; move that away" in str(error)
+
+
+def test_a_pipe_in_the_place_of_a_file_of_a_file_store_holds_nobody_up(tmp_path: Path) -> None:
+    """Opening one to read waits for somebody who writes."""
+    with FileStore(tmp_path) as store:
+        store.commit([batch("r", 0)])
+        run = next((tmp_path / "runs").iterdir())
+        files = [path for path in (tmp_path / "tau-store", *run.iterdir()) if path.is_file()]
+        assert len(files) > 1
+    for path in files:
+        kept = path.read_bytes()
+        path.unlink()
+        os.mkfifo(path)
+        for work in (
+            lambda: list(FileStore(tmp_path).runs()),
+            lambda: FileStore(tmp_path).read("r"),
+            lambda: FileStore(tmp_path).lease("r"),
+            lambda: FileStore(tmp_path).commit([batch("r", 1)]),
+        ):
+            error = in_time(work)
+            assert error is None or isinstance(error, TauError), (path, error)
+        path.unlink()
+        path.write_bytes(kept)
+    assert len(FileStore(tmp_path).read("r")) >= 1
 
 
 class Verbs:

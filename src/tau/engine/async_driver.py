@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -46,7 +47,9 @@ class AsyncDriver(Driver):
     async def drive(self) -> State:
         """Run to the end."""
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        task = asyncio.current_task()
+        # Weak: what the store keeps of a run must not keep a task that was dropped.
+        self._task: Callable[[], asyncio.Task[Any] | None] = (lambda: None) if task is None else weakref.ref(task)
         try:
             self.begin()
             return await self._interpret()
@@ -174,7 +177,7 @@ class AsyncDriver(Driver):
                 if self._asked() > asked:  # the node kept it to itself: the run stops after it
                     self._cancelled = self._cancelled or asyncio.CancelledError()
         except BaseException as error:
-            failure = error
+            failure = self._awaitable(error)
         if isinstance(failure, asyncio.CancelledError) and not self._asked():
             failure = cancelled_inside(node, failure)
         if self.scope.items is not None and self.process is forks.process:
@@ -184,9 +187,18 @@ class AsyncDriver(Driver):
             await self._collect(effect, outcome)
         return outcome
 
+    def _awaitable(self, error: BaseException) -> BaseException:
+        """What was raised in a node, unless its task was dropped or its loop closed: then nothing can be awaited."""
+        if isinstance(error, GeneratorExit):
+            if self.scope.items is not None:
+                self.scope.items.shut()
+            raise error
+        return error
+
     def _asked(self) -> int:
         """How often this task was asked to end; 0 where there is none."""
-        return 0 if self._task is None else self._task.cancelling()
+        task = self._task()
+        return 0 if task is None else task.cancelling()
 
     async def _in_pool(self, effect: RunNode) -> tuple[Any, BaseException | None]:
         """Call a sync node; what it returned, or what it raised."""

@@ -38,7 +38,7 @@ class RunRequest(Struct, kw_only=True):
 
 
 class Load(Struct):
-    """Read the run; reply: `Found`. With ``take``, wait until it has no owner."""
+    """Read the run; reply: `LoadedRun`. With ``take``, wait until it has no owner."""
 
     run_id: str
     take: bool

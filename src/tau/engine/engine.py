@@ -13,44 +13,33 @@ from typing import Any
 
 from tau import events
 from tau.engine.admission import Opened, open_run
-from tau.engine.advice import explain, say_how_to_go_on
+from tau.engine.advice import say_how_to_go_on
 from tau.engine.choosing import NoTransition, choose, told
 from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Outcome, Release, RunRequest
+from tau.engine.ending import Ending, Steps
 from tau.engine.stop import StopNow
-from tau.engine.verdicts import UNSAVED, may_retry, no_changes, stopped, terminal, too_many_visits
-from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
+from tau.engine.verdicts import may_retry, no_changes, too_many_visits
+from tau.errors import RunInterruptedError, TauError
 from tau.events import text_of
 from tau.graph.graph import Edge
 from tau.log.journal import Append
 from tau.log.loading import LoadedRun
-from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Progress, Record, advance, describe
+from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Record, advance, describe
 from tau.node.current import RunNode
 from tau.state import State, collect, raw, snapshot, view
 from tau.values.plain_mappings import only_items
 from tau.values.stored import StoredValue
 
-Steps = Generator[Effect, Any, Any]
 
-
-class Engine:
+class Engine(Ending):
     """One attempt at one run: `run` is the generator."""
 
     def __init__(self, request: RunRequest) -> None:
-        self.request = request
+        super().__init__(request)
         self.graph = request.graph
-        self.values: dict[str, Any] = {}
-        self.progress = Progress(graph=request.graph.name, created=request.now, next=request.graph.entry_point)
-        self.changed: dict[str, StoredValue] = {}
+        self.changed: dict[str, StoredValue] = {}  # what the visit set, and what it removed
         self.removed: list[str] = []
-        self.at = request.graph.entry_point or ""
-        self.begun = False
-        self.effect: RunNode | None = None
-        self.ended = False
-        self.interrupt: BaseException | None = None
-        self.late: BaseException | None = None
-        self.last: Record | None = None
-        self.verdict: dict[str, Any] = {}
-        self.conclusion: Emit | None = None
+        self.begun = False  # the run is admitted or claimed: an error says how to go on with it
 
     def run(self) -> Generator[Effect, Any, State]:
         """Carry the run to its end; returns the final state."""
@@ -60,79 +49,22 @@ class Engine:
             if self.request.stored and not self.request.preserve and not self.progress.preserve:
                 kept: Exception | None = yield DeleteRecords(self.values, self.progress.created)
                 if kept is not None:
-                    yield from self._emit(events.CHECKPOINT_KEPT, error=text_of(kept), error_type=type(kept).__name__)
+                    yield from self.emit(events.CHECKPOINT_KEPT, error=text_of(kept), error_type=type(kept).__name__)
             with suppress(TauError):  # the driver has said so; no other process is kept out for longer than the lease
                 yield Release()
         except BaseException as error:
             try:
-                final = yield from self._end(error)
+                final = yield from self.end(error)
             except GeneratorExit:
                 raise
             except BaseException:  # between two effects of the ending: what it has done it does not do again
-                final = yield from self._end(error)
+                final = yield from self.end(error)
             if self.begun and not self.ended:
                 say_how_to_go_on(final, self.request, self.progress)
             if final is error:
                 raise
             raise final from error
-        return self._view()
-
-    # The ending: what is finished is saved, how the run ended is told once, and it is let go.
-
-    def _end(self, error: BaseException) -> Generator[Effect, Any, BaseException]:
-        """Whatever was raised, wherever: what is to reach the caller. Interrupts that come meanwhile change nothing."""
-        if isinstance(error, GeneratorExit) and error is not self.interrupt:
-            raise error  # the driver dropped the generator: nothing may follow
-        final: BaseException = error
-        if isinstance(error, StopNow):
-            final = self._stopped(self.at, text_of(error))
-        told = final
-        if self.request.stored and not isinstance(error, UNSAVED):
-            self.progress.status, last = self._last(error)
-            try:
-                newest = yield from self._insist(Append((last,), self.progress, self.values, flush=True, ending=True))
-                yield from self._saved(newest)
-            except TauError as unsaved:
-                if isinstance(final, TauError):
-                    final = unsaved
-                if not isinstance(unsaved, StoreError):
-                    told = unsaved
-        if self.conclusion is None and not self.ended and self.request.observed:
-            about = self.verdict if told is error else {}
-            data = {"error": text_of(told), "error_type": type(told).__name__, **about, "run_id": self.request.run_id}
-            self.conclusion = Emit(terminal(told), data)
-        if self.conclusion is not None and not self.conclusion.told:
-            yield from self._insist(self.conclusion)
-        with suppress(TauError):
-            yield from self._insist(Release())
-        return final
-
-    def _last(self, error: BaseException) -> tuple[str, Record]:
-        """The status in which the run is left, and the record that says so."""
-        if self.last is not None:
-            return ("failed" if isinstance(self.last, Failed) else "interrupted"), self.last
-        if isinstance(error, Exception):
-            return "failed", Failed(node=self.at, failure=describe(error), attempt=self.tried)
-        reason = text_of(error) or type(error).__name__
-        return "interrupted", Interrupted(node=self.at, reason=reason, attempt=self.tried)
-
-    @property
-    def tried(self) -> int:
-        """How many attempts at the node that comes next have begun."""
-        effect = self.effect
-        return self.progress.crashes if effect is None else effect.attempt - (not effect.begun)
-
-    def _insist(self, effect: Effect) -> Generator[Effect, Any, Any]:
-        """Have it done although an interrupt comes: then it is tried once more."""
-        for _ in range(2):
-            try:
-                return (yield effect)
-            except (TauError, GeneratorExit):
-                raise
-            except BaseException:
-                if isinstance(effect, Emit) and effect.told:
-                    break
-        return ""
+        return self.view()
 
     def _open(self) -> Steps:
         """Admit or claim the run, and tell that it starts."""
@@ -149,7 +81,7 @@ class Engine:
             yield from self._started()
         elif progress.status == "finished":
             self.ended = True
-            yield from self._emit(events.CHECKPOINT_LOAD, node=progress.node, status="finished")
+            yield from self.emit(events.CHECKPOINT_LOAD, node=progress.node, status="finished")
             yield from self._changed(opened.changes)
         else:
             yield from self._resumed(opened.found, opened)
@@ -157,18 +89,18 @@ class Engine:
     def _resumed(self, found: LoadedRun, opened: Opened) -> Steps:
         progress = self.progress
         damage = {"damaged": found.damaged} if found.damaged else {}
-        yield from self._emit(events.CHECKPOINT_LOAD, node=progress.node, **damage)
+        yield from self.emit(events.CHECKPOINT_LOAD, node=progress.node, **damage)
         if progress.next is None:
             yield from self._decide()
-        yield from self._emit(events.CHECKPOINT_RESUME, checkpoint_node=progress.node, resume_node=progress.next)
+        yield from self.emit(events.CHECKPOINT_RESUME, checkpoint_node=progress.node, resume_node=progress.next)
         yield from self._changed(opened.changes)
         if opened.moved:
-            yield from self._emit(events.PROVENANCE_CHANGED, changes=opened.moved)
+            yield from self.emit(events.PROVENANCE_CHANGED, changes=opened.moved)
         yield from self._started(resumed=True, start_node=progress.next)
 
     def _changed(self, changes: tuple[str, ...]) -> Steps:
         if changes:
-            yield from self._emit(events.GRAPH_CHANGED, changes=list(changes), on_change=self.request.on_change)
+            yield from self.emit(events.GRAPH_CHANGED, changes=list(changes), on_change=self.request.on_change)
 
     def _decide(self) -> Steps:
         """Choose the next node of a run that has none: no edge held before, or its state was saved by hand."""
@@ -183,11 +115,11 @@ class Engine:
                 given = self.values, self.request.run_id, progress.node, progress.updated or progress.created
                 progress.next = choose(self.graph.edges.get(progress.node, ()), given, [], progress.node).target
             except NoTransition as error:
-                raise self._failed(progress.node, error) from (error.__cause__ or error)
+                raise self.failed(progress.node, error) from (error.__cause__ or error)
 
     def _started(self, **extra: Any) -> Steps:
         begin, exits = self.graph.entry_point, len(self.graph.exit_points)
-        yield from self._emit(events.GRAPH_START, entry_point=begin, exit_points=exits, **extra)
+        yield from self.emit(events.GRAPH_START, entry_point=begin, exit_points=exits, **extra)
 
     # The loop: one visit after another until an exit point.
 
@@ -197,11 +129,11 @@ class Engine:
             name = progress.next
             if progress.iteration >= request.max_iterations:
                 error = too_many_visits(request.max_iterations, request.run_id)
-                raise self._failed(name, error) from error
+                raise self.failed(name, error) from error
             visit = progress.visits.get(name, 0) + 1
             if visit > 1 and request.observed:
                 counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
-                yield from self._emit(events.CYCLE_DETECTED, node=name, **counts)
+                yield from self.emit(events.CYCLE_DETECTED, node=name, **counts)
             self.at, attempt = name, progress.crashes + 1
             given = view(self.values, request.run_id, progress.node, progress.updated or progress.created)
             effect = self.effect = RunNode(graph.nodes[name], given, visit, attempt)
@@ -216,14 +148,14 @@ class Engine:
                 if self.late is not None:
                     raise self.late
                 if saved and request.observed:
-                    yield from self._saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
+                    yield from self.saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
             if request.observed:
                 for type_, about in told(name, chosen, tried):
-                    yield from self._emit(type_, **about)
+                    yield from self.emit(type_, **about)
             if stuck is not None:
-                raise self._failed(name, stuck) from (stuck.__cause__ or stuck)
+                raise self.failed(name, stuck) from (stuck.__cause__ or stuck)
             if outcome.stop and chosen is not None:
-                raise self._stopped(progress.next or name, outcome.stop)
+                raise self.stopped(progress.next or name, outcome.stop)
         if not self.ended and request.observed:
             total, about = progress.iteration, {"exit_point": progress.node}
             data = {**about, "iterations": total, "path_length": total, "run_id": request.run_id}
@@ -240,14 +172,14 @@ class Engine:
             if self.late is not None:
                 raise self.late
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
-                raise self._interrupted(node.name, error)
+                raise self.interrupted(node.name, error)
             if node.retry is None or not may_retry(node, node.retry, error, tries):
-                raise self._node_failed(node.name, error) from error
+                raise self.node_failed(node.name, error) from error
             stop = outcome.stop or (yield Backoff(node, tries, visit, effect.attempt, error))
             if stop:
-                raise self._interrupted(node.name, StopNow(stop))
+                raise self.interrupted(node.name, StopNow(stop))
             tries += 1
-            effect = self.effect = RunNode(node, self._view(), visit, effect.attempt + 1)
+            effect = self.effect = RunNode(node, self.view(), visit, effect.attempt + 1)
             outcome = (yield from self._observed(effect)) if request.observed else (yield effect)
             error = outcome.error if outcome.error is not None else self._take(effect, outcome)
         return outcome, effect.attempt
@@ -261,7 +193,7 @@ class Engine:
             "attempt": effect.attempt,
         }
         snapshots = self.request.snapshots
-        yield from self._emit(events.NODE_START, **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
+        yield from self.emit(events.NODE_START, **where, **({"input_snapshot": snapshot(given)} if snapshots else {}))
         outcome: Outcome = yield effect
         error = outcome.error
         more: dict[str, Any] = {"error": error is not None, "duration_seconds": outcome.seconds}
@@ -270,7 +202,7 @@ class Engine:
         elif snapshots and isinstance(outcome.result, Mapping):
             more["output_snapshot"] = snapshot(outcome.result)
         try:
-            yield from self._emit(events.NODE_COMPLETE, **where, **more)
+            yield from self.emit(events.NODE_COMPLETE, **where, **more)
         except GeneratorExit:
             raise
         except BaseException as interrupt:
@@ -348,51 +280,3 @@ class Engine:
         else:
             return Append((checkpoint,), progress, self.values)
         return Append((checkpoint, ending), progress, self.values, flush=True)
-
-    def _saved(self, newest: str, **keys: Any) -> Steps:
-        if newest:
-            yield from self._emit(events.CHECKPOINT_SAVE, node=newest, **keys)
-
-    # What ends a run before its end: the record of it, and the error to raise.
-
-    def _node_failed(self, name: str, error: Exception) -> ExecutionError:
-        if self.request.stored:
-            explain(error, self.request.artifacts)
-        self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
-        text = f"node execution failed: {text_of(error) or type(error).__name__}"
-        return self._failure(name, error, text, (*self.progress.path, name))
-
-    def _failed(self, name: str, error: Exception) -> ExecutionError:
-        """The run cannot go on, at or after this node: no edge holds, or a limit is reached."""
-        self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
-        path = tuple(self.progress.path)
-        done = isinstance(error, NoTransition) and path[-1:] == (name,)
-        return self._failure(name, error, text_of(error) or type(error).__name__, path if done else (*path, name))
-
-    def _failure(self, name: str, error: Exception, text: str, path: tuple[str, ...]) -> ExecutionError:
-        self.verdict = {"node": name, "error": text, "error_type": type(error).__name__}
-        said, run_id = f"execution failed at node {name}: {text}", self.request.run_id
-        return ExecutionError(said, node=name, state=self._view(), path=path, run_id=run_id)
-
-    def _interrupted(self, name: str, error: BaseException) -> BaseException:
-        """The visit in flight was broken off."""
-        reason = text_of(error) or type(error).__name__
-        self.last = Interrupted(node=name, reason=reason, attempt=self.tried)
-        if isinstance(error, StopNow | RunInterruptedError):
-            final = self._stopped(name, reason)
-            final.__cause__ = error
-            return final
-        self.interrupt = error
-        return error
-
-    def _stopped(self, name: str, reason: str) -> RunInterruptedError:
-        return stopped(self.request, name, self._view(), reason)
-
-    def _view(self) -> State:
-        progress = self.progress
-        return view(self.values, self.request.run_id, progress.node, progress.updated or progress.created)
-
-    def _emit(self, type_: str, **data: Any) -> Steps:
-        if self.request.observed:
-            data["run_id"] = self.request.run_id
-            yield Emit(type_, data)

@@ -21,8 +21,8 @@ from tau.stores.contract import Store
 class ResumePlan(Struct, frozen=True, kw_only=True):
     """What ``resume`` would do: skip the ``finished`` nodes and continue at ``pending``, or raise ``refusal``.
 
-    ``blocking`` lists the differences of the graph that ``on_change="error"`` refuses, ``notes`` those that never
-    prevent a resume.
+    ``finished`` names each finished visit in order, of a long run the newest 250 or so. ``blocking`` lists the
+    differences of the graph that ``on_change="error"`` refuses, ``notes`` those that never prevent a resume.
     """
 
     run_id: str
@@ -35,11 +35,12 @@ class ResumePlan(Struct, frozen=True, kw_only=True):
 
     @property
     def can_resume(self) -> bool:
+        """Whether ``resume`` would go on. Raises nothing."""
         return self.refusal is None
 
     @property
     def obstacles(self) -> tuple[str, ...]:
-        """Why ``resume`` would refuse: each difference of the graph, or what its error says."""
+        """Why ``resume`` would refuse: each difference of the graph, or what its error says. Raises nothing."""
         if isinstance(self.refusal, GraphChangedError):
             return tuple(self.refusal.changes)
         return () if self.refusal is None else (str(self.refusal),)

@@ -83,8 +83,9 @@ class Graph:
         node changed since a run was stored. ``depends_on``: functions, classes and modules whose change counts as a
         change of the node.
 
-        Raises `GraphError` for a name that is taken, for what cannot be a node, and once the graph is frozen;
-        `ConfigError` for a ``timeout`` that is not a number of seconds above 0.
+        Raises `GraphError` for a name that is taken, for what cannot be a node, for a ``version`` or ``depends_on``
+        that cannot be one, and once the graph is frozen; `ConfigError` for a ``retry`` that is not a `Retry`, an
+        ``idempotent`` that is not a bool, and a ``timeout`` that is not a number of seconds above 0.
         """
         node = make_node(
             name,

@@ -87,9 +87,7 @@ def _described(error: BaseException, left: list[int]) -> Failure:
         type=type(error).__name__,
         text=text_of(error)[:_MAX_TEXT],
         frames=tuple((text_of(frame.filename), frame.lineno or 0, frame.name) for frame in frames),
-        notes=tuple(text_of(one)[:_MAX_TEXT] for one in notes[:_MAX_INSIDE])
-        if isinstance(notes, (list, tuple))
-        else (),
+        notes=tuple(text_of(one)[:_MAX_TEXT] for one in notes),
         cause=next(iter(_inside([before_it(error)], left)), None),
         errors=tuple(_inside(error.exceptions, left)) if isinstance(error, BaseExceptionGroup) else (),
     )

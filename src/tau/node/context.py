@@ -45,18 +45,20 @@ class Context:
 
     @property
     def run_id(self) -> str:
+        """The run. Raises nothing."""
         return self._scope.run_id
 
     @property
     def key(self) -> str:
-        """An idempotency key for outside effects: the same for every attempt of this visit, and for no other visit."""
+        """An idempotency key for outside effects: the same for every attempt of this visit, and for no other visit.
+        Raises nothing."""
         name = f"{len(self.run_id)}:{self.run_id}{len(self.node)}:{self.node}{self.visit}"
         return hashlib.sha256(name.encode()).hexdigest()[:32]
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger under ``tau.nodes`` whose records carry ``run_id``, ``node``, ``visit`` and ``attempt``, and the
-        ``extra`` of a call."""
+        ``extra`` of a call. Raises nothing."""
         where = {"run_id": self.run_id, "node": self.node, "visit": self.visit, "attempt": self.attempt}
         return _Log(logging.getLogger("tau.nodes"), where)
 
@@ -68,11 +70,13 @@ class Context:
 
     @property
     def deadline(self) -> datetime | None:
+        """When ``max_runtime`` ends, in UTC; ``None`` without one. Raises nothing."""
         end = self._scope.deadline
         return None if end is None else datetime.fromtimestamp(end, UTC)
 
     @property
     def resources(self) -> Mapping[str, Any]:
+        """What was passed to ``execute`` as ``resources``; empty without. Reading raises nothing."""
         return self._scope.resources
 
     @overload

@@ -88,7 +88,7 @@ class StepCommits:
 
     def close(self) -> None:
         """The attempt has ended, and what it left behind can save nothing more; waits for a commit under way."""
-        ticket = self._shut()
+        ticket = self.shut()
         while ticket is not None and not ticket.over:
             ticket.wait()
 
@@ -97,11 +97,12 @@ class StepCommits:
         load_module("tau.node.async_calls")
         from tau.node.async_calls import over
 
-        ticket = self._shut()
+        ticket = self.shut()
         if ticket is not None:
             await over(ticket)
 
-    def _shut(self) -> Ticket | None:
+    def shut(self) -> Ticket | None:
+        """What the attempt left behind can save nothing more; the commit that is under way, if any."""
         with self._journal.lock:
             self._closed = True
         ticket = self._current()

@@ -248,6 +248,12 @@ class StepRunner:
         if self._commits is not None:
             self._commits.close()
 
+    def shut(self) -> None:
+        """`close` without waiting, for where nobody can."""
+        self._closed = True
+        if self._commits is not None:
+            self._commits.shut()
+
     async def close_async(self) -> None:
         """`close` for an event loop."""
         self._closed = True

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from tau.errors import ArtifactError
-from tau.stores.disk import Descriptor, sync
+from tau.stores.disk import READ, Descriptor, sync
 from tau.values import tags
 from tau.values.stored import Inline, StoredValue
 from tau.values.types.artifact import Artifact
@@ -65,7 +65,7 @@ def open_file(name: str, parent: int | None) -> Descriptor:
     mode = os.lstat(name, dir_fd=parent).st_mode
     if not stat.S_ISREG(mode):
         raise Odd(f"{os.path.basename(name)} is {_kind(mode)}")
-    return Descriptor(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=parent)
+    return Descriptor(name, READ, dir_fd=parent)
 
 
 def measure(path: str, directory: bool, parent: int | None = None, *, flush: bool = False) -> tuple[int, str, int]:

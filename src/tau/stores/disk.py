@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from typing import Final
 
 if sys.platform == "darwin":
     import fcntl
@@ -19,6 +20,9 @@ else:
         """Put the file or directory on the disk."""
         os.fsync(descriptor)
 
+
+READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Open what should be a file for reading: no link is followed, and a pipe in its place holds nobody up."""
 
 _open: dict[int, tuple[weakref.ref[Descriptor], list[int]]] = {}
 
@@ -48,6 +52,12 @@ class Descriptor:
 
     def close(self) -> None:
         _close(self._number)
+
+
+def read_file(path: str, *, dir_fd: int | None = None) -> bytes:
+    """What is in a file; nothing where that is a pipe. Raises ``FileNotFoundError`` and other `OSError`."""
+    with Descriptor(path, READ, dir_fd=dir_fd) as number, open(number, "rb", buffering=0, closefd=False) as file:
+        return file.read() or b""
 
 
 def _close(number: list[int]) -> None:

@@ -59,7 +59,8 @@ def _with_room(data: bytes) -> Any:
 
 
 def is_view_of(value: Any, data: bytes) -> bool:
-    """Whether a value shows these very bytes, as `decode` made it, so that it cannot differ from what they hold."""
+    """Whether a value shows these very bytes, as `decode` made it, so that it cannot differ from what they hold. Raises
+    what `decode` raises for damaged bytes."""
     kind = BY_TYPE.get(type(value))
     if kind is None or kind.shows is None or _tag(data) != kind.tag:
         return False

@@ -134,7 +134,7 @@ _NOT_ATOMS = frozenset({list, dict, tuple, set, frozenset, bytearray})
 def is_atom(value: object) -> bool:
     """Whether a value may be shared without copying it: immutable, and of an exact type that is stored as it is.
 
-    Tuples and frozensets are not atoms, as they may hold mutable values.
+    Tuples and frozensets are not atoms, as they may hold mutable values. Raises nothing.
     """
     cls = type(value)
     if cls in ATOMS:

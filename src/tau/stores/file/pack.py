@@ -12,7 +12,7 @@ import msgspec
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.stores.contract import Summary
-from tau.stores.disk import Descriptor
+from tau.stores.disk import READ, Descriptor
 from tau.stores.summaries import possible
 
 MAGIC = b"taupack"
@@ -76,7 +76,7 @@ class Pack:
     def __init__(self, directory: int, name: str, where: str, run_id: str | None = None) -> None:
         self.name = name
         self.path = os.path.join(where, name)
-        self._open = Descriptor(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=directory)
+        self._open = Descriptor(name, READ, dir_fd=directory)
         self._descriptor = self._open.number
         self.head = self._head(run_id)
 

@@ -17,7 +17,7 @@ import msgspec
 from tau.errors import CorruptCheckpointError, StoreUnavailableError
 from tau.stores import names
 from tau.stores.contract import Batch, Summary, deletion
-from tau.stores.disk import Descriptor, sync
+from tau.stores.disk import READ, Descriptor, read_file, sync
 from tau.stores.file.directory import DIRECTORY, Directory, remove_stale
 from tau.stores.file.pack import Pack, build
 
@@ -145,10 +145,10 @@ class RunDirectory(Directory):
     def _large(self, directory: str, digest: bytes) -> bytes | None:
         name = f"{directory}/{names.blob_file(digest)}"
         try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
+            opened = Descriptor(name, READ, dir_fd=self.descriptor)
         except FileNotFoundError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
+        with opened as number, open(number, "rb", closefd=False) as file:
             frame = file.read(len(BLOB_MAGIC) + 8 + len(digest))
             data = file.read()
         if frame != _blob_frame(digest, data):
@@ -368,11 +368,9 @@ class RunDirectory(Directory):
 
     def mark(self) -> Mark | None:
         try:
-            descriptor = os.open("lease", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
+            data = read_file("lease", dir_fd=self.descriptor)
         except FileNotFoundError:
             return None
-        with os.fdopen(descriptor, "rb") as file:
-            data = file.read()
         try:
             return msgspec.json.decode(data, type=Mark)
         except msgspec.DecodeError:

@@ -14,7 +14,7 @@ from tau.errors import CorruptCheckpointError, StoreUnavailableError, Unsupporte
 from tau.stores import names
 from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, problem
-from tau.stores.disk import make_directories, sync_directory
+from tau.stores.disk import make_directories, read_file, sync_directory
 from tau.stores.failures import from_os, is_foreign
 from tau.stores.file.directory import Directory
 from tau.stores.file.index import Index
@@ -254,11 +254,9 @@ class FileStore(Store):
     def _recognised(self) -> bool:
         path = os.path.join(self.root, MARKER)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            found = read_file(path)[:100]
         except FileNotFoundError:
             return False
-        with os.fdopen(descriptor, "rb") as file:
-            found = file.read(100)
         if found == MARKED:
             return True
         raise UnsupportedFormatError(

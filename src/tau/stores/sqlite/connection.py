@@ -122,12 +122,15 @@ def _create_file(path: str, location: str) -> None:
     except FileExistsError:
         if os.path.isdir(path):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from None
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise StoreUnavailableError(
-                f"cannot open {location}: it is a device, a pipe or a socket; name another place",
-                location=location,
-                transient=False,
-            ) from None
+        for one in (path, *(path + suffix for suffix in ("-journal", "-wal", "-shm"))):
+            if os.path.exists(one) and not os.path.isfile(one):
+                where = "it" if one == path else f"{os.path.basename(one)} beside it"
+                raise StoreUnavailableError(
+                    f"cannot open {location}: {where} is a device, a pipe or a socket; "
+                    f"{'name another place' if one == path else 'move that away'}",
+                    location=location,
+                    transient=False,
+                ) from None
         if 0 < os.stat(path).st_size < 512:
             # SQLite would take the rest of a database that was cut off for an empty one, and begin anew.
             raise CorruptCheckpointError(

@@ -38,7 +38,8 @@ class Artifact(Struct, frozen=True, kw_only=True):
         return str(self.path)
 
     def check(self) -> None:
-        """Read it all and compare. Raises `ArtifactError` for one that is missing or altered."""
+        """Read it all and compare. Raises `ArtifactError` for one that is missing, altered or cannot be
+        read."""
         load_module("tau.stores.artifact_content")
         from tau.stores.artifact_content import check
 
