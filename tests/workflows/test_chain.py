@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
 import logging
 import operator
 import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
-from telling import join, told
+from telling import join, struck_at, told
 
 import tau
 from tau import ChainConfig, ChainError, ChainResult, ConfigError, TauError, UnknownObserverError, process_chain
@@ -391,6 +394,55 @@ def test_a_child_that_a_step_forks_off_does_not_go_on_with_the_chain() -> None:
             os._exit(9)
     assert result.final == "x->a->b"
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [7, 7]
+
+
+class Item:
+    """Something that can be counted while it lives."""
+
+
+def test_an_interrupt_at_any_line_comes_out_and_loses_nothing() -> None:
+    """At each line of the workflows that a chain runs, in turn: what the error says is done was done once."""
+    for line in itertools.count(1):
+        seen: list[int] = []
+
+        def step(item: int, state: int, seen: list[int] = seen) -> int:
+            seen.append(item)
+            return state + item
+
+        try:
+            with struck_at(line):
+                process_chain([1, 2, 4], 0, step, QUIET, lambda *_: None)
+            break
+        except KeyboardInterrupt as error:
+            cause = error.__cause__
+        assert sorted(set(seen)) == seen
+        if isinstance(cause, ChainError):
+            assert cause.result.final == sum(seen[: cause.result.steps])
+    assert line > 100
+
+
+def test_nothing_is_left_of_a_chain_that_failed() -> None:
+    """Its states do not wait for the garbage collector."""
+    alive: weakref.WeakSet[Item] = weakref.WeakSet()
+
+    def step(item: int, state: Item) -> Item:
+        if item == 3:
+            raise OSError("no")
+        made = Item()
+        alive.add(made)
+        return made
+
+    def work() -> None:
+        with contextlib.suppress(ChainError):
+            process_chain(range(5), Item(), step, QUIET)
+
+    gc.collect()
+    gc.disable()
+    try:
+        work()
+        assert not alive
+    finally:
+        gc.enable()
 
 
 def test_the_names_are_loaded_at_first_use() -> None:

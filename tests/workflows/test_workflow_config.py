@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 
-from tau import ChainConfig, ConfigError
+from tau import ChainConfig, ConfigError, ParallelConfig, Retry
 from tau.observers import Recorder
 
-KINDS = [ChainConfig]
+KINDS = [ChainConfig, ParallelConfig]
 
 
 def test_the_defaults() -> None:
     """C5: alone, "inherit" is "slog"."""
     assert ChainConfig() == ChainConfig(capture_intermediate=False, observer="inherit")
+    parallel = ParallelConfig()
+    assert (parallel.max_workers, parallel.worker_cap, parallel.fail_fast) == (0, 16, True)
+    assert (parallel.timeout, parallel.retry, parallel.rate, parallel.idempotent) == (None, None, None, False)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,3 +62,43 @@ def test_a_wrong_value_of_a_chain_is_refused(key: str, value: Any) -> None:
 def test_a_configuration_cannot_be_changed(kind: Any) -> None:
     with pytest.raises(AttributeError):
         kind().observer = None
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_workers", -1),
+        ("max_workers", 1.5),
+        ("max_workers", True),
+        ("worker_cap", 0),
+        ("worker_cap", None),
+        ("fail_fast", None),
+        ("fail_fast", 1),
+        ("timeout", 0),
+        ("timeout", -1.0),
+        ("timeout", "60"),
+        ("rate", 0),
+        ("rate", float("inf")),
+        ("rate", True),
+        ("retry", 3),
+        ("retry", {"attempts": 3}),
+        ("idempotent", "no"),
+    ],
+)
+def test_a_wrong_value_of_a_map_is_refused(key: str, value: Any) -> None:
+    """W46"""
+    with pytest.raises(ConfigError, match=f"{key}: expected"):
+        ParallelConfig(**{key: value})
+
+
+def test_the_retry_of_a_map_comes_back_from_json() -> None:
+    config = ParallelConfig(retry=Retry(attempts=5, delay=0.5), timeout=60, rate=2, fail_fast=False)
+    assert ParallelConfig.from_json(config.to_json()) == config
+    assert ParallelConfig.from_dict(config.to_dict()) == config
+    assert ParallelConfig.from_json('{"retry": {"attempts": 4}}').retry == Retry(attempts=4)
+    own = ParallelConfig(retry=Retry(on=OSError))
+    assert ParallelConfig.from_dict(own.to_dict()) == own
+    with pytest.raises(ConfigError, match=r"retry\.on: expected every Exception"):
+        own.to_json()
+    with pytest.raises(ConfigError, match=r"retry\.attemps: unknown key, did you mean retry\.attempts"):
+        ParallelConfig.from_dict({"retry": {"attemps": 4}})

@@ -7,7 +7,7 @@ from typing import Final
 from tau.config import Retry
 from tau.engine.effects import RunRequest
 from tau.errors import (
-    CorruptCheckpointError,
+    NEVER_RETRIED,
     LeaseLostError,
     LimitExceededError,
     NodeTimeoutError,
@@ -15,20 +15,11 @@ from tau.errors import (
     RunInterruptedError,
     RunWaitingError,
     StoreError,
-    UnserializableError,
     leaves,
 )
 from tau.events import GRAPH_CANCELLED, GRAPH_FAILED, GRAPH_INTERRUPTED, GRAPH_WAITING
 from tau.graph.graph import Node
 from tau.state import State
-
-NEVER_RETRIED: Final = (
-    UnserializableError,
-    LimitExceededError,
-    CorruptCheckpointError,
-    LeaseLostError,
-    RunCancelledError,
-)
 
 UNSAVED: Final = (StoreError, LeaseLostError, RunCancelledError)
 """After these nothing can be saved any more: the store has just failed, or the run belongs to another process."""

@@ -115,11 +115,10 @@ class _Chain:
     ) -> None:
         self._around = around
         self._items, self._total = drawn(items)
-        self._state = initial
+        self._reached: tuple[int, Any] = (0, initial)  # set at once: an interrupt finds both or neither
         self._captures = config.capture_intermediate
         self._captured: list[Any] = []
         self._progress = progress
-        self._steps = 0
         self._item: Any = None
         self._in_step = False
 
@@ -131,11 +130,12 @@ class _Chain:
         try:
             while self._draws():
                 self._tells_step(STEP_START)
-                state = yield self._steps, self._item, self._state
+                steps, before = self._reached
+                state = yield steps, self._item, before
                 self._take(state)
         except BaseException as error:
             self._fail(error)
-        tell(CHAIN_COMPLETE, {"steps_completed": self._steps, "error": False})
+        tell(CHAIN_COMPLETE, {"steps_completed": self._reached[0], "error": False})
         return self._result()
 
     def _draws(self) -> bool:
@@ -148,20 +148,22 @@ class _Chain:
 
     def _tells_step(self, type_: str, **more: bool) -> None:
         self._in_step = type_ == STEP_START
-        self._around.tell(type_, {"step_index": self._steps, "total_steps": self._total, **more})
+        self._around.tell(type_, {"step_index": self._reached[0], "total_steps": self._total, **more})
 
     def _take(self, state: Any) -> None:
         """The state after a step that succeeded."""
         self._tells_step(STEP_COMPLETE, error=False)
+        steps, before = self._reached
         if self._captures:
-            self._captured += [state] if self._captured else [self._state, state]
-        self._state, self._item = state, None
-        self._steps += 1
+            self._captured[steps:] = [before, state]
+        self._item = None
+        self._reached = (steps + 1, state)
         if self._progress is not None:
-            report(self._progress, self._steps, self._total, state)
+            report(self._progress, steps + 1, self._total, state)
 
     def _result(self) -> ChainResult[Any]:
-        return ChainResult(self._state, tuple(self._captured), self._steps)
+        steps, state = self._reached
+        return ChainResult(state, tuple(self._captured[: steps + 1]) if steps else (), steps)
 
     def _fail(self, error: BaseException) -> NoReturn:
         """Tell of it, and raise what the chain ends with."""
@@ -169,17 +171,21 @@ class _Chain:
             self._tells_step(STEP_COMPLETE, error=True)
         broken_off = breaks_off(error)
         about = {"error": True, "error_type": "cancellation" if broken_off else "processor"}
-        self._around.tell(CHAIN_COMPLETE, {"steps_completed": self._steps, **about})
+        steps, state = self._reached
+        self._around.tell(CHAIN_COMPLETE, {"steps_completed": steps, **about})
         why = f"processing cancelled: {said(error)}" if broken_off else said(error)
         failure = ChainError(
-            f"chain failed at step {self._steps}: {why}",
-            step_index=self._steps,
+            f"chain failed at step {steps}: {why}",
+            step_index=steps,
             item=self._item,
-            state=self._state,
+            state=state,
             result=self._result(),
         )
-        if not self._around.passes(error):
-            raise failure from error
-        if error.__cause__ is None and not isinstance(error, GeneratorExit):
-            error.__cause__ = failure
-        raise error
+        try:
+            if not self._around.passes(error):
+                raise failure from error
+            if error.__cause__ is None and not isinstance(error, GeneratorExit):
+                error.__cause__ = failure
+            raise error
+        finally:
+            del error, failure  # no cycle through their own tracebacks

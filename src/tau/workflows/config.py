@@ -7,12 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
-from tau.checks import ObserverSpec, boolean, known_keys, observer_spec, put, read_json, refused
+from tau.checks import (
+    ObserverSpec,
+    boolean,
+    checked_seconds,
+    integer,
+    known_keys,
+    number,
+    observer_spec,
+    put,
+    read_json,
+    refused,
+)
+from tau.config import Retry
 
 INHERIT: Final = "inherit"
 """The observer of the workflows by default: that of the run around them; where there is none, ``slog``."""
 
 C = TypeVar("C", bound="WorkflowConfig")
+P = TypeVar("P", bound="ParallelConfig")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +63,13 @@ class WorkflowConfig:
 
     def to_json(self) -> str:
         """All keys as a JSON object. Raises `ConfigError` when an observer is an object, not a name."""
+        self._check_observers()
+        return json.dumps(self.to_dict())
+
+    def _check_observers(self) -> None:
         for one in self.observer if isinstance(self.observer, tuple) else (self.observer,):
             if one is not None and not isinstance(one, str):
                 raise refused("observer", one, "a name, because JSON cannot hold an object; register it and use that")
-        return json.dumps(self.to_dict())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +87,67 @@ class ChainConfig(WorkflowConfig):
     def __post_init__(self) -> None:
         WorkflowConfig.__post_init__(self)
         put(self, "capture_intermediate", boolean("capture_intermediate", self.capture_intermediate))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelConfig(WorkflowConfig):
+    """How `process_parallel` works.
+
+    ``max_workers``: how many items are worked on at a time; 0 for twice the number of processors, but at most
+    ``worker_cap``. There are never more than items. ``fail_fast``: the first failure ends the whole; otherwise the
+    failures are collected. ``timeout`` is in seconds for each try of an item, ``None`` for none. ``retry``: how often
+    and when an item that failed is tried again, ``None`` for never. ``rate``: at most so many tries begin a second,
+    ``None`` for no bound. ``idempotent``: an item that took too long in a thread may be tried again although its first
+    try may still be running, which nothing can end. ``observer``: who is told of each item; by default the observer of
+    the run around it, elsewhere ``"slog"``.
+
+    Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
+    """
+
+    max_workers: int = 0
+    worker_cap: int = 16
+    fail_fast: bool = True
+    timeout: float | None = None
+    retry: Retry | None = None
+    rate: float | None = None
+    idempotent: bool = False
+
+    def __post_init__(self) -> None:
+        WorkflowConfig.__post_init__(self)
+        put(self, "max_workers", integer("max_workers", self.max_workers, 0))
+        put(self, "worker_cap", integer("worker_cap", self.worker_cap, 1))
+        put(self, "fail_fast", boolean("fail_fast", self.fail_fast))
+        put(self, "timeout", None if self.timeout is None else checked_seconds("timeout", self.timeout))
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise refused("retry", self.retry, "a tau.Retry, or null for none")
+        put(self, "rate", None if self.rate is None else number("rate", self.rate, 0.0, above=True))
+        put(self, "idempotent", boolean("idempotent", self.idempotent))
+
+    @classmethod
+    def from_dict(cls: type[P], values: Mapping[str, Any]) -> P:
+        """From a mapping, as read from JSON or TOML; ``retry`` is a mapping, too. Missing keys get their defaults.
+
+        Raises `ConfigError` for unknown keys, wrong types and values out of range.
+        """
+        found = known_keys("", values, cls)
+        if isinstance(found.get("retry"), Mapping):
+            found["retry"] = Retry(**known_keys("retry", found["retry"], Retry))
+        return cls(**found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing."""
+        values = WorkflowConfig.to_dict(self)
+        if self.retry is not None:
+            values["retry"] = {one.name: getattr(self.retry, one.name) for one in fields(Retry)}
+        return values
+
+    def to_json(self) -> str:
+        """All keys as a JSON object.
+
+        Raises `ConfigError` when an observer is an object, not a name, and when ``retry`` names types of errors.
+        """
+        self._check_observers()
+        values = self.to_dict()
+        if self.retry is not None and values["retry"].pop("on") != (Exception,):
+            raise refused("retry.on", self.retry.on, "every Exception, because JSON cannot hold the types of others")
+        return json.dumps(values)

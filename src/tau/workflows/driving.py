@@ -32,6 +32,7 @@ def drive(around: Surroundings, work: Work[R], call: Callable[..., Any]) -> R:
         except BaseException as raised:
             around.check_process()
             if is_over(work):
+                given = None  # no cycle through the traceback of an error
                 if isinstance(raised, StopIteration):
                     return raised.value  # type: ignore[no-any-return]
                 raise
@@ -59,6 +60,7 @@ async def drive_async(around: Surroundings, work: Work[R], call: Callable[..., A
         except BaseException as raised:
             around.check_process()
             if is_over(work):
+                given = None
                 if isinstance(raised, StopIteration):
                     return raised.value  # type: ignore[no-any-return]
                 raise

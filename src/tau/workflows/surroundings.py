@@ -83,6 +83,10 @@ class Surroundings:
             reason=reason,
         )
 
+    def is_child(self) -> bool:
+        """Whether this process is a child that was forked off since this was made."""
+        return self._process is not forks.process
+
     def check_process(self) -> None:
         """Raises `TauError` in a child that was forked off since this was made."""
         if self._process is not forks.process:
@@ -91,9 +95,14 @@ class Surroundings:
                 "in the middle of it, and only the process that began it goes on; end such a child with os._exit()"
             )
 
+    def ends_run(self, error: BaseException) -> bool:
+        """Whether the run around this cannot go on after it, or it says so of a run of its own."""
+        gone = self.scope is not None and isinstance(error, (LeaseLostError, StoreError))
+        return gone or isinstance(error, (RunInterruptedError, RunCancelledError, RunWaitingError))
+
     def passes(self, error: BaseException) -> bool:
-        """Whether it comes out of a workflow as it is: it breaks off, or the run around this cannot go on after it."""
-        return breaks_off(error) or (self.scope is not None and isinstance(error, (LeaseLostError, StoreError)))
+        """Whether it comes out of a workflow as it is: a wish to end, or what ends the run around this."""
+        return breaks_off(error) or self.ends_run(error)
 
 
 def breaks_off(error: BaseException) -> bool:

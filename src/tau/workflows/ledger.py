@@ -1,0 +1,162 @@
+"""The ledger of a parallel map: which items were drawn, what became of each, and what the whole comes to.
+
+It is kept by one thread, that of the caller; so events and progress come one after the other, in one order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, NoReturn
+
+from tau.errors import TaskError
+from tau.events import PARALLEL_COMPLETE, PARALLEL_START, WORKER_COMPLETE, WORKER_START
+from tau.workflows.config import ParallelConfig
+from tau.workflows.outcomes import CANCELLED, DONE, FAILED, NOT_RUN, ParallelResult, parallel_error, task_error
+from tau.workflows.surroundings import Surroundings, drawn, report, said
+
+Progress = Callable[[int, int | None, Any], object]
+
+
+class Ledger:
+    """The items of one parallel map. ``is_drawn`` says that there are no more of them; ``halted``, that no more are to
+    be begun."""
+
+    def __init__(
+        self, around: Surroundings, items: Iterable[Any], config: ParallelConfig, progress: Progress | None
+    ) -> None:
+        self.around = around
+        self.config = config
+        self.is_drawn = False
+        self.halted = False
+        self._items, self._total = drawn(items)
+        self.workers = _workers(config, self._total)
+        self._progress = progress
+        self._statuses = bytearray()
+        self._values: list[Any] = []
+        self._errors: dict[int, TaskError] = {}
+        self._first: BaseException | None = None
+        self._ending: BaseException | None = None
+        self._ended_drawing = False
+        self._done = 0
+
+    def start(self) -> None:
+        about = {"fail_fast": self.config.fail_fast, "has_progress_callback": self._progress is not None}
+        self.around.tell(PARALLEL_START, {"item_count": self._total, "worker_count": self.workers, **about})
+
+    def draw(self) -> tuple[int, Any] | None:
+        """The next item and its index; ``None`` if there is none, or it cannot be drawn, which is a failure."""
+        index = len(self._statuses)
+        try:
+            for item in self._items:
+                self._statuses.append(NOT_RUN)
+                self._values.append(None)
+                return index, item
+        except Exception as error:
+            self._statuses.append(NOT_RUN)
+            self._values.append(None)
+            self._ended_drawing = self.halted = True
+            self._fail(index, task_error(index, None, error, "item {index} could not be drawn: {said}"), error)
+        self.is_drawn = True
+        return None
+
+    # What becomes of an item; a second word on the same one is not heard.
+
+    def begun(self, index: int, worker: int, at: datetime | None = None) -> None:
+        self.around.tell(WORKER_START, self._where(index, worker), at)
+
+    def done(self, index: int, value: Any, worker: int, at: datetime | None = None) -> None:
+        if self._statuses[index] != NOT_RUN:
+            return
+        self._values[index] = value
+        self._statuses[index] = DONE
+        self._done += 1
+        self.around.tell(WORKER_COMPLETE, {**self._where(index, worker), "error": False}, at)
+        if self._progress is not None:
+            report(self._progress, self._done, self._total, value)
+
+    def failed(self, index: int, item: Any, error: BaseException, worker: int, at: datetime | None = None) -> None:
+        """Its task raised, which ends the whole where the run around it cannot go on, and with ``fail_fast``."""
+        if self._statuses[index] != NOT_RUN:
+            return
+        if self.around.ends_run(error):
+            self.end(error)
+            self._statuses[index] = CANCELLED
+        else:
+            self.halted = self.halted or self.config.fail_fast
+            self._fail(index, task_error(index, item, error), error)
+        self.around.tell(WORKER_COMPLETE, {**self._where(index, worker), "error": True}, at)
+
+    def cancelled(self, index: int, worker: int, at: datetime | None = None) -> None:
+        """It was broken off in the middle."""
+        if self._statuses[index] == NOT_RUN:
+            self._statuses[index] = CANCELLED
+            self.around.tell(WORKER_COMPLETE, {**self._where(index, worker), "error": True}, at)
+
+    def end(self, error: BaseException) -> None:
+        """Nothing more is to begin, and the whole raises ``error``."""
+        self._ending = self._ending or error
+        self.halted = True
+
+    def _fail(self, index: int, failure: TaskError, error: BaseException) -> None:
+        self._errors[index] = failure
+        self._first = self._first or error
+        self._statuses[index] = FAILED
+
+    def _where(self, index: int, worker: int) -> dict[str, Any]:
+        return {"worker_id": worker, "item_index": index, "total_items": self._total}
+
+    # The end.
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every item was begun and came to its end."""
+        known = self.is_drawn or self._total == len(self._statuses)
+        return known and not self._ended_drawing and self._done + len(self._errors) == len(self._statuses)
+
+    def finish(self) -> ParallelResult[Any]:
+        """The result, or what the whole raises; this is empty then."""
+        self.around.check_process()
+        reason = self.around.stopping()
+        if self._ending is not None:
+            self.break_off(self._ending)
+        if reason and not self.is_complete and not (self.config.fail_fast and self._errors):
+            self.break_off(self.around.interruption(reason))
+        failed = bool(self._errors) and (self.config.fail_fast or self._ended_drawing or not self._done)
+        self._tell_end(failed)
+        result, first = self._result()
+        if failed:
+            raise parallel_error(result.errors, result) from first
+        return result
+
+    def break_off(self, error: BaseException) -> NoReturn:
+        """Raise what broke it off, with what was done as its cause, unless it has one."""
+        self._tell_end(True)
+        result, first = self._result()
+        try:
+            if error.__cause__ is None and not isinstance(error, GeneratorExit):
+                error.__cause__ = so_far = parallel_error(result.errors, result, said(error))
+                so_far.__cause__ = first
+            raise error
+        finally:
+            del error  # no cycle through its own traceback
+
+    def _tell_end(self, error: bool) -> None:
+        about = {"items_processed": self._done, "items_failed": len(self._errors), "error": error}
+        self.around.tell(PARALLEL_COMPLETE, about)
+
+    def _result(self) -> tuple[ParallelResult[Any], BaseException | None]:
+        """What was done, and the first failure. The tracebacks of the errors know this ledger, so it forgets them."""
+        statuses = bytes(self._statuses).ljust(self._total or 0, bytes([NOT_RUN]))
+        values, errors, first = self._values, self._errors, self._first
+        self._values, self._errors, self._first, self._ending = [], {}, None, None
+        if self._done < len(values):
+            values = [value for value, status in zip(values, statuses, strict=False) if status == DONE]
+        return ParallelResult(values, tuple(errors[index] for index in sorted(errors)), statuses), first
+
+
+def _workers(config: ParallelConfig, total: int | None) -> int:
+    """How many items are worked on at a time."""
+    most = config.max_workers or min(2 * (os.cpu_count() or 1), config.worker_cap)
+    return most if total is None else min(most, total)

@@ -1,0 +1,160 @@
+"""A parallel map of an async task: tasks in the caller's event loop, at most so many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tau.node.async_calls import cancellations
+from tau.node.calls import is_late
+from tau.node.current import left_behind
+from tau.waiting import LOOK
+from tau.workflows.driving import cancelled_inside
+from tau.workflows.ledger import Ledger
+from tau.workflows.outcomes import ParallelResult
+from tau.workflows.tries import Pace, backoff, timed_out
+
+
+class TaskMap:
+    """One parallel map at work in the tasks of a loop."""
+
+    def __init__(self, ledger: Ledger, call: Callable[[int, Any], Any]) -> None:
+        self._ledger, self._call = ledger, call
+        self._config, self._around = ledger.config, ledger.around
+        self._pace = Pace(self._config.rate)
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._free = list(range(ledger.workers - 1, -1, -1))
+        self._change = asyncio.Event()
+        self._is_ended = False
+
+    async def run(self) -> ParallelResult[Any]:
+        """The result of the whole. Raises what the ledger does. Where all is done when a cancellation comes, the result
+        is returned, and the cancellation is raised at the caller's next await."""
+        ledger = self._ledger
+        ledger.start()
+        try:
+            while True:
+                self._feed()
+                if not self._running:
+                    break
+                await self._wait()
+        except BaseException as error:
+            self._around.check_process()
+            if isinstance(error, GeneratorExit):  # nothing can be awaited any more
+                self._cancel()
+                ledger.break_off(error)
+            await self._end(error)
+        return ledger.finish()
+
+    def _feed(self) -> None:
+        """Begin items, as many as there is room for, unless this is to end."""
+        self._around.check_process()
+        ledger = self._ledger
+        while not self._halts() and self._free and (drawn := ledger.draw()) is not None:
+            worker = self._free.pop()
+            task = asyncio.create_task(self._serve(*drawn, worker), name=f"tau-{self._around.name}-{worker}")
+            if not task.done():
+                self._running[drawn[0]] = task
+                task.add_done_callback(lambda _, index=drawn[0]: self._leave(index))  # type: ignore[misc]
+
+    def _leave(self, index: int) -> None:
+        self._running.pop(index, None)
+        self._change.set()
+
+    def _halts(self) -> bool:
+        """Whether nothing more is to begin; then what runs is cancelled."""
+        if self._ledger.halted or self._around.stopping():
+            self._cancel()
+        return self._is_ended or self._ledger.is_drawn
+
+    def _cancel(self) -> None:
+        if not self._is_ended:
+            self._is_ended = True
+            for task in self._running.values():
+                task.cancel()
+
+    async def _wait(self) -> None:
+        """Until something has come to its end; in a run, at most until it is time to look whether it is to stop."""
+        look = None
+        if self._around.scope is not None:
+            look = asyncio.get_running_loop().call_later(LOOK, self._change.set)
+        try:
+            await self._change.wait()
+        finally:
+            self._change.clear()
+            if look is not None:
+                look.cancel()
+
+    async def _end(self, error: BaseException) -> None:
+        """After a cancellation of the caller: what runs is cancelled and waited for. Another one ends the waiting."""
+        try:
+            self._cancel()
+            while self._running:
+                await self._wait()
+        except BaseException as another:
+            self._around.check_process()
+            error = another
+        ledger, task = self._ledger, asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and ledger.is_complete and task is not None:
+            task.uncancel()
+            task.cancel(*error.args)
+            return
+        ledger.break_off(error)
+
+    async def _serve(self, index: int, item: Any, worker: int) -> None:
+        """One item, to its end."""
+        ledger, began = self._ledger, False
+        if self._around.scope is not None and self._around.effect is not None:
+            left_behind.set((self._around.scope, self._around.effect))
+        try:
+            if (pause := self._pace.wait(time.monotonic())) > 0:
+                await asyncio.sleep(pause)
+            began = True
+            ledger.begun(index, worker)
+            ledger.done(index, await self._try(index, item), worker)
+        except asyncio.CancelledError as error:
+            if cancellations():
+                if began:
+                    ledger.cancelled(index, worker)
+                if not self._is_ended:
+                    ledger.end(error)  # neither this map nor its caller cancelled it: the loop ends, say
+            else:
+                ledger.failed(index, item, cancelled_inside(error), worker)
+        except (KeyboardInterrupt, SystemExit):
+            ledger.cancelled(index, worker)
+            raise  # out of the loop, as from any task
+        except BaseException as error:
+            ledger.failed(index, item, error, worker)
+        finally:
+            self._free.append(worker)
+            if ledger.halted:
+                self._cancel()
+
+    async def _try(self, index: int, item: Any) -> Any:
+        """Its result, after as many tries as it takes."""
+        tries = 1
+        while True:
+            try:
+                return await self._once(index, item)
+            except BaseException as error:
+                self._around.check_process()
+                delay = None if self._is_ended else backoff(self._around, self._config, index, tries, error)
+                if delay is None:
+                    raise
+            await asyncio.sleep(delay)
+            await asyncio.sleep(self._pace.wait(time.monotonic()))
+            tries += 1
+
+    async def _once(self, index: int, item: Any) -> Any:
+        given = self._call(index, item)
+        if not is_late(given):
+            return given
+        try:
+            async with asyncio.timeout(self._config.timeout) as scope:
+                return await given
+        except TimeoutError:
+            if scope.expired():
+                raise timed_out(self._around, self._config, index, is_async=True) from None
+            raise

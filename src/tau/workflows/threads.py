@@ -1,0 +1,265 @@
+"""A parallel map of a sync task: threads of its own, which are given one item after the other.
+
+The caller's thread draws the items and keeps the ledger; the threads only call the task. What the two share are flags,
+locks and queues of C, which an interrupt of the caller's thread does not leave taken.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from tau.node.current import left_behind
+from tau.waiting import LOOK, DaemonThread, Flag
+from tau.workflows.ledger import Ledger
+from tau.workflows.outcomes import DONE, FAILED, NOT_RUN, ParallelResult
+from tau.workflows.tries import Pace, backoff, timed_out
+
+
+class _Job:
+    """One item that was given to the threads. ``report`` is set at its end: a status, and the result or the error.
+
+    ``fate`` is taken once: by the thread that reports, or by the caller when the time of the item is up.
+    """
+
+    __slots__ = (
+        "began",
+        "deadline",
+        "delay",
+        "ended",
+        "fate",
+        "index",
+        "is_taken",
+        "is_told",
+        "item",
+        "report",
+        "tries",
+        "worker",
+    )
+
+    def __init__(self, index: int, item: Any, *, tries: int = 1, delay: float = 0.0, is_told: bool = False) -> None:
+        self.index, self.item, self.tries, self.delay, self.is_told = index, item, tries, delay, is_told
+        self.worker = 0
+        self.began: datetime | None = None
+        self.ended: datetime | None = None
+        self.deadline: float | None = None
+        self.report: tuple[int, Any] | None = None
+        self.fate = threading.Lock()
+        self.is_taken = False
+
+
+class ThreadedMap:
+    """One parallel map at work in threads."""
+
+    def __init__(self, ledger: Ledger, call: Callable[[int, Any], Any]) -> None:
+        self._ledger, self._call = ledger, call
+        self._config, self._around = ledger.config, ledger.around
+        self._pace = Pace(self._config.rate)
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._reports: SimpleQueue[_Job] = SimpleQueue()
+        self._halt = Flag()
+        self._in_flight: dict[int, _Job] = {}
+        self._threads = 0
+        self._context = contextvars.copy_context()
+        if self._around.scope is not None and self._around.effect is not None:
+            # what a thread does after its item was given up belongs to this attempt of the node, which may have ended
+            self._context.run(left_behind.set, (self._around.scope, self._around.effect))
+
+    def run(self) -> ParallelResult[Any]:
+        """The result of the whole. Raises what the ledger does."""
+        ledger = self._ledger
+        ledger.start()
+        try:
+            while self._feed() or self._in_flight:
+                self._collect()
+        except BaseException as error:
+            self._around.check_process()
+            self._end()
+            ledger.break_off(error)
+        finally:
+            self._halt.set()
+            for _ in range(self._threads):
+                self._jobs.put(None)
+        return ledger.finish()
+
+    # The caller's thread gives items and takes reports.
+
+    def _feed(self) -> bool:
+        """Give an item to the threads, if there is one and room for it."""
+        if self._waits():
+            return False
+        drawn = self._ledger.draw()
+        if drawn is None:
+            return False
+        job = self._in_flight[drawn[0]] = _Job(*drawn)
+        if self._threads < min(self._ledger.workers, len(self._in_flight)):
+            try:
+                self._hire(self._threads)
+                self._threads += 1
+            except RuntimeError:
+                if not self._threads:
+                    raise  # the system has no thread left; with fewer than wanted it goes on
+        self._jobs.put(job)
+        return True
+
+    def _waits(self) -> bool:
+        """Whether no item can be given now."""
+        ledger = self._ledger
+        if ledger.halted or self._around.stopping():
+            self._halt.set()
+        return ledger.is_drawn or self._halt.is_set() or len(self._in_flight) >= 2 * ledger.workers
+
+    def _hire(self, worker: int, first: _Job | None = None) -> None:
+        DaemonThread(self._serve, f"tau-{self._around.name}-{worker}", (worker, first)).start()
+
+    def _collect(self) -> None:
+        """Take the reports that are there; wait for one where there is nothing to give."""
+        waits = self._waits()
+        while self._in_flight and (waits or not self._reports.empty()):
+            try:
+                job = self._reports.get(timeout=self._patience())
+            except Empty:
+                self._around.check_process()
+                break
+            self._take(job)
+            waits = False
+        if self._config.timeout is not None:
+            self._check_times()
+
+    def _patience(self) -> float:
+        """For how long to wait for a report: not longer than until the time of an item is up."""
+        if self._config.timeout is None:
+            return LOOK
+        deadlines = [job.deadline for job in self._in_flight.values() if job.deadline is not None]
+        return max(0.0, min([LOOK, self._config.timeout, *(one - time.monotonic() for one in deadlines)]))
+
+    def _take(self, job: _Job) -> None:
+        """Note what a thread says of an item: that it began, or how it ended."""
+        if self._in_flight.get(job.index) is not job:
+            return
+        ledger = self._ledger
+        if not job.is_told and job.began is not None:
+            job.is_told = True
+            ledger.begun(job.index, job.worker, job.began)
+        if job.report is None:
+            return
+        status, value = job.report
+        if status == DONE:
+            ledger.done(job.index, value, job.worker, job.ended)
+        elif status == FAILED:
+            ledger.failed(job.index, job.item, value, job.worker, job.ended)
+        del self._in_flight[job.index]
+        job.report = job.item = None  # no cycle through the traceback of an error
+
+    def _check_times(self) -> None:
+        now = time.monotonic()
+        for job in list(self._in_flight.values()):
+            if job.deadline is not None and job.deadline <= now and job.fate.acquire(blocking=False):
+                self._give_up(job)
+
+    def _give_up(self, job: _Job) -> None:
+        """Its time is up: its thread is left to itself, and another one takes the place."""
+        error = timed_out(self._around, self._config, job.index, is_async=False)
+        delay = None
+        if self._config.idempotent and not self._halt.is_set():
+            delay = backoff(self._around, self._config, job.index, job.tries, error)
+        if delay is None:
+            job.report = (FAILED, error)
+            self._take(job)
+            if not self._waits() or self._in_flight:
+                self._hire(job.worker)
+            return
+        again = _Job(job.index, job.item, tries=job.tries + 1, delay=delay, is_told=job.is_told)
+        self._in_flight[job.index] = again
+        self._hire(job.worker, again)
+
+    def _end(self) -> None:
+        """After an interrupt of the caller: no item begins, and those that have begun are waited for. Another interrupt
+        ends the waiting; what runs then is left to itself."""
+        try:
+            self._halt.set()
+            while True:
+                for job in list(self._in_flight.values()):
+                    if job.report is not None:
+                        self._take(job)
+                    elif not job.is_taken:  # a thread that takes it now sees the flag
+                        del self._in_flight[job.index]
+                if not self._in_flight:
+                    return
+                self._collect()
+        except BaseException as error:
+            for job in list(self._in_flight.values()):
+                self._ledger.cancelled(job.index, job.worker)
+            self._ledger.break_off(error)
+
+    # The threads.
+
+    def _serve(self, worker: int, job: _Job | None) -> None:
+        while job is not None or (job := self._jobs.get()) is not None:
+            job.worker, job.is_taken = worker, True
+            if not self._do(job):
+                return
+            job = None  # it may hold something large
+
+    def _do(self, job: _Job) -> bool:
+        """Try the item until it has come to its end; whether this thread goes on with another."""
+        try:
+            status, value = self._try(job)
+        except BaseException as error:  # of a logging handler, say: the caller waits for this item
+            status, value = FAILED, error
+        self._around.check_process()
+        if not job.fate.acquire(blocking=False):
+            return False
+        if status == FAILED and (self._config.fail_fast or self._around.ends_run(value)):
+            self._halt.set()
+        if self._around.observer is not None:
+            job.ended = datetime.now(UTC)
+        job.report = (status, value)
+        self._reports.put(job)
+        del value  # the traceback of an error knows this frame, as that from which it was called
+        return True
+
+    def _try(self, job: _Job) -> tuple[int, Any]:
+        """Its status, and its result or error."""
+        last: tuple[int, Any] = (NOT_RUN, None)
+        if job.tries > 1:
+            last = (FAILED, timed_out(self._around, self._config, job.index, is_async=False))
+        delay = job.delay
+        try:
+            while not self._is_stopped(delay):
+                if job.fate.locked():
+                    break
+                if job.began is None and self._around.observer is not None:
+                    job.began = datetime.now(UTC)
+                    self._reports.put(job)
+                if self._config.timeout is not None:
+                    job.deadline = time.monotonic() + self._config.timeout
+                try:
+                    return DONE, self._context.copy().run(self._call, job.index, job.item)
+                except BaseException as error:
+                    last, job.deadline = (FAILED, error), None
+                if self._around.is_child():
+                    break
+                again = backoff(self._around, self._config, job.index, job.tries, last[1])
+                if again is None:
+                    break
+                delay, job.tries = again, job.tries + 1
+            return last
+        finally:
+            del last  # no cycle through the traceback of an error
+
+    def _is_stopped(self, delay: float) -> bool:
+        """Whether nothing is to begin any more, now or after a delay, and after what the rate asks for."""
+        if self._halt.is_set() or (delay and self._halt.wait(delay)):
+            return True
+        pause = self._pace.wait(time.monotonic())
+        if pause and self._halt.wait(pause):
+            return True
+        if self._around.stopping():
+            self._halt.set()
+        return self._halt.is_set()
