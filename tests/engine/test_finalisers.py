@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 from engine_steps import config
 
-from tau import StateGraph, open_store
+from tau import ExecutionError, State, StateGraph, open_store
 from tau.host import Host
 from tau.stores.disk import Descriptor
 from tau.stores.memory import MemoryStore
@@ -59,3 +61,30 @@ def test_what_goes_with_its_last_reference_calls_no_python(make: Callable[[Path]
     gc.collect()
     sys.setprofile(None)
     assert called == []
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_what_a_failed_node_held_goes_with_its_error(stored: bool) -> None:
+    """An error that was kept by its own traceback held gigabytes until the garbage collector came."""
+
+    class Large:
+        pass
+
+    held: list[weakref.ref[Large]] = []
+
+    def node(state: State) -> None:
+        large = Large()
+        held.append(weakref.ref(large))
+        raise ValueError("broke")
+
+    graph = StateGraph("g", store=MemoryStore() if stored else None)
+    graph.add_node("node", node, version="1")
+    graph.sequence("node")
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(ExecutionError):
+            graph.execute({})
+        assert held[0]() is None
+    finally:
+        gc.enable()

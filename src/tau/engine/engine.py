@@ -61,9 +61,13 @@ class Engine(Ending):
                 final = yield from self.end(error)
             if self.begun and not self.ended:
                 say_how_to_go_on(final, self.request, self.progress)
-            if final is error:
-                raise
-            raise final from error
+            self.interrupt = self.late = None
+            try:
+                if final is error:
+                    raise
+                raise final from error
+            finally:
+                del final  # else it and this frame, which its traceback holds, keep each other and all of the node
         return self.view()
 
     def _open(self) -> Steps:
