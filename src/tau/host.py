@@ -50,6 +50,10 @@ class Host:
         """Eight random bytes."""
         return os.urandom(8)
 
+    def seed(self) -> int:
+        """A random seed for a run: a number of 63 bits."""
+        return int.from_bytes(os.urandom(8), "big") >> 1
+
     def owner(self, lease: float) -> Owner:
         """This process as the owner of a run, with a fresh nonce."""
         return Owner(

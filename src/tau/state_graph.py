@@ -28,6 +28,7 @@ from tau.log.cancellation import cancel_run
 from tau.log.history import Checkpoint, checkpoints
 from tau.log.journal import Journal
 from tau.log.loading import not_found
+from tau.node.seeds import checked_seed
 from tau.observers import noop, resolve_observer
 from tau.state import State, cells_of, check_run_id
 from tau.stores.contract import Store
@@ -151,6 +152,7 @@ class StateGraph(Graph):
         stop: Stop | None = None,
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
+        seed: int | None = None,
     ) -> State:
         """Run the graph on ``state`` and return the final state.
 
@@ -162,14 +164,15 @@ class StateGraph(Graph):
         and connections for the nodes, found in `Context.resources` and never stored. ``observer``: gets the events in
         addition to the graph's own. ``stop``: a `Stop`, or the one that ``with stop_on(...)`` gives. ``max_runtime``:
         seconds after which the run stops, for a walltime limit. ``tags``: names by which ``store.runs(tag=...)`` finds
-        the run.
+        the run. ``seed``: what `Context.seed` derives its seeds from, a number from 0 to 2**63 - 1; by default a new
+        run draws one. For a run that exists, another ``seed`` is refused as another input is.
 
         Raises `GraphError` for a graph that cannot be run, `ConfigError` for a wrong argument, `ExecutionError` when a
         node fails, `RunInterruptedError` when the run was asked to stop, `RunCancelledError` when it was cancelled; all
         that has finished is saved by then. Raises `UnserializableError` or `LimitExceededError` for an input that
         cannot be stored, `LeaseLostError` if the run was taken over or deleted, `StoreError` if the store fails.
         """
-        request, given = self._admission(state, run_id, if_exists, tags)
+        request, given = self._admission(state, run_id, if_exists, tags, seed)
         request.values = cells_of(given) if request.stored else given
         options = checked_options(wait, resources, stop, max_runtime)
         return self._driver(SyncDriver, request, observer, **options).drive()
@@ -213,12 +216,13 @@ class StateGraph(Graph):
         stop: Stop | None = None,
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
+        seed: int | None = None,
     ) -> State:
         """`execute` in an event loop, with the same arguments; sync nodes run in threads of tau's own.
 
         Raises what `execute` raises, and ``asyncio.CancelledError`` when its task is cancelled.
         """
-        request, given = self._admission(state, run_id, if_exists, tags)
+        request, given = self._admission(state, run_id, if_exists, tags, seed)
         options = checked_options(wait, resources, stop, max_runtime)
         load_module("tau.engine.async_driver")
         from tau.engine.async_driver import AsyncDriver, input_cells  # asyncio is only loaded where something needs it
@@ -260,6 +264,7 @@ class StateGraph(Graph):
         stop: Stop | None = None,
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
+        seed: int | None = None,
     ) -> AsyncGenerator[Event | State, None]:
         """`aexecute`, yielding each event as it happens and the final state as the last item.
 
@@ -285,6 +290,7 @@ class StateGraph(Graph):
             stop=stop,
             max_runtime=max_runtime,
             tags=tags,
+            seed=seed,
         )
         task = asyncio.ensure_future(run)
         task.add_done_callback(lambda _: put(None))
@@ -326,7 +332,7 @@ class StateGraph(Graph):
             raise not_found(run_id, self.store.location)
 
     def _admission(
-        self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str]
+        self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str], seed: int | None
     ) -> tuple[RunRequest, State]:
         """What is to be run, and the input, which has yet to be put into it."""
         if if_exists not in ("error", "resume"):
@@ -342,6 +348,8 @@ class StateGraph(Graph):
         given = state if isinstance(state, State) else State(state)
         identity = check_run_id(run_id) if run_id is not None else given.run_id
         request = self._request(identity)
+        chosen = checked_seed(seed)
+        request.seed, request.seed_is_given = self.host.seed() if chosen is None else chosen, chosen is not None
         return replace(request, if_exists=if_exists, tags=checked_tags(tags)), given
 
     def _resumption(self, run_id: str, on_change: OnChange) -> RunRequest:

@@ -60,7 +60,7 @@ def test_a_generator_that_a_second_step_is_given_is_refused(kind: str, given: st
     ) as caught:
         run(node)
     assert isinstance(caught.value.__cause__, ConfigError)
-    assert "numpy.random.default_rng([seed, number])" in str(caught.value)
+    assert "numpy.random.default_rng(ctx.seed(name, number))" in str(caught.value)
 
 
 def test_two_generators_over_one_source_are_one() -> None:

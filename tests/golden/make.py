@@ -1,4 +1,4 @@
-"""Writes the golden stores of a format, once: ``python tests/golden/make.py v1``. What is released is never made again.
+"""Writes the golden stores of a format, once: ``python tests/golden/make.py v2``. What is released is never made again.
 
 A golden store is a real one, written by the code of its day: an archive of a SQLite file, and one of a directory.
 """
@@ -12,7 +12,7 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,7 +22,7 @@ from golden_values import VALUES
 from msgspec.structs import replace
 
 from tau import ExecutionError, RunInterruptedError, State, Stop, open_store
-from tau.engine import engine
+from tau.engine import ending
 from tau.host import Host
 from tau.log.records import Failure
 from tau.stores.contract import Owner, Store
@@ -56,6 +56,7 @@ def write(store: Store) -> None:
     keeping(store).execute(WIDE, run_id="wide")
     for run_id in ODD_RUN_IDS:
         keeping(store).execute({"id": run_id}, run_id=run_id)
+    keeping(store).execute({"x": 1}, run_id="seeded", seed=7)
     State({"x": (1, {"y"}), "raw": RAW}, run_id="hand").checkpoint(store)
 
 
@@ -84,7 +85,7 @@ def _owner(host: Host, lease: float) -> Owner:
     return replace(_owner_here(host, lease), host="golden", boot="golden", pid=4321, started=1, job="")
 
 
-_describe, _owner_here = engine.describe, Host.owner
+_describe, _owner_here = ending.describe, Host.owner
 
 
 def _pack(folder: Path, archive: Path) -> None:
@@ -102,9 +103,13 @@ def main(version: str) -> None:
     here = (
         patch.object(Host, "owner", _owner),
         patch("tau.state_graph.provenance", return_value={"host": "golden", "program": "make.py"}),
-        patch("tau.engine.engine.describe", _described),
+        patch("tau.engine.ending.describe", _described),
+        patch("tau.stores.sqlite.store.clock_space", return_value="golden"),
     )
-    with tempfile.TemporaryDirectory() as temporary, here[0], here[1], here[2]:
+    with ExitStack() as stack:
+        for one in here:
+            stack.enter_context(one)
+        temporary = stack.enter_context(tempfile.TemporaryDirectory())
         for kind, place in (("sqlite", "sqlite:///{}/runs.sqlite"), ("file", "file://{}")):
             folder = Path(temporary) / kind
             folder.mkdir()

@@ -21,7 +21,7 @@ from tau import State, StateGraph, open_store
 from tau.stores.contract import Store
 
 READER = Path(__file__).parents[2] / "docs" / "reader.py"
-ARCHIVES = sorted(Path(__file__).parent.glob("v1/*.tar.xz"))
+ARCHIVES = sorted(Path(__file__).parent.glob("v*/*.tar.xz"))
 # As docs/values.md numbers them.
 NUMBERS = {
     "int": 1, "str": 2, "bytearray": 3, "complex": 4, "tuple": 5, "dict": 6, "set": 7, "frozenset": 8, "range": 9,

@@ -133,15 +133,25 @@ def _check_same_input(request: RunRequest, found: LoadedRun) -> None:
 
 def has_other_input(request: RunRequest, found: LoadedRun) -> bool:
     """Whether the run that was found had another input than this job."""
-    return found.progress is not None and found.progress.input_digest != input_digest(request.values)
+    progress = found.progress
+    return progress is not None and (
+        progress.input_digest != input_digest(request.values) or _has_other_seed(request, progress)
+    )
+
+
+def _has_other_seed(request: RunRequest, progress: Progress) -> bool:
+    return request.seed_is_given and progress.seed != request.seed
 
 
 def _differences(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
     """What is not as it was admitted, key by key; never the values, which may be secret."""
-    before, now = found.input, request.values
+    before, now, progress = found.input, request.values, found.progress
+    differs = ["the seed differs"] if progress is not None and _has_other_seed(request, progress) else []
+    if progress is not None and progress.input_digest == input_digest(now):
+        return tuple(differs)
     if before is None:
-        return ("which keys differ cannot be read any more",)
-    differs = [f"{key!r} is new" for key in now if key not in before]
+        return (*differs, "which keys differ cannot be read any more")
+    differs += [f"{key!r} is new" for key in now if key not in before]
     differs += [f"{key!r} is left out" for key in before if key not in now]
     differs += [f"{key!r} differs" for key in now if key in before and now[key].data() != before[key].data()]
     return tuple(differs) or ("its keys are the same, as they were replaced by hand",)

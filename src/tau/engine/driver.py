@@ -35,6 +35,7 @@ from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, RunScope, run_scope
 from tau.node.left_calls import Key, key_of
+from tau.node.seeds import of_run
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
 from tau.stores.contract import Batch
@@ -84,6 +85,7 @@ class Driver:
             deadline=None if max_runtime is None else host.now() + max_runtime,
             store=journal.store if journal is not None else None,
             make_items=self.items,
+            seed=self.seed,
             observer=observer,
         )
 
@@ -156,6 +158,13 @@ class Driver:
         request = self.request
         emit = self.tell if request.observed else None
         return StepRunner(request.run_id, effect, journal=self.journal, place=self.place, emit=emit, now=self._now)
+
+    def seed(self) -> int:
+        """The seed of the run."""
+        request, journal = self.request, self.journal
+        progress = journal.progress if journal is not None else None
+        seed = request.seed if progress is None else progress.seed
+        return of_run(request.run_id) if seed is None else seed
 
     def place(self) -> str | None:
         """Where the artifacts of this run go."""

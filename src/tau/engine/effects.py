@@ -14,7 +14,8 @@ from tau.values.stored import StoredValue
 
 
 class RunRequest(Struct, kw_only=True):
-    """What is to be run: the arguments of ``execute`` or ``resume``, checked and resolved."""
+    """What is to be run: the arguments of ``execute`` or ``resume``, checked and resolved. ``seed`` is for a run that
+    is new."""
 
     graph: Graph
     run_id: str
@@ -24,6 +25,8 @@ class RunRequest(Struct, kw_only=True):
     if_exists: str = "error"
     on_change: str = "error"
     tags: tuple[str, ...] = ()
+    seed: int | None = None
+    seed_is_given: bool = False
     provenance: dict[str, str] = {}
     stored: bool = False
     location: str = ""

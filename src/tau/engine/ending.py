@@ -32,7 +32,9 @@ class Ending:
     def __init__(self, request: RunRequest) -> None:
         self.request = request
         self.values: dict[str, Any] = {}
-        self.progress = Progress(graph=request.graph.name, created=request.now, next=request.graph.entry_point)
+        self.progress = Progress(
+            graph=request.graph.name, created=request.now, next=request.graph.entry_point, seed=request.seed
+        )
         self.at = request.graph.entry_point or ""  # the node in flight, or the next one
         self.effect: RunNode | None = None  # the attempt in flight
         self.interrupt: BaseException | None = None  # what broke the visit off and is to reach the caller as it is

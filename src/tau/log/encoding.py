@@ -23,13 +23,16 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""The newest format. Each record is of the oldest format that can hold what it says: 2 is for a manifest with a seed,
+which a reader of format 1 would leave out of its next manifest."""
+
 MAGIC: Final = b"tau"
 
 _HEADER = len(MAGIC) + 2
 _SEAL = 16
 _RAW, _ZSTD = 0, 1
-_HEADS = tuple(bytes((FORMAT, kind)) for kind in (_RAW, _ZSTD))
+_HEADS = tuple(tuple(bytes((form, kind)) for kind in (_RAW, _ZSTD)) for form in range(FORMAT + 1))
 _WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
 _SAMPLE = 1 << 16
 _TIMES = (-62_135_596_800.0, 253_402_300_799.0)  # the years 1 to 9999
@@ -61,7 +64,8 @@ def seal(run_id: str, record: Record) -> bytes:
                 run_id=run_id,
             )
         kind, body = _squeeze(body)
-    head = _HEADS[kind]
+    manifest = getattr(record, "manifest", None)
+    head = _HEADS[1 if manifest is None or manifest.progress.seed is None else 2][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 
 
@@ -76,9 +80,9 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
     if data[_HEADER : _HEADER + _SEAL] != _checksum(run_id, position, head, body):
         raise damaged(run_id, position, "its checksum does not match")
     form, kind = head
-    if form != FORMAT:
+    if not 1 <= form <= FORMAT:
         raise UnsupportedFormatError(
-            f"record {position} of run {run_id!r} has format {form}, this version of tau reads {FORMAT}; "
+            f"record {position} of run {run_id!r} has format {form}, this version of tau reads 1 to {FORMAT}; "
             "use the version that wrote it, or a newer one",
             found=form,
             supported=FORMAT,

@@ -23,7 +23,8 @@ Scope = tuple[tuple[str, int, str], ...]
 
 class Progress(Struct, gc=False):
     """How far a run is: everything that resume needs but the values. ``crashes`` counts the attempts at the node
-    that comes next, ``stuck`` those that were killed in a row since an item of it was finished."""
+    that comes next, ``stuck`` those that were killed in a row since an item of it was finished. ``seed`` is ``None`` in
+    runs that older versions admitted."""
 
     graph: str
     fingerprint: GraphFingerprint | None = None
@@ -44,6 +45,7 @@ class Progress(Struct, gc=False):
     preserve: bool = field(default=True, name="keep")
     provenance: dict[str, str] = field(default_factory=dict)
     stuck: int = 0
+    seed: int | None = None
 
 
 class Manifest(Struct, array_like=True, gc=False):

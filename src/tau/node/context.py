@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from tau.errors import TauError
 from tau.node.artifacts import ArtifactBlock
 from tau.node.current import RunNode, RunScope, run_scope
+from tau.node.seeds import derive
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,6 +56,17 @@ class Context:
         name = f"{len(self.run_id)}:{self.run_id}{len(self.node)}:{self.node}{self.visit}"
         return hashlib.sha256(name.encode()).hexdigest()[:32]
 
+    def seed(self, *names: str | int) -> int:
+        """A seed for random numbers, from 0 to 2**63 - 1: always the same for this run, node, visit and these names,
+        in every attempt and process and whatever else is drawn, and another one for other names.
+
+        ``numpy.random.default_rng(ctx.seed("window", number))`` gives each piece of work a generator of its own. It is
+        derived from the seed of the run, which ``execute(seed=...)`` chooses: runs with the same one draw the same.
+
+        Raises `ConfigError` for a name that is neither text nor a whole number.
+        """
+        return derive(self._scope.seed(), self.node, self.visit, names)
+
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger under ``tau.nodes`` whose records carry ``run_id``, ``node``, ``visit`` and ``attempt``, and the
@@ -96,7 +108,7 @@ class Context:
         raised may be tried again. In a loop, put a number into the name. Arguments are not compared: a finished step is
         known by its name alone. What the function does to its arguments in place is not stored: return it. A random
         generator is also for one step of a visit (a second step raises `ConfigError`): give each step its own, as in
-        ``numpy.random.default_rng([seed, number])``.
+        ``numpy.random.default_rng(ctx.seed(name, number))``.
 
         With an async function: ``await ctx.step(...)``; a node that forgets the ``await`` fails. A step may be called
         from any thread or task of the node while it runs; afterwards, as after a timeout, it raises `TauError`. A

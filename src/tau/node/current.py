@@ -48,6 +48,7 @@ class RunScope:
         "observer",
         "resources",
         "run_id",
+        "seed",
         "should_stop",
         "store",
     )
@@ -61,6 +62,7 @@ class RunScope:
         deadline: float | None,
         store: Any,
         make_items: Callable[[RunNode | None], StepRunner],
+        seed: Callable[[], int],
         observer: Observer | None = None,
     ) -> None:
         self.run_id = run_id
@@ -69,6 +71,7 @@ class RunScope:
         self.deadline = deadline
         self.store = store
         self.make_items = make_items
+        self.seed = seed
         self.observer = observer
         self._process = forks.process
         self.effect: RunNode | None = None

@@ -45,7 +45,8 @@ class Generators:
                 raise ConfigError(
                     f"step {name!r} is given the random generator that step {first!r} was given: after a resume, which "
                     f"does not call {first!r} again, it would draw other numbers. Give each step one of its own, as in "
-                    "numpy.random.default_rng([seed, number]), or one of numpy.random.SeedSequence(seed).spawn(steps)"
+                    "numpy.random.default_rng(ctx.seed(name, number)), or one of "
+                    "numpy.random.SeedSequence(seed).spawn(steps)"
                 )
 
 

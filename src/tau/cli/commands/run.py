@@ -30,6 +30,12 @@ from tau.state_graph import IfExists
     help="What to do when the run id is in use.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag to find the run by; may be repeated.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="NUMBER",
+    help="The seed of the run's random numbers, from which ctx.seed derives its own; a new one by default.",
+)
 @options.store
 @options.wait
 @options.max_runtime
@@ -46,6 +52,7 @@ def run(
     run_id: str | None,
     if_exists: IfExists,
     tags: tuple[str, ...],
+    seed: int | None,
     store: str | None,
     wait: float,
     max_runtime: float | None,
@@ -73,5 +80,5 @@ def run(
     session.run_id = given.run_id
     session.begins = True
     session.resume = resume_command(given.run_id, target, store)
-    act = partial(graph.execute, given, if_exists=if_exists, wait=wait, tags=tags)
+    act = partial(graph.execute, given, if_exists=if_exists, wait=wait, tags=tags, seed=seed)
     return attempt(session, graph, act, quiet=quiet, values=values, max_runtime=max_runtime)

@@ -117,6 +117,7 @@ class _Scenario(Struct, frozen=True):
             preserve=self.preserve,
             max_iterations=self.max_iterations,
             max_crashes=self.max_crashes,
+            seed=1,
             observed=True,
         )
         how.setdefault("wait", 2 * self.lease)
