@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 from tau.errors import TauError
 from tau.graph.graph import Node
@@ -29,7 +29,10 @@ _log = logging.getLogger("tau")
 NODES: Final = 32
 """How many sync nodes run at a time under one event loop."""
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
+_pools: dict[int, tuple[Callable[[], asyncio.AbstractEventLoop | None], Pool | None]] = {}
+"""By the number of the loop. No `WeakKeyDictionary`: what a handler raises in its callbacks is lost."""
+
+_NO_POOL: tuple[Callable[[], None], None] = (lambda: None), None
 
 
 class NodeLoop:
@@ -155,13 +158,14 @@ async def in_a_thread(key: Key, function: Callable[[], Any]) -> tuple[Any, BaseE
 
 def pool_of(loop: asyncio.AbstractEventLoop) -> Pool:
     """The threads in which the sync nodes of this loop run; a node that hangs takes no thread from another loop."""
-    pool = _pools.get(loop)
-    if pool is None:
-        for reference in _pools.keyrefs():
-            other = reference()
-            if other is not None and other.is_closed() and (idle := _pools.pop(other, None)) is not None:
+    reference, pool = _pools.get(id(loop), _NO_POOL)
+    if pool is None or reference() is not loop:
+        for number, (other, idle) in [*_pools.items()]:
+            ended = other()
+            if (ended is None or ended.is_closed()) and _pools.pop(number, None) is not None and idle is not None:
                 idle.close()
-        pool = _pools.setdefault(loop, Pool("tau-node", NODES))
+        _, pool = _pools.setdefault(id(loop), (weakref.ref(loop), Pool("tau-node", NODES)))
+    assert pool is not None
     return pool
 
 
