@@ -55,7 +55,9 @@ from tau.version import __version__
 if TYPE_CHECKING:
     from tau import observers, testing
     from tau.workflows.chain import ChainResult, process_chain
-    from tau.workflows.config import ChainConfig, ParallelConfig
+    from tau.workflows.conditional import Routes, process_conditional
+    from tau.workflows.config import ChainConfig, ConditionalConfig, ParallelConfig
+    from tau.workflows.nodes import chain_node, conditional_node, parallel_node
     from tau.workflows.outcomes import ParallelResult
     from tau.workflows.parallel import process_parallel
 
@@ -69,6 +71,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointConfig",
     "CheckpointNotFoundError",
+    "ConditionalConfig",
     "ConditionalError",
     "ConfigError",
     "Context",
@@ -87,6 +90,7 @@ __all__ = [
     "ParallelResult",
     "ResumePlan",
     "Retry",
+    "Routes",
     "RunCancelledError",
     "RunExistsError",
     "RunFinishedError",
@@ -109,6 +113,8 @@ __all__ = [
     "__version__",
     "always",
     "and_",
+    "chain_node",
+    "conditional_node",
     "current",
     "key_equals",
     "key_exists",
@@ -116,7 +122,9 @@ __all__ = [
     "observers",
     "open_store",
     "or_",
+    "parallel_node",
     "process_chain",
+    "process_conditional",
     "process_parallel",
     "register_observer",
     "register_store",
@@ -129,9 +137,15 @@ __all__ = [
 _LATE = {
     "ChainConfig": "tau.workflows.config",
     "ChainResult": "tau.workflows.chain",
+    "ConditionalConfig": "tau.workflows.config",
     "ParallelConfig": "tau.workflows.config",
     "ParallelResult": "tau.workflows.outcomes",
+    "Routes": "tau.workflows.conditional",
+    "chain_node": "tau.workflows.nodes",
+    "conditional_node": "tau.workflows.nodes",
+    "parallel_node": "tau.workflows.nodes",
     "process_chain": "tau.workflows.chain",
+    "process_conditional": "tau.workflows.conditional",
     "process_parallel": "tau.workflows.parallel",
 }
 """Where the names are that are loaded at first use."""
@@ -146,7 +160,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tau' has no attribute {name!r}")
 
 
-_OF_LATER = {"AgentError", "ConditionalError", "HubError"}
+_OF_LATER = {"AgentError", "HubError"}
 # what raises these is not in this version; the names are settled, so that programs may already catch them
 
 

@@ -28,7 +28,7 @@
     ├── ChainError (RuntimeError)               .step_index .item .state .result
     ├── ParallelError (RuntimeError)            .errors .result
     ├── TaskError (RuntimeError)                .index .item .error
-    ├── ConditionalError (RuntimeError)
+    ├── ConditionalError (RuntimeError)         .route .state
     ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
     └── AgentError (RuntimeError)
@@ -251,7 +251,14 @@ class ParallelError(TauError, RuntimeError):
 
 
 class ConditionalError(TauError, RuntimeError):
-    """A conditional could not choose or run its route."""
+    """A conditional could not choose its route, or the handler failed.
+
+    ``route`` is the name that the predicate asked for, empty where it did not come to that; ``state`` is what the
+    conditional was given. The ``__cause__`` is what the predicate or the handler raised.
+    """
+
+    route: str = ""
+    state: Any = None
 
 
 class ArtifactError(TauError, RuntimeError):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tau import ChainConfig, ConfigError, ParallelConfig, Retry
+from tau import ChainConfig, ConditionalConfig, ConfigError, ParallelConfig, Retry
 from tau.observers import Recorder
 
-KINDS = [ChainConfig, ParallelConfig]
+KINDS = [ChainConfig, ParallelConfig, ConditionalConfig]
 
 
 def test_the_defaults() -> None:

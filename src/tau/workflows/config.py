@@ -90,6 +90,15 @@ class ChainConfig(WorkflowConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionalConfig(WorkflowConfig):
+    """How `process_conditional` works. ``observer``: who is told what was chosen; by default the observer of the run
+    around it, elsewhere ``"slog"``.
+
+    Raises `ConfigError` for a value of the wrong type; its message names the key and what is allowed.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelConfig(WorkflowConfig):
     """How `process_parallel` works.
 
