@@ -15,7 +15,7 @@ from typing import Any
 
 from tau.errors import ConfigError
 from tau.events import Observer
-from tau.late_imports import load_module
+from tau.spelling import did_you_mean
 
 ObserverSpec = str | Observer | Sequence[str | Observer] | None
 """A registered name, a callable, a sequence of these, or ``None`` for no observer."""
@@ -38,10 +38,11 @@ def checked_name(path: str, value: Any, error: type[Exception] = ConfigError) ->
 
 
 def checked_tags(tags: Any) -> tuple[str, ...]:
-    """One tag or several; each is a name as `checked_name` takes it. Raises `ConfigError`."""
+    """One tag or several, each once; each is a name as `checked_name` takes it. Raises `ConfigError`."""
     if isinstance(tags, (bytes, Mapping)) or not isinstance(tags, Iterable):
         raise refused("tags", tags, "a string or a list of strings")
-    return tuple(checked_name("a tag", tag) for tag in ((tags,) if isinstance(tags, str) else tags))
+    given = (tags,) if isinstance(tags, str) else tags
+    return tuple(dict.fromkeys(checked_name("a tag", tag) for tag in given))
 
 
 def checked_seconds(path: str, value: Any) -> float:
@@ -79,7 +80,7 @@ def directory(path: str, value: Any) -> str | None:
     """The absolute path of a directory, which need not exist; ``None`` for ``None``. Raises `ConfigError`."""
     found = os.fspath(value) if isinstance(value, os.PathLike) else value
     if found is not None and (not isinstance(found, str) or not found or "\0" in found):
-        raise refused(path, value, "the path of a directory, or null for none")
+        raise refused(path, value, "the path of a directory, or None (null in JSON) for none")
     return None if found is None else os.path.abspath(found)  # once: a node may go to another directory
 
 
@@ -93,7 +94,8 @@ def integer(path: str, value: Any, least: int) -> int:
 def number(path: str, value: Any, least: float, most: float = math.inf, above: bool = False) -> float:
     """``value`` as a finite float from ``least`` (or ``above`` it) to ``most``. Raises `ConfigError`."""
     lower = f"above {least:g}" if above else f"of {least:g} or more"
-    allowed = f"a finite number {lower}" + (f", at most {most:g}" if most < math.inf else "")
+    bound = "31,536,000 (a year in seconds)" if most == YEAR else f"{most:g}"
+    allowed = f"a finite number {lower}" + (f", at most {bound}" if most < math.inf else "")
     if isinstance(value, bool) or not isinstance(value, Real):
         raise refused(path, value, allowed)
     try:
@@ -122,7 +124,7 @@ def observer_spec(path: str, value: Any) -> ObserverSpec:
         return checked_name(path, value)
     if isinstance(value, (list, tuple)) and all(isinstance(one, str) or callable(one) for one in value):
         return tuple(value)
-    raise refused(path, value, "the name of an observer, a callable, a list of these, or null for none")
+    raise refused(path, value, "the name of an observer, a callable, a list of these, or None (null in JSON) for none")
 
 
 def known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
@@ -134,19 +136,11 @@ def known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
     prefix = f"{path}." if path else ""
     unknown = [key for key in values if key not in known]
     if unknown:
-        raise ConfigError(
-            "; ".join(_unknown(prefix, key, known) for key in unknown) + f". Known are {', '.join(known)}"
-        )
+        said = [f"{prefix}{key}: unknown key" for key in unknown]
+        near = [did_you_mean(f"{prefix}{key}", (prefix + name for name in known)) for key in unknown]
+        hints = [f"{one} ({hint})" if hint else one for one, hint in zip(said, near, strict=True)]
+        raise ConfigError(f"{'; '.join(hints)}; the keys are {', '.join(known)}")
     return dict(values)
-
-
-def _unknown(prefix: str, key: Any, known: Iterable[str]) -> str:
-    load_module("difflib")
-    from difflib import get_close_matches  # only needed for a mistyped key
-
-    near = get_close_matches(key, known, 1) if isinstance(key, str) else []
-    hint = f", did you mean {prefix}{near[0]}?" if near else ""
-    return f"{prefix}{key}: unknown key{hint}"
 
 
 def read_json(text: str | bytes) -> Any:

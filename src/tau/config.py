@@ -86,7 +86,7 @@ class GraphConfig:
     snapshots: bool = False
 
     def __post_init__(self) -> None:
-        checked_name("name", self.name)
+        checked_name("name of the graph", self.name)
         put(self, "observer", observer_spec("observer", self.observer))
         put(self, "max_iterations", integer("max_iterations", self.max_iterations, 1))
         if not isinstance(self.checkpoint, CheckpointConfig):

@@ -13,7 +13,7 @@
     ├── LimitExceededError (RuntimeError)       .limit .run_id
     ├── CheckpointNotFoundError (LookupError)   .run_id
     │   └── RunFinishedError                    .finished_at
-    ├── RunExistsError (RuntimeError)           .run_id .status .differs
+    ├── RunExistsError (RuntimeError)           .run_id .status .differs .resumable
     ├── RunOwnedError (RuntimeError)            .run_id .owner .since
     ├── RunWaitingError (RuntimeError)          .run_id
     ├── RunInterruptedError (RuntimeError)      .run_id .node .state .reason
@@ -46,11 +46,16 @@ from typing import Any, Final
 class TauError(Exception):
     """The root of every error of this library.
 
-    ``fields`` must be names that the class declares; they become attributes.
+    ``hint`` is the end of the message if that says what to do in Python, and empty otherwise: the command leaves it out
+    and names its own options instead. ``fields`` must be names that the class declares; they become attributes.
     """
 
-    def __init__(self, message: str, **fields: Any) -> None:
-        super().__init__(message)
+    hint: str = ""
+
+    def __init__(self, message: str, *, hint: str = "", **fields: Any) -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        if hint:
+            self.hint = hint
         for name, value in fields.items():
             if not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} has no field {name!r}")
@@ -115,27 +120,33 @@ class LimitExceededError(TauError, RuntimeError):
 
 
 class CheckpointNotFoundError(TauError, LookupError):
-    """The store holds nothing to resume under that run id."""
+    """The store holds nothing to resume under that run id: it never did, or the run was deleted."""
 
     run_id: str = ""
 
 
 class RunFinishedError(CheckpointNotFoundError):
-    """The run finished and its checkpoints were deleted (``preserve=False``)."""
+    """The run finished, and its checkpoints were deleted: by ``preserve=False``, or later by a deletion that kept its
+    summary."""
 
     finished_at: datetime | None = None
 
 
 class RunExistsError(TauError, RuntimeError):
-    """``execute`` was given a run id that is in use; ``differs`` says how the input differs from that run's."""
+    """``execute`` was given a run id that is in use.
+
+    ``differs`` says how the input differs from that run's. ``resumable`` is false if the run was cancelled, or finished
+    and lost its checkpoints, so that no ``resume`` can take it.
+    """
 
     run_id: str = ""
     status: str = ""
     differs: Sequence[str] = ()
+    resumable: bool = True
 
 
 class RunOwnedError(TauError, RuntimeError):
-    """Another process, which is alive or may be, owns the run."""
+    """The run has an owner that is alive, or may be: another process, or another thread, task or node of this one."""
 
     run_id: str = ""
     owner: str = ""

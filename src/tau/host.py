@@ -74,6 +74,10 @@ class Host:
         _at_work[owner.nonce] = weakref.ref(work, partial(_at_work.pop, owner.nonce))
         return work
 
+    def is_mine(self, owner: Owner) -> bool:
+        """Whether that owner is this very process."""
+        return bool(owner.boot) and (owner.boot, owner.pid) == (pid_space(), os.getpid())
+
     def is_dead(self, owner: Owner) -> bool:
         """Whether that owner is certainly gone: its pid is one of this system, and its process, or its work in this
         one, ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
@@ -39,20 +40,20 @@ def value(stored: Any, size: int | None, secret: bool) -> tuple[str, str, str]:
         size = stored.size
         kind, stored = _of_cell(stored)
     else:
-        kind = _name(type(stored))
+        kind = name_of(type(stored))
     shown = REDACTED if secret else _short(stored) if type(stored) in _EXACT else _extent(stored)
     return kind, "" if size is None else f"{size:,} B", shown
 
 
 def _of_cell(cell: StoredValue) -> tuple[str, Any]:
     if cell.atom is not NO_ATOM:
-        return _name(type(cell.atom)), cell.atom
+        return name_of(type(cell.atom)), cell.atom
     if type(cell.whole) is Inline:
         try:
             found = decode(cell.whole.data)  # a copy of its own; at most a few hundred bytes
         except TauError as error:
             return "cannot be read", type(error).__name__
-        return _name(type(found)), found
+        return name_of(type(found)), found
     head = cell.encoded or (cell.whole.head if type(cell.whole) is Blobs else b"")
     return _kind_of(head[: INLINE * 8]) if head else "not read yet", NO_ATOM
 
@@ -73,7 +74,7 @@ def _kind_of(data: bytes) -> str:
         types = kind_of_tag(tag).types
     except TauError:
         return "not known here"
-    return _name(types[0]) if len(types) == 1 else "not read yet"
+    return name_of(types[0]) if len(types) == 1 else "not read yet"
 
 
 def _extent(found: Any) -> str:
@@ -94,8 +95,12 @@ def _short(scalar: Any) -> str:
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
-def _name(kind: type) -> str:
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def name_of(kind: type) -> str:
+    """A type by the name under which users import it, as in ``xarray.Dataset``, where its package has it by that."""
+    package = kind.__module__.partition(".")[0]
+    if getattr(sys.modules.get(package), kind.__qualname__, None) is kind:
+        return kind.__name__ if package == "builtins" else f"{package}.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _text(anything: Any) -> str:

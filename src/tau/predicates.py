@@ -172,7 +172,7 @@ class _Or(Predicate):
 
 
 def checked_condition(where: str, predicate: Any) -> Condition:
-    """``predicate`` if it is a plain callable; otherwise raises `GraphError`.
+    """``predicate`` if it is a plain callable that takes the state; otherwise raises `GraphError`.
 
     An async one is refused: the coroutine that it returns is always true, so the edge would always be taken.
     """
@@ -185,6 +185,15 @@ def checked_condition(where: str, predicate: Any) -> Condition:
         raise GraphError(
             f"{where}: {_shown(predicate)} is async; decide in a node and let the predicate read the state"
         )
+    try:
+        inspect.signature(predicate).bind(None)
+    except TypeError as error:
+        raise GraphError(
+            f"{where}: {_shown(predicate)} cannot be called with the state alone ({error}); write it as "
+            "lambda state: ..., or bind its other arguments with functools.partial"
+        ) from None
+    except ValueError:  # many callables in C do not say
+        pass
     condition: Condition = predicate
     return condition
 

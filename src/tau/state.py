@@ -15,6 +15,7 @@ from tau.errors import ConfigError, TauError, UnserializableError
 from tau.late_imports import load_module
 from tau.redaction import is_secret, without_secrets
 from tau.signals import pass_on
+from tau.spelling import did_you_mean
 from tau.values.equality import equal
 from tau.values.plain_mappings import check_only_items
 from tau.values.stored import NO_ATOM, StoredValue, make
@@ -104,7 +105,9 @@ class State(Mapping[str, Any]):
         try:
             value = self._data[key]
         except KeyError:
-            raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}") from None
+            near = did_you_mean(key, self._data)
+            said = f"{key!r} is not in the state; it holds {_names(self._data)}"
+            raise KeyError(f"{said}; {near}" if near else said) from None
         if type(value) is StoredValue:
             return value.atom if value.atom is not NO_ATOM else begun(self).open(key, value)
         return value
@@ -351,11 +354,9 @@ def check_key(key: Any, node: str | None) -> str:
 def check_run_id(run_id: str) -> str:
     """``run_id`` if it is text of 1 to 1,024 characters without NUL or lone surrogates; `ConfigError` otherwise."""
     if type(run_id) is not str:
-        raise ConfigError(f"a run id must be text, found {type(run_id).__name__}; give a string or leave it out")
+        raise ConfigError(f"a run id must be text, found {type(run_id).__name__}; give a string")
     if not run_id:
-        raise ConfigError(
-            "a run id has 1 to 1,024 characters, this one is empty; give one, or leave it out for a new one"
-        )
+        raise ConfigError("a run id has 1 to 1,024 characters, this one is empty; a new run without one is given one")
     if len(run_id) > 1024:
         raise ConfigError(f"a run id has 1 to 1,024 characters, this one has {len(run_id)}; shorten it")
     if "\0" in run_id:

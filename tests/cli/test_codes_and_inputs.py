@@ -101,7 +101,7 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
         (["--input", "list.json"], "it holds a JSON array; an input is an object"),
         (["--input", "twice.json"], "the name 'a' appears twice"),
         (["--input", "deep.json"], "--input deep.json: it is not JSON"),
-        (["--run-id", ""], "this one is empty; give one, or leave it out"),
+        (["--run-id", ""], "this one is empty; a new run without one is given one"),
         (["--run-id", "x" * 1025], "a run id has 1 to 1,024 characters"),
         (["--run-id", "\udcff"], "lone surrogate"),
         (["--max-runtime", "soon"], "'soon' is not a number of seconds"),
@@ -133,7 +133,7 @@ def test_a_run_that_is_not_there(shell: Shell, store: str) -> None:
     assert not (shell.folder / "runs.db").exists()
     assert not (shell.folder / "runs").exists()
     said = shell.error("resume", "r", GRAPH, "--store", store, code=3)
-    assert "checkpoint not found: r" in said
+    assert "no run 'r' in" in said
     assert "--store names another store" in said
 
 

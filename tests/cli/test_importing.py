@@ -50,7 +50,7 @@ def test_a_file_that_keeps_its_run_for_the_script_is_used_by_both(shell: Shell, 
     here("graph", "script.py:graph")
     assert not (shell.folder / "calls.txt").exists()
     subprocess.run([sys.executable, "script.py"], cwd=shell.folder, env=shell.env, check=True)
-    assert "gives the stored result" in here("resume", "r", "script.py:graph", "--plan").out
+    assert "returns the stored result" in here("resume", "r", "script.py:graph", "--plan").out
     assert shell.calls == ["ingest", "analyze", "report"]
 
 

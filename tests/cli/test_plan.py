@@ -44,7 +44,7 @@ def test_after_a_failure_it_names_what_is_skipped_and_what_runs(shell: Shell, he
     assert (plan["can_resume"], plan["status"], plan["exit_code"]) == (True, "failed", 0)
     assert plan["plan"][1]["why"] == "failed: ValueError: bad sensor"
     said = here("resume", "r", GRAPH, "--plan", "--store", store)
-    assert "resume    goes on at analyze\n" in said.out
+    assert "resume    continues at analyze\n" in said.out
     assert "then\treport\tnot reached yet\n" in said.out
     assert here("history", "r", "--store", store).out == before
     assert shell.calls == ["ingest", "analyze"]
@@ -53,7 +53,7 @@ def test_after_a_failure_it_names_what_is_skipped_and_what_runs(shell: Shell, he
 def test_an_owned_run_is_planned_without_being_claimed(shell: Shell, here: Here, store: str) -> None:
     with shell.held("run", GRAPH, "--run-id", "r", "--store", store) as run:
         plan = here.json("resume", "r", GRAPH, "--plan", "--store", store, code=4)
-        assert lines(plan) == [("skip", "ingest"), ("refuse", "analyze")]
+        assert lines(plan) == [("skip", "ingest"), ("refuse", None)]
         assert f"run 'r' is owned by pid {run.process.pid} " in plan["plan"][1]["why"]
         said = here("resume", "r", GRAPH, "--plan", "--store", store, code=4)
         assert "resume    refused\n" in said.out
@@ -94,7 +94,7 @@ def test_a_finished_a_cancelled_and_a_stopped_run(shell: Shell, here: Here) -> N
     here("run", GRAPH, "--run-id", "done")
     plan = here.json("resume", "done", GRAPH, "--plan")
     assert lines(plan) == [("skip", "ingest"), ("skip", "analyze"), ("skip", "report")]
-    assert "gives the stored result" in here("resume", "done", GRAPH, "--plan").out
+    assert "returns the stored result" in here("resume", "done", GRAPH, "--plan").out
     here("run", GRAPH, "--run-id", "stopped", "--max-runtime", "0", code=75)
     plan = here.json("resume", "stopped", GRAPH, "--plan")
     assert plan["plan"][0]["why"] == "stopped before it (max_runtime)"

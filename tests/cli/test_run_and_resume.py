@@ -209,7 +209,7 @@ def test_if_exists_resume_needs_a_run_id(shell: Shell) -> None:
 
 def test_a_wait_for_nothing_is_said(shell: Shell) -> None:
     done = shell.run("run", GRAPH, "--run-id", "r", "--wait", "1", "--store", "file:runs")
-    assert "--wait does nothing here" in done.stderr
+    assert "--wait has no effect without --if-exists resume" in done.stderr
 
 
 def test_the_commands_say_how_to_go_on_once(shell: Shell) -> None:

@@ -151,9 +151,9 @@ def test_unknown_keys_are_refused_all_at_once_with_what_was_meant() -> None:
     with pytest.raises(ConfigError) as caught:
         GraphConfig.from_json('{"name": "g", "checkpoint": {"intervall": 1, "zzz": 2}}')
     text = str(caught.value)
-    assert "checkpoint.intervall: unknown key, did you mean checkpoint.interval?" in text
+    assert "checkpoint.intervall: unknown key (did you mean 'checkpoint.interval'?)" in text
     assert "checkpoint.zzz: unknown key" in text
-    with pytest.raises(ConfigError, match=r"max_iteration: unknown key, did you mean max_iterations\?"):
+    with pytest.raises(ConfigError, match=r"max_iteration: unknown key \(did you mean 'max_iterations'\?\)"):
         GraphConfig.from_dict({"name": "g", "max_iteration": 5})
 
 

@@ -85,11 +85,11 @@ def test_names_registered_later_are_known_from_then_on() -> None:
         ({"checkpoint": {"preserve": "yes"}}, "checkpoint.preserve: expected true or false"),
         ({"checkpoint": {"lease": -1}}, "checkpoint.lease: expected a finite number above 0"),
         ({"checkpoint": {"store": None, "interval": 1}}, "checkpoint.store: "),
-        ({"checkpoint": {"stor": "memory"}}, "checkpoint.stor: unknown key, did you mean checkpoint.store?"),
+        ({"checkpoint": {"stor": "memory"}}, "checkpoint.stor: unknown key (did you mean 'checkpoint.store'?)"),
         ({"checkpoint": "memory"}, "checkpoint: expected an object"),
         ({"max_iterations": 0}, "max_iterations: expected an integer of 1 or more, found int: 0"),
         ({"observer": 7}, "observer: expected the name of an observer"),
-        ({"name": ""}, "name cannot be empty"),
+        ({"name": ""}, "name of the graph cannot be empty"),
         ({"checkpoint": {"store": "sqlite:runs.db", "interval": 1}}, "three slashes"),
         (
             {"checkpoint": {"store": "postgresql://u:secret@h/db", "interval": 1}},

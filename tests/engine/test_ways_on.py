@@ -365,7 +365,7 @@ def test_a_run_that_is_not_there_is_told_with_the_store(store: Store) -> None:
     for ask in (graph.resume, graph.plan, graph.history, graph.cancel, store.load):
         with pytest.raises(CheckpointNotFoundError) as caught:
             ask("nope")
-        assert str(caught.value) == said
+        assert str(caught.value) == f"{said}; {caught.value.hint}"
 
 
 def test_signals_are_numbers() -> None:

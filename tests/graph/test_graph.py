@@ -332,7 +332,7 @@ def test_a_sequence_of_one_is_entry_and_exit() -> None:
         ((ingest, report, ingest), "node ingest appears twice"),
         ((ingest, lambda state: None), "no name of its own"),
         ((ingest, functools.partial(report)), "no name of its own"),
-        ((ingest, 3), "sequence must be text"),
+        ((ingest, 3), "sequence must be the name of a node, or its function, found 3"),
         ((report, ingest), "entry point already set to a"),
     ],
 )

@@ -21,6 +21,7 @@ LAYERS = (
     "forks",
     "waiting",
     "late_imports",
+    "spelling",
     "redaction",
     "events",
     "values",

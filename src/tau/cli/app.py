@@ -26,10 +26,19 @@ COMMANDS = (run, resume, runs, show, history, graph, cancel, delete, demo)
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
-@click.group(epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    """Lists the commands in the order of `COMMANDS`, not by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder, epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="tau", message="%(prog)s %(version)s")
 def tau() -> None:
-    """Run state graphs whose finished stages survive every kill, and look at their runs."""
+    """Run graphs whose finished nodes survive every kill, resume them, and look at their runs."""
 
 
 for command in COMMANDS:

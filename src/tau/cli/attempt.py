@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tau.cli.outcome import Exit, Session, discard_output
+from tau.cli.outcome import Exit, Session, discard_output, said_here
 from tau.cli.output import contents, screen
 from tau.cli.output.progress import Progress, announcing
 from tau.cli.output.view import shown
 from tau.engine.stop import stop_on
+from tau.events import CHECKPOINT_LOAD
 from tau.state import State, raw
 from tau.state_graph import StateGraph
 
@@ -46,6 +47,7 @@ def attempt(
         screen.line("run ", (session.run_id, "bold"), f" of {graph.name} in {session.store}", error=True)
     # The view goes last: a second signal must not break it off while it gives the terminal back.
     with (
+        said_here(CHECKPOINT_LOAD),
         stdout_to_stderr(session.as_json),
         shown(graph, progress),
         stop_on(*SIGNALS) as stop,

@@ -14,7 +14,8 @@ def gather(file: str | None, settings: Iterable[str]) -> dict[str, Any]:
     """The input: what the file holds, then the settings in order, the later winning. Raises `ConfigError`."""
     values = {} if file is None else read_object(file)
     for setting in settings:
-        name, equals, text = setting.partition("=")
+        before, equals, text = setting.partition("=")
+        name = before.strip()
         if not equals or not name:
             raise ConfigError(f"--set {setting!r}: found no name before an equals sign; write --set name=value")
         values[name] = parse_value(name, text)

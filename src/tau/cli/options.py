@@ -18,15 +18,33 @@ def seconds(text: str) -> float:
     return number
 
 
+class Count(click.IntRange):
+    """A whole number from 1 on."""
+
+    name = "whole number"
+
+    def __init__(self) -> None:
+        super().__init__(min=1)
+
+
 run_id = click.argument("run_id", shell_complete=completion.run_ids)
 target = click.argument("target", shell_complete=completion.targets)
-store = click.option("--store", metavar="URL", help="The store: sqlite:///runs.db, file:runs, a registered name.")
+store = click.option("--store", metavar="URL", help="The store: sqlite:///FILE, file:DIRECTORY or a registered name.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-values = click.option("--values", is_flag=True, help="Show the values too; those named like secrets are left out.")
-quiet = click.option("-q", "--quiet", is_flag=True, help="No progress lines.")
+values = click.option(
+    "--values", is_flag=True, help="Show the values too, except those under names that suggest a secret."
+)
+quiet = click.option("-q", "--quiet", is_flag=True, help="Do not show progress.")
 max_runtime = click.option(
-    "--max-runtime", type=seconds, metavar="SECONDS", help="Stop after the node in flight at that time; exit code 75."
+    "--max-runtime",
+    type=seconds,
+    metavar="SECONDS",
+    help="Stop after SECONDS, once the node that is then running has finished (exit code 75).",
 )
 wait = click.option(
-    "--wait", type=seconds, default=0.0, metavar="SECONDS", help="How long to wait for an owner to let go of the run."
+    "--wait",
+    type=seconds,
+    default=0.0,
+    metavar="SECONDS",
+    help="How long to wait for another process to release the run.",
 )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 import shlex
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
 import click
 from msgspec import Struct
 
-from tau import state
+from tau import errors, state
 from tau.cli.output import screen
 from tau.cli.output.frames import where
 from tau.engine.stop import StopNow
@@ -29,6 +31,7 @@ from tau.errors import (
     LimitExceededError,
     RunCancelledError,
     RunExistsError,
+    RunFinishedError,
     RunInterruptedError,
     RunOwnedError,
     RunWaitingError,
@@ -57,16 +60,17 @@ class Exit(IntEnum):
 
 EXIT_CODES = {
     Exit.DONE: "done: the run finished, or the question was answered",
-    Exit.FAILED: "the run failed at a node; resume it once the cause is gone",
+    Exit.FAILED: "the run failed at a node, or a file that belongs to it is missing or altered; resume it once the "
+    "cause is gone",
     Exit.USAGE: "the command, the graph or the input cannot be used as given",
-    Exit.NOT_FOUND: "no such run, or its checkpoints were deleted after it finished",
+    Exit.NOT_FOUND: "no such run, or its checkpoints were deleted",
     Exit.REFUSED: "refused: id in use, owned by a live process, graph changed, cancelled, waiting, killed too often, "
-    "not confirmed",
+    "or not confirmed",
     Exit.STORE: "the store cannot be used, or what it holds is damaged or of another version",
     Exit.INTERNAL: "an error that tau did not expect",
-    Exit.OUTPUT: "the output could not be written, as where a disk is full; what was done is done, and kept",
+    Exit.OUTPUT: "the output could not be written, because a disk is full for example; what was done is kept",
     Exit.INTERRUPTED: "the run was stopped (SIGTERM, SIGUSR1, --max-runtime); resume it with the same run id",
-    Exit.CTRL_C: "stopped by Ctrl-C; a run that had begun is saved, and resumes with the same run id",
+    Exit.CTRL_C: "stopped by Ctrl-C; a run that had begun is saved: resume it with the same run id",
 }
 
 # The first line that fits decides.
@@ -87,12 +91,14 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
 )  # fmt: skip
 
 _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
-    (RunExistsError, "--if-exists resume goes on with it; without --run-id a new run gets an id of its own"),
+    (RunExistsError, "--if-exists resume continues that run; without --run-id the new run gets an id of its own"),
     (RunOwnedError, "--wait SECONDS waits for its owner; tau cancel ends the run for good"),
+    (RunCancelledError, "tau run without --run-id starts a new run"),
     (CheckpointNotFoundError, "tau runs lists what a store holds; --store names another store"),
 )  # fmt: skip
 
 _ON_CHANGE = re.compile(r"on_change='(\w+)'")
+_MISSING = re.compile(r"(?:the state lacks )?(.+?)(?: is not in the state)?; it holds ")
 
 _RESUMABLE = (ExecutionError, RunInterruptedError, RunExistsError, StoreError)
 
@@ -117,7 +123,7 @@ class Session(Struct):
 def reporting(function: Callable[..., int]) -> Callable[..., int]:
     """Make a command report its errors: it gets a `Session` first, and `--json` and `--traceback` are taken out."""
 
-    @click.option("--traceback", is_flag=True, help="Show the frames of an error.")
+    @click.option("--traceback", is_flag=True, help="Show the traceback of an error.")
     @functools.wraps(function)
     def command(*, traceback: bool, as_json: bool = False, **options: Any) -> int:
         session = Session(as_json=as_json, traceback=traceback)
@@ -136,6 +142,22 @@ def reporting(function: Callable[..., int]) -> Callable[..., int]:
             return report(error, session)
 
     return command
+
+
+@contextmanager
+def said_here(what: str) -> Iterator[None]:
+    """While the block runs, the log leaves out what the command says itself: ``what`` is told by an event of that type,
+    or by the ``warnings`` of a graph."""
+
+    def is_left(record: logging.LogRecord) -> bool:
+        return getattr(record, "told", "") != what
+
+    log = logging.getLogger("tau")
+    log.addFilter(is_left)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_left)
 
 
 def discard_output(stream: int = 1) -> None:
@@ -193,23 +215,25 @@ def report(error: BaseException, session: Session) -> int:
 
 
 def message(error: BaseException) -> str:
-    """The error's own words; the type where it has none, or where they say nothing without it."""
+    """The error's own words, without what they advise in Python; the type where it has none, or where they say nothing
+    without it."""
     text = str(error)
     if isinstance(error, TauError) and text:
-        return text
+        return in_options(text.removesuffix(f"; {error.hint}") if error.hint else text)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def in_options(text: str) -> str:
+    """``text`` with the arguments of Python that it advises as options of the command."""
+    return _ON_CHANGE.sub(r"--on-change \1", text)
 
 
 def remedy(error: BaseException, session: Session | None = None) -> str:
     """What to do on the command line, where the error's own words cannot say it."""
-    if session is not None and isinstance(error, RunExistsError) and error.differs:
-        free = _command("delete", session)
-        return f"{free} frees the id; without --run-id a new run gets an id of its own"
-    if session is not None and isinstance(error, ExecutionError) and _lacks_a_key(error.__cause__):
-        free = _command("delete", session)
-        return f"where that belongs to the input, which never changes: {free}, then tau run with --set NAME=VALUE"
+    if session is not None and (way_out := _anew(error, _command("delete", session))):
+        return way_out
     if isinstance(error, GraphChangedError):
-        ways = "; or ".join(_ON_CHANGE.sub(r"--on-change \1", way) for way in error.ways)
+        ways = "; or ".join(map(in_options, error.ways))
         if session is not None and session.begins and "--on-change" in ways:
             return f"{ways}. That is an option of: {session.resume}"
         return ways
@@ -218,16 +242,31 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
 
 
+def _anew(error: BaseException, delete: str) -> str:
+    """What to do where the run of that id cannot go on: ``delete`` is the command that deletes it."""
+    if isinstance(error, RunExistsError) and (error.differs or not error.resumable):
+        return f"{delete} frees the id; without --run-id the new run gets an id of its own"
+    if isinstance(error, RunFinishedError):
+        return f"to do the work again, use another run id, or {delete}; preserve=True in the graph keeps results"
+    if isinstance(error, ExecutionError) and (key := _missing_key(error.__cause__)):
+        then = f"{delete}, then tau run with --set NAME=VALUE"
+        return f"if {key} should have been in the input, which never changes: {then}"
+    return ""
+
+
 def _command(verb: str, session: Session) -> str:
     """The command line that does something to the run of this session."""
     words = ["tau", verb, "--store", session.store, *(["--"] if session.run_id.startswith("-") else [])]
     return shlex.join([*words, session.run_id])
 
 
-def _lacks_a_key(cause: BaseException | None) -> bool:
-    """Whether a node failed as it read a key that the state does not hold."""
+def _missing_key(cause: BaseException | None) -> str:
+    """The key that a node failed to read, as the state does not hold it; empty if it failed for another reason."""
     frames = traceback.extract_tb(cause.__traceback__) if isinstance(cause, KeyError) else []
-    return bool(frames) and frames[-1].filename == state.__file__
+    if cause is None or not frames or frames[-1].filename != state.__file__:
+        return ""
+    said = _MISSING.match(str(cause.args[0]))
+    return said[1] if said else "that key"
 
 
 def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tuple[str, str]]:
@@ -235,7 +274,7 @@ def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tup
     if cause is not None and not isinstance(error, StoreError | RunInterruptedError | ConfigError):
         place = where(cause)
         notes = "".join(f"; {note}" for note in getattr(cause, "__notes__", ()))
-        yield "cause", f"{type(cause).__name__}: {text_of(cause)}{notes}" + (f", at {place}" if place else "")
+        yield "cause", f"{public_name(cause)}: {text_of(cause)}{notes}" + (f", at {place}" if place else "")
     if code == Exit.INTERNAL:
         yield "at", where(error)
     if way_out := remedy(error, session):
@@ -244,7 +283,7 @@ def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tup
         yield "store", session.store
     resumable = isinstance(error, _RESUMABLE) or not isinstance(error, TauError)
     kept = session.store != "memory:" and (session.started or isinstance(error, RunExistsError))
-    if session.resume and resumable and kept:
+    if session.resume and resumable and kept and getattr(error, "resumable", True):
         yield "resume", session.resume
 
 
@@ -253,13 +292,32 @@ def _as_document(error: BaseException, session: Session, code: Exit, said: str, 
     node = getattr(error, "node", None)
     if node:
         found["error"]["node"] = node
-    if error.__cause__ is not None:
-        found["error"]["cause"] = {"type": type(error.__cause__).__name__, "message": str(error.__cause__)}
+    cause = error.__cause__
+    if cause is not None and not isinstance(cause, StopNow):
+        found["error"]["cause"] = {"type": public_name(cause), "message": str(cause)}
     if session.run_id:
         found = {"run_id": session.run_id, "store": session.store, **found}
     if resume:
         found["resume"] = resume
     return found
+
+
+def public_name(error: BaseException) -> str:
+    """The type of an error; for one of tau's own that is not for users, the first of its bases that is."""
+    kinds = (kind for kind in type(error).__mro__ if kind.__module__.partition(".")[0] != "tau" or kind in _PUBLIC)
+    return next(kinds).__name__
+
+
+_PUBLIC = frozenset(kind for kind in vars(errors).values() if isinstance(kind, type))
+
+
+def refuse(session: Session, text: str) -> Exit:
+    """Say that nothing was done, without an error of Python behind it; returns the exit code."""
+    complain(text)
+    if session.as_json:
+        found = {"error": {"type": TauError.__name__, "message": text}, "exit_code": int(Exit.REFUSED)}
+        screen.document({"run_id": session.run_id, "store": session.store, **found})
+    return Exit.REFUSED
 
 
 def complain(text: str) -> None:

@@ -7,12 +7,16 @@ import os
 from tau.cli.outcome import Session, complain
 from tau.cli.targets import Project
 from tau.errors import CheckpointNotFoundError
+from tau.spelling import did_you_mean
 from tau.state_graph import StateGraph
 from tau.stores import Store, Summary, mounts, open_store
+from tau.stores.contract import Query
 from tau.stores.failures import from_os
 from tau.stores.urls import parse
 
 VARIABLE = "TAU_STORE"
+LOOKED_AT = 1_000
+"""So many runs, the newest, are compared with a run id that is not known."""
 
 
 def default_url(project: Project) -> str:
@@ -68,6 +72,25 @@ def find(store: Store | None, run_id: str, session: Session) -> tuple[Store, Sum
     session.run_id = run_id
     summary = store.summary(run_id) if store is not None else None
     if store is None or summary is None or summary.status == "deleted":
-        why = " (nothing was ever stored there)" if store is None else ""
+        why = " (nothing was ever stored there)" if store is None else _alike(store, run_id)
         raise CheckpointNotFoundError(f"no run {run_id!r} in {session.store}{why}", run_id=run_id)
     return store, summary
+
+
+def find_in(graph: StateGraph, run_id: str, session: Session) -> tuple[Store, Summary]:
+    """The store of a graph, which is not created for this, and the run in it. Raises `CheckpointNotFoundError`."""
+    return find(graph.store if is_there(graph.store) else None, run_id, session)
+
+
+def _alike(store: Store, run_id: str) -> str:
+    """The run that may be meant, where the store holds one of a similar id."""
+    near = did_you_mean(run_id, (row.run_id for row in store.select(Query(limit=LOOKED_AT))))
+    return f"; {near}" if near else ""
+
+
+def note_emptied(summary: Summary) -> None:
+    """Remark that only the summary of a run is left, where that is so."""
+    if summary.base == 0 and summary.status == "finished":
+        complain("its checkpoints were deleted: when it finished (preserve=False), or later with --keep-summary")
+    elif summary.base == 0:
+        complain("its checkpoints were deleted; only its summary was kept (tau delete --keep-summary)")

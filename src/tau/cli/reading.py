@@ -48,8 +48,9 @@ class Move(Struct, frozen=True):
 
 class Account(Struct):
     """What the log of one run says. ``claims`` counts the processes that owned it, ``provenance`` is the oldest that is
-    known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``damage``
-    is what could not be read; ``records`` are the sound ones with their positions."""
+    known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``reason``
+    is why it was stopped, and ``begun`` whether the node in flight had begun by then; ``damage`` is what could not be
+    read; ``records`` are the sound ones with their positions."""
 
     summary: Summary
     status: str
@@ -65,6 +66,7 @@ class Account(Struct):
     attempt: int = 1
     failure: Failure | None = None
     reason: str = ""
+    begun: bool = False
     damage: str = ""
 
 
@@ -108,7 +110,7 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
         elif isinstance(record, Failed):
             account.failed, account.failure, account.attempt = record.node, record.failure, record.attempt
         elif isinstance(record, Interrupted):
-            account.reason = record.reason
+            account.reason, account.begun = record.reason, record.attempt > 0
         elif isinstance(record, Item):
             finished[record.scope, record.key] = record
         known = replay.progress.provenance if replay.progress is not None else known

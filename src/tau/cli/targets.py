@@ -150,7 +150,8 @@ def _graph_in(module: ModuleType, place: str, attribute: str) -> StateGraph:
             found = getattr(found, name)
         except AttributeError:
             graphs = _graphs_in(module)
-            have = f"the graphs in it are {', '.join(graphs)}" if graphs else "there is no StateGraph in it"
+            named = f"it has the graph{'s' * (len(graphs) > 1)} {', '.join(graphs)}"
+            have = named if graphs else "there is no StateGraph in it"
             raise ConfigError(f"{place} has no {attribute!r}; {have}") from None
     if isinstance(found, StateGraph):
         return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import Struct
@@ -17,13 +16,12 @@ from tau.errors import (
     LimitExceededError,
     RunCancelledError,
     RunExistsError,
-    RunFinishedError,
     RunWaitingError,
 )
 from tau.graph.changes import Comparison, compare
 from tau.graph.fingerprint import GraphFingerprint
 from tau.log.journal import Append
-from tau.log.loading import LoadedRun, not_found
+from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
 from tau.log.records import Admitted, Claimed, Manifest, Progress
 from tau.values.stored import StoredValue, digest
 
@@ -92,43 +90,40 @@ def _judge(request: RunRequest, found: LoadedRun) -> Progress:
     """Refuse what cannot go on."""
     run_id, progress = request.run_id, found.progress
     if not request.resuming:
-        _check_same_input(request, found)
+        _check_id_and_input(request, found)
     if found.status == "cancelled":
         raise RunCancelledError(f"run {run_id!r} was cancelled; start a new run", run_id=run_id)
     if progress is None:
-        when = datetime.fromtimestamp(found.updated, UTC)
-        raise RunFinishedError(
-            f"failed to load checkpoint: run {run_id!r} finished at {when:%Y-%m-%d %H:%M:%S} UTC and its checkpoints "
-            "were deleted (preserve=False); keep results with preserve=True",
-            run_id=run_id,
-            finished_at=when,
-        )
+        raise emptied(run_id, found.status, found.updated)
     if found.status == "waiting":
         raise RunWaitingError(f"run {run_id!r} is waiting for an answer; give it, then resume", run_id=run_id)
     return progress
 
 
-def _check_same_input(request: RunRequest, found: LoadedRun) -> None:
+def _check_id_and_input(request: RunRequest, found: LoadedRun) -> None:
+    """Refuse an id that is in use, unless its run is to be resumed and was admitted with this input."""
     run_id = request.run_id
+    resumable = found.status != "cancelled" and found.progress is not None
     differs = _differences(request, found) if has_other_input(request, found) else ()
-    if request.if_exists != "resume":
-        other = f", with another input ({'; '.join(differs)})" if differs else ""
-        ways = "resume it without one" if differs else "resume it, pass if_exists='resume'"
-        raise RunExistsError(
-            f"run {run_id!r} already exists{other} with status {found.status}; {ways}, choose another run id, or "
-            "delete that run first",
-            run_id=run_id,
-            status=found.status,
-            differs=differs,
-        )
-    if differs:
-        raise RunExistsError(
-            f"run {run_id!r} was admitted with another input ({'; '.join(differs)}), and inputs never change; "
-            "resume it without one, choose another run id, or delete that run first",
-            run_id=run_id,
-            status=found.status,
-            differs=differs,
-        )
+    if request.if_exists == "resume" and not (differs and resumable):
+        return
+    if request.if_exists == "resume":
+        said = f"run {run_id!r} was admitted with another input ({'; '.join(differs)}), and inputs never change"
+    elif resumable:
+        other = f", and its input was different ({'; '.join(differs)})" if differs else ""
+        said = f"run {run_id!r} already exists with status {found.status}{other}"
+    else:
+        gone = "cancelled, so it cannot be resumed" if found.status == "cancelled" else f"{found.status}, {EMPTIED}"
+        said = f"run {run_id!r} already exists: it is {gone}"
+    ways = ["resume it without an input" if differs else "resume it, pass if_exists='resume'"] if resumable else []
+    raise RunExistsError(
+        said,
+        hint=", ".join([*ways, "choose another run id, or delete that run first"]),
+        run_id=run_id,
+        status=found.status,
+        differs=differs if resumable else (),
+        resumable=resumable,
+    )
 
 
 def has_other_input(request: RunRequest, found: LoadedRun) -> bool:
@@ -187,8 +182,8 @@ def _count_crash(request: RunRequest, found: LoadedRun, progress: Progress) -> N
     if progress.stuck > request.max_crashes:
         raise LimitExceededError(
             f"run {request.run_id!r} was killed {progress.stuck} times in a row at node {progress.next!r}, the limit "
-            f"is {request.max_crashes}; find out what kills it, then resume with a larger "
-            "CheckpointConfig(max_crashes=...)",
+            f"is {request.max_crashes}; find out what kills it, give the graph a larger "
+            "CheckpointConfig(max_crashes=...), then resume the run",
             limit=request.max_crashes,
             run_id=request.run_id,
         )

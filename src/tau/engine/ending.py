@@ -136,7 +136,8 @@ class Ending:
         return error
 
     def stopped(self, name: str, reason: str) -> RunInterruptedError:
-        return stopped(self.request, name, self.view(), reason)
+        begun = self.effect is not None and self.effect.begun
+        return stopped(self.request, name, self.view(), reason, begun)
 
     def view(self) -> State:
         progress = self.progress

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tau.errors import CorruptCheckpointError, LeaseLostError, RunFinishedError, RunOwnedError
+from tau.errors import ConfigError, CorruptCheckpointError, LeaseLostError, RunOwnedError
 from tau.host import Host
 from tau.log.journal import Append, Journal
-from tau.log.loading import LoadedRun, await_free, is_ownerless, load, not_found
+from tau.log.loading import LoadedRun, await_free, emptied, is_ownerless, load, not_found
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import run_scope
 from tau.node.kept_state import shown
@@ -21,6 +21,8 @@ SAVED_BY_HAND = "saved by hand"
 
 def save(store: Store, state: State) -> None:
     """See `Store.save`."""
+    if not isinstance(state, State):
+        raise ConfigError(f"a store saves a State, found {type(state).__name__}; make one: State({{...}}, run_id=...)")
     scope = run_scope.get()
     if scope is not None and scope.run_id == state.run_id and scope.store is store:
         scope.save(state)
@@ -71,10 +73,7 @@ def load_state(store: Store, run_id: str) -> State:
     if found.status == "deleted":
         raise not_found(run_id, store.location)
     if progress is None or replay is None:
-        raise RunFinishedError(
-            f"failed to load checkpoint: run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
-            run_id=run_id,
-        )
+        raise emptied(run_id, found.status, found.updated)
     return view(shown(found.values, replay.items), run_id, progress.node, progress.updated or progress.created)
 
 

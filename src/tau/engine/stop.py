@@ -64,7 +64,11 @@ def stop_on(*signals: int) -> Iterator[Stop]:
     before: dict[int, Any] = {}
     try:
         for number in signals or (signal.SIGTERM,):
-            before[number] = signal.signal(number, handle)
+            try:
+                before[number] = signal.signal(number, handle)
+            except OSError as error:
+                name = signal.Signals(number).name
+                raise OSError(error.errno, f"stop_on: no process can handle {name} ({number}); name another") from None
         yield stop
     finally:
         for number, handler in before.items():

@@ -25,11 +25,14 @@ UNSAVED: Final = (StoreError, LeaseLostError, RunCancelledError)
 """After these nothing can be saved any more: the store has just failed, or the run belongs to another process."""
 
 
-def stopped(request: RunRequest, name: str, state: State, reason: str) -> RunInterruptedError:
-    """What is raised by a run that was asked to stop before that node."""
-    how = f"resume({request.run_id!r}) goes on" if request.stored else "it has no store, so it starts again"
+def stopped(request: RunRequest, name: str, state: State, reason: str, begun: bool) -> RunInterruptedError:
+    """What is raised by a run that was asked to stop, before that node or once an attempt at it had ``begun``."""
+    where = f"in node {name!r}, before that had finished" if begun else f"before node {name!r}"
+    kept = ": the node runs again, and its finished steps are kept" if begun else ""
+    how = f"resume({request.run_id!r}) goes on{kept}" if request.stored else "it has no store, so it starts again"
     return RunInterruptedError(
-        f"run {request.run_id!r} was stopped before node {name!r} ({reason}); {how}",
+        f"run {request.run_id!r} was stopped {where} ({reason})",
+        hint=how,
         run_id=request.run_id,
         node=name,
         state=state,

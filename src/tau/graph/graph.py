@@ -31,8 +31,11 @@ from tau.graph.nodes import Edge, Node, make_node
 from tau.graph.redefinition import both_lambdas, lines_of_both, same, same_code, same_condition, same_home, same_source
 from tau.late_imports import load_module
 from tau.predicates import Condition, checked_condition, predicate_name
+from tau.spelling import did_you_mean
 
 _log = logging.getLogger("tau")
+
+_OPTIONS = ("retry", "timeout", "idempotent", "version", "depends_on")
 
 __all__ = ["Edge", "Graph", "Node"]
 
@@ -127,6 +130,10 @@ class Graph:
         """
         if isinstance(function, str):
             raise GraphError(f"the name of a node is given by keyword: write @graph.node(name={function!r})")
+        unknown = [one for one in options if one not in _OPTIONS]
+        if unknown:
+            near = did_you_mean(unknown[0], _OPTIONS) or f"the options are name, {', '.join(_OPTIONS)}"
+            raise TypeError(f"@graph.node has no option {unknown[0]!r}; {near}")
         if function is None:
             return lambda decorated: self._define(decorated, name, options, sys._getframe(1).f_code)
         return self._define(function, name, options, sys._getframe(1).f_code)
@@ -145,7 +152,7 @@ class Graph:
                     f"node {node.name} is defined twice in {around.co_filename}, at lines {lines[0]} and {lines[1]}, "
                     "and the second replaces the first; give one of them another name if both are meant"
                 )
-                _log.warning("graph %r: %s", self.name, self._twice[node.name])
+                _log.warning("graph %r: %s", self.name, self._twice[node.name], extra={"told": "warnings"})
         return function
 
     def _redefine(self, node: Node, old: Node | None) -> None:
@@ -341,8 +348,10 @@ class Graph:
             raise GraphError(
                 "sequence: give the nodes one by one, as in sequence(a, b), or sequence(*nodes) for a list"
             )
-        if isinstance(node, str) or not callable(node):
+        if isinstance(node, str):
             return checked_name(what, node, GraphError)
+        if not callable(node):
+            raise GraphError(f"{what} must be the name of a node, or its function, found {node!r:.80}")
         known = [name for name, one in self._nodes.items() if same(one.function, node)]
         if len(known) > 1:
             raise GraphError(f"{what}: {_own_name(node)} is the function of nodes {', '.join(known)}; use a name")

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from tau.errors import CorruptCheckpointError, RunFinishedError
+from tau.errors import CorruptCheckpointError
 from tau.late_imports import load_module
-from tau.log.loading import BlobLoader, not_found
+from tau.log.loading import BlobLoader, emptied, not_found
 from tau.log.records import Admitted, CheckpointRecord, Claimed
 from tau.log.replay import Replay
 from tau.state import State, view
@@ -56,11 +56,7 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
     if summary is None or summary.status == "deleted":
         raise not_found(run_id, store.location)
     if summary.base == 0:
-        raise RunFinishedError(
-            f"run {run_id!r} finished and its checkpoints were deleted (preserve=False)",
-            run_id=run_id,
-            finished_at=summary.updated_at,
-        )
+        raise emptied(run_id, summary.status, summary.updated)
     replay = Replay(run_id, BlobLoader(store, run_id))
     found = History()
     for position, data in store.read(run_id):

@@ -21,6 +21,8 @@ from tau.waiting import Flag
 
 _log = logging.getLogger("tau")
 
+_TOLD = {"told": "checkpoint.load"}  # an observer is told the same
+
 MANIFEST_EVERY: Final = 32
 """A full manifest follows after so many records, once these outweigh the last one."""
 
@@ -123,7 +125,9 @@ class Journal:
             self._since_base = replay.since_base
             self._weight = self._base_weight = replay.weight
             if found.rewind is not None:
-                _log.warning("run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged)
+                _log.warning(
+                    "run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged, extra=_TOLD
+                )
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items = replay.items
             self._now = [_nothing(found.position, replay.base)]

@@ -95,14 +95,7 @@ def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
         return CheckpointNotFoundError(f"run {run_id!r} was deleted while it was being read", run_id=run_id)
-    if summary.base == 0:
-        return RunFinishedError(
-            f"run {run_id!r} finished and its checkpoints were deleted (preserve=False) while it was being read; keep "
-            "results with preserve=True",
-            run_id=run_id,
-            finished_at=summary.updated_at,
-        )
-    return None
+    return emptied(run_id, summary.status, summary.updated, " while it was being read") if summary.base == 0 else None
 
 
 class Watch:
@@ -157,7 +150,7 @@ class Watch:
             return None
         left = self._wait - (host.monotonic() - self._start)
         if left <= 0 or woken:
-            raise _owned(self._run_id, owner, lease)
+            raise _owned(self._run_id, owner, lease, mine=host.is_mine(owner))
         self.pause = min(_WATCH_STEP, left)
         return None
 
@@ -190,11 +183,18 @@ def is_ownerless(store: Store, summary: Summary, host: Host) -> bool:
     return lease is None or (lease.expires_in is not None and lease.expires_in <= 0)
 
 
-def _owned(run_id: str, owner: Owner, lease: Lease) -> RunOwnedError:
+def _owned(run_id: str, owner: Owner, lease: Lease, *, mine: bool) -> RunOwnedError:
     since = datetime.fromtimestamp(owner.since, UTC)
-    hint = f"wait at least {owner.lease:g} s (wait=...)" if lease.expires_in is None else "wait for it (wait=...)"
+    who = f"{owner} since {since:%Y-%m-%d %H:%M:%S} UTC"
+    if mine:
+        who += ", which is this very process: another thread or task of it, or the node that asks, works on the run"
+        hint = "let that end first (wait=... waits for another thread; a node never outlasts its own run)"
+    else:
+        hint = f"wait at least {owner.lease:g} s (wait=...)" if lease.expires_in is None else "wait for it (wait=...)"
+        hint += ", or cancel the run"
     return RunOwnedError(
-        f"run {run_id!r} is owned by {owner} since {since:%Y-%m-%d %H:%M:%S} UTC; {hint}, or cancel the run",
+        f"run {run_id!r} is owned by {who}",
+        hint=hint,
         run_id=run_id,
         owner=str(owner),
         since=since,
@@ -218,4 +218,29 @@ class BlobLoader:
 
 def not_found(run_id: str, location: str) -> CheckpointNotFoundError:
     where = f" in {location}" if location else ""
-    return CheckpointNotFoundError(f"failed to load checkpoint: checkpoint not found: {run_id}{where}", run_id=run_id)
+    return CheckpointNotFoundError(
+        f"failed to load checkpoint: checkpoint not found: {run_id}{where}",
+        hint="there is no run of that id; store.runs() lists those that there are",
+        run_id=run_id,
+    )
+
+
+EMPTIED = "and its checkpoints were deleted (preserve=False, or a deletion that kept its summary)"
+"""What is known of a finished run of which only the summary is left."""
+
+
+def emptied(run_id: str, status: str, updated: float, when: str = "") -> CheckpointNotFoundError:
+    """Why nothing of a run can be read of which only the summary is left."""
+    if status != "finished":
+        return CheckpointNotFoundError(
+            f"failed to load checkpoint: the checkpoints of run {run_id!r} were deleted{when}, only its summary "
+            f"was kept (status {status}); start a new run",
+            run_id=run_id,
+        )
+    at = datetime.fromtimestamp(updated, UTC)
+    return RunFinishedError(
+        f"failed to load checkpoint: run {run_id!r} finished at {at:%Y-%m-%d %H:%M:%S} UTC, {EMPTIED}{when}",
+        hint="keep results with preserve=True",
+        run_id=run_id,
+        finished_at=at,
+    )

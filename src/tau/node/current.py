@@ -14,6 +14,7 @@ from tau import forks
 from tau.errors import too_late
 from tau.events import Observer
 from tau.graph.graph import Node
+from tau.spelling import did_you_mean
 from tau.state import State
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ class RunNode(Struct):
     begun: bool = False
 
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
+class _Resources(dict[str, Any]):
+    """What was passed as ``resources``; says what there is instead of a name that is not."""
+
+    def __missing__(self, name: object) -> Any:
+        near = did_you_mean(name, self)
+        have = ", ".join(map(repr, self)) or "nothing"
+        said = f"{name!r} is not in the resources of this run; resources=... was given {have}"
+        raise KeyError(f"{said}; {near}" if near else said)
 
 
 class RunScope:
@@ -66,7 +74,7 @@ class RunScope:
         observer: Observer | None = None,
     ) -> None:
         self.run_id = run_id
-        self.resources = MappingProxyType(dict(resources)) if resources else _EMPTY
+        self.resources = MappingProxyType(_Resources(resources or {}))
         self.should_stop = should_stop
         self.deadline = deadline
         self.store = store

@@ -165,8 +165,8 @@ class AttemptFiles:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, Odd) as error:
             what = "a directory" if draft.directory else "a file, or with directory=True a directory,"
             raise self._unsound(
-                f"did not leave a usable artifact {draft.name!r}: {error}; write {what} to exactly the path that "
-                "ctx.artifact gives, and close it within the block",
+                f"did not leave a usable artifact {draft.name!r}: {_found(error, draft)}; write {what} to exactly the "
+                "path that ctx.artifact gives, and close it within the block",
                 path,
             ) from error
         final = Path(own, draft.name)
@@ -208,6 +208,15 @@ class AttemptFiles:
     def _remove(self, own: str) -> None:
         with enter(self._place, self._below) as visit:
             remove_entry(own, visit)
+
+
+def _found(error: Exception, draft: Draft) -> str:
+    """What was found instead of an artifact, without its temporary name."""
+    if isinstance(error, FileNotFoundError):
+        return "nothing was written there"
+    if isinstance(error, IsADirectoryError | NotADirectoryError):
+        return f"what was written there is a {'directory' if isinstance(error, IsADirectoryError) else 'file'}"
+    return str(error).replace(draft.temporary, repr(draft.name))
 
 
 def freeze(path: str, directory: bool, parent: int | None = None) -> list[str]:

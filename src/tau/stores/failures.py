@@ -27,6 +27,7 @@ REMEDIES = {
     errno.EMFILE: "close files or raise the limit of open files (ulimit -n)",
     errno.ENFILE: "the whole system has too many open files: close some",
     errno.ENOENT: "bring it back if it was there before, or choose another place",
+    errno.EEXIST: "a part of the path is a file: choose another place",
     errno.ENOTDIR: "a part of the path is a file: choose another place",
     errno.EISDIR: "restore the file that was there, name a file in it, or use a file store (file:directory)",
     errno.ELOOP: "a symbolic link lies in the way: remove it",
@@ -44,8 +45,9 @@ def is_foreign(error: OSError) -> bool:
 
 def from_os(error: OSError, location: str, doing: str) -> StoreError:
     """The store error for ``error``, met while ``doing`` something (as in "commit to") at ``location``."""
-    where = f": {error.filename}" if error.filename else ""
-    remedy = REMEDIES.get(error.errno or 0, "see the cause above")
+    inner = str(error.filename or "").startswith("+")  # a temporary name, which says nothing to a user
+    where = f": {error.filename}" if error.filename and not inner else ""
+    remedy = REMEDIES.get(error.errno or 0, "check the path, the disk and the system log")
     said = f"cannot {doing} {location}: {error.strerror or error}{where}; {remedy}"
     if error.errno in FULL:
         return StoreFullError(said, location=location)

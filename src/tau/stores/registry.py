@@ -49,8 +49,8 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         names = ", ".join(sorted({*_defaults, *_registered}))
         path = f"; write a path as {url_of(url)}" if os.sep in url or os.path.exists(url) else ""
         raise UnknownStoreError(
-            f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}, URLs are {FORMS}; "
-            "add your own with register_store(name, store)"
+            f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}, URLs are {FORMS}",
+            hint="add your own with register_store(name, store)",
         )
     return _at(parse(_defaults.get(url, url)))
 

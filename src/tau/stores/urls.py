@@ -51,8 +51,8 @@ def parse(url: str) -> Location:
     shown = without_password(url)
     if scheme in ABSENT and colon:
         raise UnknownStoreError(
-            f"{shown!r} names a store on {ABSENT[scheme]}, which this version does not have; use one of {FORMS}, or "
-            "register_store(name, store) with a store of your own"
+            f"{shown!r} names a store on {ABSENT[scheme]}, which this version does not have; use one of {FORMS}",
+            hint="or register_store(name, store) with a store of your own",
         )
     if not colon or scheme not in ("memory", "sqlite", "file"):
         raise UnknownStoreError(f"{shown!r} is not a store URL; the forms are {FORMS}")

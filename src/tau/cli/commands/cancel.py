@@ -20,9 +20,10 @@ from tau.state import check_run_id
 @options.as_json
 @reporting
 def cancel(session: Session, *, run_id: str, store: str | None) -> int:
-    """End the run RUN_ID for good, also one that runs now: it cannot be resumed any more.
+    """End a run for good, even while it is running.
 
-    What it had stored stays, to be looked at. A finished run is left as it is: exit code 4.
+    It cannot be resumed. What it has stored is kept, and can be looked at. A finished run is left as it is (exit code
+    4).
 
     \b
     Example:

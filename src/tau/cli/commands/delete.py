@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tau.cli import options
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.outcome import Exit, Session, refuse, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.reading import status_of
@@ -24,18 +24,17 @@ from tau.stores.summaries import unreadable
 
 @click.command()
 @options.run_id
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--keep-summary", is_flag=True, help="Keep the line that `tau runs` shows of it.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
+@click.option("--keep-summary", is_flag=True, help="Keep the line that `tau runs` shows for the run.")
 @options.store
 @options.as_json
 @reporting
 def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, store: str | None) -> int:
-    """Delete the run RUN_ID with all that is stored of it: checkpoints, values, errors, artifacts.
+    """Delete a run and everything stored for it.
 
-    Artifacts at a place that CheckpointConfig(artifacts=...) names are left there.
-
-    Asks first, unless --yes. A run whose summary is damaged is deleted, too. A run with a live owner is refused: exit
-    code 4; `tau cancel` ends it.
+    That is its checkpoints, values, errors and artifacts; artifacts in a directory that CheckpointConfig(artifacts=...)
+    names are kept. The command asks first, unless --yes is given. It refuses a run that another process is working on
+    (exit code 4): end that run first, with `tau cancel`.
 
     \b
     Examples:
@@ -43,9 +42,8 @@ def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, stor
       tau delete climate-2024 --yes --keep-summary
     """
     place, summary = _found(reading(store, read_project(), session), check_run_id(run_id), keep_summary, session)
-    if not yes and not _confirmed(session, status_of(place, summary), summary):
-        complain("nothing was deleted")
-        return Exit.REFUSED
+    if not yes and (unasked := _unconfirmed(session, status_of(place, summary), summary)):
+        return refuse(session, unasked)
     delete_run(place, summary, keep_summary, Host())
     session.done = "the run is deleted"
     if session.as_json:
@@ -82,16 +80,16 @@ def _refuse_leased(store: Store, run_id: str) -> None:
         )
 
 
-def _confirmed(session: Session, status: str, summary: Summary) -> bool:
+def _unconfirmed(session: Session, status: str, summary: Summary) -> str:
+    """Why nothing may be deleted; empty if the answer is yes."""
     made = f" of graph {summary.graph}" if summary.graph else ""
     visits = f"{summary.iterations} visit{'' if summary.iterations == 1 else 's'}"
     question = screen.clean(f"Delete run {summary.run_id}{made} ({status}, {visits}) in {session.store}?")
     try:
-        return click.confirm(question, err=True)
+        return "" if click.confirm(question, err=True) else "nothing was deleted"
     except (click.Abort, OSError):
         screen.line(error=True)
-        complain("there was no answer; --yes deletes without asking")
-        return False
+        return "nothing was deleted: the question had no answer; --yes deletes without asking"
 
 
 def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -> None:

@@ -63,12 +63,11 @@ class Part(Struct, frozen=True):
 @options.as_json
 @reporting
 def demo(session: Session, *, store: str | None) -> int:
-    """Show what tau is for, in a few seconds: a run is killed in the middle of a node, and goes on.
+    """Kill a run in the middle of a node, and resume it.
 
-    A small graph that comes with tau is run twice: once undisturbed, and once in a process of its own, which is killed
-    with SIGKILL and whose run is resumed. The two results must be equal.
-
-    The runs are kept in a new temporary directory, or in the store that --store names, where they stand beside others.
+    This takes a few seconds and shows what tau is for. A small graph that comes with tau is run twice: once
+    undisturbed, and once in a process that is killed with SIGKILL. Then the killed run is resumed, and the two results
+    must be equal. Both runs are kept in a new temporary directory, or in the store that --store names.
 
     \b
     Example:

@@ -12,7 +12,7 @@ import click
 from tau.cli import options
 from tau.cli.attempt import stdout_to_stderr
 from tau.cli.completion import run_ids
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.outcome import Exit, Session, complain, reporting, said_here
 from tau.cli.output import screen
 from tau.cli.places import find, furnish, is_there
 from tau.cli.reading import Account, read_run
@@ -46,18 +46,17 @@ FORMATS: dict[str, Callable[..., str]] = {"text": drawing.text, "mermaid": drawi
     "--format",
     "form",
     type=click.Choice(list(FORMATS)),
-    help="text (default), mermaid for a page in Markdown, svg for a picture, by Graphviz where that is installed.",
+    help="text (default), mermaid for Markdown pages, or svg, laid out by Graphviz if it is installed.",
 )
-@click.option(
-    "--run", "run_id", metavar="RUN_ID", shell_complete=run_ids, help="Mark where each node stands in that run."
-)
+@click.option("--run", "run_id", metavar="RUN_ID", shell_complete=run_ids, help="Mark how far that run has come.")
 @options.store
 @options.as_json
 @reporting
 def graph(session: Session, *, target: str, form: str | None, run_id: str | None, store: str | None) -> int:
-    """Draw the graph TARGET, named as for `tau run`; nothing of it is run.
+    """Draw a graph.
 
-    With --run the nodes are marked: finished, running, failed, or next.
+    TARGET names it as for `tau run`. No node is run. With --run, the nodes are marked as finished, running, failed or
+    next in that run.
 
     \b
     Examples:
@@ -66,7 +65,7 @@ def graph(session: Session, *, target: str, form: str | None, run_id: str | None
       tau graph page.py:graph --format svg > graph.svg
     """
     project = read_project()
-    with stdout_to_stderr(True):
+    with stdout_to_stderr(True), said_here("warnings"):
         loaded = load_graph(target, project)
     loaded.validate()
     for warning in loaded.warnings:

@@ -11,7 +11,7 @@ import click
 from tau.cli import options
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import contents, screen
-from tau.cli.places import find, reading
+from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
 from tau.errors import ConfigError
@@ -34,8 +34,8 @@ from tau.state import check_run_id
 
 @click.command()
 @options.run_id
-@click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="Show the state as it was after that entry.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many entries, the newest.")
+@click.option("--at", type=options.Count(), metavar="SEQ", help="Show the state as it was after entry SEQ.")
+@click.option("--limit", type=options.Count(), metavar="N", help="Show only the N newest entries.")
 @options.store
 @options.values
 @options.as_json
@@ -43,10 +43,11 @@ from tau.state import check_run_id
 def history(
     session: Session, *, run_id: str, at: int | None, limit: int | None, store: str | None, values: bool
 ) -> int:
-    """Tell the history of the run RUN_ID: every entry of its log, oldest first.
+    """Show the log of a run, oldest entry first.
 
-    Who took it and when, what each node changed and which came next, why it failed or stopped. With --at the state of
-    then: names, types and sizes of its keys, and with --values what they held.
+    The entries say which process claimed the run and when, what each node changed, how long it took and which node came
+    next, and why the run failed or stopped. With --at, show the state as it was after one entry: the names, types and
+    sizes of its keys, and with --values their values.
 
     \b
     Examples:
@@ -57,8 +58,9 @@ def history(
     account = read_run(place, summary, at)
     if account.damage:
         complain(f"{account.damage}; what can be read is shown")
-    if summary.base == 0:
-        complain("its checkpoints were deleted when it finished (preserve=False)")
+    note_emptied(summary)
+    if values and at is None:
+        complain("--values has no effect without --at")
     if at is not None:
         return _show_state(session, account, at, values)
     shown = account.records[-limit:] if limit is not None else account.records
@@ -126,6 +128,8 @@ def _detail(record: AnyRecord) -> str:
             return _claim(record)
         case CheckpointRecord():
             return _checkpoint(record)
+        case Cancelled(reason="cancelled"):
+            return "it cannot be resumed"
         case Failed(failure=failure) if failure is not None:
             return f"{failure.type}: {failure.text}"
     return str(getattr(record, "reason", getattr(record, "name", "")))
@@ -139,7 +143,7 @@ def _admission(record: Admitted) -> str:
 
 def _claim(record: Claimed) -> str:
     how = [f"by {record.owner}"] if record.owner is not None else []
-    how += [f"goes on after entry {record.rewind}"] if record.rewind is not None else []
+    how += [f"continues after entry {record.rewind}"] if record.rewind is not None else []
     how += [f"on_change={record.on_change}"] if record.on_change != "error" else []
     return "; ".join([*how, *record.changes])
 
@@ -148,7 +152,7 @@ def _checkpoint(record: CheckpointRecord) -> str:
     counts = [f"visit {record.visit}"] if record.visit > 1 else []
     counts += [f"attempt {record.attempt}"] if record.attempt > 1 else []
     changes = [_names("set", record.changed)] + ([_names("removed", record.removed)] if record.removed else [])
-    after = f"next {record.next}" if record.next is not None else "the end"
+    after = f"next {record.next}" if record.next is not None else "the run ends"
     return ", ".join([*counts, screen.duration(record.seconds), *changes, after])
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from msgspec import Struct
 
-from tau.cli.outcome import Exit, Session, complain, exit_code, remedy
+from tau.cli.outcome import Exit, Session, complain, exit_code, message, remedy
 from tau.cli.output import screen
-from tau.cli.places import find, is_there
+from tau.cli.places import find_in
 from tau.cli.reading import Account, read_run
 from tau.engine.plan import ResumePlan
+from tau.errors import GraphChangedError, LimitExceededError
 from tau.state_graph import OnChange, StateGraph
 
 
@@ -24,11 +25,11 @@ class Line(Struct, frozen=True):
 
 def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnChange) -> int:
     """Print the plan; the exit code is that of the resume where it would be refused, 0 otherwise."""
-    place, summary = find(graph.store if is_there(graph.store) else None, run_id, session)
+    place, summary = find_in(graph, run_id, session)
     account = read_run(place, summary)
     plan = graph.plan(run_id, on_change=on_change)
-    lines = [*_skipped(account), *(_to_run(plan, account, graph) if plan.can_resume else ())]
-    lines += [Line("refuse", plan.pending or "", why) for why in plan.obstacles]
+    lines = [*_skipped(account), *(_to_run(plan, account, graph, on_change) if plan.can_resume else ())]
+    lines += _refusals(plan, {*graph.nodes, *(visit.node for visit in account.visits)})
     notes = [*plan.notes, *(text for text in plan.blocking if text not in plan.obstacles)]
     code = Exit.DONE if plan.refusal is None else exit_code(plan.refusal)
     if session.as_json:
@@ -39,11 +40,11 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnCha
     for note in notes:
         complain(f"the graph has changed: {note}")
     if account.damage:
-        complain(f"{account.damage}; a resume goes on from the newest undamaged checkpoint")
+        complain(f"{account.damage}; a resume continues from the newest undamaged checkpoint")
     screen.fields({"run": run_id, "graph": graph.name, "status": account.status, "resume": _verdict(plan)})
     screen.line()
     screen.table(("what", "node", "why"), ([line.what, line.node, line.why] for line in lines))
-    if plan.refusal is not None and (way_out := remedy(plan.refusal)):
+    if plan.refusal is not None and (way_out := remedy(plan.refusal, session)):
         screen.note("remedy", way_out, error=False)
     return code
 
@@ -52,8 +53,21 @@ def _verdict(plan: ResumePlan) -> str:
     if not plan.can_resume:
         return "refused"
     if plan.status == "finished":
-        return "gives the stored result"
-    return f"goes on at {plan.pending}" if plan.pending is not None else "goes on where the edges lead"
+        return "returns the stored result"
+    return f"continues at {plan.pending}" if plan.pending is not None else "continues where the edges lead"
+
+
+def _refusals(plan: ResumePlan, nodes: Set[str]) -> Iterator[Line]:
+    """What stands in the way, each with the node that it is about."""
+    refusal, pending = plan.refusal, plan.pending
+    if isinstance(refusal, GraphChangedError):
+        for why in refusal.changes:
+            places = {name: why.find(f"node {name!r}") for name in nodes}
+            named = min((name for name, place in places.items() if place >= 0), key=places.__getitem__, default="")
+            yield Line("refuse", named or (pending if pending and f"next, {pending!r}" in why else ""), why)
+    elif refusal is not None:
+        about = pending if isinstance(refusal, LimitExceededError) else getattr(refusal, "node", None)
+        yield Line("refuse", about or "", message(refusal))
 
 
 def _skipped(account: Account) -> Iterator[Line]:
@@ -62,15 +76,15 @@ def _skipped(account: Account) -> Iterator[Line]:
         visits = [visit for visit in account.visits if visit.node == name]
         times = f"{len(visits)} visits" if len(visits) > 1 else "finished"
         took = screen.duration(sum(visit.seconds for visit in visits))
-        yield Line("skip", name, f"{times}, {took}, until {screen.moment(visits[-1].ended)}")
+        yield Line("skip", name, f"{times}, {took}, {'last ' * (len(visits) > 1)}at {screen.moment(visits[-1].ended)}")
 
 
-def _to_run(plan: ResumePlan, account: Account, graph: StateGraph) -> Iterator[Line]:
+def _to_run(plan: ResumePlan, account: Account, graph: StateGraph, on_change: OnChange) -> Iterator[Line]:
     """The node that comes next, then all that the edges may lead to."""
     if plan.status == "finished" or plan.pending is None:
         return
     finished = {visit.node for visit in account.visits}
-    yield Line("run", plan.pending, _why(account, plan.pending))
+    yield Line("run", plan.pending, "; ".join(filter(None, (_why(account, plan.pending), _pieces(account, on_change)))))
     for name in reachable(graph, plan.pending):
         yield Line("then", name, "may be visited again" if name in finished | {plan.pending} else "not reached yet")
 
@@ -80,7 +94,17 @@ def _why(account: Account, pending: str) -> str:
         return f"failed: {account.failure.type}: {account.failure.text}"
     if account.status == "dead":
         return "its process ended before it did"
-    return f"stopped before it ({account.reason})" if account.reason else "comes next"
+    if not account.reason:
+        return "comes next"
+    return f"stopped {'before it had finished' if account.begun else 'before it'} ({account.reason})"
+
+
+def _pieces(account: Account, on_change: OnChange) -> str:
+    """What becomes of the finished items of the node in flight; empty if there are none."""
+    kinds = [item.kind for item in account.items]
+    counts = [f"{kinds.count(kind)} finished {kind}{'s' * (kinds.count(kind) > 1)}" for kind in dict.fromkeys(kinds)]
+    verb = "are" if len(kinds) > 1 else "is"
+    return f"{' and '.join(counts)} {verb} {'dropped' if on_change == 'redo' else 'kept'}" if counts else ""
 
 
 def reachable(graph: StateGraph, start: str) -> list[str]:

@@ -12,7 +12,7 @@ from tau.cli.attempt import attempt, resume_command, stdout_to_stderr
 from tau.cli.commands.plan import show_plan
 from tau.cli.completion import targets
 from tau.cli.outcome import Session, reporting
-from tau.cli.places import find, furnish, reading
+from tau.cli.places import find, find_in, furnish, reading
 from tau.cli.targets import FORMS, Project, load_graph, read_project
 from tau.errors import ConfigError
 from tau.state import check_run_id
@@ -27,12 +27,14 @@ from tau.state_graph import OnChange
     type=click.Choice(["error", "continue", "redo"]),
     default="error",
     show_default=True,
-    help="What to do when the graph has changed: refuse, keep what is stored, or also drop the items of the node in "
-    "flight.",
+    help="What to do if the graph has changed: refuse, keep everything that is stored, or keep it but drop the "
+    "finished steps of the node that was running.",
 )
-@click.option("--plan", "planning", is_flag=True, help="Only say what would be skipped, run and refused, and why.")
+@click.option("--plan", "planning", is_flag=True, help="Only show what would be skipped, run and refused, and why.")
 @click.option(
-    "--verify-artifacts", is_flag=True, help="Read every file of the state whole; do not go by size and time."
+    "--verify-artifacts",
+    is_flag=True,
+    help="Read every file of the state in full, not only those whose size or time has changed.",
 )
 @options.store
 @options.wait
@@ -55,11 +57,11 @@ def resume(
     values: bool,
     quiet: bool,
 ) -> int:
-    """Go on with the run RUN_ID: after a failure, a stop or a kill.
+    """Resume a run that failed, was stopped or was killed.
 
-    TARGET names the graph as for `tau run`. Without it, the name of the graph that made the run must be one of
-    [tool.tau.graphs] in pyproject.toml. With --plan nothing is run or changed, also where the run has an owner; the
-    exit code is that of the resume where it would be refused.
+    TARGET names the graph as for `tau run`. You may leave it out if [tool.tau.graphs] in pyproject.toml has the name of
+    the graph that made the run. With --plan, nothing is run or changed, even if another process owns the run; if the
+    resume would be refused, the exit code is the one that it would have.
 
     \b
     Examples:
@@ -73,7 +75,9 @@ def resume(
         target, store = _named_by_project(run_id, store, project, session)
     with stdout_to_stderr(session.as_json):
         graph = load_graph(target, project)
+    graph.validate()
     furnish(graph, store, project, session)
+    find_in(graph, run_id, session)
     if verify_artifacts:
         checkpoint = dataclasses.replace(graph.config.checkpoint, verify_artifacts=True)
         graph.config = dataclasses.replace(graph.config, checkpoint=checkpoint)

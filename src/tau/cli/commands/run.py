@@ -9,25 +9,29 @@ import click
 from tau.cli import inputs, options
 from tau.cli.attempt import attempt, resume_command, stdout_to_stderr
 from tau.cli.outcome import Session, complain, reporting
-from tau.cli.places import furnish
+from tau.cli.places import furnish, is_there
 from tau.cli.targets import load_graph, read_project
 from tau.state import State
-from tau.state_graph import IfExists
+from tau.state_graph import IfExists, StateGraph
 
 
 @click.command()
 @options.target
 @click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="One value of the input, as JSON or else as text."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A value of the input, as JSON or else as text; may be repeated.",
 )
-@click.option("--input", "file", metavar="FILE.json", help="The input as a JSON object; --set wins over it.")
-@click.option("--run-id", metavar="ID", help="The id of the run; a new one is made up by default.")
+@click.option("--input", "file", metavar="FILE.json", help="The input as a JSON object; --set overrides its values.")
+@click.option("--run-id", metavar="ID", help="The id of the run; by default a new one is generated.")
 @click.option(
     "--if-exists",
     type=click.Choice(["error", "resume"]),
     default="error",
     show_default=True,
-    help="What to do when the run id is in use.",
+    help="What to do if the run id is already in use.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag to find the run by; may be repeated.")
 @click.option(
@@ -59,9 +63,10 @@ def run(
     values: bool,
     quiet: bool,
 ) -> int:
-    """Run the graph TARGET: FILE.py:GRAPH, package.module:GRAPH, or a name from [tool.tau.graphs].
+    """Run a graph.
 
-    GRAPH is a StateGraph, or a function without parameters that returns one.
+    TARGET is FILE.py:GRAPH, package.module:GRAPH, or a name from [tool.tau.graphs] in pyproject.toml. GRAPH is a
+    StateGraph, or a function without parameters that returns one.
 
     \b
     Examples:
@@ -69,16 +74,27 @@ def run(
       tau run climate --input climate.json --max-runtime 3600
     """
     if if_exists == "resume" and run_id is None:
-        raise click.UsageError("--if-exists resume needs --run-id: without it every command begins a new run")
+        raise click.UsageError("--if-exists resume needs --run-id: without it, every command starts a new run")
     if wait and if_exists != "resume":
-        complain("--wait does nothing here: it waits for the owner of a run that --if-exists resume goes on with")
+        complain("--wait has no effect without --if-exists resume: a new run has no owner to wait for")
     given = State(inputs.gather(file, settings), run_id=run_id)
     project = read_project()
     with stdout_to_stderr(session.as_json):
         graph = load_graph(target, project)
+    graph.validate()
     furnish(graph, store, project, session)
+    if if_exists == "resume" and (more := _tags_left_out(graph, given.run_id, tags)):
+        complain(f"the run already exists and keeps the tags it began with: --tag {', '.join(more)} has no effect")
     session.run_id = given.run_id
     session.begins = True
     session.resume = resume_command(given.run_id, target, store)
     act = partial(graph.execute, given, if_exists=if_exists, wait=wait, tags=tags, seed=seed)
     return attempt(session, graph, act, quiet=quiet, values=values, max_runtime=max_runtime)
+
+
+def _tags_left_out(graph: StateGraph, run_id: str, tags: tuple[str, ...]) -> list[str]:
+    """The tags that an existing run does not have, and does not get either."""
+    summary = graph.store.summary(run_id) if tags and is_there(graph.store) else None
+    if summary is None or summary.status == "deleted":
+        return []
+    return [tag for tag in dict.fromkeys(tags) if tag not in summary.tags]

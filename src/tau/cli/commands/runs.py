@@ -20,17 +20,20 @@ HEADS = ("run", "graph", "status", "node", "visits", "updated", "tags")
 
 
 @click.command()
-@click.option("--graph", metavar="NAME", help="Only runs of this graph.")
-@click.option("--status", type=click.Choice(STATUSES), help="Only runs with this status; dead: its owner is gone.")
-@click.option("--tag", metavar="TAG", help="Only runs with this tag.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many, the newest.")
-@click.option("--watch", "watching", is_flag=True, help="Go on showing them until Ctrl-C; exit code 130.")
+@click.option("--graph", metavar="NAME", help="Show only runs of this graph.")
+@click.option(
+    "--status",
+    type=click.Choice(STATUSES),
+    help="Show only runs with this status. A dead run lost its process and can be resumed.",
+)
+@click.option("--tag", metavar="TAG", help="Show only runs with this tag.")
+@click.option("--limit", type=options.Count(), metavar="N", help="Show only the N newest runs.")
+@click.option("--watch", "watching", is_flag=True, help="Keep showing them until Ctrl-C (exit code 130).")
 @click.option(
     "--every",
     type=options.seconds,
-    default=2.0,
     metavar="SECONDS",
-    help="With --watch: how often to look; 2 by default.",
+    help="With --watch: the pause between two updates; 2 by default.",
 )
 @options.store
 @options.as_json
@@ -43,10 +46,10 @@ def runs(
     tag: str | None,
     limit: int | None,
     watching: bool,
-    every: float,
+    every: float | None,
     store: str | None,
 ) -> int:
-    """List the runs of a store, the most recently updated first.
+    """List the runs of a store, last updated first.
 
     \b
     Examples:
@@ -54,15 +57,18 @@ def runs(
       tau runs --graph climate --watch
     """
     project = read_project()
+    if every is not None and not watching:
+        complain("--every has no effect without --watch")
+    pause = 2.0 if every is None else every
 
     def look() -> Sequence[Summary]:
         place = reading(store, project, session)
         return [] if place is None else place.runs(graph=graph, status=status, tag=tag, limit=limit)
 
     if watching and session.as_json:
-        return follow(look, lambda row: screen.document(document(row), indent=None), every)
+        return follow(look, lambda row: screen.document(document(row), indent=None), pause)
     if watching:
-        return watch(look, HEADS, _row, every)
+        return watch(look, HEADS, _row, pause)
     found = look()
     if session.as_json:
         screen.document([document(row) for row in found])
@@ -70,7 +76,8 @@ def runs(
         screen.table(HEADS, (_row(row) for row in found))
     else:
         nothing = reading(store, project, session) is None
-        complain(f"no such runs in {session.store}" + (": nothing was ever stored there" if nothing else ""))
+        which = "no such runs" if graph or status or tag else "there are no runs"
+        complain(f"{which} in {session.store}" + (": nothing was ever stored there" if nothing else ""))
     return Exit.DONE
 
 

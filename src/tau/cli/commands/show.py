@@ -13,7 +13,7 @@ from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
 from tau.cli.output.frames import without_tau
-from tau.cli.places import find, reading
+from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, Move, Piece, Visit, read_run
 from tau.cli.targets import read_project
 from tau.log.records import Failure
@@ -29,9 +29,9 @@ VISITS_SHOWN = 50
 @options.as_json
 @reporting
 def show(session: Session, *, run_id: str, store: str | None, values: bool) -> int:
-    """Show the run RUN_ID: where it stands, the way it took, what its state holds, and why it failed.
+    """Show a run: its status, path, state and error.
 
-    Of the state only names, types and sizes are shown, unless --values asks for more.
+    Of the state, only names, types and sizes are shown; --values shows the values too.
 
     \b
     Examples:
@@ -70,8 +70,7 @@ def _show(account: Account) -> None:
     summary, made = account.summary, account.provenance
     if account.damage:
         complain(f"{account.damage}; what can be read is shown")
-    if summary.base == 0:
-        complain("its checkpoints were deleted when it finished (preserve=False)")
+    note_emptied(summary)
     revision = made.get("git_revision", "")[:12] + (
         " with uncommitted changes" if made.get("git_dirty") == "yes" else ""
     )

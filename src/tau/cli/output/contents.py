@@ -10,6 +10,7 @@ from msgspec import Struct
 from tau.cli.output import screen
 from tau.cli.output.frames import without_tau
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
+from tau.html import name_of
 from tau.log.records import Failure
 from tau.redaction import without_secrets
 from tau.stores.artifact_content import check
@@ -100,8 +101,7 @@ def failure(found: Failure | None) -> dict[str, Any]:
 
 
 def type_name(value: Any) -> str:
-    kind = type(value)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return name_of(type(value))
 
 
 def is_json(value: Any, depth: int = 50) -> bool:

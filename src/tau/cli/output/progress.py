@@ -48,6 +48,7 @@ class Progress:
         self.visited: set[str] = set()
         self.node = ""
         self.runs = False
+        self.resumed = ""
         self.began = 0.0
         self.items = self.expected = 0
         self.handlers: dict[str, Callable[[Data], None]] = {
@@ -74,17 +75,16 @@ class Progress:
 
     def _loaded(self, data: Data) -> None:
         self.session.started = True
+        if data.get("damaged"):
+            what = data["damaged"].partition("; restore ")[0]
+            complain(f"{what}; the run continues from the newest undamaged checkpoint")
         if self.quiet:
             return
-        if data.get("damaged"):
-            complain(f"{data['damaged']}; going on from the newest undamaged checkpoint")
         if data.get("status") == "finished":
             complain("this run is finished; its result comes from the store")
 
     def _resumed(self, data: Data) -> None:
-        if not self.quiet:
-            after = f", after {data['checkpoint_node']}" if data["checkpoint_node"] else ""
-            self.say(("resumes", "cyan"), f" at {data['resume_node']}{after}")
+        self.resumed = f", after {data['checkpoint_node']}" if data["checkpoint_node"] else ", from the start"
 
     def _changed(self, data: Data) -> None:
         for change in () if self.quiet else data["changes"]:
@@ -93,12 +93,16 @@ class Progress:
     def _moved(self, data: Data) -> None:
         if not self.quiet:
             found = (f"{name.removeprefix('package.')} {old} -> {new}" for name, (old, new) in data["changes"].items())
-            complain(f"not what the run was last worked on with: {', '.join(found)}")
+            complain(f"changed since the run was last worked on: {', '.join(found)}")
 
     def _node_began(self, data: Data) -> None:
         self.node, self.began = data["node"], time.monotonic()
         self.finished, self.runs = data["iteration"] - 1, True
         self.items = self.expected = 0
+        if self.resumed and not self.quiet:
+            visit = f" (visit {data['visit']})" if data["visit"] > 1 else ""
+            self.say(("resumes", "cyan"), f" at {data['node']}{visit}{self.resumed}")
+        self.resumed = ""
         self.at_start()
 
     def _node_ended(self, data: Data) -> None:
@@ -113,7 +117,7 @@ class Progress:
         error = f" {data.get('error_type', '')}" if failed else ""
         mark = (screen.tick(not failed), "red" if failed else "green")
         if error == f" {StopNow.__name__}":
-            error, mark = " stopped, runs again", ("-", "yellow")
+            error, mark = " stopped; resume runs it again", ("-", "yellow")
         seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
         self.say(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}")
 
@@ -138,7 +142,7 @@ def announcing(stop: Stop, progress: Progress) -> Iterator[None]:
         stop.event.wait()
         if not ended:
             node = f"when {progress.node} is finished" if progress.node else "as soon as it can"
-            complain(f"{stop.reason}: stopping {node}; a second signal breaks off the node in flight")
+            complain(f"{stop.reason}: stopping {node}; a second signal stops in the middle of the node")
 
     thread = Thread(target=announce, name="tau-announce", daemon=True)
     thread.start()

@@ -41,7 +41,7 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         remedy = "the file is damaged: restore it from a backup, or name another file"
         if isinstance(error, apsw.NotADBError):
-            remedy = "name another file where it never was a database, else restore it from a backup"
+            remedy = "name another file; if it used to be a tau database, restore it from a backup"
         return CorruptCheckpointError(f"{said}; {remedy}", what=location)
     if isinstance(error, _LOCKED) and not (errno and isinstance(error, apsw.ProtocolError)):
         return StoreUnavailableError(f"{said}; {_BUSY.format(seconds=busy_timeout)}", location=location)
@@ -56,7 +56,7 @@ def failure(error: apsw.Error, location: str, doing: str, busy_timeout: float, e
         reason = os.strerror(errno) if errno else _CODES.get(code, f"SQLite's code {code}")
         remedy = f"the disk failed ({reason}): check the system log"
     else:
-        return StoreError(f"{said}; see the cause above", location=location)
+        return StoreError(f"{said}; if that comes again, check the file with PRAGMA integrity_check", location=location)
     return StoreUnavailableError(
         f"{said}; {remedy}", location=location, transient=isinstance(error, _SYSTEM) and errno in TRANSIENT
     )

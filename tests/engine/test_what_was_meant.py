@@ -1,0 +1,92 @@
+"""A mistake is answered with what was found and what was meant, not with an error from inside tau."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tau import ConfigError, Context, ExecutionError, GraphError, RunOwnedError, State, StateGraph, open_store, stop_on
+from tau.stores.memory import MemoryStore
+
+
+def one(function: Callable[..., Any], store: Any = None) -> StateGraph:
+    graph = StateGraph("g", store=store)
+    graph.add_node("n", function)
+    graph.sequence("n")
+    return graph
+
+
+def test_a_resource_that_is_not_there_is_told_from_those_that_are() -> None:
+    def n(state: State, ctx: Context) -> None:
+        assert ctx.resources.get("x") is None
+        return ctx.resources["clinet"]
+
+    with pytest.raises(ExecutionError, match=r"'clinet' is not in the resources of this run.*did you mean 'client'\?"):
+        one(n).execute({}, resources={"client": 1})
+    with pytest.raises(ExecutionError, match="was given nothing"):
+        one(n).execute({})
+
+
+def test_a_misspelt_key_is_answered_with_the_near_one() -> None:
+    with pytest.raises(KeyError, match=r"'seires' is not in the state; it holds 'series'; did you mean 'series'\?"):
+        State({"series": 1})["seires"]
+    with pytest.raises(KeyError, match=r"it holds 'series'.$"):
+        State({"series": 1})["x"]
+
+
+def test_a_misspelt_option_of_a_node_is_answered_with_the_near_one() -> None:
+    graph = StateGraph("g")
+    with pytest.raises(TypeError, match=r"@graph.node has no option 'retries'; did you mean 'retry'\?"):
+        graph.node(retries=3)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("call", ["sequence", "set_entry_point", "set_exit_point"])
+def test_nodes_are_named_by_text_or_function(call: str) -> None:
+    with pytest.raises(GraphError, match="must be the name of a node, or its function, found 5"):
+        getattr(StateGraph("g"), call)(5)
+
+
+def test_the_year_is_said_in_figures() -> None:
+    with pytest.raises(ConfigError, match=r"at most 31,536,000 \(a year in seconds\)"):
+        StateGraph("g").add_node("n", lambda state: None, timeout=1e9)
+
+
+def test_a_predicate_that_does_not_take_the_state_is_refused_at_once() -> None:
+    graph = StateGraph("g")
+    with pytest.raises(GraphError, match="cannot be called with the state alone"):
+        graph.add_edge("a", "b", lambda: True)  # type: ignore[arg-type, misc]
+    graph.add_edge("a", "b", lambda state, limit=3: True)
+
+
+def test_what_a_store_cannot_save_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a store saves a State, found int"):
+        MemoryStore().save(5)  # type: ignore[arg-type]
+
+
+def test_a_signal_that_cannot_be_handled_is_named() -> None:
+    with pytest.raises(OSError, match="no process can handle SIGKILL"), stop_on(9):
+        pass
+
+
+def test_a_node_that_resumes_its_own_run_is_told_that_the_owner_is_this_process() -> None:
+    graph: StateGraph
+
+    def n(state: State, ctx: Context) -> None:
+        graph.resume(ctx.run_id)
+
+    graph = one(n, MemoryStore())
+    with pytest.raises(ExecutionError) as caught:
+        graph.execute({})
+    assert isinstance(caught.value.__cause__, RunOwnedError)
+    assert "which is this very process" in str(caught.value.__cause__)
+    assert "cancel" not in str(caught.value.__cause__)
+
+
+def test_a_path_with_a_file_in_it_is_said_to_have_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for url in (f"sqlite:///{tmp_path}/file/x.db", f"file:{tmp_path}/file/runs"):
+        with pytest.raises(OSError, match="a part of the path is a file: choose another place"):
+            open_store(url).save(State({"a": 1}))
