@@ -138,7 +138,7 @@ def known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
     if unknown:
         said = [f"{prefix}{key}: unknown key" for key in unknown]
         near = [did_you_mean(f"{prefix}{key}", (prefix + name for name in known)) for key in unknown]
-        hints = [f"{one} ({hint})" if hint else one for one, hint in zip(said, near, strict=True)]
+        hints = [f"{one} ({hint[2:]})" if hint else one for one, hint in zip(said, near, strict=True)]
         raise ConfigError(f"{'; '.join(hints)}; the keys are {', '.join(known)}")
     return dict(values)
 

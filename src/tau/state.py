@@ -106,8 +106,7 @@ class State(Mapping[str, Any]):
             value = self._data[key]
         except KeyError:
             near = did_you_mean(key, self._data)
-            said = f"{key!r} is not in the state; it holds {_names(self._data)}"
-            raise KeyError(f"{said}; {near}" if near else said) from None
+            raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}{near}") from None
         if type(value) is StoredValue:
             return value.atom if value.atom is not NO_ATOM else begun(self).open(key, value)
         return value

@@ -91,7 +91,9 @@ class StateGraph(Graph):
             self._store = resolve_store(config.checkpoint.store if store is None else store)
 
     def use_store(self, store: str | os.PathLike[str] | Store | FourVerbs) -> None:
-        """Keep runs in this store from now on.
+        """Keep runs in this store from now on, and look for them there: `resume`, `plan`, `history` and `cancel` no
+        longer find the runs in the earlier store. A graph that has already run may be given another store, too; a run
+        that is under way stays in the store in which it began.
 
         If checkpointing was off, every node is saved and finished runs are kept. Raises `UnknownStoreError` for a
         name that is not registered, `ConfigError` for anything else that cannot be a store.
@@ -305,7 +307,8 @@ class StateGraph(Graph):
                     await task
 
     def plan(self, run_id: str, *, on_change: OnChange = "error") -> ResumePlan:
-        """What `resume` would do now; ``refusal`` is the error that it would raise. Changes nothing.
+        """What `resume` would do now; ``refusal`` is the error that it would raise. Changes nothing in the run; if the
+        store does not exist yet, it is created, as by every use of it.
 
         Raises `CheckpointNotFoundError` for a run that the store does not hold, `CorruptCheckpointError` or
         `UnsupportedFormatError` for one that cannot be read, `GraphError` for a graph that cannot be run, `ConfigError`
@@ -314,9 +317,10 @@ class StateGraph(Graph):
         return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
 
     def history(self, run_id: str) -> list[Checkpoint]:
-        """The finished visits of a run, oldest first; values are read when they are used.
+        """The finished visits of a run, oldest first; values are read when they are used. If the store does not exist
+        yet, it is created.
 
-        Raises `CheckpointNotFoundError` (`RunFinishedError` if the history was deleted with ``preserve=False``),
+        Raises `CheckpointNotFoundError` (`RunFinishedError` if the run finished and its history was deleted),
         `CorruptCheckpointError` at a damaged record, `UnsupportedFormatError` for a newer format, `ConfigError` for a
         graph without a store, `StoreError` if the store fails.
         """

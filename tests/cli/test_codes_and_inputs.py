@@ -31,7 +31,7 @@ def test_the_exit_codes_are_those_of_the_page_and_of_the_help(shell: Shell) -> N
     ("target", "said"),
     [
         ("nope.py:graph", "no such file: nope.py"),
-        ("pipeline.py:nope", "pipeline.py has no 'nope'; the graphs in it are graph"),
+        ("pipeline.py:nope", "pipeline.py has no 'nope'; it has the graph graph"),
         ("pipeline.py", "write pipeline.py:graph"),
         ("pipeline.py:number", "is of type int; name a StateGraph"),
         ("pipeline.py:wrong", "returned int; it must return a StateGraph"),

@@ -243,7 +243,7 @@ def test_a_stop_says_so_too_and_a_memory_store_names_no_command() -> None:
     with pytest.raises(RunInterruptedError) as caught:
         steps.graph.execute({}, run_id="r", stop=stop)
     (note,) = notes(caught.value)
-    assert "graph.resume('r') goes on with it" in note
+    assert "graph.resume('r') continues it" in note
     assert "tau resume" not in note
 
 

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from tau import ConfigError, Context, ExecutionError, GraphError, RunOwnedError, State, StateGraph, open_store, stop_on
+from tau import (
+    ConfigError,
+    Context,
+    ExecutionError,
+    GraphError,
+    RunOwnedError,
+    State,
+    StateGraph,
+    open_store,
+    register_observer,
+    stop_on,
+)
 from tau.stores.memory import MemoryStore
 
 
@@ -90,3 +101,11 @@ def test_a_path_with_a_file_in_it_is_said_to_have_one(tmp_path: Path) -> None:
     for url in (f"sqlite:///{tmp_path}/file/x.db", f"file:{tmp_path}/file/runs"):
         with pytest.raises(OSError, match="a part of the path is a file: choose another place"):
             open_store(url).save(State({"a": 1}))
+
+
+@pytest.mark.parametrize("observer", [lambda: 1, lambda event, more: 1])
+def test_an_observer_that_does_not_take_one_event_is_refused(observer: Callable[..., Any]) -> None:
+    with pytest.raises(ConfigError, match="cannot be called with one event"):
+        StateGraph("g", observer=observer)
+    with pytest.raises(ConfigError, match="cannot be called with one event"):
+        register_observer("short", observer)

@@ -37,6 +37,11 @@ def python_program(page: Path) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
+def saved_files(page: Path) -> list[tuple[str, str]]:
+    """The Python blocks that the page says to save under a name of their own, with that name."""
+    return re.findall(r"[Ss]ave this as `(\w+\.py)`:\n\n```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+
+
 def commands(page: Path) -> list[str]:
     """The command lines of the page's sh blocks, continued lines joined, comments left out."""
     joined = "\n".join(b.text for b in blocks(page) if b.language == "sh").replace("\\\n", " ")

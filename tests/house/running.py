@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from house_source import ROOT
-from pages import commands, python_program
+from pages import commands, python_program, saved_files
 
 import tau
 
@@ -31,6 +31,8 @@ def run_page(page: Path, folder: Path) -> None:
     In ``folder``, which is empty but for ``examples``, as the reader of a checkout sees it.
     """
     (folder / "examples").symlink_to(ROOT / "examples")
+    for name, text in saved_files(page):
+        (folder / name).write_text(text, "utf-8")
     program = python_program(page)
     if program:
         (folder / "page.py").write_text(program, "utf-8")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from following import follow
 from house_source import ROOT
-from pages import PAGES, blocks, commands, python_program
+from pages import PAGES, blocks, commands, python_program, saved_files
 from running import TAU, run, run_page
 
 LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", "mermaid", "html"}
@@ -99,6 +99,13 @@ def test_the_readme_can_be_imported_without_running(tmp_path: Path) -> None:
     (tmp_path / "readme.py").write_text(python_program(ROOT / "README.md"), "utf-8")
     run(tmp_path, sys.executable, "-c", TAU, "graph", "readme.py:graph")
     assert not list(tmp_path.glob("runs.db*"))
+
+
+def test_the_pipeline_of_the_readme_may_be_run_again(tmp_path: Path) -> None:
+    ((name, text),) = saved_files(ROOT / "README.md")
+    (tmp_path / name).write_text(text, "utf-8")
+    for _ in range(2):
+        run(tmp_path, sys.executable, name)
 
 
 def test_the_changelog_has_a_section_for_what_is_not_released() -> None:

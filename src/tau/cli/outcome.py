@@ -239,6 +239,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
         return ways
     if session is not None and isinstance(error, RunOwnedError) and not session.resume:
         return f"{_command('cancel', session)} ends the run for good"  # this command does not wait
+    if isinstance(error, RunOwnedError) and (least := re.search(r"at least (\S+) s", error.hint)):
+        return f"--wait {least[1]}, or more, waits for its owner; tau cancel ends the run for good"
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
 
 

@@ -84,8 +84,7 @@ def find_in(graph: StateGraph, run_id: str, session: Session) -> tuple[Store, Su
 
 def _alike(store: Store, run_id: str) -> str:
     """The run that may be meant, where the store holds one of a similar id."""
-    near = did_you_mean(run_id, (row.run_id for row in store.select(Query(limit=LOOKED_AT))))
-    return f"; {near}" if near else ""
+    return did_you_mean(run_id, (row.run_id for row in store.select(Query(limit=LOOKED_AT))))
 
 
 def note_emptied(summary: Summary) -> None:

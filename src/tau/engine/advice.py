@@ -49,7 +49,7 @@ def say_how_to_go_on(error: BaseException, request: RunRequest, progress: Progre
         goes_on += f", or in a shell {command} FILE.py:GRAPH"
     place = "memory until this process ends" if request.location == "memory:" else request.location
     when = "once its store can be used again, " if isinstance(error, StoreError) else ""
-    _note(error, f"run {request.run_id!r} is kept in {place}{upto}: {when}{goes_on} goes on with it")
+    _note(error, f"run {request.run_id!r} is kept in {place}{upto}: {when}{goes_on} continues it")
 
 
 def _note(error: BaseException, text: str) -> None:

@@ -31,11 +31,8 @@ from tau.graph.nodes import Edge, Node, make_node
 from tau.graph.redefinition import both_lambdas, lines_of_both, same, same_code, same_condition, same_home, same_source
 from tau.late_imports import load_module
 from tau.predicates import Condition, checked_condition, predicate_name
-from tau.spelling import did_you_mean
 
 _log = logging.getLogger("tau")
-
-_OPTIONS = ("retry", "timeout", "idempotent", "version", "depends_on")
 
 __all__ = ["Edge", "Graph", "Node"]
 
@@ -130,10 +127,7 @@ class Graph:
         """
         if isinstance(function, str):
             raise GraphError(f"the name of a node is given by keyword: write @graph.node(name={function!r})")
-        unknown = [one for one in options if one not in _OPTIONS]
-        if unknown:
-            near = did_you_mean(unknown[0], _OPTIONS) or f"the options are name, {', '.join(_OPTIONS)}"
-            raise TypeError(f"@graph.node has no option {unknown[0]!r}; {near}")
+        graph_checks.check_options(options)
         if function is None:
             return lambda decorated: self._define(decorated, name, options, sys._getframe(1).f_code)
         return self._define(function, name, options, sys._getframe(1).f_code)

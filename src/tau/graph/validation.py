@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 from tau.graph.nodes import Edge, Node
+from tau.spelling import did_you_mean
 
 
 def problems(
@@ -106,3 +108,15 @@ def _all(edges: Mapping[str, Sequence[Edge]]) -> Iterable[Edge]:
 
 def _known(nodes: Mapping[str, Node]) -> str:
     return f" (nodes are {', '.join(nodes)})" if nodes else ""
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Raise `TypeError` for what is not an option of a node."""
+    for name in options:
+        if name not in _OPTIONS:
+            near = did_you_mean(name, _OPTIONS)
+            raise TypeError(f"@graph.node has no option {name!r}{near or f'; its options are {_LISTED}'}")
+
+
+_OPTIONS = ("name", "retry", "timeout", "idempotent", "version", "depends_on")
+_LISTED = ", ".join(_OPTIONS)

@@ -37,10 +37,9 @@ class _Resources(dict[str, Any]):
     """What was passed as ``resources``; says what there is instead of a name that is not."""
 
     def __missing__(self, name: object) -> Any:
-        near = did_you_mean(name, self)
         have = ", ".join(map(repr, self)) or "nothing"
         said = f"{name!r} is not in the resources of this run; resources=... was given {have}"
-        raise KeyError(f"{said}; {near}" if near else said)
+        raise KeyError(said + did_you_mean(name, self))
 
 
 class RunScope:

@@ -81,3 +81,9 @@ def _check(observer: Any, where: str) -> None:
             f"{where}: {describe(observer)} is async, and it would never be awaited; "
             "pass a plain callable that hands the event to your loop"
         )
+    try:
+        inspect.signature(observer).bind(None)
+    except TypeError as error:
+        raise ConfigError(f"{where}: {describe(observer)} cannot be called with one event: {error}") from None
+    except ValueError:  # many callables in C do not say
+        pass

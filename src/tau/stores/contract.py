@@ -56,8 +56,10 @@ class Owner(Struct, frozen=True, kw_only=True, gc=False):
 class Summary(Struct, frozen=True, kw_only=True, gc=False):
     """One run at a glance, replaced as a whole by every commit. Reading it raises nothing.
 
-    ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when nothing is left
-    to resume from. ``owner`` is ``None`` under every status but ``running``. Times are Unix seconds.
+    ``node`` is the last finished node and ``iterations`` the number of finished visits (``visits`` in the command and
+    its JSON). ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when
+    nothing is left to resume from. ``owner`` is ``None`` unless the run is running or dead. ``created`` and
+    ``updated`` are in Unix seconds, ``created_at`` and ``updated_at`` the same as UTC datetimes.
     """
 
     run_id: str
@@ -228,10 +230,14 @@ class Store(ABC):
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         """Remove all records and blobs of a run; if there are none, nothing happens.
 
+        It does not ask who works on the run: a process that does gets `LeaseLostError` at its next commit. (The command
+        ``tau delete`` refuses such a run, and one that it does not find.) `StateGraph.cancel` ends a run first.
+
         A deletion takes the next position, as a commit of one record does, so that every writer that knew the run
         before is refused. What stays is the same summary with ``base`` 0 (``keep_summary``), or one with status
-        ``deleted``, both without owner and lease. With ``expected`` it raises `PositionConflict`, and changes nothing,
-        if the run is at a different position; a deletion that was already carried out there may be repeated.
+        ``deleted``, both without owner and lease. With ``expected`` it raises `tau.stores.contract.PositionConflict`,
+        and changes nothing, if the run is at a different position; a deletion that was already carried out there may be
+        repeated.
 
         A run whose summary is damaged is removed too, and its next position is one that no writer knows; with
         ``keep_summary`` or ``expected`` it raises `CorruptCheckpointError` instead. Raises `StoreError`.
@@ -277,8 +283,8 @@ class Store(ABC):
     def save(self, state: State) -> None:
         """Save a state under its run id; inside a node of that very run, save what an interval held back.
 
-        Raises `RunOwnedError` if the run has an owner, `UnserializableError` for a value that cannot be stored,
-        `StoreError`.
+        Raises `ConfigError` for anything but a `State`, `RunOwnedError` if the run has an owner,
+        `UnserializableError` for a value that cannot be stored, `StoreError`.
         """
         load_module("tau.engine.saved_state")
         from tau.engine.saved_state import save
@@ -286,7 +292,11 @@ class Store(ABC):
         save(self, state)
 
     def load(self, run_id: str) -> State:
-        """The newest state of a run. Raises `CheckpointNotFoundError`, `CorruptCheckpointError` or `StoreError`."""
+        """The newest state of a run; a store that does not exist yet is created, and then holds none.
+
+        Raises `CheckpointNotFoundError` (`RunFinishedError` if the run finished and its checkpoints were deleted),
+        `CorruptCheckpointError` or `StoreError`.
+        """
         load_module("tau.engine.saved_state")
         from tau.engine.saved_state import load_state
 
@@ -300,7 +310,7 @@ class Store(ABC):
         self, *, graph: str | None = None, status: str | None = None, tag: str | None = None, limit: int | None = None
     ) -> Sequence[Summary]:
         """The summaries of runs, the most recently updated first; a running one that lost its owner has status
-        ``dead``, and one whose summary cannot be read ``damaged``.
+        ``dead``, and one whose summary cannot be read ``damaged``. A store that does not exist yet is created.
 
         Raises `ConfigError` for a ``status`` that does not exist, `StoreError`.
         """

@@ -33,8 +33,11 @@ def open_store(url: str | os.PathLike[str]) -> Store:
     A path is a `pathlib.Path` or the like: an existing directory is a file store, anything else a SQLite file.
 
     The same place gives the same object for as long as that is in use in this process. Nothing is read or created
-    before the store is used. Raises `UnknownStoreError` for a string that is neither a URL nor a registered name,
-    `ConfigError` for a URL that cannot be used and for anything else.
+    before the store is used. The first use, be it only `load` or `runs`, creates the store and missing parent
+    directories if there are none: a wrong path gives an empty store, not an error.
+
+    Raises `UnknownStoreError` for a string that is neither a URL nor a registered name, `ConfigError` for a URL that
+    cannot be used and for anything else.
     """
     if isinstance(url, os.PathLike):
         return _at(parse(url_of(url)))

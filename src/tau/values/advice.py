@@ -38,7 +38,7 @@ _REASONS: tuple[tuple[tuple[type, ...], str], ...] = (
 )
 
 _OPEN_FILE = "an open file cannot be stored; store its path, or the data it holds"
-_SHARED = "what threads share is of one process; make it in the node that uses it, or pass it as a resource"
+_SHARED = "it works in one process only; make it in the node that uses it, or pass it as a resource"
 _PLAN = "it is a plan of a computation, not data"
 
 _REASONS_OF_MODULES = {
@@ -49,7 +49,7 @@ _REASONS_OF_MODULES = {
     "numpy.polynomial.": "polynomials are not stored; store value.coef, with value.domain and value.window",
     "pandas._libs.tslibs.offsets.": "a frequency is not stored; store its name, value.freqstr",
     "polars.lazyframe.": f"{_PLAN}; store value.collect()",
-    "xarray.core.datatree.": "a tree is not stored; store value.to_dict(), of which xarray.DataTree.from_dict makes it",
+    "xarray.core.datatree.": "a tree is not stored; store value.to_dict() (xarray.DataTree.from_dict reads it)",
     "dask.": f"{_PLAN}; store value.compute()",
     "_thread.": _SHARED,
     "threading.": _SHARED,
