@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from cli_shell import Shell, command
 
+import tau
 from tau import State, StateGraph, open_store
 from tau.cli.outcome import Session
 from tau.cli.output import screen
@@ -89,6 +90,26 @@ def test_the_status_counts_what_is_finished_running_and_pending() -> None:
     assert status() == "7 finished, end runs, 0 pending"
     progress.began -= 75
     assert status().startswith("7 finished, end 1 min 15 s")
+
+
+def test_an_item_with_a_step_inside_is_counted_once() -> None:
+    def item(number: int, total: int = 0) -> int:
+        return total + tau.current().step(f"item {number}", int, number)
+
+    graph, progress = StateGraph("items"), Progress(Session(), quiet=True)
+    graph.add_node("map", lambda state: {"found": tau.process_parallel(range(4), item).results})
+    graph.add_node("chain", lambda state: {"sum": tau.process_chain(range(3), 0, item).final})
+    graph.add_node("steps", lambda state: {"one": item(1)})
+    seen = {}
+
+    def watch(event: tau.Event) -> None:
+        progress(event)
+        if event.type == "node.complete":
+            seen[progress.node] = (progress.items, progress.expected)
+
+    graph.sequence("map", "chain", "steps")
+    graph.execute({}, observer=watch)
+    assert seen == {"map": (4, 4), "chain": (3, 3), "steps": (1, 0)}
 
 
 def test_the_estimate_is_that_of_earlier_runs_at_the_same_point() -> None:

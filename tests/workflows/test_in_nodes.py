@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import threading
 from typing import Any
@@ -369,3 +370,91 @@ def test_a_run_that_is_lost_in_an_item_is_no_failure_of_the_item() -> None:
         return {}
 
     graph_of(node).execute({})
+
+
+def test_a_stop_before_a_step_closes_the_chain_without_a_pair_of_step_events() -> None:
+    """W14"""
+    stop, recorder = Stop(), Recorder()
+
+    def node(state: Any) -> dict[str, Any]:
+        stop.set("walltime")
+        return {"text": process_chain("abc", "x", join).final}
+
+    with pytest.raises(RunInterruptedError, match="walltime"):
+        graph_of(node, store=MemoryStore()).execute({}, run_id="r", stop=stop, observer=recorder)
+    where = {"chain": "join", "run_id": "r", "node": "work", "visit": 1}
+    assert chain_events(recorder) == [
+        ("chain.start", {**where, "item_count": 3, "has_progress_callback": False, "capture_intermediate": False}),
+        ("chain.complete", {**where, "steps_completed": 0, "error": True, "error_type": "cancellation"}),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["chain", "map"])
+def test_what_works_in_a_node_that_took_too_long_ends_at_its_next_item(kind: str) -> None:
+    """Nothing can end the thread of the node, but it does not go through all the items that are left."""
+    release, ended, seen = threading.Event(), threading.Event(), list[int]()
+
+    def task(item: int, state: int = 0) -> int:
+        seen.append(item)
+        assert release.wait(LONG)
+        return item
+
+    def node(state: Any) -> None:
+        try:
+            if kind == "chain":
+                process_chain(range(5), 0, task)
+            else:
+                process_parallel(range(5), task, ParallelConfig(max_workers=1))
+        finally:
+            ended.set()
+
+    graph = StateGraph("g")
+    graph.add_node("work", node, timeout=0.02)
+    graph.sequence("work")
+    with pytest.raises(ExecutionError, match="did not finish within its timeout"):
+        graph.execute({})
+    release.set()
+    assert ended.wait(LONG)
+    assert seen in ([0], [])  # the node may have been late even for its first
+
+
+def test_a_node_is_not_run_again_beside_an_item_that_two_interrupts_left_at_work() -> None:
+    """A resume in the same process waits for it, and says so in the log."""
+    release, raised, at_work, both = threading.Event(), threading.Event(), set[int](), list[bool]()
+    main = threading.main_thread().ident or 0
+
+    def task(item: int) -> int:
+        both.append(bool(at_work))
+        at_work.add(item)
+        if len(both) == 1:
+            signal.pthread_kill(main, signal.SIGINT)
+            assert raised.wait(LONG)
+            signal.pthread_kill(main, signal.SIGINT)
+            assert release.wait(LONG)
+        at_work.remove(item)
+        return item
+
+    class Releasing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "still at work" in record.getMessage():
+                release.set()
+
+    def interrupted(number: int, frame: Any) -> None:
+        raised.set()
+        raise KeyboardInterrupt
+
+    graph = graph_of(
+        lambda state: {"found": process_parallel([7], task, ParallelConfig(observer=None)).results}, store=MemoryStore()
+    )
+    before, handler = signal.signal(signal.SIGINT, interrupted), Releasing()
+    logging.getLogger("tau").addHandler(handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            graph.execute({}, run_id="r")
+        assert not release.is_set()
+        assert graph.resume("r")["found"] == [7]
+        assert both == [False, False]
+    finally:
+        release.set()
+        logging.getLogger("tau").removeHandler(handler)
+        signal.signal(signal.SIGINT, before)

@@ -78,6 +78,10 @@ def test_after_ctrl_c_no_item_begins_and_what_runs_is_waited_for() -> None:
     assert recorder.types().count("worker.start") == recorder.types().count("worker.complete") == len(seen)
     assert recorder.events[-1].data["items_processed"] == len(seen)
     assert recorder.events[-1].data["error"] is True
+    threads = [thread for thread in threading.enumerate() if thread.name.startswith("tau-task-")]
+    for thread in threads:
+        thread.join(LONG)
+    assert not [thread for thread in threads if thread.is_alive()]
 
 
 def test_another_ctrl_c_does_not_wait_for_what_runs() -> None:
@@ -98,7 +102,10 @@ def test_another_ctrl_c_does_not_wait_for_what_runs() -> None:
         release.set()
 
 
-def test_an_interrupt_at_any_line_of_the_caller_comes_out_and_loses_nothing() -> None:
+@pytest.mark.parametrize(
+    "options", [{"observer": None}, {"observer": Recorder(), "timeout": LONG, "retry": Retry(), "fail_fast": False}]
+)
+def test_an_interrupt_at_any_line_of_the_caller_comes_out_and_loses_nothing(options: Any) -> None:
     """At each line of the workflows that the caller's thread runs, in turn: no call hangs, and what the error says is
     done was done, by a task that was called once."""
     for line in itertools.count(1):
@@ -110,7 +117,7 @@ def test_an_interrupt_at_any_line_of_the_caller_comes_out_and_loses_nothing() ->
 
         try:
             with struck_at(line):
-                process_parallel([0, 1, 2], task, ParallelConfig(max_workers=2, observer=None), lambda *_: None)
+                process_parallel([0, 1, 2], task, ParallelConfig(max_workers=2, **options), lambda *_: None)
             break
         except KeyboardInterrupt as error:
             cause = error.__cause__

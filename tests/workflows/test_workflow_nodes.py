@@ -284,6 +284,14 @@ def test_a_stop_in_a_node_interrupts_the_run_and_is_no_failure() -> None:
     assert graph.resume("r")["done"] is True
 
 
+def test_a_node_is_shown_by_the_name_of_its_function() -> None:
+    """Not with a million items."""
+    shown = map(repr, [chain_node([1], 0, add), parallel_node([1], double, name="doubles")])
+    assert [*shown, repr(conditional_node(name, Routes({"x": two})))] == [
+        "<chain_node 'add'>", "<parallel_node 'doubles'>", "<conditional_node 'name'>",
+    ]  # fmt: skip
+
+
 # The fingerprint.
 
 

@@ -34,6 +34,12 @@ def key_of(store: Store | None, run_id: str, effect: RunNode) -> Key:
     return (forks.process, place, run_id, effect.node.name)
 
 
+def note(key: Key, over: Flag) -> None:
+    """Something of that node goes on, until ``over`` is set, and nothing waits for it."""
+    with _lock:
+        left.setdefault(key, []).append(over)
+
+
 def _is_at_work(key: Key) -> bool:
     """Whether any of these calls is; what has ended is forgotten here."""
     with _lock:
@@ -107,5 +113,4 @@ class Call(Generic[T]):
     def leave(self, key: Key) -> None:
         """Note that it goes on, if it does, and nobody waits for it."""
         if not self.give_up() and not self.over.is_set():
-            with _lock:
-                left.setdefault(key, []).append(self.over)
+            note(key, self.over)

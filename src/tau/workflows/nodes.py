@@ -36,7 +36,7 @@ class _Manner:
         self.config, self.name, self.progress = config, name, progress
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ChainNode:
     """A chain as a node; see `chain_node`."""
 
@@ -53,6 +53,9 @@ class ChainNode:
             if _passes(error):
                 raise
             raise _chain_error(error) from error
+
+    def __repr__(self) -> str:
+        return f"<chain_node {self.manner.name!r}>"
 
     def run(self, state: State) -> Any:
         manner = self.manner
@@ -77,7 +80,7 @@ class AsyncChainNode(ChainNode):
             raise _chain_error(error) from error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ParallelNode:
     """A parallel map as a node; see `parallel_node`."""
 
@@ -94,6 +97,9 @@ class ParallelNode:
             if _passes(error):
                 raise
             raise _parallel_error(error) from error
+
+    def __repr__(self) -> str:
+        return f"<parallel_node {self.manner.name!r}>"
 
     def run(self, state: State) -> Any:
         manner = self.manner
@@ -117,7 +123,7 @@ class AsyncParallelNode(ParallelNode):
             raise _parallel_error(error) from error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ConditionalNode:
     """A choice as a node; see `conditional_node`."""
 
@@ -132,6 +138,9 @@ class ConditionalNode:
             if _passes(error):
                 raise
             raise _conditional_error(error) from error
+
+    def __repr__(self) -> str:
+        return f"<conditional_node {self.manner.name!r}>"
 
     def run(self, state: State) -> Any:
         return choose(state, self.predicate, self.routes, self.manner.config, self.manner.name)

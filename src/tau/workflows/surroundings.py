@@ -63,12 +63,17 @@ class Surroundings:
             notify(self.observer, Event(type_, self._source, time, {**data, **self._about}))
 
     def stopping(self) -> str:
-        """Why the run around this should stop, or nothing."""
-        return "" if self.scope is None else self.scope.should_stop()
+        """Why this should stop, or nothing: the run around it is to stop, or its node was left behind by a timeout."""
+        scope = self.scope
+        if scope is None:
+            return ""
+        if scope.effect is not self.effect:
+            return "its node is not running any more"
+        return scope.should_stop()
 
     def check_stop(self) -> None:
-        """Raises `RunInterruptedError` if the run around this was asked to stop."""
-        if self.scope is not None and (reason := self.scope.should_stop()):
+        """Raises `RunInterruptedError` if this should stop."""
+        if self.scope is not None and (reason := self.stopping()):
             raise self.interruption(reason)
 
     def interruption(self, reason: str) -> RunInterruptedError:

@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from tau.node.current import left_behind
+from tau.node.left_calls import key_of, note
 from tau.waiting import LOOK, DaemonThread, Flag
 from tau.workflows.ledger import Ledger
 from tau.workflows.outcomes import DONE, FAILED, NOT_RUN, ParallelResult
@@ -37,6 +38,7 @@ class _Job:
         "is_taken",
         "is_told",
         "item",
+        "over",
         "report",
         "tries",
         "worker",
@@ -51,6 +53,7 @@ class _Job:
         self.report: tuple[int, Any] | None = None
         self.fate = threading.Lock()
         self.is_taken = False
+        self.over: Flag | None = None
 
 
 class ThreadedMap:
@@ -82,8 +85,9 @@ class ThreadedMap:
             self._end()
             ledger.break_off(error)
         finally:
-            self._halt.set()
-            for _ in range(self._threads):
+            try:
+                self._halt.set()
+            finally:
                 self._jobs.put(None)
         return ledger.finish()
 
@@ -194,17 +198,31 @@ class ThreadedMap:
                 self._collect()
         except BaseException as error:
             for job in list(self._in_flight.values()):
+                self._leave(job)
                 self._ledger.cancelled(job.index, job.worker)
             self._ledger.break_off(error)
+
+    def _leave(self, job: _Job) -> None:
+        """Let it go on alone; its node is not run again beside it, in this process, unless that does no harm."""
+        scope, effect = self._around.scope, self._around.effect
+        if scope is not None and effect is not None and not self._config.idempotent:
+            over = job.over = Flag()
+            if job.report is None:
+                note(key_of(scope.store, scope.run_id, effect), over)
 
     # The threads.
 
     def _serve(self, worker: int, job: _Job | None) -> None:
         while job is not None or (job := self._jobs.get()) is not None:
             job.worker, job.is_taken = worker, True
-            if not self._do(job):
-                return
+            try:
+                if not self._do(job):
+                    return
+            finally:
+                if job.over is not None:
+                    job.over.set()
             job = None  # it may hold something large
+        self._jobs.put(None)  # each thread tells the next: not even the caller knows how many there are
 
     def _do(self, job: _Job) -> bool:
         """Try the item until it has come to its end; whether this thread goes on with another."""

@@ -126,6 +126,8 @@ class Progress:
         self.expected += count if isinstance(count, int) else 0
 
     def _item(self, data: Data) -> None:
+        if self.expected and "step" in data:
+            return  # a step of `ctx.step` within an item, which is counted when it is done
         self.items += not data.get("error")
 
 
