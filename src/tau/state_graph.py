@@ -166,8 +166,9 @@ class StateGraph(Graph):
         and connections for the nodes, found in `Context.resources` and never stored. ``observer``: gets the events in
         addition to the graph's own. ``stop``: a `Stop`, or the one that ``with stop_on(...)`` gives. ``max_runtime``:
         seconds after which the run stops, for a walltime limit. ``tags``: names by which ``store.runs(tag=...)`` finds
-        the run. ``seed``: what `Context.seed` derives its seeds from, a number from 0 to 2**63 - 1; by default a new
-        run draws one. For a run that exists, another ``seed`` is refused as another input is.
+        the run; one that exists keeps those it began with. ``seed``: what `Context.seed` derives its seeds from, a
+        number from 0 to 2**63 - 1; by default a new run draws one. For a run that exists, another ``seed`` is refused
+        as another input is.
 
         Raises `GraphError` for a graph that cannot be run, `ConfigError` for a wrong argument, `ExecutionError` when a
         node fails, `RunInterruptedError` when the run was asked to stop, `RunCancelledError` when it was cancelled; all

@@ -109,3 +109,8 @@ def test_an_observer_that_does_not_take_one_event_is_refused(observer: Callable[
         StateGraph("g", observer=observer)
     with pytest.raises(ConfigError, match="cannot be called with one event"):
         register_observer("short", observer)
+
+
+def test_a_url_with_a_query_shows_its_names_and_hides_its_values() -> None:
+    with pytest.raises(ConfigError, match=r"'sqlite:///x.db\?mode=\*\*\*&\*\*\*': this store has no options"):
+        open_store("sqlite:///x.db?mode=secret&secret")

@@ -32,9 +32,12 @@ class Location(NamedTuple):
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown: user, password and query are masked."""
-    url = re.sub(r"//[^/?#]*@", "//***@", url)
-    return re.sub(r"\?.*", "?***", url, flags=re.DOTALL)
+    """The URL as it may be shown: user and password are masked, and the values of a query."""
+    url, mark, query = re.sub(r"//[^/?#]*@", "//***@", url).partition("?")
+    masked = (
+        f"{name}=***" if equals else "***" for name, equals, _ in (part.partition("=") for part in query.split("&"))
+    )
+    return url + mark + ("&".join(masked) if mark else "")
 
 
 def url_of(path: str | os.PathLike[str]) -> str:
