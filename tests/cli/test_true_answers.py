@@ -242,3 +242,10 @@ def test_a_type_is_named_as_it_is_imported(shell: Shell, here: Here) -> None:
     here("run", "steps.py:short", "--run-id", "r", "--store", "file:kept")
     here("run", "steps.py:graph", "--run-id", "s", code=1)
     assert [key["type"] for key in here.json("show", "s")["keys"]] == ["tau.Artifact"]
+
+
+def test_another_seed_for_a_run_that_exists_is_refused_as_another_input_is(here: Here) -> None:
+    here("run", GRAPH, "--run-id", "r", "--seed", "7")
+    again = ("run", GRAPH, "--run-id", "r", "--if-exists", "resume", "--seed")
+    assert "the seed differs" in here(*again, "8", code=4).err
+    here(*again, "7")
