@@ -90,6 +90,7 @@ AGAINST_THE_ORDER = {
         "tau.stores.artifact_content",
     ): "Artifact.check reads files, which no other value does",
     ("tau.state", "tau.stores.images"): "State.to_bytes writes what a four-method store keeps",
+    ("tau.node.context", "tau.workflows.mapping"): "Context.map is a workflow",
 }
 
 # Families of values are loaded by their registry at the first sight of one of them, and enter themselves there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -12,6 +12,7 @@ from tau.host import Host
 from tau.log.loading import BlobLoader, is_ownerless
 from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.log.replay import Replay
+from tau.node.items import ITEM
 from tau.stores import Store, Summary
 from tau.values.stored import StoredValue
 
@@ -27,13 +28,15 @@ class Visit(Struct, frozen=True):
 
 
 class Piece(Struct, frozen=True):
-    """A finished item of the node in flight: a step, or an artifact; ``ended`` in Unix seconds."""
+    """What is finished in the node in flight: a step, an artifact, or ``count`` items of a map or chain together;
+    ``ended`` in Unix seconds."""
 
     name: str
     kind: str
     seconds: float
     size: int
     ended: float
+    count: int = 1
 
 
 class Move(Struct, frozen=True):
@@ -116,14 +119,25 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
         known = replay.progress.provenance if replay.progress is not None else known
         account.provenance = account.provenance or known
     account.values = replay.values
-    account.items = [_piece(finished[key], cell) for key, cell in replay.items.items() if key in finished]
+    account.items = _pieces((finished[key], cell) for key, cell in replay.items.items() if key in finished)
     account.damage = account.damage or replay.damage
     if replay.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = replay.progress.next
 
 
-def _piece(record: Item, cell: StoredValue) -> Piece:
-    return Piece(record.name, record.key or "step", record.seconds, cell.size, record.time)
+def _pieces(finished: Iterable[tuple[Item, StoredValue]]) -> list[Piece]:
+    """The items of a map or chain are shown as one; where maps nest, by the names on the way to them."""
+    found: dict[tuple[str, str], Piece] = {}
+    for record, cell in finished:
+        name, kind = " / ".join(entry for *_, entry in record.scope) or record.name, record.key or "step"
+        if kind.startswith(ITEM):
+            kind = "items"
+        one = Piece(name, kind, record.seconds, cell.size, record.time)
+        if (before := found.get((name, kind))) is not None:
+            seconds, ended = before.seconds + one.seconds, max(before.ended, one.ended)
+            one = Piece(name, kind, seconds, before.size + one.size, ended, before.count + 1)
+        found[name, kind] = one
+    return list(found.values())
 
 
 def _sound(store: Store, replay: Replay, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:

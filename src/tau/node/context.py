@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
+from tau.config import Retry
 from tau.errors import TauError
+from tau.late_imports import load_module
 from tau.node.artifacts import ArtifactBlock
 from tau.node.current import RunNode, RunScope, run_scope
 from tau.node.seeds import derive
 
+if TYPE_CHECKING:
+    from tau.workflows.outcomes import Outcome
+
 P = ParamSpec("P")
 T = TypeVar("T")
+N = TypeVar("N")
 
 
 class _Log(logging.LoggerAdapter[logging.Logger]):
@@ -116,6 +122,106 @@ class Context:
         `LeaseLostError`, a store that fails `StoreError`. What the function raises is raised here.
         """
         return self._scope.steps_of(self._effect).step(name, function, args, kwargs)
+
+    @overload
+    def map(  # type: ignore[overload-overlap]
+        self,
+        name: str,
+        function: Callable[[N], Coroutine[Any, Any, T]],
+        items: Iterable[N],
+        *,
+        workers: int = ...,
+        key: Callable[[N], str | int] | None = ...,
+        errors: Literal["raise"] = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        rate: float | None = ...,
+        idempotent: bool = ...,
+        progress: Callable[[int, int | None, T], object] | None = ...,
+    ) -> Coroutine[Any, Any, list[T]]: ...
+    @overload
+    def map(
+        self,
+        name: str,
+        function: Callable[[N], T],
+        items: Iterable[N],
+        *,
+        workers: int = ...,
+        key: Callable[[N], str | int] | None = ...,
+        errors: Literal["raise"] = ...,
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        rate: float | None = ...,
+        idempotent: bool = ...,
+        progress: Callable[[int, int | None, T], object] | None = ...,
+    ) -> list[T]: ...
+    @overload
+    def map(  # type: ignore[overload-overlap]
+        self,
+        name: str,
+        function: Callable[[N], Coroutine[Any, Any, T]],
+        items: Iterable[N],
+        *,
+        workers: int = ...,
+        key: Callable[[N], str | int] | None = ...,
+        errors: Literal["collect"],
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        rate: float | None = ...,
+        idempotent: bool = ...,
+        progress: Callable[[int, int | None, T], object] | None = ...,
+    ) -> Coroutine[Any, Any, list[Outcome[T]]]: ...
+    @overload
+    def map(
+        self,
+        name: str,
+        function: Callable[[N], T],
+        items: Iterable[N],
+        *,
+        workers: int = ...,
+        key: Callable[[N], str | int] | None = ...,
+        errors: Literal["collect"],
+        timeout: float | None = ...,
+        retry: Retry | None = ...,
+        rate: float | None = ...,
+        idempotent: bool = ...,
+        progress: Callable[[int, int | None, T], object] | None = ...,
+    ) -> list[Outcome[T]]: ...
+    def map(
+        self,
+        name: str,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        *,
+        workers: int = 0,
+        key: Callable[[Any], str | int] | None = None,
+        errors: Literal["raise", "collect"] = "raise",
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        rate: float | None = None,
+        idempotent: bool = False,
+        progress: Callable[[int, int | None, Any], object] | None = None,
+    ) -> Any:
+        """``[function(item) for item in items]``, several at a time, each result stored as soon as it is there.
+
+        An attempt that comes after a failure or a kill repeats the items that were in flight, and nothing else. This is
+        `process_parallel` with its rules, from any thread of the node; with an async ``function``, ``await
+        ctx.map(...)``. ``workers``: how many at a time; 0 means twice the processors, at most 16. ``key``: names items
+        that cannot be stored. ``timeout`` (seconds), ``retry``, ``rate`` (begun a second) and ``idempotent`` are for
+        each item, as in `ParallelConfig`. ``progress(done, total, result)`` is called after each that is done.
+
+        The first item that fails ends the map with `ParallelError`. With ``errors="collect"`` all items are tried, and
+        this returns an `Outcome` for each. Raises `ConfigError` for an argument that cannot be used and for a ``name``
+        that something else of this visit has, and what `step` raises where a result cannot be stored.
+        """
+        load_module("tau.workflows.mapping")
+        from tau.workflows.mapping import map_items  # only loaded where a node maps
+
+        each = {"timeout": timeout, "retry": retry, "rate": rate, "idempotent": idempotent}
+        visit = (self._scope, self._effect)
+        return map_items(
+            visit, name, function, items, workers=workers, key=key, errors=errors, each=each, progress=progress
+        )
 
     def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> ArtifactBlock:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from tau.errors import LimitExceededError, UnserializableError
+from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.values import Refused, encode, is_atom
 from tau.values.stored import NO_ATOM, StoredValue, alone
 
@@ -50,3 +50,16 @@ def _unserializable(node: str, name: str, path: str, type_name: str, reason: str
         path=path,
         type_name=type_name,
     )
+
+
+def opened(name: str, cell: StoredValue) -> tuple[Any, bool]:
+    try:
+        return cell.open()
+    except CorruptCheckpointError as error:
+        raise CorruptCheckpointError(
+            f"{error}. It is the result of step {name!r}: resume with on_change='redo' does all steps of this "
+            "visit anew, and nodes that finished before it stay",
+            run_id=error.run_id,
+            position=error.position,
+            what=error.what,
+        ) from error

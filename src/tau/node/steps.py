@@ -22,25 +22,23 @@ from tau.errors import (
     TauError,
     too_late,
 )
-from tau.events import CHECKPOINT_SAVE, STEP_COMPLETE, STEP_START
+from tau.events import CHECKPOINT_SAVE
 from tau.graph.nodes import is_async
-from tau.late_imports import load_module
-from tau.log.encoding import pack_blob
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
+from tau.node.step import Step
 from tau.node.step_commits import StepCommits
-from tau.node.step_results import cell_of, no_awaitable
+from tau.node.step_results import cell_of, no_awaitable, opened
 from tau.node.unawaited import Unawaited
 from tau.state import State, begun, raw
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
 from tau.values.stored import Blobs, StoredValue
 from tau.values.types.artifact import Artifact
-from tau.values.weight import is_large
 
 _ARTIFACT: Final = "artifact"
 _NAMES_FILES: Final = 1 << 20  # values longer than this are looked into for no artifact
@@ -89,7 +87,7 @@ class StepRunner:
             raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
         if self.journal is not None:
             self._generators.check(name, function, args, kwargs)
-        step, key, commits = _Step(self, name), f"step {name}", self._commits
+        step, key, commits = Step(self, name), f"step {name}", self._commits
         if is_async(function):
             coroutine = self._awaited(step, function, args, kwargs)
             self.unawaited.add(step, name, coroutine)
@@ -110,7 +108,7 @@ class StepRunner:
         return result
 
     async def _awaited(
-        self, step: _Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, step: Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         name = step.name
         self.unawaited.begun(step)
@@ -273,6 +271,25 @@ class StepRunner:
                 )
             self._names[key] = by
 
+    def give_back(self, key: str, by: object) -> None:
+        """A name that was entered is free again."""
+        if self._names.get(key) is by:
+            del self._names[key]
+
+    def spared(self) -> None:
+        """Something that an earlier attempt had finished was not done again."""
+        self._any_resumed = True
+
+    def commit(self, record: Item | None, cell: StoredValue) -> None:
+        """Store a finished piece, in this thread or with others."""
+        if self._commits is not None:
+            self.saved(self._commits.commit(record, cell))
+
+    async def commit_async(self, record: Item | None, cell: StoredValue) -> None:
+        """`commit` for an event loop."""
+        if self._commits is not None:
+            self.saved(await self._commits.commit_async(record, cell))
+
     def find(self, name: str, key: str = "") -> StoredValue | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""
         return self.journal.item(self.scope(name), key) if self.journal is not None else None
@@ -283,7 +300,7 @@ class StepRunner:
     def open(self, name: str, cell: StoredValue) -> Any:
         """A copy of a step's result. Damage is kept, as the node may catch the error and go on without it."""
         try:
-            value, _ = _opened(name, cell)
+            value, _ = opened(name, cell)
         except TauError as error:  # not what the handler of a signal raises
             if self.effect is not None:
                 begun(self.effect.state).damage = error
@@ -302,90 +319,3 @@ class StepRunner:
         """Tell that checkpoints which were held back are on disk, up to that node's."""
         if newest and self._emit is not None:
             self._emit(CHECKPOINT_SAVE, {"node": newest, "run_id": self.run_id})
-
-
-class _Step:
-    """One call of a step: what there is of it, and what is told about it."""
-
-    def __init__(self, items: StepRunner, name: str) -> None:
-        self.items = items
-        self.name = name
-        self.resumed = False
-        self.cell: StoredValue | None = None
-        self.record: Item | None = None
-        self.packed: dict[bytes, bytes] = {}
-        self.began = 0.0
-        self.seconds = 0.0
-        self.value: Any = None
-        self.told = False
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether its result is not stored yet; also where a commit of it failed and is tried again."""
-        return self.cell is not None and self.cell.change is not None
-
-    def begin(self, key: str) -> None:
-        items = self.items
-        items.enter(key, self.name, self)
-        self.cell = items.find(self.name)
-        if self.cell is not None:
-            self.resumed = items._any_resumed = True
-        self.began = items.now()
-        items.tell(STEP_START, step=self.name, resumed=self.resumed)
-
-    def take(self, value: Any) -> None:
-        """The function has returned."""
-        items = self.items
-        self.seconds = max(0.0, items.now() - self.began)
-        if items.journal is None:
-            self.value = value
-            return
-        self.cell = cell = cell_of(items.node, self.name, value)
-        self.record = Item(scope=items.scope(self.name), name=self.name, value=cell.change, seconds=self.seconds)
-
-    async def take_async(self, value: Any) -> BaseException | None:
-        """`take`; what is large is encoded outside the loop. A cancellation that came meanwhile, to be raised once the
-        result is stored."""
-        journal = self.items.journal
-        if journal is None or not is_large(value):
-            self.take(value)
-            return None
-        load_module("tau.node.async_calls")
-        from tau.node.async_calls import off_the_loop  # asyncio is only loaded where something needs it
-
-        def take() -> None:
-            self.take(value)
-            if self.cell is not None:
-                self.packed = {name: pack_blob(data) for name, data in self.cell.blobs}
-
-        return (await off_the_loop(journal.store.committer, take))[1]
-
-    def result(self) -> Any:
-        """What the caller is given: what a resume would give."""
-        return self.value if self.cell is None else self.items.open(self.name, self.cell)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Tell how it ended."""
-        if self.told:
-            return
-        self.told = True
-        if self.cell is not None and not self.unsaved and not isinstance(error, Exception):
-            error = None  # it is stored: a cancellation or an interrupt came after that
-        told: dict[str, Any] = {"step": self.name, "resumed": self.resumed, "error": error is not None}
-        if error is not None:
-            self.seconds = max(0.0, self.items.now() - self.began)
-            told["error_type"] = type(error).__name__
-        self.items.tell(STEP_COMPLETE, **told, duration_seconds=self.seconds)
-
-
-def _opened(name: str, cell: StoredValue) -> tuple[Any, bool]:
-    try:
-        return cell.open()
-    except CorruptCheckpointError as error:
-        raise CorruptCheckpointError(
-            f"{error}. It is the result of step {name!r}: resume with on_change='redo' does all steps of this "
-            "visit anew, and nodes that finished before it stay",
-            run_id=error.run_id,
-            position=error.position,
-            what=error.what,
-        ) from error

@@ -9,8 +9,10 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 from tau.errors import ChainError
 from tau.events import CHAIN_COMPLETE, CHAIN_START, STEP_COMPLETE, STEP_START
 from tau.graph.nodes import is_async
+from tau.node.items import Items
 from tau.workflows.config import ChainConfig
 from tau.workflows.driving import Work, drive, drive_async, not_async
+from tau.workflows.journaled import Key, Links, block_of, items_of
 from tau.workflows.surroundings import (
     Surroundings,
     breaks_off,
@@ -53,6 +55,7 @@ def process_chain(  # type: ignore[overload-overlap]
     progress: Progress[S] | None = None,
     *,
     name: str | None = None,
+    key: Key | None = None,
 ) -> Coroutine[Any, Any, ChainResult[S]]: ...
 @overload
 def process_chain(
@@ -63,6 +66,7 @@ def process_chain(
     progress: Progress[S] | None = None,
     *,
     name: str | None = None,
+    key: Key | None = None,
 ) -> ChainResult[S]: ...
 def process_chain(
     items: Iterable[Any],
@@ -72,6 +76,7 @@ def process_chain(
     progress: Progress[Any] | None = None,
     *,
     name: str | None = None,
+    key: Key | None = None,
 ) -> Any:
     """Call ``step(item, state)`` for each item in order, which returns the state for the next one, ``initial`` first.
 
@@ -85,21 +90,37 @@ def process_chain(
     (a stop as `RunInterruptedError`), and their ``__cause__`` is such a `ChainError`, unless they had a cause.
     Arguments that cannot be used raise `ConfigError`, an observer that is not registered `UnknownObserverError`.
 
-    Nothing is stored between the steps: a chain in a node that fails starts again with the node.
+    In a node of a run that is stored, the state after each step is on disk before the next step: an attempt that comes
+    after a failure or a kill goes on with the step that was in flight. A step is known by its item and by all that came
+    before it, ``initial`` included; ``key(item)``, text or a whole number, names items that cannot be stored. Each step
+    gets a copy of its item. ``name`` is for one map, chain or step of a visit (a second one raises `ConfigError`). A
+    state that cannot be stored is the failure of its step. Without a store nothing is kept.
     """
     checked_function("step", step)
     checked_progress(progress)
+    if key is not None:
+        checked_function("key", key)
     config = checked_config(config, ChainConfig)
     chosen = name_of(step, name)
     around = Surroundings("workflows.ProcessChain", "chain", chosen, config.observer)
-    chain = _Chain(around, items, initial, config, progress)
+    kept_items = items_of(around)
+    links = None if kept_items is None else Links(kept_items, initial, key)
+    chain = _Chain(around, items, initial if links is None else links.initial, config, progress)
     if is_async(step):
-        return drive_async(around, chain.work(), lambda index, item, state: step(item, state))
+        call = (lambda index, item, state: step(item, state)) if links is None else links.awaiting(step)
+        return _drive_in_loop(chain, kept_items, call)
 
-    def call(index: int, item: Any, state: Any) -> Any:
+    def plain(item: Any, state: Any) -> Any:
         return not_async(f"the step of chain {chosen!r}", step(item, state))
 
-    return drive(around, chain.work(), call)
+    with block_of(kept_items):
+        call = (lambda index, item, state: plain(item, state)) if links is None else links.calling(plain)
+        return drive(around, chain.work(), call)
+
+
+async def _drive_in_loop(chain: _Chain, items: Items | None, call: Callable[[int, Any, Any], Any]) -> ChainResult[Any]:
+    with block_of(items):
+        return await drive_async(chain.around, chain.work(), call)
 
 
 class _Chain:
@@ -113,7 +134,7 @@ class _Chain:
         config: ChainConfig,
         progress: Progress[Any] | None,
     ) -> None:
-        self._around = around
+        self.around = around
         self._items, self._total = drawn(items)
         self._reached: tuple[int, Any] = (0, initial)  # set at once: an interrupt finds both or neither
         self._captures = config.capture_intermediate
@@ -124,7 +145,7 @@ class _Chain:
 
     def work(self) -> Work[ChainResult[Any]]:
         """Yields (index, item, state) of each step and is sent the state after it."""
-        tell = self._around.tell
+        tell = self.around.tell
         about = {"has_progress_callback": self._progress is not None, "capture_intermediate": self._captures}
         tell(CHAIN_START, {"item_count": self._total, **about})
         try:
@@ -141,14 +162,14 @@ class _Chain:
     def _draws(self) -> bool:
         """Whether there is another item, which is drawn."""
         for item in self._items:
-            self._around.check_stop()
+            self.around.check_stop()
             self._item = item
             return True
         return False
 
     def _tells_step(self, type_: str, **more: bool) -> None:
         self._in_step = type_ == STEP_START
-        self._around.tell(type_, {"step_index": self._reached[0], "total_steps": self._total, **more})
+        self.around.tell(type_, {"step_index": self._reached[0], "total_steps": self._total, **more})
 
     def _take(self, state: Any) -> None:
         """The state after a step that succeeded."""
@@ -172,7 +193,7 @@ class _Chain:
         broken_off = breaks_off(error)
         about = {"error": True, "error_type": "cancellation" if broken_off else "processor"}
         steps, state = self._reached
-        self._around.tell(CHAIN_COMPLETE, {"steps_completed": steps, **about})
+        self.around.tell(CHAIN_COMPLETE, {"steps_completed": steps, **about})
         why = f"processing cancelled: {said(error)}" if broken_off else said(error)
         failure = ChainError(
             f"chain failed at step {steps}: {why}",
@@ -182,7 +203,7 @@ class _Chain:
             result=self._result(),
         )
         try:
-            if not self._around.passes(error):
+            if not self.around.passes(error):
                 raise failure from error
             if error.__cause__ is None and not isinstance(error, GeneratorExit):
                 error.__cause__ = failure

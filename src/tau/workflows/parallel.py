@@ -7,8 +7,10 @@ from typing import Any, TypeVar, overload
 
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
+from tau.node.items import Items
 from tau.workflows.config import ParallelConfig
 from tau.workflows.driving import not_async
+from tau.workflows.journaled import Key, Named, block_of, items_of
 from tau.workflows.ledger import Ledger
 from tau.workflows.outcomes import ParallelResult
 from tau.workflows.surroundings import Surroundings, checked_config, checked_function, checked_progress, name_of
@@ -29,6 +31,7 @@ def process_parallel(  # type: ignore[overload-overlap]
     progress: Progress[R] | None = None,
     *,
     name: str | None = None,
+    key: Key | None = None,
 ) -> Coroutine[Any, Any, ParallelResult[R]]: ...
 @overload
 def process_parallel(
@@ -38,6 +41,7 @@ def process_parallel(
     progress: Progress[R] | None = None,
     *,
     name: str | None = None,
+    key: Key | None = None,
 ) -> ParallelResult[R]: ...
 def process_parallel(
     items: Iterable[Any],
@@ -46,6 +50,7 @@ def process_parallel(
     progress: Progress[Any] | None = None,
     *,
     name: str | None = None,
+    key: Key | None = None,
 ) -> Any:
     """Call ``task(item)`` for each item, several at a time; the results come in the order of the items.
 
@@ -65,22 +70,52 @@ def process_parallel(
     `RunInterruptedError`), with a `ParallelError` as their ``__cause__``, unless they had a cause. If all was done by
     then, a stop changes nothing, and a cancellation is raised at the next await.
 
+    In a node of a run that is stored, the result of each item is on disk before the next one begins in its place: an
+    attempt that comes after a failure or a kill repeats what was in flight, and nothing else. An item is known by what
+    it is, so their order does not count; ``key(item)``, text or a whole number, names items that cannot be stored. Each
+    call gets a copy of its item. ``name`` is for one map, chain or step of a visit (a second one raises `ConfigError`).
+    A result that cannot be stored is the failure of its item. Without a store nothing is kept.
+
     Arguments that cannot be used raise `ConfigError`, an observer that is not registered `UnknownObserverError`.
-    Nothing is stored between the items: a map in a node that fails starts again with the node.
     """
+    return run_map(Surroundings, items, task, config, progress, name=name, key=key)
+
+
+def run_map(
+    surroundings: Callable[..., Surroundings],
+    items: Iterable[Any],
+    task: Callable[[Any], Any],
+    config: ParallelConfig | None = None,
+    progress: Progress[Any] | None = None,
+    *,
+    name: str | None = None,
+    key: Key | None = None,
+) -> Any:
+    """`process_parallel`, where ``surroundings`` says."""
     checked_function("task", task)
     checked_progress(progress)
     config = checked_config(config, ParallelConfig)
     chosen = name_of(task, name)
-    around = Surroundings("workflows.ProcessParallel", "parallel", chosen, config.observer)
-    ledger = Ledger(around, items, config, progress)
+    if key is not None:
+        checked_function("key", key)
+    around = surroundings("workflows.ProcessParallel", "parallel", chosen, config.observer)
+    kept_items = items_of(around)
+    named = None if kept_items is None else Named(kept_items, items, key)
+    ledger = Ledger(around, items if named is None else named, config, progress)
     if is_async(task):
-        load_module("tau.workflows.tasks")
-        from tau.workflows.tasks import TaskMap  # asyncio is only loaded where something needs it
+        call = (lambda index, item: task(item)) if named is None else named.awaiting(task)
+        return _run_in_tasks(ledger, kept_items, call)
 
-        return TaskMap(ledger, lambda index, item: task(item)).run()
-
-    def call(index: int, item: Any) -> Any:
+    def plain(item: Any) -> Any:
         return not_async(f"the task of parallel {chosen!r}", task(item))
 
-    return ThreadedMap(ledger, call).run()
+    with block_of(kept_items):
+        return ThreadedMap(ledger, (lambda index, item: plain(item)) if named is None else named.calling(plain)).run()
+
+
+async def _run_in_tasks(ledger: Ledger, items: Items | None, call: Callable[[int, Any], Any]) -> ParallelResult[Any]:
+    load_module("tau.workflows.tasks")
+    from tau.workflows.tasks import TaskMap  # asyncio is only loaded where something needs it
+
+    with block_of(items):
+        return await TaskMap(ledger, call).run()

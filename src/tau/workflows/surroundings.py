@@ -23,7 +23,7 @@ from tau.errors import (
 )
 from tau.events import Event, text_of
 from tau.graph.nodes import is_async
-from tau.node.current import run_scope
+from tau.node.current import RunNode, RunScope, run_scope
 from tau.observers import notify, resolve_observer
 from tau.observers.notify import describe
 from tau.workflows.config import INHERIT
@@ -40,12 +40,16 @@ class Surroundings:
 
     __slots__ = ("_about", "_process", "_source", "effect", "kind", "name", "observer", "scope")
 
-    def __init__(self, source: str, kind: str, name: str, observer: ObserverSpec) -> None:
-        """Raises `UnknownObserverError` for a name that is not registered, `ConfigError` for what cannot be one."""
+    def __init__(
+        self, source: str, kind: str, name: str, observer: ObserverSpec, visit: tuple[RunScope, RunNode] | None = None
+    ) -> None:
+        """``visit`` is where it happens, by default where this is called.
+
+        Raises `UnknownObserverError` for a name that is not registered, `ConfigError` for what cannot be one."""
         self._source, self.kind, self.name = source, kind, name
         self._process = forks.process
-        scope = run_scope.get()
-        self.effect = None if scope is None else scope.visit_here()
+        scope = run_scope.get() if visit is None else visit[0]
+        self.effect = visit[1] if visit is not None else None if scope is None else scope.visit_here()
         self.scope = None if self.effect is None else scope
         self._about: dict[str, Any] = {kind: name}
         if self.scope is not None and self.effect is not None:

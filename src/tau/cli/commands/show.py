@@ -116,8 +116,9 @@ def _show_path(visits: list[Visit]) -> None:
 
 
 def _item(one: Piece) -> list[str]:
-    took = screen.duration(one.seconds) if one.kind == "step" else ""
-    return [one.name, one.kind, took, screen.size(one.size), screen.moment(one.ended)]
+    took = screen.duration(one.seconds) if one.kind != "artifact" else ""
+    kind = f"{one.count:,} item{'s' * (one.count > 1)}" if one.kind == "items" else one.kind
+    return [one.name, kind, took, screen.size(one.size), screen.moment(one.ended)]
 
 
 def _show_artifacts(found: list[dict[str, Any]]) -> None:
@@ -165,6 +166,7 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
             {
                 "name": one.name,
                 "kind": one.kind,
+                "count": one.count,
                 "duration_seconds": one.seconds,
                 "size_bytes": one.size,
                 "finished": screen.stamp(one.ended),

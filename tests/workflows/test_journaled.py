@@ -1,0 +1,414 @@
+"""What is finished inside a node is found again: maps and chains whose items survive failures, kills and resumes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tau import (
+    ChainConfig,
+    ConfigError,
+    Context,
+    ExecutionError,
+    ParallelConfig,
+    State,
+    StateGraph,
+    UnserializableError,
+    open_store,
+    process_chain,
+    process_parallel,
+)
+from tau.errors import ParallelError
+from tau.stores.contract import Store
+from tau.stores.memory import MemoryStore
+
+Node = Callable[[State, Context], Any]
+
+
+@pytest.fixture(params=["memory", "sqlite", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    with open_store(
+        f"sqlite:///{tmp_path}/runs.db" if request.param == "sqlite" else f"file:{tmp_path}/runs"
+    ) as opened:
+        yield opened
+
+
+def graph_of(store: Any, node: Node) -> StateGraph:
+    graph = StateGraph("g", store=store)
+    graph.add_node("node", node, version="1")
+    graph.sequence("node")
+    return graph
+
+
+class Calls:
+    """Counts what was called with what, and breaks at what it is told to."""
+
+    def __init__(self, *breaks: Any) -> None:
+        self.counts: Counter[Any] = Counter()
+        self.breaks = list(breaks)
+        self._lock = threading.Lock()
+
+    def __call__(self, item: Any, *more: Any) -> Any:
+        with self._lock:
+            self.counts[repr(item)] += 1
+            if item in self.breaks:
+                raise ValueError(f"{item!r} broke")
+        return (item, *more)
+
+    async def later(self, item: Any, *more: Any) -> Any:
+        await asyncio.sleep(0)
+        return self(item, *more)
+
+
+def mapping(calls: Calls, how: str, items: Any, **options: Any) -> Node:
+    """A node that maps: by `Context.map` or `process_parallel`, in threads or tasks."""
+
+    def threads(state: State, ctx: Context) -> Any:
+        if how == "map":
+            return {"out": ctx.map("m", calls, items(), workers=3, **options)}
+        config = ParallelConfig(max_workers=3, **options)
+        return {"out": process_parallel(items(), calls, config, name="m").results}
+
+    async def tasks(state: State, ctx: Context) -> Any:
+        if how == "async map":
+            return {"out": await ctx.map("m", calls.later, items(), workers=3, **options)}
+        config = ParallelConfig(max_workers=3, **options)
+        return {"out": (await process_parallel(items(), calls.later, config, name="m")).results}
+
+    return tasks if how.startswith("async") else threads
+
+
+HOWS = ["map", "parallel", "async map", "async parallel"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_a_finished_item_is_never_called_again(store: Store, how: str) -> None:
+    """W19, for maps: 14 of 15 items are done when the last one fails; the resume calls that one only."""
+    calls = Calls(14)
+    node = mapping(calls, how, lambda: range(15))
+    with pytest.raises(ExecutionError, match="14 broke"):
+        graph_of(store, node).execute({}, run_id="r")
+    done = [item for item in range(14) if calls.counts[repr(item)]]
+    calls.breaks.clear()
+    final = graph_of(store, node).resume("r")
+    assert final["out"] == [(item,) for item in range(15)]
+    assert {item: calls.counts[repr(item)] for item in done} == dict.fromkeys(done, 1)
+    assert calls.counts["14"] == 2
+
+
+@pytest.mark.parametrize("how", ["map", "async map"])
+def test_another_order_and_more_items_cost_nothing_more(store: Store, how: str) -> None:
+    """An item is known by what it is, not by its place; equal ones are counted."""
+    calls, given = Calls("x"), ["a", "b", "b", "c", "x"]
+
+    def threads(state: State, ctx: Context) -> Any:
+        return {"out": ctx.map("m", calls, given, workers=1)}
+
+    async def tasks(state: State, ctx: Context) -> Any:
+        return {"out": await ctx.map("m", calls.later, given, workers=1)}
+
+    node = threads if how == "map" else tasks
+    with pytest.raises(ExecutionError, match="'x' broke"):
+        graph_of(store, node).execute({}, run_id="r")
+    calls.breaks.clear()
+    given[:] = ["new", "c", "b", "x", "a", "b", "b"]
+    assert graph_of(store, node).resume("r")["out"] == [(item,) for item in given]
+    assert calls.counts == {"'a'": 1, "'b'": 3, "'c'": 1, "'x'": 2, "'new'": 1}
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+@pytest.mark.parametrize("broken", [0, 1, 5])
+def test_a_chain_goes_on_with_the_step_that_was_in_flight(store: Store, how: str, broken: int) -> None:
+    """W19."""
+    calls = Calls(broken)
+
+    def step(item: int, state: list[int]) -> list[int]:
+        calls(item)
+        return [*state, item]
+
+    async def step_async(item: int, state: list[int]) -> list[int]:
+        return step(item, state)
+
+    def node(state: State, ctx: Context) -> Any:
+        return {"out": process_chain(range(6), [], step, ChainConfig(capture_intermediate=True)).intermediate}
+
+    async def node_async(state: State, ctx: Context) -> Any:
+        config = ChainConfig(capture_intermediate=True)
+        return {"out": (await process_chain(range(6), [], step_async, config)).intermediate}
+
+    chosen = node if how == "sync" else node_async
+    with pytest.raises(ExecutionError, match=f"chain failed at step {broken}"):
+        graph_of(store, chosen).execute({}, run_id="r")
+    calls.breaks.clear()
+    final = graph_of(store, chosen).resume("r")
+    assert final["out"] == tuple(list(range(length)) for length in range(7))
+    assert calls.counts == {repr(item): 1 + (item == broken) for item in range(6)}
+
+
+@pytest.mark.parametrize("change", ["initial", "first"])
+def test_nothing_of_a_chain_is_taken_for_done_behind_a_change(change: str) -> None:
+    """A step is known by all that came before it."""
+    calls, given = Calls("d"), {"initial": ["0"], "items": ["a", "b", "c", "d"]}
+
+    def step(item: str, state: list[str]) -> list[str]:
+        calls(item)
+        return [*state, item]
+
+    def node(state: State, ctx: Context) -> Any:
+        return {"out": process_chain(given["items"], given["initial"], step).final}
+
+    store = MemoryStore()
+    with pytest.raises(ExecutionError, match="'d' broke"):
+        graph_of(store, node).execute({}, run_id="r")
+    calls.breaks.clear()
+    if change == "initial":
+        given["initial"] = ["1"]
+    else:
+        given["items"] = ["A", "b", "c", "d"]
+    assert graph_of(store, node).resume("r")["out"] == [*given["initial"], *given["items"]]
+    assert calls.counts["'b'"] == calls.counts["'c'"] == 2
+
+
+def test_a_result_and_an_item_are_copies_as_a_resume_would_give_them() -> None:
+    """So that what is done in place never makes a spared item differ from a computed one."""
+    items = [[1], [2]]
+    kept: list[Any] = []
+
+    def grow(item: list[int]) -> list[int]:
+        item.append(0)
+        kept.append(item)
+        return item
+
+    def node(state: State, ctx: Context) -> Any:
+        out = ctx.map("m", grow, items, workers=1)
+        out[0].append("mine")
+        assert items == [[1], [2]]
+        assert kept == [[1, 0], [2, 0]]
+        return {"out": out}
+
+    assert graph_of(MemoryStore(), node).execute({})["out"] == [[1, 0, "mine"], [2, 0]]
+
+
+def test_items_that_cannot_be_stored_are_named_by_a_key(store: Store) -> None:
+    handles = [open(os.devnull) for _ in range(3)]  # noqa: SIM115
+    seen: list[str] = []
+
+    def use(handle: Any) -> str:
+        seen.append(str(handles.index(handle)))
+        if len(seen) == 3:
+            raise ValueError("broke")
+        return seen[-1]
+
+    def unnamed(state: State, ctx: Context) -> Any:
+        ctx.map("m", use, handles)
+
+    def named(state: State, ctx: Context) -> Any:
+        return {"out": ctx.map("m", use, handles, workers=1, key=handles.index)}
+
+    with pytest.raises(ExecutionError, match=r"cannot be encoded: .*; name the items with key=") as caught:
+        graph_of(store, unnamed).execute({})
+    assert isinstance(caught.value.__cause__, ParallelError)
+    assert isinstance(caught.value.__cause__.__cause__, UnserializableError)
+    with pytest.raises(ExecutionError, match="broke"):
+        graph_of(store, named).execute({}, run_id="r")
+    assert graph_of(store, named).resume("r")["out"] == ["0", "1", "2"]
+    assert seen == ["0", "1", "2", "2"]
+    for handle in handles:
+        handle.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (lambda item: 1, "two items have the key 1"),
+        (lambda item: None, "the key of an item is text or a whole number, found NoneType"),
+        (lambda item: True, "the key of an item is text or a whole number, found bool"),
+    ],
+)
+def test_a_key_that_names_nothing_is_refused(key: Any, text: str) -> None:
+    def node(state: State, ctx: Context) -> Any:
+        ctx.map("m", str, range(3), key=key)
+
+    with pytest.raises(ExecutionError, match=text):
+        graph_of(MemoryStore(), node).execute({})
+
+
+def test_keys_of_text_and_numbers_are_apart() -> None:
+    def node(state: State, ctx: Context) -> Any:
+        return {"out": ctx.map("m", repr, [1, "1"], key=lambda item: item)}
+
+    assert graph_of(MemoryStore(), node).execute({})["out"] == ["1", "'1'"]
+
+
+def test_failures_are_collected_by_index() -> None:
+    calls = Calls(1, 3)
+
+    def node(state: State, ctx: Context) -> Any:
+        outcomes = ctx.map("m", calls, range(5), errors="collect")
+        return {"out": [(one.index, one.status, one.value, str(one.error)) for one in outcomes]}
+
+    assert graph_of(MemoryStore(), node).execute({})["out"] == [
+        (0, "done", (0,), "None"), (1, "failed", None, "item 1: 1 broke"), (2, "done", (2,), "None"),
+        (3, "failed", None, "item 3: 3 broke"), (4, "done", (4,), "None"),
+    ]  # fmt: skip
+    calls.breaks[:] = range(5)
+    assert {row[1] for row in graph_of(MemoryStore(), node).execute({})["out"]} == {"failed"}
+
+
+def test_a_result_that_cannot_be_stored_fails_its_item() -> None:
+    def node(state: State, ctx: Context) -> Any:
+        ctx.map("m", lambda item: threading.Lock(), [1])
+
+    with pytest.raises(ExecutionError, match="lock, which cannot be stored"):
+        graph_of(MemoryStore(), node).execute({})
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda ctx: ctx.map("m", str, [1]),
+        lambda ctx: ctx.step("m", int),
+        lambda ctx: process_chain([1], 0, max, name="m"),
+    ],
+)
+def test_a_name_is_for_one_of_them_in_a_visit(second: Callable[[Context], Any]) -> None:
+    def node(state: State, ctx: Context) -> Any:
+        ctx.map("m", str, [1])
+        second(ctx)
+
+    with pytest.raises(ExecutionError, match="'m' in one visit, which resume could not tell apart") as caught:
+        graph_of(MemoryStore(), node).execute({})
+    assert isinstance(caught.value.__cause__, ConfigError)
+
+
+def test_a_map_that_failed_may_be_tried_again_under_its_name() -> None:
+    calls = Calls(2)
+
+    def node(state: State, ctx: Context) -> Any:
+        with pytest.raises(ParallelError):
+            ctx.map("m", calls, range(3), workers=1)
+        calls.breaks.clear()
+        return {"out": ctx.map("m", calls, range(3), workers=1)}
+
+    assert graph_of(MemoryStore(), node).execute({})["out"] == [(0,), (1,), (2,)]
+    assert calls.counts == {"0": 1, "1": 1, "2": 2}
+
+
+def test_maps_inside_of_items_have_names_of_their_own(store: Store) -> None:
+    calls = Calls(("b", 2))
+
+    def inner(letter: str) -> list[Any]:
+        return process_parallel(
+            [(letter, n) for n in range(3)], calls, ParallelConfig(max_workers=2), name="inner"
+        ).results
+
+    def node(state: State, ctx: Context) -> Any:
+        return {"out": ctx.map("outer", inner, "abc", workers=1)}
+
+    with pytest.raises(ExecutionError, match="broke"):
+        graph_of(store, node).execute({}, run_id="r")
+    done = {item for item, count in calls.counts.items() if item != "('b', 2)"}
+    calls.breaks.clear()
+    assert graph_of(store, node).resume("r")["out"] == [[((letter, n),) for n in range(3)] for letter in "abc"]
+    assert all(calls.counts[item] == 1 for item in done)
+    assert len(done) >= 3
+
+
+def test_without_a_store_nothing_is_kept_and_nothing_needs_a_name() -> None:
+    def node(state: State, ctx: Context) -> Any:
+        twice = [ctx.map("m", lambda item: threading.Lock(), [1]) for _ in range(2)]
+        return {"out": len(twice)}
+
+    graph = StateGraph("g")
+    graph.add_node("node", node)
+    graph.sequence("node")
+    assert graph.execute({})["out"] == 2
+
+
+def test_a_map_works_from_any_thread_of_its_node(store: Store) -> None:
+    def node(state: State, ctx: Context) -> Any:
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(ctx.map("m", str, range(5))))
+        thread.start()
+        thread.join()
+        return {"out": found[0]}
+
+    assert graph_of(store, node).execute({})["out"] == list("01234")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"workers": -1}, "max_workers"),
+        ({"errors": "drop"}, "errors must be"),
+        ({"timeout": 0}, "timeout"),
+        ({"key": 5}, "key"),
+    ],
+)
+def test_wrong_arguments_are_named(options: dict[str, Any], text: str) -> None:
+    def node(state: State, ctx: Context) -> Any:
+        ctx.map("m", str, [1], **options)
+
+    with pytest.raises(ExecutionError, match=text) as caught:
+        graph_of(MemoryStore(), node).execute({})
+    assert isinstance(caught.value.__cause__, ConfigError)
+
+
+PROGRAM = """
+import asyncio, os, sys
+from tau import ParallelConfig, StateGraph, process_chain, process_parallel
+url, how, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def fit(item, *state):
+    if item == last:
+        os.kill(os.getpid(), 9)
+    with open(sys.argv[4], "a") as calls:
+        calls.write(f"{item}\\n")
+    return [item, *state][-1] if not state else state[0] + item
+
+async def fit_async(item, *state):
+    await asyncio.sleep(0)
+    return fit(item, *state)
+
+def threads(state, ctx):
+    return {"out": ctx.map("fit", fit, range(300), workers=4)}
+
+async def tasks(state, ctx):
+    return {"out": await ctx.map("fit", fit_async, range(300), workers=4)}
+
+def chain(state, ctx):
+    return {"out": process_chain(range(300), 0, fit).final}
+
+graph = StateGraph("g", store=url)
+graph.add_node("node", {"threads": threads, "tasks": tasks, "chain": chain}[how])
+graph.sequence("node")
+final = graph.execute({}, run_id="r", if_exists="resume")
+assert final["out"] == (sum(range(300)) if how == "chain" else list(range(300)))
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+@pytest.mark.parametrize(("how", "most"), [("threads", 8), ("tasks", 8), ("chain", 1)])
+def test_a_kill_costs_what_was_in_flight(tmp_path: Path, kind: str, how: str, most: int) -> None:
+    """At most twice the workers of 300 items are called again, after three kills."""
+    url = f"sqlite:///{tmp_path}/r.db" if kind == "sqlite" else f"file:{tmp_path}/runs"
+    calls, codes = tmp_path / "calls", []
+    for last in (60, 180, 240, -1):
+        command = [sys.executable, "-c", PROGRAM, url, how, str(last), str(calls)]
+        codes.append(subprocess.run(command, capture_output=True, timeout=120, check=False).returncode)
+    assert codes == [-9, -9, -9, 0]
+    counts = Counter(calls.read_text().split())
+    assert set(counts) == set(map(str, range(300)))
+    assert sum(counts.values()) - 300 <= 3 * most
