@@ -45,6 +45,36 @@ def test_the_items_of_the_node_in_flight_are_listed(here: Here, store: str) -> N
     assert here.json("show", "s", "--store", store)["items"] == []
 
 
+MAPS = """
+from tau import ParallelConfig, StateGraph, process_parallel
+
+graph = StateGraph("maps")
+
+def inner(n):
+    return sum(process_parallel(range(n), abs, ParallelConfig(max_workers=1), name="inner").results)
+
+@graph.node
+def work(state, ctx):
+    ctx.map("outer", inner, range(1, 5), workers=1)
+    ctx.step("one", int)
+    raise ValueError("after it")
+
+graph.sequence(work)
+"""
+
+
+def test_the_items_of_a_map_are_shown_together(shell: Shell, here: Here, store: str) -> None:
+    shell.write("maps.py", MAPS)
+    here("run", "maps.py:graph", "--run-id", "r", "--store", store, code=1)
+    items = here.json("show", "r", "--store", store)["items"]
+    assert [(one["name"], one["kind"], one["count"]) for one in items] == [
+        ("outer / inner", "items", 10), ("outer", "items", 4), ("one", "step", 1),
+    ]  # fmt: skip
+    shown = here("show", "r", "--store", store).out
+    assert "\nouter / inner\t10 items\t" in shown
+    assert "\nouter\t4 items\t" in shown
+
+
 @pytest.mark.usefixtures("files")
 def test_artifacts_are_listed_and_one_that_is_gone_is_told(here: Here, store: str) -> None:
     here("run", "files.py:graph", "--run-id", "r", "--store", store)

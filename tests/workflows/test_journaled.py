@@ -23,7 +23,9 @@ from tau import (
     State,
     StateGraph,
     UnserializableError,
+    chain_node,
     open_store,
+    parallel_node,
     process_chain,
     process_parallel,
 )
@@ -157,6 +159,26 @@ def test_a_chain_goes_on_with_the_step_that_was_in_flight(store: Store, how: str
     assert calls.counts == {repr(item): 1 + (item == broken) for item in range(6)}
 
 
+def test_a_chain_over_the_state_of_the_graph_is_kept_too(store: Store) -> None:
+    calls = Calls("c")
+
+    def step(item: str, state: State) -> State:
+        calls(item)
+        return state.drop("gone").set("all", [*state.get("all", []), item])
+
+    def node(state: State) -> State:
+        return process_chain("abcd", state, step).final
+
+    graph = StateGraph("g", store=store)
+    graph.add_node("node", node, version="1")
+    graph.sequence("node")
+    with pytest.raises(ExecutionError, match="'c' broke"):
+        graph.execute({"gone": 1, "kept": [2]}, run_id="r")
+    calls.breaks.clear()
+    assert dict(graph.resume("r")) == {"kept": [2], "all": list("abcd")}
+    assert calls.counts == {"'a'": 1, "'b'": 1, "'c'": 2, "'d'": 1}
+
+
 @pytest.mark.parametrize("change", ["initial", "first"])
 def test_nothing_of_a_chain_is_taken_for_done_behind_a_change(change: str) -> None:
     """A step is known by all that came before it."""
@@ -250,6 +272,33 @@ def test_keys_of_text_and_numbers_are_apart() -> None:
         return {"out": ctx.map("m", repr, [1, "1"], key=lambda item: item)}
 
     assert graph_of(MemoryStore(), node).execute({})["out"] == ["1", "'1'"]
+
+
+@pytest.mark.parametrize("kind", ["chain", "parallel", "async parallel"])
+def test_workflows_as_nodes_keep_their_items(store: Store, kind: str) -> None:
+    """W19, W61, W62."""
+    calls = Calls(3)
+
+    def step(item: int, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (*state, calls(item))
+
+    def build() -> StateGraph:
+        graph = StateGraph("g", store=store)
+        if kind == "chain":
+            graph.add_node("node", chain_node(range(5), (), step, into="out"))
+        else:
+            task = calls if kind == "parallel" else calls.later
+            graph.add_node("node", parallel_node(lambda state: state["items"], task, into="out"), version="1")
+        graph.sequence("node")
+        return graph
+
+    with pytest.raises(ExecutionError, match="3 broke"):
+        build().execute({"items": list(range(5))}, run_id="r")
+    done = {item for item, count in calls.counts.items() if item != "3"}
+    calls.breaks.clear()
+    assert list(build().resume("r")["out"]) == [(item,) for item in range(5)]
+    assert all(calls.counts[item] == 1 for item in done)
+    assert {"0", "1", "2"} & done
 
 
 def test_failures_are_collected_by_index() -> None:

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from tau.node.items import Items, Keys, copied, encoded
+from tau.state import State
 from tau.workflows.surroundings import Surroundings, drawn
 
 Key = Callable[[Any], str | int]
@@ -76,25 +77,44 @@ class Links:
     that nothing is taken for done behind a change."""
 
     def __init__(self, items: Items, initial: Any, key: Key | None) -> None:
+        """Raises `UnserializableError` for an initial state that cannot be stored."""
         self._items, self._key = items, key
-        self.initial = copied(initial, data := encoded(initial))
+        self._state = initial if isinstance(initial, State) else None
+        data = encoded(self._stored(initial))
+        self.initial = initial if self._state is not None else copied(initial, data)
         self._link = sha256(data)
+
+    def _stored(self, state: Any) -> Any:
+        """What is stored of a state of the chain: of the graph's own, its values."""
+        return dict(state) if self._state is not None and isinstance(state, State) else state
+
+    def _given(self, stored: Any) -> Any:
+        """The state of the chain for what was stored of it."""
+        if self._state is None or not isinstance(stored, dict):
+            return stored
+        return self._state.merge(stored).drop(*(key for key in self._state if key not in stored))
 
     def calling(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
         """What calls a sync step for an item and a state, unless that is done already."""
 
+        def take(item: Any, state: Any) -> Any:
+            return self._stored(step(item, state))
+
         def call(index: int, item: Any, state: Any) -> Any:
             key, data = self._next(item)
-            return self._items.do(key, step, copied(item, data), state)
+            return self._given(self._items.do(key, take, copied(item, data), state))
 
         return call
 
     def awaiting(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
         """The same for an async step."""
 
-        def call(index: int, item: Any, state: Any) -> Any:
+        async def take(item: Any, state: Any) -> Any:
+            return self._stored(await step(item, state))
+
+        async def call(index: int, item: Any, state: Any) -> Any:
             key, data = self._next(item)
-            return self._items.do_async(key, step, copied(item, data), state)
+            return self._given(await self._items.do_async(key, take, copied(item, data), state))
 
         return call
 
