@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
-from tau.errors import ConfigError, UnserializableError
+from tau.errors import ChainError, ConfigError, ParallelError, UnserializableError
 from tau.log.records import Item, Scope
 from tau.node.current import RunNode
 from tau.node.step_results import cell_of
@@ -34,14 +34,17 @@ _here: ContextVar[_Here | None] = ContextVar("tau_item", default=None)
 
 
 class Items:
-    """The items of one map or chain in a visit. Thread-safe. A ``with`` block, at whose end the name may be
-    given to another, if the block raised.
+    """The items of one map or chain in a visit. Thread-safe.
 
-    Raises `ConfigError` for a name that something in this visit has already, `TauError` if the visit has ended.
+    They are stored while others are worked on: at most ``most`` of them are at work or not stored at a time, which is
+    what a kill can cost. A ``with`` block, after which all that is done is stored; if it raised, the name may be given
+    to another. Entering it raises `ConfigError` for a name that something in this visit has already.
     """
 
     def __init__(self, runner: StepRunner, name: str) -> None:
         self._runner, self._name = runner, name
+        self.most = 1
+        self._at_work: set[object] = set()
         here = _here.get()
         if here is None or here.effect is not runner.effect:
             self._scope, self._entry = runner.scope(name), f"step {name}"
@@ -54,41 +57,66 @@ class Items:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._runner.give_back(self._entry, self)
+        self._leave(kind)
+        if kind is None or issubclass(kind, (ChainError, ParallelError)):
+            self._runner.commit()
+
+    async def __aenter__(self) -> Items:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._leave(kind)
+        if kind is None or issubclass(kind, (ChainError, ParallelError)):
+            await self._runner.commit_async()
 
     def do(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
-        """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it. It is stored
-        when this returns. Raises what the function raises, and as `Context.step` where it cannot be stored."""
-        runner, record = self._runner, None
+        """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it. Raises what
+        the function raises, `UnserializableError` or `LimitExceededError` where the result cannot be stored, and what
+        storing others raised."""
         cell = self._found(key)
         if cell is None:
-            began = runner.now()
-            token = _here.set(_Here(runner.effect, self._scope, key))
+            while self._is_full():
+                self._runner.make_room()
+            self._at_work.add(work := object())
             try:
-                value = function(*args)
+                cell = self._taken(key, *self._called(key, function, args))
             finally:
-                _here.reset(token)
-            record, cell = self._made(key, value, began)
-        if cell.change is not None:
-            runner.commit(record, cell)
-        return runner.open(self._name, cell)
+                self._at_work.discard(work)
+        return self._runner.open(self._name, cell)
 
     async def do_async(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
         """The same for a function that returns what is to be awaited."""
-        runner, record = self._runner, None
         cell = self._found(key)
         if cell is None:
-            began = runner.now()
-            token = _here.set(_Here(runner.effect, self._scope, key))
+            while self._is_full():
+                await self._runner.make_room_async()
+            self._at_work.add(work := object())
             try:
-                value = await function(*args)
+                began = self._runner.now()
+                token = _here.set(_Here(self._runner.effect, self._scope, key))
+                try:
+                    value = await function(*args)
+                finally:
+                    _here.reset(token)
+                cell = self._taken(key, value, began)
             finally:
-                _here.reset(token)
-            record, cell = self._made(key, value, began)
-        if cell.change is not None:
-            await runner.commit_async(record, cell)
-        return runner.open(self._name, cell)
+                self._at_work.discard(work)
+        return self._runner.open(self._name, cell)
+
+    def _is_full(self) -> bool:
+        return self._runner.unsaved() + len(self._at_work) >= self.most
+
+    def _called(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
+        began = self._runner.now()
+        token = _here.set(_Here(self._runner.effect, self._scope, key))
+        try:
+            return function(*args), began
+        finally:
+            _here.reset(token)
+
+    def _leave(self, kind: type[BaseException] | None) -> None:
+        if kind is not None:
+            self._runner.give_back(self._entry, self)
 
     def _found(self, key: str) -> StoredValue | None:
         journal = self._runner.journal
@@ -97,11 +125,14 @@ class Items:
             self._runner.spared()
         return cell
 
-    def _made(self, key: str, value: Any, began: float) -> tuple[Item, StoredValue]:
+    def _taken(self, key: str, value: Any, began: float) -> StoredValue:
+        """The cell of a result, which is on its way into the store."""
         runner = self._runner
         cell = cell_of(runner.node, f"{self._name}[{key}]", value)
         seconds = max(0.0, runner.now() - began)
-        return Item(scope=self._scope, name=self._name, key=ITEM + key, value=cell.change, seconds=seconds), cell
+        item = Item(scope=self._scope, name=self._name, key=ITEM + key, value=cell.change, seconds=seconds)
+        runner.hand_over(item, cell)
+        return cell
 
 
 class Keys:

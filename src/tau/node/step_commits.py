@@ -6,6 +6,7 @@ one. No event loop waits for a store: what its tasks need is committed in the th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from threading import get_ident
 
@@ -29,6 +30,7 @@ class StepCommits:
         self._node = node
         self._closed = False
         self._under_way: Ticket | None = None
+        self._told: deque[str] = deque()
 
     def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> str:
         """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
@@ -85,6 +87,61 @@ class StepCommits:
                 await over(ticket)
                 self._check(ticket, position)
         return newest[0]
+
+    def hand_over(self, record: Item, cell: StoredValue) -> str:
+        """Have an item committed by the committer, with whatever else is made meanwhile, and wait for nothing; a later
+        `commit` raises why that could not be. Returns the node of the newest checkpoint that was committed so since
+        the last time."""
+        self._hold(record, cell)
+        self._start_another()
+        return self._told.pop() if self._told else ""
+
+    def unsaved(self) -> int:
+        """How many records are not stored yet."""
+        return self._journal.end - self._journal.position
+
+    def wait(self) -> bool:
+        """Wait for the ticket under way, or for a moment; whether there was one that did not fail."""
+        ticket = self._current()
+        if ticket is None or ticket.thread == get_ident():
+            return False
+        ticket.wait()
+        return not isinstance(ticket.result, Exception)
+
+    async def wait_async(self) -> bool:
+        """`wait` for an event loop."""
+        load_module("tau.node.async_calls")
+        from tau.node.async_calls import over
+
+        ticket = self._current()
+        if ticket is None:
+            return False
+        await over(ticket)
+        return not isinstance(ticket.result, Exception)
+
+    def _start_another(self) -> None:
+        """Hand what is held back to the committer, unless a ticket is under way, at whose end this is called again."""
+        with self._journal.lock:
+            if self._closed or self._current() is not None:
+                return
+            batch = self._journal.held()
+            if batch is None:
+                return
+            ticket = self._under_way = Ticket(batch)
+
+        def answered(result: Result) -> None:
+            newest = self._end(ticket, result)
+            if newest:
+                self._told.append(newest)
+            if not isinstance(ticket.result, Exception):
+                self._start_another()
+
+        ticket.answer = answered
+        try:
+            self._journal.store.committer.submit(ticket)
+        except BaseException:
+            self._end(ticket, None)
+            raise
 
     def close(self) -> None:
         """The attempt has ended, and what it left behind can save nothing more; waits for a commit under way."""

@@ -280,15 +280,34 @@ class StepRunner:
         """Something that an earlier attempt had finished was not done again."""
         self._any_resumed = True
 
-    def commit(self, record: Item | None, cell: StoredValue) -> None:
-        """Store a finished piece, in this thread or with others."""
-        if self._commits is not None:
-            self.saved(self._commits.commit(record, cell))
+    def unsaved(self) -> int:
+        """How many records of this run are not stored yet."""
+        return self._commits.unsaved() if self._commits is not None else 0
 
-    async def commit_async(self, record: Item | None, cell: StoredValue) -> None:
+    def hand_over(self, record: Item, cell: StoredValue) -> None:
+        """Have a finished item stored soon; nothing waits for it."""
+        if self._commits is not None:
+            self.saved(self._commits.hand_over(record, cell))
+
+    def make_room(self) -> None:
+        """Wait until some of what is not stored is, or raise why it cannot be."""
+        if self._commits is not None and not self._commits.wait():
+            self.commit()
+
+    async def make_room_async(self) -> None:
+        """`make_room` for an event loop."""
+        if self._commits is not None and not await self._commits.wait_async():
+            await self.commit_async()
+
+    def commit(self) -> None:
+        """Store what is finished, and wait until it is. Raises why it cannot be."""
+        if self._commits is not None:
+            self.saved(self._commits.commit())
+
+    async def commit_async(self) -> None:
         """`commit` for an event loop."""
         if self._commits is not None:
-            self.saved(await self._commits.commit_async(record, cell))
+            self.saved(await self._commits.commit_async())
 
     def find(self, name: str, key: str = "") -> StoredValue | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""

@@ -119,7 +119,7 @@ def process_chain(
 
 
 async def _drive_in_loop(chain: _Chain, items: Items | None, call: Callable[[int, Any, Any], Any]) -> ChainResult[Any]:
-    with block_of(items):
+    async with block_of(items):
         return await drive_async(chain.around, chain.work(), call)
 
 

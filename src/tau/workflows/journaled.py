@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from hashlib import sha256
 from typing import Any
 
@@ -24,8 +24,8 @@ def items_of(around: Surroundings) -> Items | None:
     return Items(around.scope.steps_of(around.effect), around.name)
 
 
-def block_of(items: Items | None) -> AbstractContextManager[object]:
-    """The block in which they are worked on. Raises `ConfigError` for a name that is taken in this visit."""
+def block_of(items: Items | None) -> Items | nullcontext[None]:
+    """The block in which they are worked on, of ``with`` or ``async with``."""
     return nullcontext() if items is None else items
 
 

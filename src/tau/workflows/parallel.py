@@ -102,6 +102,8 @@ def run_map(
     kept_items = items_of(around)
     named = None if kept_items is None else Named(kept_items, items, key)
     ledger = Ledger(around, items if named is None else named, config, progress)
+    if kept_items is not None:
+        kept_items.most = 2 * ledger.workers
     if is_async(task):
         call = (lambda index, item: task(item)) if named is None else named.awaiting(task)
         return _run_in_tasks(ledger, kept_items, call)
@@ -117,5 +119,5 @@ async def _run_in_tasks(ledger: Ledger, items: Items | None, call: Callable[[int
     load_module("tau.workflows.tasks")
     from tau.workflows.tasks import TaskMap  # asyncio is only loaded where something needs it
 
-    with block_of(items):
+    async with block_of(items):
         return await TaskMap(ledger, call).run()
