@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tau import CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph
+from tau import CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, process_chain
 
 LAPS = 2
 
@@ -113,6 +113,50 @@ def nodes_that_save() -> StateGraph:
     graph.add_edge("draft", "count")
     graph.add_edge("count", "draft", has_more, name="more")
     graph.add_edge("count", "end")
+    graph.set_entry_point("begin")
+    graph.set_exit_point("end")
+    return graph
+
+
+async def squares(state: State, ctx: Context) -> dict[str, Any]:
+    """A map of tasks, of which one fails at the first attempt, with a seed of their own."""
+
+    async def square(item: tuple[int, str]) -> tuple[int, int]:
+        await asyncio.sleep(0.01 * item[0])
+        if item[0] == 2 and ctx.attempt == 1:
+            raise ValueError("not yet")
+        return item[0] ** 2, ctx.seed("square", item[0])
+
+    items = [(number, "x" * 600) for number in (3, 1, 2, 1, 0)]
+    found = await ctx.map("square", square, items, workers=2)
+    return {"found": [*state.get("found", ()), *found]}
+
+
+def fold(state: State, ctx: Context) -> dict[str, Any]:
+    """A chain, of which a step fails at the first attempt."""
+
+    def add(item: int, total: tuple[int, ...]) -> tuple[int, ...]:
+        if item == 2 and ctx.attempt == 1:
+            raise ValueError("not yet")
+        return (*total, item)
+
+    folded = process_chain(range(4), (ctx.visit,), add).final
+    return {"laps": state["laps"] + 1, "rows": [*state["rows"], folded]}
+
+
+def nodes_of_items() -> StateGraph:
+    """begin -> squares -> fold -> squares ... -> end."""
+    graph = StateGraph(
+        GraphConfig("items", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"rows": [], "laps": 0})
+    graph.add_node("squares", squares, retry=Retry(attempts=3, delay=0.2))
+    graph.add_node("fold", fold, retry=Retry(attempts=3, delay=0.2))
+    graph.add_node("end", lambda state: {"report": repr(state["rows"]) + repr(state["found"])})
+    graph.add_edge("begin", "squares")
+    graph.add_edge("squares", "fold")
+    graph.add_edge("fold", "squares", has_more, name="more")
+    graph.add_edge("fold", "end")
     graph.set_entry_point("begin")
     graph.set_exit_point("end")
     return graph

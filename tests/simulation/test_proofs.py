@@ -6,7 +6,7 @@ The quick part takes every first fault, and samples of the pairs and seeds; the 
 from __future__ import annotations
 
 import pytest
-from simulated_graphs import four_nodes, nodes_of_steps, nodes_that_save
+from simulated_graphs import four_nodes, nodes_of_items, nodes_of_steps, nodes_that_save
 
 from tau.testing import explore, simulate
 
@@ -48,6 +48,17 @@ def test_every_fault_at_every_point_of_nodes_that_save(interval: int, preserve: 
     assert explore(nodes_that_save, {"wanted": 1}, interval=interval, preserve=preserve) > 300
 
 
+@each_configuration
+def test_every_fault_at_every_point_of_nodes_of_items(interval: int, preserve: bool) -> None:
+    """Maps of tasks, and chains: a finished item is stored once and never done again."""
+    assert explore(nodes_of_items, {"wanted": 1}, interval=interval, preserve=preserve) > 400
+
+
+def test_seeds_with_items() -> None:
+    for seed in range(200):
+        simulate(nodes_of_items, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
+
+
 def test_seeds_with_nodes_that_save() -> None:
     for seed in range(200):
         simulate(nodes_that_save, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
@@ -79,6 +90,13 @@ def test_every_second_crash_at_every_point_of_every_recovery(interval: int, pres
 def test_every_second_crash_of_nodes_with_steps(interval: int, preserve: bool) -> None:
     how = {"kinds": DEATHS, "interval": interval, "preserve": preserve}
     assert explore(nodes_of_steps, {"wanted": 1}, depth=2, stride=3, **how) > 1_000
+
+
+@pytest.mark.deep
+@each_configuration
+def test_every_second_crash_of_nodes_of_items(interval: int, preserve: bool) -> None:
+    how = {"kinds": DEATHS, "interval": interval, "preserve": preserve}
+    assert explore(nodes_of_items, {"wanted": 1}, depth=2, stride=3, **how) > 1_000
 
 
 @pytest.mark.deep

@@ -20,10 +20,13 @@ from tau import (
     Context,
     ExecutionError,
     ParallelConfig,
+    Retry,
+    RunCancelledError,
     State,
     StateGraph,
     UnserializableError,
     chain_node,
+    current,
     open_store,
     parallel_node,
     process_chain,
@@ -461,3 +464,110 @@ def test_a_kill_costs_what_was_in_flight(tmp_path: Path, kind: str, how: str, mo
     counts = Counter(calls.read_text().split())
     assert set(counts) == set(map(str, range(300)))
     assert sum(counts.values()) - 300 <= 3 * most
+
+
+def test_items_that_hang_past_their_timeout_hold_up_no_others() -> None:
+    go = threading.Event()
+
+    def task(item: int) -> int:
+        if item < 5:
+            go.wait(60)
+        return item
+
+    def node(state: State, ctx: Context) -> Any:
+        outcomes = ctx.map("m", task, range(10), workers=2, timeout=0.05, errors="collect")
+        return {"out": [one.status for one in outcomes]}
+
+    try:
+        assert graph_of(MemoryStore(), node).execute({})["out"] == ["failed"] * 5 + ["done"] * 5
+    finally:
+        go.set()
+
+
+def test_an_item_that_ran_twice_at_a_time_is_done_once() -> None:
+    """An earlier try that ended first took the key with it."""
+    first, second = threading.Event(), threading.Event()
+
+    def task(item: int) -> int:
+        if not first.is_set():
+            first.set()
+            second.wait(60)
+            return item
+        second.set()
+        return item
+
+    def node(state: State, ctx: Context) -> Any:
+        options: dict[str, Any] = {"timeout": 0.05, "idempotent": True, "retry": Retry(attempts=5, delay=0.0)}
+        return {"out": ctx.map("m", task, [7], workers=2, **options)}
+
+    assert graph_of(MemoryStore(), node).execute({})["out"] == [7]
+
+
+@pytest.mark.parametrize("how", ["threads", "tasks", "chain"])
+def test_inside_an_item_a_step_has_a_name_of_its_own(store: Store, how: str) -> None:
+    calls = Calls(("b", 2))
+
+    def work(item: str, *before: Any) -> list[Any]:
+        return [*before, *(current().step(f"part {n}", calls, (item, n)) for n in range(3))]
+
+    async def work_async(item: str) -> list[Any]:
+        return [await current().step(f"part {n}", calls.later, (item, n)) for n in range(3)]
+
+    def threads(state: State, ctx: Context) -> Any:
+        return {"out": ctx.map("m", work, "abc", workers=1)}
+
+    async def tasks(state: State, ctx: Context) -> Any:
+        return {"out": await ctx.map("m", work_async, "abc", workers=1)}
+
+    def chain(state: State, ctx: Context) -> Any:
+        return {"out": process_chain("abc", [], lambda item, before: work(item, *before)).final}
+
+    node = {"threads": threads, "tasks": tasks, "chain": chain}[how]
+    with pytest.raises(ExecutionError, match="broke"):
+        graph_of(store, node).execute({}, run_id="r")
+    assert calls.counts == {repr(item): 1 for item in [*(("a", n) for n in range(3)), *(("b", n) for n in range(3))]}
+    calls.breaks.clear()
+    out = graph_of(store, node).resume("r")["out"]
+    parts = [[((letter, n),) for n in range(3)] for letter in "abc"]
+    assert out == ([part for of_one in parts for part in of_one] if how == "chain" else parts)
+    assert {item for item, count in calls.counts.items() if count == 2} == {"('b', 2)"}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_chain_that_began_with_a_state_may_hand_on_something_else(stored: bool) -> None:
+    def step(item: str, state: Any) -> Any:
+        return {"old": dict(state), "item": item} if isinstance(state, State) else [state, item]
+
+    def node(state: State) -> Any:
+        return {"out": process_chain("ab", state, step).final}
+
+    graph = StateGraph("g", store=MemoryStore() if stored else None)
+    graph.add_node("node", node)
+    graph.sequence("node")
+    assert graph.execute({"x": 1})["out"] == [{"old": {"x": 1}, "item": "a"}, "b"]
+
+
+@pytest.mark.parametrize("how", ["map", "async map"])
+def test_a_map_of_a_run_that_was_taken_over_ends_with_that(how: str) -> None:
+    """What was on its way into the store in the background was dropped without a word."""
+    store = MemoryStore()
+    calls = Calls()
+
+    def take_over(item: int) -> int:
+        calls(item)
+        if item == 3:
+            graph_of(store, lambda state: None).cancel("r")
+        return item
+
+    async def take_over_later(item: int) -> int:
+        return take_over(item)
+
+    def threads(state: State, ctx: Context) -> Any:
+        return {"out": ctx.map("m", take_over, range(100), workers=2)}
+
+    async def tasks(state: State, ctx: Context) -> Any:
+        return {"out": await ctx.map("m", take_over_later, range(100), workers=2)}
+
+    with pytest.raises(RunCancelledError):
+        graph_of(store, threads if how == "map" else tasks).execute({}, run_id="r")
+    assert len(calls.counts) < 12

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from tau import forks
 from tau.errors import too_late
 from tau.events import Observer
 from tau.graph.graph import Node
+from tau.log.records import Scope
 from tau.spelling import did_you_mean
 from tau.state import State
 
@@ -126,5 +127,16 @@ run_scope: ContextVar[RunScope | None] = ContextVar("tau_surroundings", default=
 left_behind: ContextVar[tuple[RunScope | None, RunNode] | None] = ContextVar("tau_left_behind", default=None)
 """The attempt that a thread belongs to, and the scope of its run. The thread may be left behind while the run goes on.
 A run that the thread starts itself has a scope of its own."""
+
+
+class ItemHere(NamedTuple):
+    """The item of a map or chain that the code here belongs to: its visit, the scope of the items, its key."""
+
+    effect: RunNode | None
+    scope: Scope
+    key: str
+
+
+item_here: ContextVar[ItemHere | None] = ContextVar("tau_item", default=None)
 
 _first_use = threading.RLock()  # a signal handler may ask, too

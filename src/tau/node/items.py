@@ -7,12 +7,11 @@ that is given the items in another order finds what an earlier one has done.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from tau.errors import ChainError, ConfigError, ParallelError, UnserializableError
-from tau.log.records import Item, Scope
-from tau.node.current import RunNode
+from tau.log.records import Item
+from tau.node.current import ItemHere, item_here
 from tau.node.step_results import cell_of
 from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
@@ -22,35 +21,19 @@ ITEM: Final = "item "
 """Before each key, so that it is never that of an artifact or a saved state of the same name."""
 
 
-class _Here(NamedTuple):
-    """The item that the code here belongs to: its visit, the map or chain it is of, and its key."""
-
-    effect: RunNode | None
-    scope: Scope
-    key: str
-
-
-_here: ContextVar[_Here | None] = ContextVar("tau_item", default=None)
-
-
 class Items:
     """The items of one map or chain in a visit. Thread-safe.
 
-    They are stored while others are worked on: at most ``most`` of them are at work or not stored at a time, which is
-    what a kill can cost. A ``with`` block, after which all that is done is stored; if it raised, the name may be given
-    to another. Entering it raises `ConfigError` for a name that something in this visit has already.
+    They are stored while others are worked on; no other one begins while ``most`` of them are done and not stored. A
+    ``with`` block, after which all that is done is stored; if it raised, the name may be given to another. Entering it
+    raises `ConfigError` for a name that something in this visit has already.
     """
 
     def __init__(self, runner: StepRunner, name: str) -> None:
         self._runner, self._name = runner, name
         self.most = 1
-        self._at_work: set[object] = set()
-        here = _here.get()
-        if here is None or here.effect is not runner.effect:
-            self._scope, self._entry = runner.scope(name), f"step {name}"
-        else:  # inside an item, whose other items may have one of this name too
-            self._scope = (*here.scope, (here.key, 0, name))
-            self._entry = f"step {self._scope!r}"
+        self._scope = runner.scope(name)
+        self._entry = runner.entry(self._scope)
 
     def __enter__(self) -> Items:
         self._runner.enter(self._entry, self._name, self)
@@ -69,50 +52,46 @@ class Items:
         if kind is None or issubclass(kind, (ChainError, ParallelError)):
             await self._runner.commit_async()
 
+    def wait_for_room(self) -> None:
+        """Wait until another item may begin. Raises why others could not be stored."""
+        self._runner.check()
+        while self._runner.unsaved() >= self.most:
+            self._runner.make_room()
+
+    async def wait_for_room_async(self) -> None:
+        """`wait_for_room` for an event loop."""
+        self._runner.check()
+        while self._runner.unsaved() >= self.most:
+            await self._runner.make_room_async()
+
     def do(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
         """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it. Raises what
-        the function raises, `UnserializableError` or `LimitExceededError` where the result cannot be stored, and what
-        storing others raised."""
+        the function raises, and `UnserializableError` or `LimitExceededError` where the result cannot be stored."""
         cell = self._found(key)
         if cell is None:
-            while self._is_full():
-                self._runner.make_room()
-            self._at_work.add(work := object())
-            try:
-                cell = self._taken(key, *self._called(key, function, args))
-            finally:
-                self._at_work.discard(work)
+            cell = self._taken(key, *self._called(key, function, args))
         return self._runner.open(self._name, cell)
 
     async def do_async(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
         """The same for a function that returns what is to be awaited."""
         cell = self._found(key)
         if cell is None:
-            while self._is_full():
-                await self._runner.make_room_async()
-            self._at_work.add(work := object())
+            began = self._runner.now()
+            token = item_here.set(ItemHere(self._runner.effect, self._scope, key))
             try:
-                began = self._runner.now()
-                token = _here.set(_Here(self._runner.effect, self._scope, key))
-                try:
-                    value = await function(*args)
-                finally:
-                    _here.reset(token)
-                cell = self._taken(key, value, began)
+                value = await function(*args)
             finally:
-                self._at_work.discard(work)
+                item_here.reset(token)
+            cell = self._taken(key, value, began)
         return self._runner.open(self._name, cell)
-
-    def _is_full(self) -> bool:
-        return self._runner.unsaved() + len(self._at_work) >= self.most
 
     def _called(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
         began = self._runner.now()
-        token = _here.set(_Here(self._runner.effect, self._scope, key))
+        token = item_here.set(ItemHere(self._runner.effect, self._scope, key))
         try:
             return function(*args), began
         finally:
-            _here.reset(token)
+            item_here.reset(token)
 
     def _leave(self, kind: type[BaseException] | None) -> None:
         if kind is not None:

@@ -22,6 +22,7 @@ class Step:
     def __init__(self, items: StepRunner, name: str) -> None:
         self.items = items
         self.name = name
+        self.scope = items.scope(name)
         self.resumed = False
         self.cell: StoredValue | None = None
         self.record: Item | None = None
@@ -39,7 +40,7 @@ class Step:
     def begin(self, key: str) -> None:
         items = self.items
         items.enter(key, self.name, self)
-        self.cell = items.find(self.name)
+        self.cell = items.find(self.scope)
         if self.cell is not None:
             self.resumed = items._any_resumed = True
         self.began = items.now()
@@ -53,7 +54,7 @@ class Step:
             self.value = value
             return
         self.cell = cell = cell_of(items.node, self.name, value)
-        self.record = Item(scope=items.scope(self.name), name=self.name, value=cell.change, seconds=self.seconds)
+        self.record = Item(scope=self.scope, name=self.name, value=cell.change, seconds=self.seconds)
 
     async def take_async(self, value: Any) -> BaseException | None:
         """`take`; what is large is encoded outside the loop. A cancellation that came meanwhile, to be raised once the

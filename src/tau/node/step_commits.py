@@ -31,6 +31,7 @@ class StepCommits:
         self._closed = False
         self._under_way: Ticket | None = None
         self._told: deque[str] = deque()
+        self._failed: Exception | None = None
 
     def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> str:
         """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
@@ -55,6 +56,7 @@ class StepCommits:
                 else:
                     ticket.wait()
                 self._check(ticket, position)
+            self.check()
         finally:
             if mine is not None and (not mine.over or mine.waiting):
                 self._end(mine, None)
@@ -86,6 +88,7 @@ class StepCommits:
             if ticket is not None:
                 await over(ticket)
                 self._check(ticket, position)
+        self.check()
         return newest[0]
 
     def hand_over(self, record: Item, cell: StoredValue) -> str:
@@ -96,28 +99,40 @@ class StepCommits:
         self._start_another()
         return self._told.pop() if self._told else ""
 
+    def check(self) -> None:
+        """Raise why what was handed over could not be stored: once, where that is tried again, as it is held back."""
+        error = self._failed
+        if isinstance(error, StoreError):
+            self._failed = None
+        if error is not None:
+            raise error
+
     def unsaved(self) -> int:
         """How many records are not stored yet."""
         return self._journal.end - self._journal.position
 
     def wait(self) -> bool:
-        """Wait for the ticket under way, or for a moment; whether there was one that did not fail."""
+        """Wait for the ticket under way, or for a moment; whether there was one. Raises as `check`."""
+        self.check()
         ticket = self._current()
         if ticket is None or ticket.thread == get_ident():
             return False
         ticket.wait()
-        return not isinstance(ticket.result, Exception)
+        self.check()
+        return True
 
     async def wait_async(self) -> bool:
         """`wait` for an event loop."""
         load_module("tau.node.async_calls")
         from tau.node.async_calls import over
 
+        self.check()
         ticket = self._current()
         if ticket is None:
             return False
         await over(ticket)
-        return not isinstance(ticket.result, Exception)
+        self.check()
+        return True
 
     def _start_another(self) -> None:
         """Hand what is held back to the committer, unless a ticket is under way, at whose end this is called again."""
@@ -133,7 +148,9 @@ class StepCommits:
             newest = self._end(ticket, result)
             if newest:
                 self._told.append(newest)
-            if not isinstance(ticket.result, Exception):
+            if isinstance(ticket.result, Exception):
+                self._failed = ticket.result
+            else:
                 self._start_another()
 
         ticket.answer = answered
@@ -173,6 +190,7 @@ class StepCommits:
         with journal.lock:
             if self._closed:
                 raise too_late(self._node)
+            self.check()
             if record is not None and cell is not None:
                 assert journal.progress is not None
                 journal.hold(Append((record,), journal.progress, {"": cell}, packed=packed))

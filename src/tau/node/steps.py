@@ -27,7 +27,7 @@ from tau.graph.nodes import is_async
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
 from tau.log.records import Item, Scope
-from tau.node.current import RunNode
+from tau.node.current import RunNode, item_here
 from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
 from tau.node.step import Step
@@ -85,9 +85,10 @@ class StepRunner:
         checked_name("the name of a step", name)
         if not callable(function):
             raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
+        step, commits = Step(self, name), self._commits
+        key = self.entry(step.scope)
         if self.journal is not None:
-            self._generators.check(name, function, args, kwargs)
-        step, key, commits = Step(self, name), f"step {name}", self._commits
+            self._generators.check(key.removeprefix("step "), function, args, kwargs)
         if is_async(function):
             coroutine = self._awaited(step, function, args, kwargs)
             self.unawaited.add(step, name, coroutine)
@@ -110,9 +111,8 @@ class StepRunner:
     async def _awaited(
         self, step: Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
-        name = step.name
         self.unawaited.begun(step)
-        key, commits = f"step {name}", self._commits
+        key, commits = self.entry(step.scope), self._commits
         try:
             step.begin(key)
             cancelled = await step.take_async(await function(*args, **kwargs)) if not step.resumed else None
@@ -140,14 +140,14 @@ class StepRunner:
         replaced: StoredValue | None = None
         try:
             self.enter(key, name, made)
-            replaced = self.find(name, _ARTIFACT)
+            replaced = self.find(self.of_visit(name), _ARTIFACT)
             with files.writing(name, directory, made) as path:
                 yield path
                 if self._closed:
                     raise too_late(self.node)
             if self._commits is not None:
                 cell = cell_of(self.node, name, made[0])
-                record = Item(scope=self.scope(name), name=name, key=_ARTIFACT, value=cell.change)
+                record = Item(scope=self.of_visit(name), name=name, key=_ARTIFACT, value=cell.change)
                 self.saved(self._commits.commit(record, cell))
         except BaseException as error:
             if made and isinstance(error, LeaseLostError):  # nothing will ever refer to it
@@ -229,14 +229,14 @@ class StepRunner:
         if effect is None:
             refuse_outside(state)
         else:
-            cell = kept_cell(state, effect, self.find(STATE, STATE))
+            cell = kept_cell(state, effect, self.find(self.of_visit(STATE), STATE))
             if cell is not None:
-                record = Item(scope=self.scope(STATE), name=STATE, key=STATE, value=cell.change)
+                record = Item(scope=self.of_visit(STATE), name=STATE, key=STATE, value=cell.change)
         self.saved(self._commits.commit(record, cell))
 
     def restore(self) -> None:
         """Give the node the state that an earlier attempt saved, where one did."""
-        cell = self.find(STATE, STATE)
+        cell = self.find(self.of_visit(STATE), STATE)
         if cell is not None and self.effect is not None:
             restore(self.effect, self.open(STATE, cell))
 
@@ -280,6 +280,11 @@ class StepRunner:
         """Something that an earlier attempt had finished was not done again."""
         self._any_resumed = True
 
+    def check(self) -> None:
+        """Raise why what was handed over could not be stored."""
+        if self._commits is not None:
+            self._commits.check()
+
     def unsaved(self) -> int:
         """How many records of this run are not stored yet."""
         return self._commits.unsaved() if self._commits is not None else 0
@@ -309,12 +314,23 @@ class StepRunner:
         if self._commits is not None:
             self.saved(await self._commits.commit_async())
 
-    def find(self, name: str, key: str = "") -> StoredValue | None:
+    def find(self, scope: Scope, key: str = "") -> StoredValue | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""
-        return self.journal.item(self.scope(name), key) if self.journal is not None else None
+        return self.journal.item(scope, key) if self.journal is not None else None
 
     def scope(self, name: str) -> Scope:
+        """Where a step, map or chain of that name belongs: to the visit, or to the item that the code here is of."""
+        here = item_here.get()
+        if here is None or here.effect is not self.effect:
+            return self.of_visit(name)
+        return (*here.scope, (here.key, 0, name))
+
+    def of_visit(self, name: str) -> Scope:
         return ((self.node, self.visit, name),)
+
+    def entry(self, scope: Scope) -> str:
+        """What tells a step, map or chain from others of this visit."""
+        return f"step {scope[0][2]}" if len(scope) == 1 else f"step {scope[-1][2]!r} of item {scope[1:]!r}"
 
     def open(self, name: str, cell: StoredValue) -> Any:
         """A copy of a step's result. Damage is kept, as the node may catch the error and go on without it."""

@@ -32,9 +32,9 @@ def block_of(items: Items | None) -> Items | nullcontext[None]:
 class Named:
     """The items of a map, each with the key by which its result is found again; drawn in order by one thread."""
 
-    def __init__(self, items: Items, source: Iterable[Any], key: Key | None) -> None:
+    def __init__(self, items: Items, source: Iterable[Any], key: Key | None, may_run_twice: bool) -> None:
         """Raises `ConfigError` for what cannot be iterated."""
-        self._items = items
+        self._items, self._may_run_twice = items, may_run_twice
         self._source, self._total = drawn(source)
         self._keys = Keys(key)
         self._drawn: dict[int, tuple[str, bytes | None]] = {}
@@ -49,13 +49,18 @@ class Named:
             raise TypeError("how many there are is not known before the end")
         return self._total
 
+    def _forget(self, index: int) -> None:
+        """An item that is done is not tried again; one that may run twice at a time may be."""
+        if not self._may_run_twice:
+            self._drawn.pop(index, None)
+
     def calling(self, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
         """What calls a sync task for an item, unless that is done already."""
 
         def call(index: int, item: Any) -> Any:
             key, data = self._drawn[index]
             result = self._items.do(key, task, copied(item, data))
-            del self._drawn[index]
+            self._forget(index)
             return result
 
         return call
@@ -66,7 +71,7 @@ class Named:
         async def call(index: int, item: Any) -> Any:
             key, data = self._drawn[index]
             result = await self._items.do_async(key, task, copied(item, data))
-            del self._drawn[index]
+            self._forget(index)
             return result
 
         return call
@@ -85,14 +90,19 @@ class Links:
         self._link = sha256(data)
 
     def _stored(self, state: Any) -> Any:
-        """What is stored of a state of the chain: of the graph's own, its values."""
-        return dict(state) if self._state is not None and isinstance(state, State) else state
+        """What is stored of a state of the chain: of the graph's own, its values, and that it is one."""
+        if self._state is None:
+            return state
+        return (True, dict(state)) if isinstance(state, State) else (False, state)
 
     def _given(self, stored: Any) -> Any:
         """The state of the chain for what was stored of it."""
-        if self._state is None or not isinstance(stored, dict):
+        if self._state is None:
             return stored
-        return self._state.merge(stored).drop(*(key for key in self._state if key not in stored))
+        is_state, values = stored
+        return (
+            self._state.merge(values).drop(*(key for key in self._state if key not in values)) if is_state else values
+        )
 
     def calling(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
         """What calls a sync step for an item and a state, unless that is done already."""
@@ -101,6 +111,7 @@ class Links:
             return self._stored(step(item, state))
 
         def call(index: int, item: Any, state: Any) -> Any:
+            self._items.wait_for_room()
             key, data = self._next(item)
             return self._given(self._items.do(key, take, copied(item, data), state))
 
@@ -113,6 +124,7 @@ class Links:
             return self._stored(await step(item, state))
 
         async def call(index: int, item: Any, state: Any) -> Any:
+            await self._items.wait_for_room_async()
             key, data = self._next(item)
             return self._given(await self._items.do_async(key, take, copied(item, data), state))
 

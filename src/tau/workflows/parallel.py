@@ -100,10 +100,10 @@ def run_map(
         checked_function("key", key)
     around = surroundings("workflows.ProcessParallel", "parallel", chosen, config.observer)
     kept_items = items_of(around)
-    named = None if kept_items is None else Named(kept_items, items, key)
+    named = None if kept_items is None else Named(kept_items, items, key, config.idempotent)
     ledger = Ledger(around, items if named is None else named, config, progress)
     if kept_items is not None:
-        kept_items.most = 2 * ledger.workers
+        kept_items.most = ledger.workers
     if is_async(task):
         call = (lambda index, item: task(item)) if named is None else named.awaiting(task)
         return _run_in_tasks(ledger, kept_items, call)
@@ -112,7 +112,9 @@ def run_map(
         return not_async(f"the task of parallel {chosen!r}", task(item))
 
     with block_of(kept_items):
-        return ThreadedMap(ledger, (lambda index, item: plain(item)) if named is None else named.calling(plain)).run()
+        if named is None or kept_items is None:
+            return ThreadedMap(ledger, lambda index, item: plain(item)).run()
+        return ThreadedMap(ledger, named.calling(plain), kept_items.wait_for_room).run()
 
 
 async def _run_in_tasks(ledger: Ledger, items: Items | None, call: Callable[[int, Any], Any]) -> ParallelResult[Any]:
@@ -120,4 +122,4 @@ async def _run_in_tasks(ledger: Ledger, items: Items | None, call: Callable[[int
     from tau.workflows.tasks import TaskMap  # asyncio is only loaded where something needs it
 
     async with block_of(items):
-        return await TaskMap(ledger, call).run()
+        return await TaskMap(ledger, call, None if items is None else items.wait_for_room_async).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tau.node.async_calls import cancellations
@@ -20,8 +20,14 @@ from tau.workflows.tries import Pace, backoff, timed_out
 class TaskMap:
     """One parallel map at work in the tasks of a loop."""
 
-    def __init__(self, ledger: Ledger, call: Callable[[int, Any], Any]) -> None:
-        self._ledger, self._call = ledger, call
+    def __init__(
+        self,
+        ledger: Ledger,
+        call: Callable[[int, Any], Any],
+        wait_for_room: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """``wait_for_room`` is awaited before each try begins; its time is none of the item's."""
+        self._ledger, self._call, self._wait_for_room = ledger, call, wait_for_room
         self._config, self._around = ledger.config, ledger.around
         self._pace = Pace(self._config.rate)
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -148,6 +154,8 @@ class TaskMap:
             tries += 1
 
     async def _once(self, index: int, item: Any) -> Any:
+        if self._wait_for_room is not None:
+            await self._wait_for_room()
         given = self._call(index, item)
         if not is_late(given):
             return given

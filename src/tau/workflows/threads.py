@@ -59,8 +59,11 @@ class _Job:
 class ThreadedMap:
     """One parallel map at work in threads."""
 
-    def __init__(self, ledger: Ledger, call: Callable[[int, Any], Any]) -> None:
-        self._ledger, self._call = ledger, call
+    def __init__(
+        self, ledger: Ledger, call: Callable[[int, Any], Any], wait_for_room: Callable[[], object] | None = None
+    ) -> None:
+        """``wait_for_room`` is called before each try begins; its time is none of the item's."""
+        self._ledger, self._call, self._wait_for_room = ledger, call, wait_for_room
         self._config, self._around = ledger.config, ledger.around
         self._pace = Pace(self._config.rate)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
@@ -255,9 +258,11 @@ class ThreadedMap:
                 if job.began is None and self._around.observer is not None:
                     job.began = datetime.now(UTC)
                     self._reports.put(job)
-                if self._config.timeout is not None:
-                    job.deadline = time.monotonic() + self._config.timeout
                 try:
+                    if self._wait_for_room is not None:
+                        self._wait_for_room()
+                    if self._config.timeout is not None:
+                        job.deadline = time.monotonic() + self._config.timeout
                     return DONE, self._context.copy().run(self._call, job.index, job.item)
                 except BaseException as error:
                     last, job.deadline = (FAILED, error), None
