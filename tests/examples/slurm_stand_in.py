@@ -83,7 +83,7 @@ def run_once(spool: Path, options: dict[str, str], told: dict[str, str]) -> str:
         assert process.stdout is not None
         for line in process.stdout:
             output.write(line)
-            left -= " simulate " in line
+            left -= line.startswith("\N{CHECK MARK} simulate ")
             if left == 0:
                 left = -1
                 if os.environ.get("FAILS") and "SLURM_RESTART_COUNT" not in told:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ import pytest
 
 from tau import (
     ChainConfig,
+    CheckpointConfig,
     ConfigError,
     Context,
     ExecutionError,
+    GraphConfig,
     ParallelConfig,
     Retry,
     RunCancelledError,
     State,
     StateGraph,
+    StoreUnavailableError,
     UnserializableError,
     chain_node,
     current,
@@ -33,8 +36,9 @@ from tau import (
     process_parallel,
 )
 from tau.errors import ParallelError
-from tau.stores.contract import Store
+from tau.stores.contract import Batch, Store
 from tau.stores.memory import MemoryStore
+from tau.testing.store_wrappers import StoreWrapper
 
 Node = Callable[[State, Context], Any]
 
@@ -259,6 +263,7 @@ def test_items_that_cannot_be_stored_are_named_by_a_key(store: Store) -> None:
     [
         (lambda item: 1, "two items have the key 1"),
         (lambda item: None, "the key of an item is text or a whole number, found NoneType"),
+        (lambda item: f"\udc80{item}", "the key of an item cannot contain lone surrogates"),
         (lambda item: True, "the key of an item is text or a whole number, found bool"),
     ],
 )
@@ -571,3 +576,48 @@ def test_a_map_of_a_run_that_was_taken_over_ends_with_that(how: str) -> None:
     with pytest.raises(RunCancelledError):
         graph_of(store, threads if how == "map" else tasks).execute({}, run_id="r")
     assert len(calls.counts) < 12
+
+
+@pytest.mark.parametrize("how", ["map", "async map", "chain"])
+def test_a_store_that_fails_ends_a_map_once(tmp_path: Path, how: str) -> None:
+    """Its error reaches the node, which may try again: what was done by then is stored."""
+    away = threading.Event()
+
+    class Away(StoreWrapper):
+        def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
+            if away.is_set():
+                raise StoreUnavailableError("the store is away")
+            return super().commit(batches)
+
+    calls = Calls()
+
+    def task(item: int, *before: int) -> int:
+        calls(item)
+        if calls.counts.total() == 3:
+            away.set()
+        return item
+
+    async def later(item: int) -> int:
+        return task(item)
+
+    def run(ctx: Context) -> Any:
+        return ctx.map("m", task, range(30), workers=2) if how == "map" else process_chain(range(30), 0, task).final
+
+    def node(state: State, ctx: Context) -> Any:
+        with pytest.raises(StoreUnavailableError, match="the store is away"):
+            run(ctx)
+        away.clear()
+        return {"out": run(ctx)}
+
+    async def node_async(state: State, ctx: Context) -> Any:
+        with pytest.raises(StoreUnavailableError, match="the store is away"):
+            await ctx.map("m", later, range(30), workers=2)
+        away.clear()
+        return {"out": await ctx.map("m", later, range(30), workers=2)}
+
+    checkpoint = CheckpointConfig(interval=1, preserve=True, patience=0.0)
+    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=checkpoint), store=Away(MemoryStore()))
+    graph.add_node("node", node_async if how == "async map" else node, version="1")
+    graph.sequence("node")
+    assert graph.execute({}, run_id="r")["out"] == (29 if how == "chain" else list(range(30)))
+    assert set(calls.counts.values()) == {1}

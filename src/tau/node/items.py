@@ -37,6 +37,7 @@ class Items:
 
     def __enter__(self) -> Items:
         self._runner.enter(self._entry, self._name, self)
+        self._runner.forgive()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -138,6 +139,8 @@ class Keys:
     def _checked(self, key: Any) -> str:
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise ConfigError(f"the key of an item is text or a whole number, found {type(key).__name__}: {key!r:.80}")
+        if isinstance(key, str) and any("\ud800" <= char <= "\udfff" for char in key):
+            raise ConfigError(f"the key of an item cannot contain lone surrogates, found {key!r:.80}")
         found = f"{'s' if isinstance(key, str) else 'i'} {key}"
         if found in self._seen:
             raise ConfigError(f"two items have the key {key!r}; give each one of its own")

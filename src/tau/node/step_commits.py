@@ -38,6 +38,8 @@ class StepCommits:
 
         Returns the node of the newest checkpoint in the commit, if any. Raises why it could not be.
         """
+        if record is not None:
+            self.forgive()
         journal, newest = self._journal, ""
         position = self._hold(record, cell)
         mine: Ticket | None = None
@@ -70,6 +72,8 @@ class StepCommits:
         load_module("tau.node.async_calls")
         from tau.node.async_calls import over  # asyncio is only loaded where something needs it
 
+        if record is not None:
+            self.forgive()
         journal, newest = self._journal, [""]
         position = self._hold(record, cell, packed)
         while journal.position < position:
@@ -95,17 +99,20 @@ class StepCommits:
         """Have an item committed by the committer, with whatever else is made meanwhile, and wait for nothing; a later
         `commit` raises why that could not be. Returns the node of the newest checkpoint that was committed so since
         the last time."""
+        self.check()
         self._hold(record, cell)
         self._start_another()
         return self._told.pop() if self._told else ""
 
     def check(self) -> None:
-        """Raise why what was handed over could not be stored: once, where that is tried again, as it is held back."""
-        error = self._failed
-        if isinstance(error, StoreError):
+        """Raise why something that was handed over could not be stored."""
+        if self._failed is not None:
+            raise self._failed
+
+    def forgive(self) -> None:
+        """Try again to store what could not be, because the store failed: it is held back still."""
+        if isinstance(self._failed, StoreError):
             self._failed = None
-        if error is not None:
-            raise error
 
     def unsaved(self) -> int:
         """How many records are not stored yet."""
@@ -137,7 +144,7 @@ class StepCommits:
     def _start_another(self) -> None:
         """Hand what is held back to the committer, unless a ticket is under way, at whose end this is called again."""
         with self._journal.lock:
-            if self._closed or self._current() is not None:
+            if self._closed or self._failed is not None or self._current() is not None:
                 return
             batch = self._journal.held()
             if batch is None:

@@ -285,6 +285,11 @@ class StepRunner:
         if self._commits is not None:
             self._commits.check()
 
+    def forgive(self) -> None:
+        """Try again to store what could not be."""
+        if self._commits is not None:
+            self._commits.forgive()
+
     def unsaved(self) -> int:
         """How many records of this run are not stored yet."""
         return self._commits.unsaved() if self._commits is not None else 0
