@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -621,3 +622,59 @@ def test_a_store_that_fails_ends_a_map_once(tmp_path: Path, how: str) -> None:
     graph.sequence("node")
     assert graph.execute({}, run_id="r")["out"] == (29 if how == "chain" else list(range(30)))
     assert set(calls.counts.values()) == {1}
+
+
+@pytest.mark.parametrize("how", ["map", "async map", "chain"])
+def test_large_results_are_not_kept_in_memory_once_they_are_stored(tmp_path: Path, how: str) -> None:
+    def large(item: int, *before: bytes) -> bytes:
+        return os.urandom(1 << 20)
+
+    async def later(item: int) -> bytes:
+        return large(item)
+
+    held: list[int] = []
+
+    def node(state: State, ctx: Context) -> None:
+        process_chain(range(20), b"", large) if how == "chain" else ctx.map("m", large, range(20), workers=2)
+        held.append(tracemalloc.get_traced_memory()[0])
+
+    async def node_async(state: State, ctx: Context) -> None:
+        await ctx.map("m", later, range(20), workers=2)
+        held.append(tracemalloc.get_traced_memory()[0])
+
+    with open_store(f"file:{tmp_path}") as store:
+        tracemalloc.start()
+        try:
+            graph_of(store, node_async if how == "async map" else node).execute({})
+        finally:
+            tracemalloc.stop()
+    assert held[0] < 5 << 20
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_map_that_is_not_awaited_fails_its_node(stored: bool) -> None:
+    async def node(state: State, ctx: Context) -> None:
+        ctx.map("m", Calls().later, range(3))
+
+    graph = StateGraph("g", store=MemoryStore() if stored else None)
+    graph.add_node("node", node, version="1")
+    graph.sequence("node")
+    with pytest.raises(ExecutionError, match=r"did not await map 'm', .* write await ctx\.map\('m', \.\.\.\)"):
+        graph.execute({})
+
+
+def test_an_interrupt_as_an_item_is_handed_over_leaves_nothing_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node's end waited for ever for a ticket that the committer had never been given."""
+    store = MemoryStore()
+
+    def node(state: State, ctx: Context) -> Any:
+        return {"out": process_chain(range(5), 0, max).final}
+
+    def broken_off(*_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store.committer, "submit", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        graph_of(store, node).execute({}, run_id="r")
+    assert graph_of(store, node).resume("r")["out"] == 4

@@ -6,16 +6,21 @@ that is given the items in another order finds what an earlier one has done.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from tau.errors import ChainError, ConfigError, ParallelError, UnserializableError
+from tau.late_imports import load_module
+from tau.log.encoding import pack_blob
 from tau.log.records import Item
 from tau.node.current import ItemHere, item_here
 from tau.node.step_results import cell_of
 from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
-from tau.values.stored import StoredValue, digest
+from tau.values.stored import Blobs, StoredValue, digest
+from tau.values.weight import is_large
 
 ITEM: Final = "item "
 """Before each key, so that it is never that of an artifact or a saved state of the same name."""
@@ -34,6 +39,7 @@ class Items:
         self.most = 1
         self._scope = runner.scope(name)
         self._entry = runner.entry(self._scope)
+        self._large: deque[StoredValue] = deque()
 
     def __enter__(self) -> Items:
         self._runner.enter(self._entry, self._name, self)
@@ -44,6 +50,7 @@ class Items:
         self._leave(kind)
         if kind is None or issubclass(kind, (ChainError, ParallelError)):
             self._runner.commit()
+        self._let_go()
 
     async def __aenter__(self) -> Items:
         return self.__enter__()
@@ -52,6 +59,7 @@ class Items:
         self._leave(kind)
         if kind is None or issubclass(kind, (ChainError, ParallelError)):
             await self._runner.commit_async()
+        self._let_go()
 
     def wait_for_room(self) -> None:
         """Wait until another item may begin. Raises why others could not be stored."""
@@ -70,7 +78,8 @@ class Items:
         the function raises, and `UnserializableError` or `LimitExceededError` where the result cannot be stored."""
         cell = self._found(key)
         if cell is None:
-            cell = self._taken(key, *self._called(key, function, args))
+            record, cell = self._made(key, *self._called(key, function, args))
+            self._hand_over(record, cell)
         return self._runner.open(self._name, cell)
 
     async def do_async(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -83,7 +92,7 @@ class Items:
                 value = await function(*args)
             finally:
                 item_here.reset(token)
-            cell = self._taken(key, value, began)
+            cell = await self._taken_async(key, value, began)
         return self._runner.open(self._name, cell)
 
     def _called(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
@@ -105,14 +114,49 @@ class Items:
             self._runner.spared()
         return cell
 
-    def _taken(self, key: str, value: Any, began: float) -> StoredValue:
-        """The cell of a result, which is on its way into the store."""
+    def _made(self, key: str, value: Any, began: float) -> tuple[Item, StoredValue]:
+        """The record of a result, and its cell."""
         runner = self._runner
         cell = cell_of(runner.node, f"{self._name}[{key}]", value)
         seconds = max(0.0, runner.now() - began)
-        item = Item(scope=self._scope, name=self._name, key=ITEM + key, value=cell.change, seconds=seconds)
-        runner.hand_over(item, cell)
+        return Item(scope=self._scope, name=self._name, key=ITEM + key, value=cell.change, seconds=seconds), cell
+
+    async def _taken_async(self, key: str, value: Any, began: float) -> StoredValue:
+        """Hand over a result; a large one is encoded outside the loop, and a cancellation that comes meanwhile is
+        raised when that is done."""
+        journal = self._runner.journal
+        if journal is None or not is_large(value):
+            record, cell = self._made(key, value, began)
+            self._hand_over(record, cell)
+            return cell
+        load_module("tau.node.async_calls")
+        from tau.node.async_calls import off_the_loop  # asyncio is only loaded where something needs it
+
+        def make() -> tuple[Item, StoredValue, dict[bytes, bytes]]:
+            record, cell = self._made(key, value, began)
+            return record, cell, {name: pack_blob(data) for name, data in cell.blobs}
+
+        (record, cell, packed), cancelled = await off_the_loop(journal.store.committer, make)
+        self._hand_over(record, cell, packed)
+        if cancelled is not None:
+            raise cancelled
         return cell
+
+    def _hand_over(self, record: Item, cell: StoredValue, packed: dict[bytes, bytes] | None = None) -> None:
+        self._let_go()
+        self._runner.hand_over(record, cell, packed)
+        if type(cell.whole) is Blobs:
+            self._large.append(cell)
+
+    def _let_go(self) -> None:
+        """What is large and stored by now is read again where it is needed."""
+        for _ in range(len(self._large)):
+            with suppress(IndexError):  # another thread was faster
+                cell = self._large.popleft()
+                if cell.change is None:
+                    self._runner.let_go(cell)
+                else:
+                    self._large.append(cell)
 
 
 class Keys:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from threading import get_ident
 
 from tau.errors import StoreError, too_late
@@ -95,12 +96,12 @@ class StepCommits:
         self.check()
         return newest[0]
 
-    def hand_over(self, record: Item, cell: StoredValue) -> str:
+    def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> str:
         """Have an item committed by the committer, with whatever else is made meanwhile, and wait for nothing; a later
         `commit` raises why that could not be. Returns the node of the newest checkpoint that was committed so since
         the last time."""
         self.check()
-        self._hold(record, cell)
+        self._hold(record, cell, packed)
         self._start_another()
         return self._told.pop() if self._told else ""
 
@@ -143,29 +144,29 @@ class StepCommits:
 
     def _start_another(self) -> None:
         """Hand what is held back to the committer, unless a ticket is under way, at whose end this is called again."""
-        with self._journal.lock:
-            if self._closed or self._failed is not None or self._current() is not None:
-                return
-            batch = self._journal.held()
-            if batch is None:
-                return
-            ticket = self._under_way = Ticket(batch)
-
-        def answered(result: Result) -> None:
-            newest = self._end(ticket, result)
-            if newest:
-                self._told.append(newest)
-            if isinstance(ticket.result, Exception):
-                self._failed = ticket.result
-            else:
-                self._start_another()
-
-        ticket.answer = answered
+        mine: Ticket | None = None
         try:
-            self._journal.store.committer.submit(ticket)
+            with self._journal.lock:
+                if self._closed or self._failed is not None or self._current() is not None:
+                    return
+                if (batch := self._journal.held()) is None:
+                    return
+                mine = self._under_way = Ticket(batch)
+            mine.answer = partial(self._answered, mine)
+            self._journal.store.committer.submit(mine)
         except BaseException:
-            self._end(ticket, None)
+            if mine is not None:
+                self._end(mine, None)
             raise
+
+    def _answered(self, ticket: Ticket, result: Result) -> None:
+        newest = self._end(ticket, result)
+        if newest:
+            self._told.append(newest)
+        if isinstance(ticket.result, Exception):
+            self._failed = ticket.result
+        else:
+            self._start_another()
 
     def close(self) -> None:
         """The attempt has ended, and what it left behind can save nothing more; waits for a commit under way."""

@@ -37,7 +37,7 @@ from tau.node.unawaited import Unawaited
 from tau.state import State, begun, raw
 from tau.stores.artifact_content import wrong_with
 from tau.stores.artifact_files import AttemptFiles, checked_file_name
-from tau.values.stored import Blobs, StoredValue
+from tau.values.stored import NO_ATOM, Blobs, StoredValue
 from tau.values.types.artifact import Artifact
 
 _ARTIFACT: Final = "artifact"
@@ -294,10 +294,10 @@ class StepRunner:
         """How many records of this run are not stored yet."""
         return self._commits.unsaved() if self._commits is not None else 0
 
-    def hand_over(self, record: Item, cell: StoredValue) -> None:
+    def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
         """Have a finished item stored soon; nothing waits for it."""
         if self._commits is not None:
-            self.saved(self._commits.hand_over(record, cell))
+            self.saved(self._commits.hand_over(record, cell, packed))
 
     def make_room(self) -> None:
         """Wait until some of what is not stored is, or raise why it cannot be."""
@@ -345,9 +345,14 @@ class StepRunner:
             if self.effect is not None:
                 begun(self.effect.state).damage = error
             raise
-        if type(cell.whole) is Blobs and cell.change is None and self.journal is not None:
-            cell.encoded, cell.fetch = None, BlobLoader(self.journal.store, self.run_id)
+        if type(cell.whole) is Blobs and cell.change is None:
+            self.let_go(cell)
         return value
+
+    def let_go(self, cell: StoredValue) -> None:
+        """Keep no encoding of what is stored; it is read again where it is needed."""
+        if self.journal is not None:
+            cell.encoded, cell.atom, cell.fetch = None, NO_ATOM, BlobLoader(self.journal.store, self.run_id)
 
     def tell(self, type_: str, **data: Any) -> None:
         if self._emit is not None and not self._closed:

@@ -36,16 +36,20 @@ def map_items(
     config = ParallelConfig(max_workers=workers, fail_fast=errors == "raise", **each)
     around = partial(Surroundings, visit=visit)
     if is_async(function):
-        return _awaited(run_map(around, items, function, config, progress, name=name, key=key), errors)
+        scope, effect = visit
+        begin = partial(run_map, around, items, function, config, progress, name=name, key=key)
+        mapped = _awaited(begin, errors)
+        scope.steps_of(effect).unawaited.add(mapped, name, mapped, "map")
+        return mapped
     try:
         return _given(run_map(around, items, function, config, progress, name=name, key=key), errors)
     except ParallelError as error:
         return _outcomes(error, errors)
 
 
-async def _awaited(mapped: Any, errors: str) -> Any:
+async def _awaited(begin: Callable[[], Any], errors: str) -> Any:
     try:
-        return _given(await mapped, errors)
+        return _given(await begin(), errors)
     except ParallelError as error:
         return _outcomes(error, errors)
 
