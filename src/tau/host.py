@@ -16,6 +16,7 @@ from functools import partial
 
 from tau.forks import in_child
 from tau.late_imports import load_module
+from tau.signals import pass_on
 from tau.stores.contract import Owner
 from tau.waiting import Flag
 
@@ -137,7 +138,8 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):
+    except (OSError, OverflowError) as error:
+        pass_on(error)
         return True
     return True
 
@@ -148,7 +150,8 @@ def _fact(name: str) -> str:
     if not known:
         try:
             known = _TOLD[name]()
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return ""
         _facts[name] = known
     return known
@@ -221,7 +224,8 @@ def _start_time(pid: int) -> int | None:
     try:
         known = os.readlink("/proc/self") == str(os.getpid()) and _fact("time") == _INITIAL_TIME
         fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split() if known else []
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         fields = []
     if len(fields) < 20:
         return 0 if is_alive(pid) else None

@@ -51,3 +51,16 @@ def _is_older(error: BaseException) -> bool:
     while frame is not None and frame is not catcher:
         frame = frame.f_back
     return frame is not None
+
+
+class tolerate:
+    """``with tolerate(OSError):`` lets such errors go unheeded, except those that the handler of a signal raises."""
+
+    def __init__(self, *kinds: type[Exception]) -> None:
+        self._kinds = kinds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        return isinstance(error, self._kinds) and not is_of_handler(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -23,6 +24,7 @@ from tau.node.steps import StepRunner
 from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
+from tau.stores.sqlite import SQLiteStore, kept_locks
 from tau.stores.sqlite.connections import Connections
 from tau.testing.store_contract.batches import batch
 from tau.testing.store_wrappers import StoreWrapper
@@ -205,3 +207,74 @@ def test_who_leads_a_commit_and_is_broken_off_takes_nobody_along() -> None:
         committer.commit(batch("mine", 0))
     assert committer.commit(batch("next", 0)) == 1
     assert other.result == 1
+
+
+class InStores(InterruptFault):
+    """A TimeoutError, which is an OSError, the n-th time that Python looks for signals in the code of a store."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(lambda name: "/tau/stores/" in name)
+        self.at = number
+
+    def strike(self) -> None:
+        raise TimeoutError("alarm")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "file"])
+def test_an_alarm_anywhere_in_a_store_is_no_error_that_does_no_harm(kind: str, tmp_path: Path) -> None:
+    """Where the store lets an error of the disk go unheeded, it let those of handlers go, too."""
+    with open_store(f"sqlite:///{tmp_path}/r.db" if kind == "sqlite" else f"file://{tmp_path}/r") as opened:
+        for number in count(1):
+            fault, caught = InStores(number), list[TimeoutError]()
+
+            def node(state: State, ctx: Context, fault: Any = fault, caught: Any = caught) -> dict[str, Any]:
+                ctx.step("zero", int)
+                sys.settrace(fault._enter)
+                try:
+                    return {"x": ctx.step("one", int)}
+                except TimeoutError as error:
+                    caught.append(error)
+                finally:
+                    sys.settrace(None)
+                return {"x": ctx.step("one", int)}
+
+            graph = StateGraph(config(opened))
+            graph.add_node("n", node, version="1")
+            graph.sequence("n")
+            assert dict(graph.execute({}, run_id=f"r{number}")) == {"x": 0}
+            assert bool(caught) == (fault.seen >= number), f"alarm {number} was swallowed"
+            if not caught:
+                break
+    assert number > 20
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, KeyboardInterrupt])
+def test_an_interrupt_as_the_write_lock_is_let_go_keeps_nobody_out(
+    kind: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed taken until the owner of the run committed again."""
+    real, armed = kept_locks._set, list[int]()
+
+    def handler(number: int, frame: FrameType) -> None:
+        raise kind("alarm")
+
+    def struck(descriptor: int, lock: bytes) -> None:
+        if armed and lock == kept_locks._LEAVE_WRITING:
+            armed.clear()
+            handler(0, sys._getframe())
+        real(descriptor, lock)
+
+    monkeypatch.setattr(kept_locks, "_set", struck)
+
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        armed.append(1)
+        with pytest.raises(kind):
+            ctx.step("one", int)
+        with SQLiteStore(tmp_path / "r.db") as other:
+            assert other.commit([batch("other", 0)]) == [1]
+        return {"x": ctx.step("one", int)}
+
+    graph = StateGraph("g", store=SQLiteStore(tmp_path / "r.db"))
+    graph.add_node("n", node, version="1")
+    graph.sequence("n")
+    assert dict(graph.execute({}, run_id="r")) == {"x": 0}

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from tau import forks
 from tau.errors import ArtifactError, ConfigError
+from tau.signals import pass_on, tolerate
 from tau.stores.artifact_content import Odd, entries, measure, open_file, trace, wrong_with
 from tau.stores.contract import PositionConflict, Store
 from tau.stores.disk import Descriptor, make_directories, sync
@@ -98,7 +99,7 @@ class AttemptFiles:
                 made.append(self._publish(draft))
         except BaseException:
             if process is forks.process:  # what a child of fork leaves behind is its parent's
-                with suppress(OSError):
+                with tolerate(OSError):
                     self._remove(draft.own)
             raise
 
@@ -114,23 +115,23 @@ class AttemptFiles:
         """Remove an artifact of this visit that another one has replaced."""
         visit, own = os.path.split(os.path.dirname(artifact.path))
         if visit == self._path:
-            with suppress(OSError):
+            with tolerate(OSError):
                 self._remove(own)
 
     def prune(self, name: str, keep_last: int, needed: list[bytes]) -> None:
         """Remove artifacts of that name of earlier visits of the node, but for those of so many newest visits, this one
         counted, and those that are named in the encodings ``needed``."""
-        with suppress(OSError), enter(self._place, self._below[:1]) as run:
+        with tolerate(OSError), enter(self._place, self._below[:1]) as run:
             kept = 1
             for visit in self._earlier_visits(run):
-                with suppress(OSError), enter(run, (visit,)) as number:
+                with tolerate(OSError), enter(run, (visit,)) as number:
                     found = [own for own in os.listdir(number) if _exists(os.path.join(own, name), number)]
                     if kept >= keep_last:
                         for own in found:
                             if not any(own.rpartition("-")[2].encode() in data for data in needed):
                                 remove_entry(own, number)
                     kept += bool(found)
-                with suppress(OSError):  # where something is kept
+                with tolerate(OSError):  # where something is kept
                     os.rmdir(visit, dir_fd=run)
 
     def _earlier_visits(self, run: int) -> list[str]:
@@ -201,7 +202,7 @@ class AttemptFiles:
                     position, _, token = name.partition("-")
                     earlier = position.isdecimal() and int(position) < self._position
                     if earlier and not any(token.encode() in data for data in kept):
-                        with suppress(OSError):
+                        with tolerate(OSError):
                             remove_entry(name, visit)
             self._ready = True
 
@@ -309,7 +310,7 @@ def _clear(name: str, parent: int, each: Callable[[str, int], None]) -> None:
     with enter(parent, (name,)) as number:
         for inner in os.listdir(number):
             each(inner, number)
-    with suppress(OSError):  # where something is kept
+    with tolerate(OSError):  # where something is kept
         os.rmdir(name, dir_fd=parent)
 
 
@@ -324,7 +325,8 @@ def remove_entry(name: str, parent: int) -> None:
 def _exists(name: str, parent: int) -> bool:
     try:
         os.lstat(name, dir_fd=parent)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return False
     return True
 

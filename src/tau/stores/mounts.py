@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from tau.signals import pass_on
+
 NETWORK = frozenset(
     {
         "nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "afs", "ncpfs", "coda", "9p", "virtiofs",
@@ -24,7 +26,8 @@ def kind_of(path: str, table: str = "/proc/self/mountinfo") -> str:
     try:
         with open(table, encoding="utf-8", errors="surrogateescape") as file:
             lines = file.readlines()
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return ""
     best, kind = -1, ""
     for line in lines:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
+from tau.signals import pass_on, tolerate
 from tau.stores.disk import Descriptor
 
 _PATIENCE: Final = 1.0  # seconds; a child between fork and exec has all that its parent had open
@@ -59,7 +60,7 @@ def _held(paths: Iterable[str]) -> dict[str, str]:
     own: dict[object, str] | None = None
     for path in paths:
         own = _writing("self") if own is None else own
-        with suppress(OSError), Descriptor(path, os.O_RDONLY | os.O_NOFOLLOW) as number:
+        with tolerate(OSError), Descriptor(path, os.O_RDONLY | os.O_NOFOLLOW) as number:
             who = next((own[key] for key in _keys(path, number) if key in own), "")
             if is_written(number) or who:
                 found[path] = who
@@ -77,7 +78,7 @@ def _flush(holders: set[str]) -> None:
 
 def _other(path: str) -> str:
     """Which other process has the file open for writing."""
-    with suppress(OSError), Descriptor(path, os.O_RDONLY | os.O_NOFOLLOW) as number:
+    with tolerate(OSError), Descriptor(path, os.O_RDONLY | os.O_NOFOLLOW) as number:
         keys = _keys(path, number)
         for pid in filter(str.isdecimal, _listed("/proc")):
             if not _writing(pid).keys().isdisjoint(keys):
@@ -96,7 +97,7 @@ def _writing(pid: str) -> dict[object, str]:
     """What a process has open for writing, by device and inode, or mapped, by path; and how."""
     found: dict[object, str] = {}
     for number in _listed(f"/proc/{pid}/fd"):
-        with suppress(OSError, ValueError, IndexError):
+        with tolerate(OSError, ValueError, IndexError):
             flags = int(_read(f"/proc/{pid}/fdinfo/{number}").split("flags:", 1)[1].split(None, 1)[0], 8)
             if flags & os.O_ACCMODE != os.O_RDONLY:
                 status = os.stat(f"/proc/{pid}/fd/{number}")
@@ -120,7 +121,8 @@ def _ancestors(pid: str) -> Iterator[int]:
 def _listed(path: str) -> list[str]:
     try:
         return os.listdir(path)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return []
 
 
@@ -128,5 +130,6 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return ""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Self
 
 from tau import forks
+from tau.signals import pass_on, tolerate
 from tau.stores import names
 from tau.stores.disk import Descriptor, sync
 
@@ -57,7 +58,7 @@ class Directory:
 
     def _discard(self, temporary: str) -> None:
         # What was to be published stands or does not; a file left over changes nothing, and a later look removes it.
-        with suppress(OSError):
+        with tolerate(OSError):
             if self._process is forks.process:  # else a handler forked: it is the parent's, who is not done with it
                 os.unlink(temporary, dir_fd=self.descriptor)
 
@@ -68,6 +69,7 @@ class Directory:
         try:
             os.link(temporary, name, src_dir_fd=here, dst_dir_fd=here, follow_symlinks=False)
         except OSError as error:
+            pass_on(error)
             # Over NFS the reply to a link that was made may be lost, and a second try meets the first one's name.
             try:
                 if os.stat(temporary, dir_fd=here, follow_symlinks=False).st_nlink == 2:
@@ -88,14 +90,14 @@ class Directory:
 
     def clean(self) -> None:
         """Remove what writers that died left half written; never fails."""
-        with suppress(OSError):
+        with tolerate(OSError):
             remove_stale(self.descriptor, os.listdir(self.descriptor))
 
 
 def remove_stale(directory: int, listing: Sequence[str]) -> None:
     for name in listing:
         if name[0] == names.TEMPORARY and names.is_stale(name, listing):
-            with suppress(OSError):  # also where this user may only read: what is left over does no harm
+            with tolerate(OSError):  # also where this user may only read: what is left over does no harm
                 os.unlink(name, dir_fd=directory)
 
 

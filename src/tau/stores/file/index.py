@@ -7,13 +7,13 @@ newest pack are, by inode and times, what they were when the entry was made, and
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
 import msgspec
 
 from tau.errors import CorruptCheckpointError, TauError, UnsupportedFormatError
+from tau.signals import pass_on, tolerate
 from tau.stores import names
 from tau.stores.contract import Summary
 from tau.stores.disk import Descriptor
@@ -81,7 +81,8 @@ class Index:
             with Descriptor(os.path.join(self._runs, entry.directory), DIRECTORY) as number:
                 pack = os.stat(entry.pack, dir_fd=number, follow_symlinks=False)
                 return _mark(pack) == entry.pack_mark and _mark(os.fstat(number)) == entry.mark
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return False
 
     def _look(self, name: str, now: int | None) -> tuple[Summary | None, Entry | None]:
@@ -99,7 +100,7 @@ class Index:
                     return unreadable(run_id), None
                 entry = None
                 if now is not None and directory[2] < now - SETTLED:
-                    with suppress(OSError):  # merged meanwhile
+                    with tolerate(OSError):  # merged meanwhile
                         pack = _mark(os.stat(seen.top, dir_fd=run.descriptor, follow_symlinks=False))
                         if pack[2] < now - SETTLED:
                             entry = Entry(name, directory, seen.top, pack, seen.summary)
@@ -120,7 +121,8 @@ class Index:
                         return os.fstat(number).st_ctime_ns
                 finally:
                     root.remove(name)
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return None
         finally:
             names.writing.discard(name)
@@ -136,13 +138,14 @@ class Index:
             entries = {entry.directory: entry for entry in _decode(body)}
             for entry in entries.values():
                 possible(entry.summary)
-        except (OSError, ValueError, msgspec.MsgspecError, RecursionError):
+        except (OSError, ValueError, msgspec.MsgspecError, RecursionError) as error:
+            pass_on(error)
             return {}
         return entries
 
     def _write(self, entries: list[Entry]) -> None:
         body = _encode(entries)
-        with suppress(OSError, TauError), Directory(self._root) as root:  # without an index a listing takes longer
+        with tolerate(OSError, TauError), Directory(self._root) as root:  # without an index a listing takes longer
             root.publish(NAME, [MAGIC + crc32(body).to_bytes(4, "little"), body], replace=True, durable=False)
 
 

@@ -15,6 +15,7 @@ from zlib import crc32
 import msgspec
 
 from tau.errors import CorruptCheckpointError, StoreUnavailableError
+from tau.signals import tolerate
 from tau.stores import names
 from tau.stores.contract import Batch, Summary, deletion
 from tau.stores.disk import READ, Descriptor, read_file, sync
@@ -352,7 +353,7 @@ class RunDirectory(Directory):
     def clean(self) -> None:
         """Remove what writers that died left half written, here and in the directories of blobs; never fails."""
         super().clean()
-        with suppress(OSError):
+        with tolerate(OSError):
             for name in names.blob_directories(os.listdir(self.descriptor)):
                 with Descriptor(name, DIRECTORY, dir_fd=self.descriptor) as descriptor:
                     remove_stale(descriptor, os.listdir(descriptor))

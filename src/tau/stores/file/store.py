@@ -55,12 +55,14 @@ class FileStore(Store):
     def _commit_all(self, batches: Sequence[Batch]) -> list[int | Exception]:
         results: list[int | Exception] = []
         for batch in batches:
+            result: int | Exception
             try:
                 with self._failures("commit to"):
-                    results.append(self._commit(batch))
+                    result = self._commit(batch)
             except Exception as error:
                 self._known.pop(batch.run_id, None)
-                results.append(error)
+                result = error
+            results.append(result)
         return results
 
     def _commit(self, batch: Batch) -> int | Exception:
@@ -222,8 +224,8 @@ class FileStore(Store):
                 try:
                     run.settle()
                     self._unsettled.pop(run_id, None)
-                except OSError:  # a full disk can be read all the same where the commit left nothing to be read
-                    if writes or run.has(name):
+                except OSError as error:  # a full disk can be read where the commit left nothing to be read
+                    if writes or is_foreign(error) or run.has(name):
                         raise
         return RunDirectory(path, run_id)  # not in a variable: after an interrupt the frame would keep it open
 

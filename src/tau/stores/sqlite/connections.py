@@ -106,13 +106,14 @@ class Connections(forks.Forked):
             self._reads.enter(self._drop_both)
         self._identity = None
 
-    # Writing
-
     def _transaction(self, doing: str, work: Work[T]) -> T:
         try:
             return self._attempt(doing, work)
         except _Moved:
             self._begin_anew()
+        except BaseException:
+            self._locks.written()  # where an interrupt came as it was to be let go
+            raise
         return self._attempt(doing, work)
 
     def _attempt(self, doing: str, work: Work[T]) -> T:
@@ -125,8 +126,7 @@ class Connections(forks.Forked):
             connection.execute("begin immediate")
             result = work(connection)
             connection.execute("commit")
-            # What went into a file that had lost its name must not be reported as kept.
-            self._check_identity()
+            self._check_identity()  # what went into a file that had lost its name must not be reported as kept
             if not self._is_in_place():
                 if not self._rescue():
                     raise _Moved(self.location)

@@ -19,6 +19,7 @@ from typing import Any
 import apsw
 
 from tau import forks
+from tau.signals import is_of_handler, pass_on
 
 if sys.platform == "linux":
     import fcntl
@@ -114,16 +115,17 @@ class KeptLocks(forks.Forked):
     def _shared(self, descriptor: int, lock: bytes, wait: Callable[[int], bool]) -> None:
         try:
             _wait_for(descriptor, lock, wait)
-        except OSError:  # this file system has none
+        except OSError as error:  # this file system has none
+            pass_on(error)
             self.hold = False
 
     def write(self, wait: Callable[[int], bool]) -> None:
         """Keep every other tau from writing, until `written`. Raises ``apsw.BusyError``."""
         if self.hold and self._database.number >= 0:
-            try:  # noqa: SIM105 - cheaper, and every commit comes by
+            try:
                 _wait_for(self._database.number, _WRITE, wait)
-            except OSError:  # it can only be read: SQLite will say so
-                pass
+            except OSError as error:  # it can only be read: SQLite will say so
+                pass_on(error)
 
     def written(self) -> None:
         self._leave(self._database.number, _LEAVE_WRITING)
@@ -132,7 +134,8 @@ class KeptLocks(forks.Forked):
         """Whether nobody has the database open; whoever asks has, so SQLite's own locks are gone."""
         try:
             return self.hold and self._database.number >= 0 and _nobody_has(self._database.number, _WRITE_DATABASE)
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return False
 
     def close_within(self, connection: apsw.Connection, last: bool) -> None:
@@ -154,10 +157,13 @@ class KeptLocks(forks.Forked):
 
     def _leave(self, descriptor: int, lock: bytes) -> None:
         if self.hold and descriptor >= 0:
-            try:  # noqa: SIM105 - cheaper, and every commit comes by
+            try:
                 _set(descriptor, lock)
-            except OSError:
-                pass
+            except BaseException as error:  # a lock that an interrupt leaves taken would keep everybody out
+                with suppress(OSError):
+                    _set(descriptor, lock)
+                if not isinstance(error, OSError) or is_of_handler(error):
+                    raise
 
     def close(self) -> None:
         """After the last connection was closed."""

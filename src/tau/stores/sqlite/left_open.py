@@ -14,6 +14,7 @@ import apsw
 from msgspec import Struct
 
 from tau.errors import StoreUnavailableError
+from tau.signals import tolerate
 from tau.stores.sqlite.connection import identity
 from tau.stores.sqlite.kept_locks import connections
 
@@ -39,7 +40,7 @@ def leave(path: str, *, in_use: bool) -> bool:
             with suppress(apsw.Error):  # of another thread, which the child does not have
                 connection.set_authorizer(_deny)
     if found:
-        with suppress(OSError):
+        with tolerate(OSError):
             _files.add(identity(path))
     return bool(found)
 
