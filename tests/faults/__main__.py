@@ -29,7 +29,7 @@ import damage
 import injection
 from preload import build
 from subjects import Subject
-from sweep import Finding, Sweep, tearable
+from sweep import Finding, Sweep, first_and_last, tearable
 from toys import TOYS, Toy
 
 Report = Iterator[Finding | dict[str, Any]]
@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--second", type=int, default=0, help="only this point of the recovery; needs --point")
     parser.add_argument("--stride", type=int, default=1, help="every n-th point")
     parser.add_argument("--offset", type=int, default=0, help="begin the stride here")
+    parser.add_argument("--places", action="store_true", help="each place the first and the last time it is met")
     parser.add_argument("--twice", action="store_true", help="strike again at every point of each recovery")
     parser.add_argument("--second-stride", type=int, default=1, help="every n-th point of a recovery")
     parser.add_argument("--interval", type=int, default=DEFAULTS["interval"])
@@ -121,6 +122,8 @@ def strike(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
     points = sweep.points()
     if given.fault == "torn":
         points = tearable(points)
+    if given.places:
+        points = first_and_last(points)
     if given.list:
         show(points)
     elif given.point is None:

@@ -9,7 +9,7 @@ import tau
 
 ENGINE = Path(tau.__file__).parent
 BEFORE = {"values", "testing", "cli", "observers", "graph", "config", "predicates", "events", "errors", "__init__"}
-BEFORE |= {"html", "redaction", "version"}
+BEFORE |= {"checks", "html", "redaction", "spelling", "version"}
 """Parts of the library that describe a run and take no part in keeping it."""
 
 

@@ -271,3 +271,10 @@ def split(legs: list[Leg]) -> list[list[str]]:
 def tearable(points: dict[int, str]) -> dict[int, str]:
     """The points that can be torn: the others are the same as under ``before``."""
     return {n: where for n, where in points.items() if where.startswith(f"{WRITE} ")}
+
+
+def first_and_last(points: dict[int, str]) -> dict[int, str]:
+    """The first and the last point at each place: what lies between them is more of the same."""
+    first = {where: n for n, where in reversed(points.items())}
+    last = {where: n for n, where in points.items()}
+    return {n: where for n, where in points.items() if n in (first[where], last[where])}

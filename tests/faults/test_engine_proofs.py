@@ -23,8 +23,9 @@ def test_a_kill_around_any_system_call_loses_nothing(clean, store, mode, options
 @ends
 @pytest.mark.parametrize("interval", [1, 3])
 def test_a_kill_at_any_executed_line_loses_nothing(clean, store, interval, options):
-    """T2: at most ``interval`` nodes are repeated, and only those since the last checkpoint."""
-    clean(store, "line-kill", "--interval", interval, *options)
+    """T2: at most ``interval`` nodes are repeated, and only those since the last checkpoint. Each line is struck the
+    first and the last time that it is executed."""
+    clean(store, "line-kill", "--places", "--interval", interval, *options)
 
 
 @stores
@@ -38,7 +39,7 @@ def test_a_kill_around_any_system_call_repeats_at_most_the_step_in_flight(clean,
 @stores
 def test_a_kill_at_any_executed_line_repeats_at_most_the_step_in_flight(clean, store):
     """T2 inside of nodes."""
-    clean(f"{store}-steps", "line-kill", "--nodes", 2)
+    clean(f"{store}-steps", "line-kill", "--places", "--nodes", 2)
 
 
 @stores
