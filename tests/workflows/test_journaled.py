@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -678,3 +680,40 @@ def test_an_interrupt_as_an_item_is_handed_over_leaves_nothing_under_way(monkeyp
     with pytest.raises(KeyboardInterrupt):
         graph_of(store, node).execute({}, run_id="r")
     assert graph_of(store, node).resume("r")["out"] == 4
+
+
+def test_an_item_is_not_called_beside_an_earlier_call_of_its_own(store: Store) -> None:
+    """One that had timed out was called again by the node's next attempt."""
+    go, at_work, most = threading.Event(), list[int](), list[int]()
+
+    def task(item: int) -> int:
+        at_work.append(item)
+        most.append(len(at_work))
+        if item == 1:
+            go.wait(60)
+        at_work.remove(item)
+        return item
+
+    def node(state: State, ctx: Context) -> Any:
+        return {"out": ctx.map("m", task, [1], workers=1, timeout=0.05)}
+
+    graph = StateGraph("g", store=store)
+    graph.add_node("node", node, version="1", retry=Retry(attempts=3, delay=0.0))
+    graph.sequence("node")
+    try:
+        with pytest.raises(ExecutionError, match="is still at work; wait for its end, or allow both"):
+            graph.execute({}, run_id="r")
+        with pytest.raises(ExecutionError, match="is still at work"):
+            graph_of(store, node).resume("r")
+    finally:
+        go.set()
+    assert most == [1]
+    deadline = time.monotonic() + 60
+    while at_work:
+        assert time.monotonic() < deadline
+    final = None
+    while final is None:
+        with suppress(ExecutionError):
+            final = graph_of(store, node).resume("r")
+        assert time.monotonic() < deadline
+    assert final["out"] == [1]

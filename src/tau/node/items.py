@@ -7,15 +7,16 @@ that is given the items in another order finds what an earlier one has done.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Final
 
-from tau.errors import ChainError, ConfigError, ParallelError, UnserializableError
+from tau.errors import ChainError, ConfigError, ParallelError, TauError, UnserializableError
 from tau.late_imports import load_module
 from tau.log.encoding import pack_blob
 from tau.log.records import Item
 from tau.node.current import ItemHere, item_here
+from tau.node.left_calls import key_of
 from tau.node.step_results import cell_of
 from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
@@ -24,6 +25,10 @@ from tau.values.weight import is_large
 
 ITEM: Final = "item "
 """Before each key, so that it is never that of an artifact or a saved state of the same name."""
+
+
+_at_work: dict[tuple[object, ...], object] = {}
+"""The items that threads of this process are at work on, those that were left behind too."""
 
 
 class Items:
@@ -73,12 +78,16 @@ class Items:
         while self._runner.unsaved() >= self.most:
             await self._runner.make_room_async()
 
-    def do(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
-        """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it. Raises what
-        the function raises, and `UnserializableError` or `LimitExceededError` where the result cannot be stored."""
+    def do(self, key: str, function: Callable[..., Any], *args: Any, alone: bool = False) -> Any:
+        """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it.
+
+        Raises what the function raises, `UnserializableError` or `LimitExceededError` where the result cannot be
+        stored, and, with ``alone``, `TauError` while an earlier call for this item is at work in this process.
+        """
         cell = self._found(key)
         if cell is None:
-            record, cell = self._made(key, *self._called(key, function, args))
+            with self._alone(key) if alone else nullcontext():
+                record, cell = self._made(key, *self._called(key, function, args))
             self._hand_over(record, cell)
         return self._runner.open(self._name, cell)
 
@@ -102,6 +111,26 @@ class Items:
             return function(*args), began
         finally:
             item_here.reset(token)
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Where only threads come that no signal interrupts."""
+        runner = self._runner
+        place = (
+            ()
+            if runner.effect is None or runner.journal is None
+            else key_of(runner.journal.store, runner.run_id, runner.effect)
+        )
+        call = (*place, self._scope, key)
+        if _at_work.setdefault(call, mine := object()) is not mine:
+            raise TauError(
+                f"an earlier call for this item of {self._name!r}, left behind by its timeout or by interrupts, is "
+                "still at work; wait for its end, or allow both with idempotent=True"
+            )
+        try:
+            yield
+        finally:
+            _at_work.pop(call, None)
 
     def _leave(self, kind: type[BaseException] | None) -> None:
         if kind is not None:

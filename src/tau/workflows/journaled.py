@@ -59,7 +59,7 @@ class Named:
 
         def call(index: int, item: Any) -> Any:
             key, data = self._drawn[index]
-            result = self._items.do(key, task, copied(item, data))
+            result = self._items.do(key, task, copied(item, data), alone=not self._may_run_twice)
             self._forget(index)
             return result
 
