@@ -483,7 +483,7 @@ def test_items_that_hang_past_their_timeout_hold_up_no_others() -> None:
         return item
 
     def node(state: State, ctx: Context) -> Any:
-        outcomes = ctx.map("m", task, range(10), workers=2, timeout=0.05, errors="collect")
+        outcomes = ctx.map("m", task, range(10), workers=2, timeout=1.0, errors="collect")
         return {"out": [one.status for one in outcomes]}
 
     try:
@@ -505,7 +505,7 @@ def test_an_item_that_ran_twice_at_a_time_is_done_once() -> None:
         return item
 
     def node(state: State, ctx: Context) -> Any:
-        options: dict[str, Any] = {"timeout": 0.05, "idempotent": True, "retry": Retry(attempts=5, delay=0.0)}
+        options: dict[str, Any] = {"timeout": 0.5, "idempotent": True, "retry": Retry(attempts=9, delay=0.0)}
         return {"out": ctx.map("m", task, [7], workers=2, **options)}
 
     assert graph_of(MemoryStore(), node).execute({})["out"] == [7]
@@ -559,12 +559,13 @@ def test_a_chain_that_began_with_a_state_may_hand_on_something_else(stored: bool
 def test_a_map_of_a_run_that_was_taken_over_ends_with_that(how: str) -> None:
     """What was on its way into the store in the background was dropped without a word."""
     store = MemoryStore()
-    calls = Calls()
+    calls, before = Calls(), list[int]()
 
     def take_over(item: int) -> int:
         calls(item)
         if item == 3:
             graph_of(store, lambda state: None).cancel("r")
+            before.append(calls.counts.total())
         return item
 
     async def take_over_later(item: int) -> int:
@@ -578,7 +579,7 @@ def test_a_map_of_a_run_that_was_taken_over_ends_with_that(how: str) -> None:
 
     with pytest.raises(RunCancelledError):
         graph_of(store, threads if how == "map" else tasks).execute({}, run_id="r")
-    assert len(calls.counts) < 12
+    assert calls.counts.total() - before[0] < 12
 
 
 @pytest.mark.parametrize("how", ["map", "async map", "chain"])
