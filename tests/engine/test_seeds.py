@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from engine_steps import config
 from hypothesis import given
@@ -82,7 +83,6 @@ def test_the_seed_of_a_run_is_a_number_of_63_bits(wrong: Any) -> None:
 
 
 def test_numpys_whole_numbers_are_numbers() -> None:
-    numpy = pytest.importorskip("numpy")
     assert derive(1, "n", 1, (numpy.int64(3),)) == derive(1, "n", 1, (3,))
     assert checked_seed(numpy.uint64(3)) == 3
 

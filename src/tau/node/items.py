@@ -26,7 +26,6 @@ from tau.values.weight import is_large
 ITEM: Final = "item "
 """Before each key, so that it is never that of an artifact or a saved state of the same name."""
 
-
 _at_work: dict[tuple[object, ...], object] = {}
 """The items that threads of this process are at work on, those that were left behind too."""
 
@@ -114,14 +113,11 @@ class Items:
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
-        """Where only threads come that no signal interrupts."""
+        """Keep other calls for this item out. For threads that no signal interrupts: it would stay taken."""
         runner = self._runner
-        place = (
-            ()
-            if runner.effect is None or runner.journal is None
-            else key_of(runner.journal.store, runner.run_id, runner.effect)
-        )
-        call = (*place, self._scope, key)
+        assert runner.journal is not None
+        assert runner.effect is not None
+        call = (*key_of(runner.journal.store, runner.run_id, runner.effect), self._scope, key)
         if _at_work.setdefault(call, mine := object()) is not mine:
             raise TauError(
                 f"an earlier call for this item of {self._name!r}, left behind by its timeout or by interrupts, is "

@@ -203,10 +203,6 @@ class _Chain:
             result=self._result(),
         )
         try:
-            if not self.around.passes(error):
-                raise failure from error
-            if error.__cause__ is None and not isinstance(error, GeneratorExit):
-                error.__cause__ = failure
-            raise error
+            self.around.end_with(failure, error)
         finally:
             del error, failure  # no cycle through their own tracebacks

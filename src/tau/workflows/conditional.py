@@ -200,10 +200,6 @@ class _Choice:
             f"conditional routing failed{where}: {why}", route=self._requested, state=self._state
         )
         try:
-            if not self.around.passes(error):
-                raise failure from error
-            if error.__cause__ is None and not isinstance(error, GeneratorExit):
-                error.__cause__ = failure
-            raise error
+            self.around.end_with(failure, error)
         finally:
             del error, failure  # no cycle through their own tracebacks

@@ -100,9 +100,9 @@ class Links:
         if self._state is None:
             return stored
         is_state, values = stored
-        return (
-            self._state.merge(values).drop(*(key for key in self._state if key not in values)) if is_state else values
-        )
+        if not is_state:
+            return values
+        return self._state.merge(values).drop(*(key for key in self._state if key not in values))
 
     def calling(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
         """What calls a sync step for an item and a state, unless that is done already."""

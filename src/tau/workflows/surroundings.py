@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tau import forks
 from tau.checks import ObserverSpec, checked_name, refused
@@ -108,6 +108,18 @@ class Surroundings:
         """Whether the run around this cannot go on after it, or it says so of a run of its own."""
         gone = self.scope is not None and isinstance(error, (LeaseLostError, StoreError))
         return gone or isinstance(error, (RunInterruptedError, RunCancelledError, RunWaitingError))
+
+    def end_with(self, failure: TauError, error: BaseException) -> NoReturn:
+        """Raise the failure, caused by the error; or, where that passes, the error, whose cause the failure is then,
+        unless it has one."""
+        try:
+            if not self.passes(error):
+                raise failure from error
+            if error.__cause__ is None and not isinstance(error, GeneratorExit):
+                error.__cause__ = failure
+            raise error
+        finally:
+            del error, failure  # no cycle through their own tracebacks
 
     def passes(self, error: BaseException) -> bool:
         """Whether it comes out of a workflow as it is: a wish to end, or what ends the run around this."""
