@@ -39,6 +39,7 @@ from tau import (
     process_parallel,
 )
 from tau.errors import ParallelError
+from tau.observers import Recorder
 from tau.stores.contract import Batch, Store
 from tau.stores.memory import MemoryStore
 from tau.testing.store_wrappers import StoreWrapper
@@ -718,3 +719,26 @@ def test_an_item_is_not_called_beside_an_earlier_call_of_its_own(store: Store) -
             final = graph_of(store, node).resume("r")
         assert time.monotonic() < deadline
     assert final["out"] == [1]
+
+
+@pytest.mark.parametrize("how", ["map", "async map", "chain"])
+@pytest.mark.parametrize("count", [1, 40])
+def test_a_checkpoint_that_items_brought_into_the_store_is_told_once(how: str, count: int) -> None:
+    async def later(item: int) -> int:
+        return item
+
+    def node(state: State, ctx: Context) -> None:
+        ctx.map("m", abs, range(count), workers=8) if how == "map" else process_chain(range(count), 0, max)
+
+    async def node_async(state: State, ctx: Context) -> None:
+        await ctx.map("m", later, range(count), workers=8)
+
+    recorder = Recorder()
+    config = GraphConfig("g", observer=recorder, checkpoint=CheckpointConfig(interval=3, preserve=True))
+    graph = StateGraph(config, store=MemoryStore())
+    graph.add_node("first", lambda state: {"a": 1}, version="1")
+    graph.add_node("second", node_async if how == "async map" else node, version="1")
+    graph.sequence("first", "second")
+    graph.execute({})
+    told = [event.data["node"] for event in recorder.events if event.type == "checkpoint.save"]
+    assert told == ["first", "second"]

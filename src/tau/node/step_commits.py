@@ -96,14 +96,17 @@ class StepCommits:
         self.check()
         return newest[0]
 
-    def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> str:
+    def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
         """Have an item committed by the committer, with whatever else is made meanwhile, and wait for nothing; a later
-        `commit` raises why that could not be. Returns the node of the newest checkpoint that was committed so since
-        the last time."""
+        `commit` raises why that could not be."""
         self.check()
         self._hold(record, cell, packed)
         self._start_another()
-        return self._told.pop() if self._told else ""
+
+    def told(self) -> str:
+        """The node of a checkpoint that was committed with what was handed over, once; empty if there is none."""
+        with self._journal.lock:  # with it a ticket is settled and this is noted
+            return self._told.popleft() if self._told else ""
 
     def check(self) -> None:
         """Raise why something that was handed over could not be stored."""
@@ -160,13 +163,8 @@ class StepCommits:
             raise
 
     def _answered(self, ticket: Ticket, result: Result) -> None:
-        newest = self._end(ticket, result)
-        if newest:
-            self._told.append(newest)
-        if isinstance(ticket.result, Exception):
-            self._failed = ticket.result
-        else:
-            self._start_another()
+        self._end(ticket, result, handed_over=True)
+        self._start_another()
 
     def close(self) -> None:
         """The attempt has ended, and what it left behind can save nothing more; waits for a commit under way."""
@@ -231,13 +229,18 @@ class StepCommits:
         if position <= ticket.batch.summary.position:
             raise error
 
-    def _end(self, ticket: Ticket, result: Result | None) -> str:
-        """Note what became of a commit, and let the next one begin; the node of the newest checkpoint in it."""
+    def _end(self, ticket: Ticket, result: Result | None, handed_over: bool = False) -> str:
+        """Note what became of a commit, and let the next one begin; the node of the newest checkpoint in it. Whoever
+        is woken by its end finds what `told` and `check` say of one that was handed over."""
         newest = ""
         try:
             with self._journal.lock:
                 if self._under_way is ticket:
                     newest = self._settled(ticket, result)
+                if handed_over and newest:
+                    self._told.append(newest)
+                if handed_over and isinstance(ticket.result, Exception):
+                    self._failed = ticket.result
         finally:
             wake((ticket,))
         return newest

@@ -297,7 +297,8 @@ class StepRunner:
     def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
         """Have a finished item stored soon; nothing waits for it."""
         if self._commits is not None:
-            self.saved(self._commits.hand_over(record, cell, packed))
+            self._commits.hand_over(record, cell, packed)
+            self.saved(self._commits.told())
 
     def make_room(self) -> None:
         """Wait until some of what is not stored is, or raise why it cannot be."""
@@ -313,11 +314,13 @@ class StepRunner:
         """Store what is finished, and wait until it is. Raises why it cannot be."""
         if self._commits is not None:
             self.saved(self._commits.commit())
+            self.saved(self._commits.told())
 
     async def commit_async(self) -> None:
         """`commit` for an event loop."""
         if self._commits is not None:
             self.saved(await self._commits.commit_async())
+            self.saved(self._commits.told())
 
     def find(self, scope: Scope, key: str = "") -> StoredValue | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""
