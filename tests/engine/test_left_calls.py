@@ -25,7 +25,7 @@ from tau import (
 )
 from tau.errors import ExecutionError
 from tau.node import left_calls
-from tau.node.async_calls import NODES, pool_of
+from tau.node.async_calls import NODES, pool_of_loop
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 
@@ -199,7 +199,7 @@ async def test_a_call_that_had_not_begun_never_begins(work: Work) -> None:
         over.wait(DEADLINE)
 
     for _ in range(NODES):
-        pool_of(asyncio.get_running_loop()).put(partial(wait))
+        pool_of_loop().put(partial(wait))
     await asyncio.to_thread(busy.wait, DEADLINE)
     store = MemoryStore()
     task = asyncio.create_task(work.graph(store).aexecute({}, run_id="r"))

@@ -139,11 +139,14 @@ class InterruptFault(LineFault):
         code = frame.f_code
         if frame.f_back is not None and code.co_name not in CALLED_BY_C and not code.co_flags & inspect.CO_GENERATOR:
             self.before[id(frame.f_back)] = -1  # what was called is Python itself: it has looked, the caller does not
-        if code.co_name == "__del__" or not self.files(code.co_filename):
+        if not self._strikes(code):
             return None
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         self.before.pop(id(frame), None)
         return self._inside
+
+    def _strikes(self, code: CodeType) -> bool:
+        return code.co_name != "__del__" and self.files(code.co_filename)
 
     def _point(self, frame: FrameType, event: str) -> None:
         before = self.before.get(id(frame), -1)

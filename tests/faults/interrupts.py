@@ -7,6 +7,7 @@ such one of a line. What is struck is the first, or the last time that a run com
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from tau.stores.contract import Store
 
 Place = tuple[str, str, int]
 RUN = "r"
+DEADLINE = 60.0
+"""Seconds after which a run that hangs ends this process, with a traceback of each thread."""
 
 
 class Alarm(Exception):
@@ -52,6 +55,12 @@ class Strike(InterruptFault):
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(None)
+
+    def _strikes(self, code: CodeType) -> bool:
+        """Once the place is known nothing else is traced, which is what takes the time."""
+        if self.place is not None and (Path(code.co_filename).stem, code.co_qualname) != self.place[:2]:
+            return False
+        return super()._strikes(code)
 
     def _point(self, frame: FrameType, event: str) -> None:
         before = self.before.get(id(frame), -1)
@@ -194,11 +203,14 @@ def attempt(case: Case, strike: Strike, directory: Path) -> list[str]:
 
         life.breaking = break_off
     raised: BaseException | None = None
+    faulthandler.dump_traceback_later(DEADLINE, exit=True)
     try:
         with strike:
             life.start()
     except BaseException as error:
         raised = error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     if strike.place is None:
         return []
     if strike.error is None:  # what an earlier run of this process has done once for all

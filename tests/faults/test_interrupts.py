@@ -30,6 +30,14 @@ def test_an_alarm_at_any_line_is_raised_as_it_is_and_loses_nothing(tmp_path: Pat
     check(Case("memory", 1), Alarm, tmp_path, by_line=True)
 
 
+def test_an_alarm_at_any_line_of_an_async_run_leaves_nothing_waiting(tmp_path: Path) -> None:
+    check(Case("memory", is_async=True), Alarm, tmp_path, by_line=True)
+
+
+def test_a_second_interrupt_at_any_line_of_the_ending_of_an_async_run_leaves_nothing_waiting(tmp_path: Path) -> None:
+    check(Case("memory", is_async=True, second=True), KeyboardInterrupt, tmp_path, by_line=True)
+
+
 @pytest.mark.deep
 @KINDS
 @pytest.mark.parametrize("second", [False, True], ids=["first", "second"])

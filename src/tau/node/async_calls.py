@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -29,10 +30,54 @@ _log = logging.getLogger("tau")
 NODES: Final = 32
 """How many sync nodes run at a time under one event loop."""
 
-_pools: dict[int, tuple[Callable[[], asyncio.AbstractEventLoop | None], Pool | None]] = {}
+_loops: dict[int, _Loop] = {}
 """By the number of the loop. No `WeakKeyDictionary`: what a handler raises in its callbacks is lost."""
 
-_NO_POOL: tuple[Callable[[], None], None] = (lambda: None), None
+
+class _Loop:
+    """What an event loop has of tau: threads for its sync nodes, and coroutines that wait for a commit.
+
+    These are woken by the committer. The loop also looks every `LOOK` seconds whether they can go on, since a signal
+    handler may raise in the callback that was to wake them.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.reference = weakref.ref(loop)
+        self.pool: Pool | None = None
+        self.waiting: dict[Answer[None], Ticket] = {}
+        self._looks_at = 0.0
+
+    def has_ended(self) -> bool:
+        loop = self.reference()
+        return loop is None or loop.is_closed()
+
+    def watch(self, answer: Answer[None], ticket: Ticket) -> None:
+        """Wake it if the ticket is over, until it is taken out of `waiting`."""
+        self.waiting[answer] = ticket
+        if self._looks_at < time.monotonic() - LOOK:  # it does not look, or what a handler raised has ended it
+            self._look(answer.get_loop())
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self.waiting:
+            self._looks_at = 0.0
+            return
+        self._looks_at = time.monotonic() + LOOK
+        loop.call_later(LOOK, self._look, loop)
+        for answer, ticket in self.waiting.copy().items():
+            if ticket.over and not answer.done():
+                answer.set_result(None)
+
+
+def _here() -> _Loop:
+    """That of the running loop; those of loops that are closed are let go."""
+    loop = asyncio.get_running_loop()
+    found = _loops.get(id(loop))
+    if found is None or found.reference() is not loop:
+        for number, other in [*_loops.items()]:
+            if other.has_ended() and _loops.pop(number, None) is not None and other.pool is not None:
+                other.pool.close()
+        found = _loops.setdefault(id(loop), _Loop(loop))
+    return found
 
 
 class NodeLoop:
@@ -150,23 +195,18 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 async def in_a_thread(key: Key, function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     """Call a node in a thread of this loop's pool: what it returned, or what it raised."""
-    call, pool = Call(function), pool_of(asyncio.get_running_loop())
+    call, pool = Call(function), pool_of_loop()
     work = partial(contextvars.copy_context().run, call)
     await while_wanted(call, partial(pool.put, work), partial(call.leave, key))
     return call.answer
 
 
-def pool_of(loop: asyncio.AbstractEventLoop) -> Pool:
-    """The threads in which the sync nodes of this loop run; a node that hangs takes no thread from another loop."""
-    reference, pool = _pools.get(id(loop), _NO_POOL)
-    if pool is None or reference() is not loop:
-        for number, (other, idle) in [*_pools.items()]:
-            ended = other()
-            if (ended is None or ended.is_closed()) and _pools.pop(number, None) is not None and idle is not None:
-                idle.close()
-        _, pool = _pools.setdefault(id(loop), (weakref.ref(loop), Pool("tau-node", NODES)))
-    assert pool is not None
-    return pool
+def pool_of_loop() -> Pool:
+    """The threads in which the sync nodes of the running loop run; a node that hangs takes no thread from another."""
+    here = _here()
+    if here.pool is None:
+        here.pool = Pool("tau-node", NODES)
+    return here.pool
 
 
 def cancellations() -> int:
@@ -243,13 +283,18 @@ async def while_wanted(call: Call[Any], hand_over: Callable[[], object], leave: 
         raise
 
 
-def over(ticket: Ticket, asked: Callable[[], object] | None = None) -> Answer[None]:
-    """What to await until it is over; a cancellation is raised then, and told to ``asked`` at once."""
+async def over(ticket: Ticket, asked: Callable[[], object] | None = None) -> None:
+    """Wait until it is over; a cancellation is raised then, and told to ``asked`` at once."""
     answer = _answer(asked)
     ticket.waiting.append(answer)
-    if ticket.over and not answer.done():
-        answer.set_result(None)
-    return answer
+    if ticket.over:
+        return
+    here = _here()
+    here.watch(answer, ticket)
+    try:
+        await answer
+    finally:
+        here.waiting.pop(answer, None)
 
 
 def _answer(asked: Callable[[], object] | None) -> Answer[None]:

@@ -34,14 +34,12 @@ class StepCommits:
         self._told: deque[str] = deque()
         self._failed: Exception | None = None
 
-    def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> str:
+    def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> None:
         """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
-
-        Returns the node of the newest checkpoint in the commit, if any. Raises why it could not be.
-        """
+        Raises why it could not be."""
         if record is not None:
             self.forgive()
-        journal, newest = self._journal, ""
+        journal = self._journal
         position = self._hold(record, cell)
         mine: Ticket | None = None
         try:
@@ -53,7 +51,7 @@ class StepCommits:
                 if ticket is None:
                     continue
                 if ticket is mine:
-                    newest = self._end(ticket, journal.store.committer.commit(ticket.batch))
+                    self._end(ticket, journal.store.committer.commit(ticket.batch))
                 elif ticket.thread == get_ident():  # of a signal handler in the middle of it
                     raise journal.store.committer.guard.refusal()
                 else:
@@ -63,11 +61,10 @@ class StepCommits:
         finally:
             if mine is not None and (not mine.over or mine.waiting):
                 self._end(mine, None)
-        return newest
 
     async def commit_async(
         self, record: Item | None = None, cell: StoredValue | None = None, packed: Mapping[bytes, bytes] | None = None
-    ) -> str:
+    ) -> None:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it. ``packed``
         are blobs of the item that are compressed already, by name."""
         load_module("tau.node.async_calls")
@@ -75,7 +72,7 @@ class StepCommits:
 
         if record is not None:
             self.forgive()
-        journal, newest = self._journal, [""]
+        journal = self._journal
         position = self._hold(record, cell, packed)
         while journal.position < position:
             mine: Ticket | None = None
@@ -85,7 +82,8 @@ class StepCommits:
                     if ticket is None and (batch := self._held(position)) is not None:
                         mine = ticket = self._under_way = Ticket(batch)
                 if mine is not None:
-                    self._submit(mine, newest)
+                    mine.answer = partial(self._end, mine)
+                    journal.store.committer.submit(mine)
             except BaseException:
                 if mine is not None:
                     self._end(mine, None)
@@ -94,7 +92,6 @@ class StepCommits:
                 await over(ticket)
                 self._check(ticket, position)
         self.check()
-        return newest[0]
 
     def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
         """Have an item committed by the committer, with whatever else is made meanwhile, and wait for nothing; a later
@@ -104,7 +101,7 @@ class StepCommits:
         self._start_another()
 
     def told(self) -> str:
-        """The node of a checkpoint that was committed with what was handed over, once; empty if there is none."""
+        """The node of a checkpoint that was held back and is stored by now, once; empty if there is none."""
         with self._journal.lock:  # with it a ticket is settled and this is noted
             return self._told.popleft() if self._told else ""
 
@@ -214,13 +211,6 @@ class StepCommits:
             raise StoreError("what a step had to save was refused with another commit; resume the run")
         return batch
 
-    def _submit(self, ticket: Ticket, newest: list[str]) -> None:
-        def answered(result: Result) -> None:
-            newest[0] = self._end(ticket, result)
-
-        ticket.answer = answered
-        self._journal.store.committer.submit(ticket)
-
     def _check(self, ticket: Ticket, position: int) -> None:
         """Raise why the record at this position is not stored, where that ticket was to store it."""
         error = ticket.result
@@ -229,21 +219,17 @@ class StepCommits:
         if position <= ticket.batch.summary.position:
             raise error
 
-    def _end(self, ticket: Ticket, result: Result | None, handed_over: bool = False) -> str:
-        """Note what became of a commit, and let the next one begin; the node of the newest checkpoint in it. Whoever
-        is woken by its end finds what `told` and `check` say of one that was handed over."""
-        newest = ""
+    def _end(self, ticket: Ticket, result: Result | None, handed_over: bool = False) -> None:
+        """Note what became of a commit, and let the next one begin. Whoever is woken by its end finds it in `told`
+        and, for one that was handed over, in `check`."""
         try:
             with self._journal.lock:
-                if self._under_way is ticket:
-                    newest = self._settled(ticket, result)
-                if handed_over and newest:
+                if self._under_way is ticket and (newest := self._settled(ticket, result)):
                     self._told.append(newest)
                 if handed_over and isinstance(ticket.result, Exception):
                     self._failed = ticket.result
         finally:
             wake((ticket,))
-        return newest
 
     def _settled(self, ticket: Ticket, result: Result | None) -> str:
         try:

@@ -98,7 +98,8 @@ class StepRunner:
             if not step.resumed:
                 step.take(no_awaitable(self.node, name, function(*args, **kwargs)))
             if step.unsaved and commits is not None:
-                self.saved(commits.commit(step.record, step.cell))
+                commits.commit(step.record, step.cell)
+                self.saved()
             result = step.result()
             step.end()
         except BaseException as error:
@@ -117,7 +118,8 @@ class StepRunner:
             step.begin(key)
             cancelled = await step.take_async(await function(*args, **kwargs)) if not step.resumed else None
             if step.unsaved and commits is not None:
-                self.saved(await commits.commit_async(step.record, step.cell, step.packed))
+                await commits.commit_async(step.record, step.cell, step.packed)
+                self.saved()
             if cancelled is not None:
                 raise cancelled
             result = step.result()
@@ -148,7 +150,8 @@ class StepRunner:
             if self._commits is not None:
                 cell = cell_of(self.node, name, made[0])
                 record = Item(scope=self.of_visit(name), name=name, key=_ARTIFACT, value=cell.change)
-                self.saved(self._commits.commit(record, cell))
+                self._commits.commit(record, cell)
+                self.saved()
         except BaseException as error:
             if made and isinstance(error, LeaseLostError):  # nothing will ever refer to it
                 files.discard(made[0])
@@ -232,7 +235,8 @@ class StepRunner:
             cell = kept_cell(state, effect, self.find(self.of_visit(STATE), STATE))
             if cell is not None:
                 record = Item(scope=self.of_visit(STATE), name=STATE, key=STATE, value=cell.change)
-        self.saved(self._commits.commit(record, cell))
+        self._commits.commit(record, cell)
+        self.saved()
 
     def restore(self) -> None:
         """Give the node the state that an earlier attempt saved, where one did."""
@@ -298,7 +302,7 @@ class StepRunner:
         """Have a finished item stored soon; nothing waits for it."""
         if self._commits is not None:
             self._commits.hand_over(record, cell, packed)
-            self.saved(self._commits.told())
+            self.saved()
 
     def make_room(self) -> None:
         """Wait until some of what is not stored is, or raise why it cannot be."""
@@ -313,14 +317,14 @@ class StepRunner:
     def commit(self) -> None:
         """Store what is finished, and wait until it is. Raises why it cannot be."""
         if self._commits is not None:
-            self.saved(self._commits.commit())
-            self.saved(self._commits.told())
+            self._commits.commit()
+            self.saved()
 
     async def commit_async(self) -> None:
         """`commit` for an event loop."""
         if self._commits is not None:
-            self.saved(await self._commits.commit_async())
-            self.saved(self._commits.told())
+            await self._commits.commit_async()
+            self.saved()
 
     def find(self, scope: Scope, key: str = "") -> StoredValue | None:
         """The result of that item where it is finished, perhaps by an earlier attempt."""
@@ -363,7 +367,7 @@ class StepRunner:
             where = {"node": self.node, "visit": self.visit, "attempt": attempt}
             self._emit(type_, {**where, **data, "run_id": self.run_id})
 
-    def saved(self, newest: str) -> None:
-        """Tell that checkpoints which were held back are on disk, up to that node's."""
-        if newest and self._emit is not None:
+    def saved(self) -> None:
+        """Tell of checkpoints which were held back and are stored by now."""
+        if self._commits is not None and (newest := self._commits.told()) and self._emit is not None:
             self._emit(CHECKPOINT_SAVE, {"node": newest, "run_id": self.run_id})
