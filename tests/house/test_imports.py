@@ -41,6 +41,7 @@ LAYERS = (
     "engine",
     "stores.images",
     "stores.user_store",
+    "stored_graph",
     "state_graph",
     "testing",
     "cli",
