@@ -1,0 +1,147 @@
+"""`StoredGraph`: a graph with its observer and its store."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tau.config import CheckpointConfig, GraphConfig, ObserverSpec
+from tau.engine.driver import Driver
+from tau.engine.effects import RunRequest
+from tau.engine.importing import check_not_importing
+from tau.engine.provenance import provenance
+from tau.errors import ConfigError
+from tau.events import Observer
+from tau.graph.graph import Graph
+from tau.host import Host
+from tau.log.journal import Journal
+from tau.observers import resolve_observer
+from tau.stores.contract import Store
+from tau.stores.registry import resolve_store
+from tau.stores.urls import without_password
+
+if TYPE_CHECKING:
+    import os
+
+    from tau.stores.user_store import FourVerbs
+
+D = TypeVar("D", bound=Driver)
+
+_log = logging.getLogger("tau")
+
+
+class StoredGraph(Graph):
+    """What `StateGraph` is made of: the graph, who observes its runs, and where they are kept."""
+
+    def __init__(
+        self,
+        config: GraphConfig | str,
+        *,
+        observer: ObserverSpec = None,
+        store: str | os.PathLike[str] | Store | FourVerbs | None = None,
+    ) -> None:
+        if isinstance(config, str):
+            checkpoint = CheckpointConfig() if store is None else CheckpointConfig(interval=1, preserve=True)
+            config = GraphConfig(config, observer="noop", checkpoint=checkpoint)
+        elif not isinstance(config, GraphConfig):
+            raise ConfigError(
+                "a graph is made from its name or from a GraphConfig, as in StateGraph('climate'), found "
+                f"{type(config).__name__}: {config!r:.80}"
+            )
+        elif store is not None and config.checkpoint.interval == 0:
+            raise ConfigError(
+                "checkpoint.interval is 0, so nothing would be saved in the store that was given; "
+                "set CheckpointConfig(interval=1), or give no store"
+            )
+        super().__init__(config.name)
+        self.config = config
+        self.host = Host()
+        self._observer = resolve_observer(config.observer if observer is None else observer)
+        self._store: Store | None = None
+        if config.checkpoint.interval > 0:
+            self._store = resolve_store(config.checkpoint.store if store is None else store)
+
+    def use_store(self, store: str | os.PathLike[str] | Store | FourVerbs) -> None:
+        """Keep runs in this store from now on, and look for them there: `resume`, `plan`, `history` and `cancel` no
+        longer find the runs in the earlier store. A graph that has already run may be given another store, too; a run
+        that is under way stays in the store in which it began.
+
+        If checkpointing was off, every node is saved and finished runs are kept. Raises `UnknownStoreError` for a
+        name that is not registered, `ConfigError` for anything else that cannot be a store.
+        """
+        checkpoint = self.config.checkpoint
+        if checkpoint.interval == 0:
+            self.config = dataclasses.replace(
+                self.config, checkpoint=dataclasses.replace(checkpoint, interval=1, preserve=True)
+            )
+        self._store = resolve_store(store)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks like a mistake but can be run: nodes never reached, edges never taken, loops without an exit, a
+        store in which nothing is kept. Raises nothing."""
+        return [*super().warnings, *self._unused_store()]
+
+    def freeze(self) -> None:
+        """Validate, and refuse all changes from now on. Every run does this; repeating it does no harm. Thread-safe.
+
+        Raises `GraphError` as `validate` does.
+        """
+        if not self._frozen:
+            super().freeze()
+            for warning in self._unused_store():
+                _log.warning("graph %s: %s", self.name, warning)
+
+    def _unused_store(self) -> list[str]:
+        """A warning if a store is named but checkpointing is off, because the interval is 0 by default."""
+        named = self.config.checkpoint.store
+        if self._store is not None or named == CheckpointConfig().store:
+            return []
+        shown = repr(without_password(named)) if isinstance(named, str) else type(named).__name__
+        return [
+            f"nothing is kept in the store {shown}, as checkpoint.interval is 0: give CheckpointConfig(store=..., "
+            "interval=1, preserve=True), or StateGraph(name, store=...)"
+        ]
+
+    @property
+    def store(self) -> Store:
+        """The store of this graph's runs. Raises `ConfigError` if checkpointing is off."""
+        if self._store is None:
+            raise ConfigError(
+                "checkpointing not enabled for this graph; give it a store, as in "
+                "StateGraph(name, store='sqlite:///runs.db'), or CheckpointConfig(interval=1)"
+            )
+        return self._store
+
+    def _request(self, run_id: str) -> RunRequest:
+        checkpoint = self.config.checkpoint
+        return RunRequest(
+            graph=self,
+            run_id=run_id,
+            now=self.host.now(),
+            stored=self._store is not None,
+            location=self._store.location if self._store is not None else "",
+            artifacts=checkpoint.artifacts or (self._store.artifacts if self._store is not None else None),
+            verify_artifacts=checkpoint.verify_artifacts,
+            preserve=checkpoint.preserve,
+            max_iterations=self.config.max_iterations,
+            max_crashes=checkpoint.max_crashes,
+            patience=checkpoint.patience,
+            snapshots=self.config.snapshots,
+        )
+
+    def _driver(self, kind: type[D], request: RunRequest, observer: ObserverSpec, **options: Any) -> D:
+        check_not_importing(self.name)
+        observers: Sequence[Observer | None] = (self._observer, resolve_observer(observer))
+        told = [one for one in observers if one is not None]
+        request.observed = bool(told)
+        journal = None
+        if self._store is not None:
+            if request.observed or not request.resuming:  # it takes some milliseconds, and is for observers
+                request.provenance = provenance()
+            checkpoint = self.config.checkpoint
+            owner = self.host.owner(checkpoint.lease)
+            journal = Journal(self._store, request.run_id, self.host, owner, checkpoint.interval)
+        return kind(request, self.host, journal=journal, observer=resolve_observer(told), **options)
