@@ -36,6 +36,7 @@ LAYERS = (
     "graph",
     "log",
     "node",
+    "executors",
     "observers",
     "workflows",
     "engine",

@@ -18,6 +18,7 @@ def test_the_defaults() -> None:
     assert ChainConfig() == ChainConfig(capture_intermediate=False, observer="inherit")
     parallel = ParallelConfig()
     assert (parallel.max_workers, parallel.worker_cap, parallel.fail_fast) == (0, 16, True)
+    assert parallel.executor == "threads"
     assert (parallel.timeout, parallel.retry, parallel.rate, parallel.idempotent) == (None, None, None, False)
 
 
@@ -67,6 +68,8 @@ def test_a_configuration_cannot_be_changed(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("executor", "thread"),
+        ("executor", None),
         ("max_workers", -1),
         ("max_workers", 1.5),
         ("max_workers", True),

@@ -131,6 +131,7 @@ class Context:
         items: Iterable[N],
         *,
         workers: int = ...,
+        executor: str = ...,
         key: Callable[[N], str | int] | None = ...,
         errors: Literal["raise"] = ...,
         timeout: float | None = ...,
@@ -147,6 +148,7 @@ class Context:
         items: Iterable[N],
         *,
         workers: int = ...,
+        executor: str = ...,
         key: Callable[[N], str | int] | None = ...,
         errors: Literal["raise"] = ...,
         timeout: float | None = ...,
@@ -163,6 +165,7 @@ class Context:
         items: Iterable[N],
         *,
         workers: int = ...,
+        executor: str = ...,
         key: Callable[[N], str | int] | None = ...,
         errors: Literal["collect"],
         timeout: float | None = ...,
@@ -179,6 +182,7 @@ class Context:
         items: Iterable[N],
         *,
         workers: int = ...,
+        executor: str = ...,
         key: Callable[[N], str | int] | None = ...,
         errors: Literal["collect"],
         timeout: float | None = ...,
@@ -194,6 +198,7 @@ class Context:
         items: Iterable[Any],
         *,
         workers: int = 0,
+        executor: str = "threads",
         key: Callable[[Any], str | int] | None = None,
         errors: Literal["raise", "collect"] = "raise",
         timeout: float | None = None,
@@ -207,8 +212,8 @@ class Context:
         An attempt that comes after a failure or a kill repeats the items that were in flight, and nothing else. This is
         `process_parallel` with its rules, from any thread of the node; with an async ``function``, ``await
         ctx.map(...)``. ``workers``: how many at a time; 0 means twice the processors, at most 16. ``key``: names items
-        that cannot be stored. ``timeout`` (seconds), ``retry``, ``rate`` (begun a second) and ``idempotent`` are for
-        each item, as in `ParallelConfig`. ``progress(done, total, result)`` is called after each that is done.
+        that cannot be stored. ``executor``, ``timeout`` (seconds), ``retry``, ``rate`` (begun a second) and
+        ``idempotent`` are as in `ParallelConfig`. ``progress(done, total, result)`` is called after each that is done.
 
         The first item that fails ends the map with `ParallelError`. With ``errors="collect"`` all items are tried, and
         this returns an `Outcome` for each. Raises `ConfigError` for an argument that cannot be used and for a ``name``
@@ -217,8 +222,9 @@ class Context:
         load_module("tau.workflows.mapping")
         from tau.workflows.mapping import map_items  # only loaded where a node maps
 
-        each = {"timeout": timeout, "retry": retry, "rate": rate, "idempotent": idempotent}
+        tries = {"timeout": timeout, "retry": retry, "rate": rate, "idempotent": idempotent}
         visit = (self._scope, self._effect)
+        each = {"executor": executor, **tries}
         return map_items(
             visit, name, function, items, workers=workers, key=key, errors=errors, each=each, progress=progress
         )

@@ -20,6 +20,7 @@ from tau.checks import (
     refused,
 )
 from tau.config import Retry
+from tau.executors.registry import INLINE, THREADS, checked_executor
 
 INHERIT: Final = "inherit"
 """The observer of the workflows by default: that of the run around them; where there is none, ``slog``."""
@@ -102,17 +103,19 @@ class ConditionalConfig(WorkflowConfig):
 class ParallelConfig(WorkflowConfig):
     """How `process_parallel` works.
 
-    ``max_workers``: how many items are worked on at a time; 0 for twice the number of processors, but at most
-    ``worker_cap``. There are never more than items. ``fail_fast``: the first failure ends the whole; otherwise the
-    failures are collected. ``timeout`` is in seconds for each try of an item, ``None`` for none. ``retry``: how often
-    and when an item that failed is tried again, ``None`` for never. ``rate``: at most so many tries begin a second,
-    ``None`` for no bound. ``idempotent``: an item that took too long in a thread may be tried again although its first
-    try may still be running, which nothing can end. ``observer``: who is told of each item; by default the observer of
-    the run around it, elsewhere ``"slog"``.
+    ``executor``: where a sync task is called: in ``"threads"``, or ``"inline"``, in the caller's thread, one item after
+    the other. An async task is called in the caller's event loop by both. ``max_workers``: how many items are worked on
+    at a time; 0 for twice the number of processors, but at most ``worker_cap``. There are never more than items.
+    ``fail_fast``: the first failure ends the whole; otherwise the failures are collected. ``timeout`` is in seconds for
+    each try of an item, ``None`` for none. ``retry``: how often and when an item that failed is tried again, ``None``
+    for never. ``rate``: at most so many tries begin a second, ``None`` for no bound. ``idempotent``: an item that took
+    too long in a thread may be tried again although its first try may still be running, which nothing can end.
+    ``observer``: who is told of each item; by default the observer of the run around it, elsewhere ``"slog"``.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
     """
 
+    executor: str = THREADS
     max_workers: int = 0
     worker_cap: int = 16
     fail_fast: bool = True
@@ -123,10 +126,13 @@ class ParallelConfig(WorkflowConfig):
 
     def __post_init__(self) -> None:
         WorkflowConfig.__post_init__(self)
+        put(self, "executor", checked_executor("executor", self.executor))
         put(self, "max_workers", integer("max_workers", self.max_workers, 0))
         put(self, "worker_cap", integer("worker_cap", self.worker_cap, 1))
         put(self, "fail_fast", boolean("fail_fast", self.fail_fast))
         put(self, "timeout", None if self.timeout is None else checked_seconds("timeout", self.timeout))
+        if self.timeout is not None and self.executor == INLINE:
+            raise refused("timeout", self.timeout, "null with executor='inline', where nothing can end an item")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise refused("retry", self.retry, "a tau.Retry, or null for none")
         put(self, "rate", None if self.rate is None else number("rate", self.rate, 0.0, above=True))

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from tau.errors import TaskError
 from tau.events import PARALLEL_COMPLETE, PARALLEL_START, WORKER_COMPLETE, WORKER_START
+from tau.executors.registry import INLINE
 from tau.workflows.config import ParallelConfig
 from tau.workflows.outcomes import CANCELLED, DONE, FAILED, NOT_RUN, ParallelResult, parallel_error, task_error
 from tau.workflows.surroundings import Surroundings, drawn, report, said
@@ -158,5 +159,7 @@ class Ledger:
 
 def _workers(config: ParallelConfig, total: int | None) -> int:
     """How many items are worked on at a time."""
+    if config.executor == INLINE:
+        return 1
     most = config.max_workers or min(2 * (os.cpu_count() or 1), config.worker_cap)
     return most if total is None else min(most, total)

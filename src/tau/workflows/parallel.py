@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, overload
 
+from tau.executors.registry import INLINE
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
 from tau.node.items import Items
 from tau.workflows.config import ParallelConfig
 from tau.workflows.driving import not_async
+from tau.workflows.inline import InlineMap
 from tau.workflows.journaled import Key, Named, block_of, items_of
 from tau.workflows.ledger import Ledger
 from tau.workflows.outcomes import ParallelResult
@@ -54,7 +56,8 @@ def process_parallel(
 ) -> Any:
     """Call ``task(item)`` for each item, several at a time; the results come in the order of the items.
 
-    A sync ``task`` is called in threads, each call in a copy of the caller's context. With an async ``task`` this
+    A sync ``task`` is called in threads, each call in a copy of the caller's context, or where
+    ``ParallelConfig(executor=...)`` says. With an async ``task`` this
     returns a coroutine to be awaited; the items are then tasks of its event loop. ``items`` are drawn in the caller's
     thread as there is room, at most twice as many as are worked on, so they may be a generator of any length.
     ``progress(done, total, result)`` is called after each item that is done, one after the other; ``total`` is ``None``
@@ -111,10 +114,11 @@ def run_map(
     def plain(item: Any) -> Any:
         return not_async(f"the task of parallel {chosen!r}", task(item))
 
+    kind = InlineMap if config.executor == INLINE else ThreadedMap
     with block_of(kept_items):
         if named is None or kept_items is None:
-            return ThreadedMap(ledger, lambda index, item: plain(item)).run()
-        return ThreadedMap(ledger, named.calling(plain), kept_items.wait_for_room).run()
+            return kind(ledger, lambda index, item: plain(item)).run()
+        return kind(ledger, named.calling(plain), kept_items.wait_for_room).run()
 
 
 async def _run_in_tasks(ledger: Ledger, items: Items | None, call: Callable[[int, Any], Any]) -> ParallelResult[Any]:

@@ -1,0 +1,1 @@
+"""Executors: where the items of a parallel map are worked on."""
