@@ -16,6 +16,7 @@ from tau.errors import (
     ConfigError,
     CorruptCheckpointError,
     ExecutionError,
+    ExecutorError,
     GraphChangedError,
     GraphError,
     HubError,
@@ -23,6 +24,7 @@ from tau.errors import (
     LimitExceededError,
     NodeTimeoutError,
     ParallelError,
+    RemoteError,
     RunCancelledError,
     RunExistsError,
     RunFinishedError,
@@ -38,6 +40,7 @@ from tau.errors import (
     UnknownStoreError,
     UnserializableError,
     UnsupportedFormatError,
+    WorkerError,
 )
 from tau.events import Event
 from tau.late_imports import load_module
@@ -78,6 +81,7 @@ __all__ = [
     "CorruptCheckpointError",
     "Event",
     "ExecutionError",
+    "ExecutorError",
     "GraphChangedError",
     "GraphConfig",
     "GraphError",
@@ -88,6 +92,7 @@ __all__ = [
     "ParallelConfig",
     "ParallelError",
     "ParallelResult",
+    "RemoteError",
     "ResumePlan",
     "Retry",
     "Routes",
@@ -110,6 +115,7 @@ __all__ = [
     "UnknownStoreError",
     "UnserializableError",
     "UnsupportedFormatError",
+    "WorkerError",
     "__version__",
     "always",
     "and_",

@@ -28,6 +28,9 @@
     ├── ChainError (RuntimeError)               .step_index .item .state .result
     ├── ParallelError (RuntimeError)            .errors .result
     ├── TaskError (RuntimeError)                .index .item .error
+    ├── RemoteError (RuntimeError)              .type_name .frames
+    ├── WorkerError (RuntimeError)              .deaths
+    ├── ExecutorError (RuntimeError)
     ├── ConditionalError (RuntimeError)         .route .state
     ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
@@ -261,6 +264,25 @@ class ParallelError(TauError, RuntimeError):
     result: Any = None
 
 
+class RemoteError(TauError, RuntimeError):
+    """What an item raised in another process, where the error itself could not be sent: ``type_name`` is its class,
+    ``frames`` are the lines of its traceback."""
+
+    type_name: str = ""
+    frames: str = ""
+
+
+class WorkerError(TauError, RuntimeError):
+    """The worker process of an item died each of the ``deaths`` times that the item was tried: it was killed, ran out
+    of memory, crashed or exited. It is not tried again, whatever a `Retry` says."""
+
+    deaths: int = 0
+
+
+class ExecutorError(TauError, RuntimeError):
+    """Worker processes cannot be started, or a cluster is away. It ends the map as it is; what is finished is kept."""
+
+
 class ConditionalError(TauError, RuntimeError):
     """A conditional could not choose its route, or the handler failed.
 
@@ -294,6 +316,7 @@ NEVER_RETRIED: Final = (
     CorruptCheckpointError,
     LeaseLostError,
     RunCancelledError,
+    WorkerError,
 )
 """Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
 

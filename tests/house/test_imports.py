@@ -69,6 +69,7 @@ DRIVERS = {
     "polars": ("values.types.polars",),
     "xarray": ("values.types.xarray",),
     "cftime": ("values.types.cftime",),
+    "cloudpickle": ("executors.wire",),
     "click": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),

@@ -10,6 +10,8 @@ import pytest
 from house_source import FILES, MODULES, imports, tree
 
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "ctypes"}
+# What goes over a pipe between a process and workers that it started itself; see docs/security.md.
+MAY_PICKLE = {"tau.executors.wire": {"pickle", "cloudpickle"}}
 # Where a module is imported by a name that the source does not spell out, and where that name comes from.
 NAMED_ELSEWHERE = {
     "tau": "the two modules that are loaded at first use, checked against their names in the line above",
@@ -26,7 +28,8 @@ def test_a_file_says_what_it_is_for(path: Path) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_that_could_run_stored_code_is_imported(module: str) -> None:
-    assert not {name.split(".")[0] for name, _ in imports(module)} & FORBIDDEN_MODULES
+    forbidden = FORBIDDEN_MODULES - MAY_PICKLE.get(module, set())
+    assert not {name.split(".")[0] for name, _ in imports(module)} & forbidden
 
 
 @pytest.mark.parametrize("path", FILES, ids=MODULES)

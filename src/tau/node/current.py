@@ -100,6 +100,9 @@ class RunScope:
             raise too_late(effect.node.name if effect is not None else "")
         return items
 
+    def at_hand(self, what: str) -> None:
+        """Raises `TauError` where what the run keeps is out of reach for ``what``, as in a worker process."""
+
     def visit_here(self) -> RunNode | None:
         """The attempt that the code here belongs to, even if that attempt was left behind and has ended."""
         left = left_behind.get()

@@ -103,13 +103,15 @@ class ConditionalConfig(WorkflowConfig):
 class ParallelConfig(WorkflowConfig):
     """How `process_parallel` works.
 
-    ``executor``: where a sync task is called: in ``"threads"``, or ``"inline"``, in the caller's thread, one item after
-    the other. An async task is called in the caller's event loop by both. ``max_workers``: how many items are worked on
-    at a time; 0 for twice the number of processors, but at most ``worker_cap``. There are never more than items.
+    ``executor``: where the task is called: in ``"threads"``; in ``"processes"`` of the map's own, one item each at a
+    time; or ``"inline"``, in the caller's thread, one item after the other. With the first and the last an async task
+    is called in the caller's event loop. ``max_workers``: how many items are worked on at a time; 0 for twice the
+    number of processors (with processes: as many as there are), but at most ``worker_cap``; never more than items.
     ``fail_fast``: the first failure ends the whole; otherwise the failures are collected. ``timeout`` is in seconds for
     each try of an item, ``None`` for none. ``retry``: how often and when an item that failed is tried again, ``None``
     for never. ``rate``: at most so many tries begin a second, ``None`` for no bound. ``idempotent``: an item that took
-    too long in a thread may be tried again although its first try may still be running, which nothing can end.
+    too long in a thread may be tried again although its first try may still be running, which nothing can end; a
+    process is killed.
     ``observer``: who is told of each item; by default the observer of the run around it, elsewhere ``"slog"``.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.

@@ -5,14 +5,13 @@ It is kept by one thread, that of the caller; so events and progress come one af
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NoReturn
 
 from tau.errors import TaskError
 from tau.events import PARALLEL_COMPLETE, PARALLEL_START, WORKER_COMPLETE, WORKER_START
-from tau.executors.registry import INLINE
+from tau.executors.registry import INLINE, usual_workers
 from tau.workflows.config import ParallelConfig
 from tau.workflows.outcomes import CANCELLED, DONE, FAILED, NOT_RUN, ParallelResult, parallel_error, task_error
 from tau.workflows.surroundings import Surroundings, drawn, report, said
@@ -159,7 +158,6 @@ class Ledger:
 
 def _workers(config: ParallelConfig, total: int | None) -> int:
     """How many items are worked on at a time."""
-    if config.executor == INLINE:
-        return 1
-    most = config.max_workers or min(2 * (os.cpu_count() or 1), config.worker_cap)
+    usual = usual_workers(config.executor, config.worker_cap)
+    most = usual if config.executor == INLINE else config.max_workers or usual
     return most if total is None else min(most, total)

@@ -29,6 +29,7 @@ def map_items(
     progress: Callable[[int, int | None, Any], object] | None,
 ) -> Any:
     """See `Context.map`."""
+    visit[0].at_hand("map")
     checked_name("the name of a map", name)
     checked_function(f"map {name!r}", function)
     if errors not in ("raise", "collect"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, overload
 
-from tau.executors.registry import INLINE
+from tau.executors.contract import Executor, Function
+from tau.executors.registry import HERE, INLINE, open_executor
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
 from tau.node.items import Items
@@ -79,7 +80,8 @@ def process_parallel(
     call gets a copy of its item. ``name`` is for one map, chain or step of a visit (a second one raises `ConfigError`).
     A result that cannot be stored is the failure of its item. Without a store nothing is kept.
 
-    Arguments that cannot be used raise `ConfigError`, an observer that is not registered `UnknownObserverError`.
+    Arguments that cannot be used raise `ConfigError`, also a ``task`` that cannot be sent to worker processes; an
+    observer that is not registered raises `UnknownObserverError`, workers that cannot be started `ExecutorError`.
     """
     return run_map(Surroundings, items, task, config, progress, name=name, key=key)
 
@@ -108,22 +110,69 @@ def run_map(
     if kept_items is not None:
         kept_items.most = ledger.workers
     if is_async(task):
-        call = (lambda index, item: task(item)) if named is None else named.awaiting(task)
-        return _run_in_tasks(ledger, kept_items, call)
+        return _awaited(ledger, task, named, kept_items)
+    if config.executor not in HERE:
+        return _run_elsewhere(ledger, task, named, kept_items)
 
     def plain(item: Any) -> Any:
         return not_async(f"the task of parallel {chosen!r}", task(item))
 
     kind = InlineMap if config.executor == INLINE else ThreadedMap
     with block_of(kept_items):
-        if named is None or kept_items is None:
-            return kind(ledger, lambda index, item: plain(item)).run()
-        return kind(ledger, named.calling(plain), kept_items.wait_for_room).run()
+        return kind(ledger, _calling(named, plain), None if kept_items is None else kept_items.wait_for_room).run()
 
 
-async def _run_in_tasks(ledger: Ledger, items: Items | None, call: Callable[[int, Any], Any]) -> ParallelResult[Any]:
+def _calling(named: Named | None, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
+    return (lambda index, item: task(item)) if named is None else named.calling(task)
+
+
+def _awaiting(named: Named | None, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
+    return (lambda index, item: task(item)) if named is None else named.awaiting(task)
+
+
+def _opened(ledger: Ledger, task: Callable[[Any], Any]) -> Executor:
+    function = Function(task, ledger.around.name, is_async(task), ledger.workers)
+    return open_executor(ledger.config.executor, function)
+
+
+def _run_elsewhere(
+    ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None
+) -> ParallelResult[Any]:
+    load_module("tau.workflows.remote")
+    from tau.workflows.remote import RemoteTask  # only loaded where there are other processes
+
+    executor = _opened(ledger, task)
+    try:
+        remote = RemoteTask(ledger.around, ledger.config, executor)
+        room = None if items is None else items.wait_for_room
+        with block_of(items):
+            return ThreadedMap(ledger, _calling(named, remote), room, has_clock=True).run()
+    finally:
+        executor.close()
+
+
+async def _awaited(
+    ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None
+) -> ParallelResult[Any]:
     load_module("tau.workflows.tasks")
     from tau.workflows.tasks import TaskMap  # asyncio is only loaded where something needs it
 
-    async with block_of(items):
-        return await TaskMap(ledger, call, None if items is None else items.wait_for_room_async).run()
+    room = None if items is None else items.wait_for_room_async
+    if ledger.config.executor in HERE:
+        async with block_of(items):
+            return await TaskMap(ledger, _awaiting(named, task), room).run()
+    load_module("tau.workflows.remote")
+    from tau.workflows.remote import AwaitedTask
+
+    remote = AwaitedTask(ledger.around, ledger.config, _opened(ledger, task), ledger.workers)
+    try:
+        async with block_of(items):
+            result = await TaskMap(ledger, _awaiting(named, remote), room, has_clock=True).run()
+    except GeneratorExit:  # nothing can be awaited any more
+        remote.end()
+        raise
+    except BaseException:
+        await remote.close()
+        raise
+    await remote.close()
+    return result

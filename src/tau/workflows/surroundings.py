@@ -14,6 +14,7 @@ from tau import forks
 from tau.checks import ObserverSpec, checked_name, refused
 from tau.errors import (
     ConfigError,
+    ExecutorError,
     LeaseLostError,
     RunCancelledError,
     RunInterruptedError,
@@ -105,9 +106,10 @@ class Surroundings:
             )
 
     def ends_run(self, error: BaseException) -> bool:
-        """Whether the run around this cannot go on after it, or it says so of a run of its own."""
+        """Whether the run around this cannot go on after it, it says so of a run of its own, or no item can be worked
+        on any more."""
         gone = self.scope is not None and isinstance(error, (LeaseLostError, StoreError))
-        return gone or isinstance(error, (RunInterruptedError, RunCancelledError, RunWaitingError))
+        return gone or isinstance(error, (RunInterruptedError, RunCancelledError, RunWaitingError, ExecutorError))
 
     def end_with(self, failure: TauError, error: BaseException) -> NoReturn:
         """Raise the failure, caused by the error; or, where that passes, the error, whose cause the failure is then,

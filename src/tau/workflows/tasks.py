@@ -25,10 +25,13 @@ class TaskMap:
         ledger: Ledger,
         call: Callable[[int, Any], Any],
         wait_for_room: Callable[[], Awaitable[object]] | None = None,
+        has_clock: bool = False,
     ) -> None:
-        """``wait_for_room`` is awaited before each try begins; its time is none of the item's."""
+        """``wait_for_room`` is awaited before each try begins; its time is none of the item's. ``has_clock``: ``call``
+        itself sees to the timeout."""
         self._ledger, self._call, self._wait_for_room = ledger, call, wait_for_room
         self._config, self._around = ledger.config, ledger.around
+        self._timeout = None if has_clock else self._config.timeout
         self._pace = Pace(self._config.rate)
         self._running: dict[int, asyncio.Task[None]] = {}
         self._free = list(range(ledger.workers - 1, -1, -1))
@@ -160,7 +163,7 @@ class TaskMap:
         if not is_late(given):
             return given
         try:
-            async with asyncio.timeout(self._config.timeout) as scope:
+            async with asyncio.timeout(self._timeout) as scope:
                 return await given
         except TimeoutError:
             if scope.expired():

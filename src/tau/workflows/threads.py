@@ -60,11 +60,17 @@ class ThreadedMap:
     """One parallel map at work in threads."""
 
     def __init__(
-        self, ledger: Ledger, call: Callable[[int, Any], Any], wait_for_room: Callable[[], object] | None = None
+        self,
+        ledger: Ledger,
+        call: Callable[[int, Any], Any],
+        wait_for_room: Callable[[], object] | None = None,
+        has_clock: bool = False,
     ) -> None:
-        """``wait_for_room`` is called before each try begins; its time is none of the item's."""
+        """``wait_for_room`` is called before each try begins; its time is none of the item's. ``has_clock``: ``call``
+        itself sees to the timeout."""
         self._ledger, self._call, self._wait_for_room = ledger, call, wait_for_room
         self._config, self._around = ledger.config, ledger.around
+        self._timeout = None if has_clock else self._config.timeout
         self._pace = Pace(self._config.rate)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._reports: SimpleQueue[_Job] = SimpleQueue()
@@ -135,15 +141,15 @@ class ThreadedMap:
                 break
             self._take(job)
             waits = False
-        if self._config.timeout is not None:
+        if self._timeout is not None:
             self._check_times()
 
     def _patience(self) -> float:
         """For how long to wait for a report: not longer than until the time of an item is up."""
-        if self._config.timeout is None:
+        if self._timeout is None:
             return LOOK
         deadlines = [job.deadline for job in self._in_flight.values() if job.deadline is not None]
-        return max(0.0, min([LOOK, self._config.timeout, *(one - time.monotonic() for one in deadlines)]))
+        return max(0.0, min([LOOK, self._timeout, *(one - time.monotonic() for one in deadlines)]))
 
     def _take(self, job: _Job) -> None:
         """Note what a thread says of an item: that it began, or how it ended."""
@@ -261,8 +267,8 @@ class ThreadedMap:
                 try:
                     if self._wait_for_room is not None:
                         self._wait_for_room()
-                    if self._config.timeout is not None:
-                        job.deadline = time.monotonic() + self._config.timeout
+                    if self._timeout is not None:
+                        job.deadline = time.monotonic() + self._timeout
                     return DONE, self._context.copy().run(self._call, job.index, job.item)
                 except BaseException as error:
                     last, job.deadline = (FAILED, error), None

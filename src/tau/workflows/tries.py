@@ -13,6 +13,10 @@ from tau.workflows.surroundings import Surroundings, said
 _log = logging.getLogger("tau")
 
 
+class StillRunningError(NodeTimeoutError):
+    """The time of an item is over, and nothing could end it where it runs."""
+
+
 class Pace:
     """At most ``rate`` tries begin a second, evenly spaced; ``None`` for no bound. Thread-safe."""
 
@@ -39,6 +43,8 @@ def backoff(around: Surroundings, config: ParallelConfig, index: int, tries: int
     if retry is None or tries >= retry.attempts or isinstance(error, NEVER_RETRIED) or around.ends_run(error):
         return None
     if not isinstance(error, Exception) or not retry.matches(error):
+        return None
+    if isinstance(error, StillRunningError) and not config.idempotent:
         return None
     seconds = retry.wait(tries, random.random())
     _log.warning(

@@ -1,0 +1,95 @@
+"""`tau.current()` in another process than that of its run: it tells where the item belongs, and keeps nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, NoReturn
+
+from msgspec import Struct
+
+from tau.errors import TauError
+from tau.graph.nodes import Node, make_node
+from tau.log.records import Scope
+from tau.node.current import ItemHere, RunNode, RunScope, item_here, run_scope
+from tau.state import State
+
+
+class About(Struct, frozen=True, array_like=True):
+    """The visit that an item belongs to; ``scope`` and ``key`` say which item of it, where its map is kept."""
+
+    run_id: str
+    node: str
+    visit: int
+    attempt: int
+    seed: int
+    deadline: float | None
+    scope: Scope | None
+    key: str
+
+
+def about_here() -> About | None:
+    """What is running here; ``None`` outside of a node."""
+    scope = run_scope.get()
+    effect = None if scope is None else scope.visit_here()
+    if scope is None or effect is None:
+        return None
+    item = item_here.get()
+    where, key = (None, "") if item is None or item.effect is not effect else (item.scope, item.key)
+    return About(scope.run_id, effect.node.name, effect.visit, effect.attempt, scope.seed(), scope.deadline, where, key)
+
+
+@contextmanager
+def shown(about: About | None) -> Iterator[None]:
+    """In the block, `tau.current` tells this."""
+    if about is None:
+        yield
+        return
+    effect = RunNode(_node(about.node), State(), about.visit, about.attempt)
+    here = run_scope.set(_ScopeAfar(about, effect))
+    item = item_here.set(None if about.scope is None else ItemHere(effect, about.scope, about.key))
+    try:
+        yield
+    finally:
+        item_here.reset(item)
+        run_scope.reset(here)
+
+
+class _ScopeAfar(RunScope):
+    """The run of another process."""
+
+    __slots__ = ()
+
+    def __init__(self, about: About, effect: RunNode) -> None:
+        super().__init__(
+            about.run_id,
+            resources=None,
+            should_stop=lambda: "",
+            deadline=about.deadline,
+            store=None,
+            make_items=self.refuse,
+            seed=lambda: about.seed,
+        )
+        self.effect = effect
+
+    def at_hand(self, what: str) -> None:
+        self.refuse(what)
+
+    def steps_of(self, effect: RunNode | None) -> NoReturn:
+        self.refuse()
+
+    def refuse(self, what: Any = None) -> NoReturn:
+        raise TauError(
+            "what a run keeps is out of reach in a worker process: step, map, ask, artifact and emit are for the "
+            "process of the run; call them around the map, or use executor='threads'"
+        )
+
+
+@lru_cache(maxsize=16)
+def _node(name: str) -> Node:
+    return make_node(name, _nothing)
+
+
+def _nothing(state: State) -> None:
+    """Stands for the function of a node that is called in another process."""

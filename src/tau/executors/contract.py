@@ -1,0 +1,67 @@
+"""What an executor is: it calls one function for many items, somewhere else than in this process.
+
+The map keeps everything that lasts: it draws the items, counts the tries, stores the results, tells the observers. An
+executor takes one item and gives back what the function returned for it, so a new one is a class with two methods.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct, field
+
+from tau.executors.afar import About
+from tau.waiting import Flag
+
+
+class Function(Struct, frozen=True):
+    """What is called for each item, and the ``name`` by which errors call the map; ``workers`` work at a time."""
+
+    call: Callable[[Any], Any]
+    name: str
+    is_async: bool
+    workers: int
+
+
+class Call(Struct, eq=False):
+    """One try of one item. ``about`` is what `tau.current` shows there, ``None`` outside of a node. ``timeout`` is in
+    seconds from when the function is called, ``None`` for none. ``stop`` is set when nobody waits for the result any
+    more; where that cannot be told, ``is_wanted`` is asked from time to time."""
+
+    item: Any
+    about: About | None = None
+    timeout: float | None = None
+    is_wanted: Callable[[], bool] = lambda: True
+    stop: Flag = field(default_factory=Flag)
+
+
+class NotWantedError(Exception):
+    """Nobody waits for the result of this call any more."""
+
+
+class TimeIsUpError(Exception):
+    """The time of a try is over. ``has_ended``: nothing of it runs any more."""
+
+    def __init__(self, has_ended: bool) -> None:
+        super().__init__()
+        self.has_ended = has_ended
+
+
+class Executor(ABC):
+    """Calls a function for the items of one map, and is closed at its end."""
+
+    @abstractmethod
+    def call(self, call: Call) -> Any:
+        """What the function returns for this item. Called by several threads of tau at a time, none of which gets
+        signals.
+
+        Raises what the function raises, or a `RemoteError` that tells of it; `TimeIsUpError`; `WorkerError` for an item
+        whose worker died each time it was tried; `UnserializableError` for what cannot be sent; `ExecutorError` when
+        no item can be worked on any more. When nobody waits for it, it ends as soon as it can, with `NotWantedError`.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of all that it has, also of what is still at work. From any thread, also twice; raises nothing."""
