@@ -42,13 +42,13 @@ for run_id, summary, *log in runs(Path(argv[1])):
     for position in range(min(records, default=summary["position"] + 1), summary["position"] + 1):
         data = records.get(position, b"")
         sealed = b"%b\0%d\0" % (run_id.encode(), position) + data[3:5] + data[21:]
-        if data[:4] not in (b"tau\1", b"tau\2") or data[5:21] != sha256(sealed).digest()[:16]:
+        if data[:4] not in (b"tau\1", b"tau\2", b"tau\3") or data[5:21] != sha256(sealed).digest()[:16]:
             print(position, "DAMAGED, or of a later format")
             values = {}  # what grows is known again from the next manifest on
             continue
         kind, _, _, time, _, *fields = decode(EXPAND[data[4]](data[21:]))
         manifest = fields[0] if kind == "admitted" else fields[8] if kind == "checkpoint" else None
-        changed = fields[5] if kind == "checkpoint" else manifest[1] if manifest else {}
+        changed = fields[5] if kind == "checkpoint" else fields[4] if kind == "answer" else (manifest or [0, {}])[1]
         where = fields[:5:4] if kind == "checkpoint" else [one for one in fields[:1] if isinstance(one, str)]
         print(position, datetime.fromtimestamp(time, UTC), kind, " -> ".join(map(str, where)))
         for key, (form, head, *place) in (manifest[1] if manifest else changed).items():

@@ -9,6 +9,8 @@ from tau.engine.plan import ResumePlan
 from tau.engine.stop import Stop, stop_on
 from tau.errors import (
     AgentError,
+    AnsweredError,
+    AnswerError,
     ArtifactError,
     ChainError,
     CheckpointNotFoundError,
@@ -24,6 +26,8 @@ from tau.errors import (
     LimitExceededError,
     NodeTimeoutError,
     ParallelError,
+    PauseExpiredError,
+    PauseNotFoundError,
     RemoteError,
     RunCancelledError,
     RunExistsError,
@@ -57,6 +61,8 @@ from tau.version import __version__
 
 if TYPE_CHECKING:
     from tau import observers, testing
+    from tau.log.answers import OpenPause
+    from tau.node.pauses import pause_node
     from tau.workflows.chain import ChainResult, process_chain
     from tau.workflows.conditional import Routes, process_conditional
     from tau.workflows.config import ChainConfig, ConditionalConfig, ParallelConfig
@@ -66,6 +72,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AgentError",
+    "AnswerError",
+    "AnsweredError",
     "Artifact",
     "ArtifactError",
     "ChainConfig",
@@ -89,9 +97,12 @@ __all__ = [
     "LeaseLostError",
     "LimitExceededError",
     "NodeTimeoutError",
+    "OpenPause",
     "ParallelConfig",
     "ParallelError",
     "ParallelResult",
+    "PauseExpiredError",
+    "PauseNotFoundError",
     "RemoteError",
     "ResumePlan",
     "Retry",
@@ -129,6 +140,7 @@ __all__ = [
     "open_store",
     "or_",
     "parallel_node",
+    "pause_node",
     "process_chain",
     "process_conditional",
     "process_parallel",
@@ -145,11 +157,13 @@ _LATE = {
     "ChainResult": "tau.workflows.chain",
     "ConditionalConfig": "tau.workflows.config",
     "ParallelConfig": "tau.workflows.config",
+    "OpenPause": "tau.log.answers",
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
     "chain_node": "tau.workflows.nodes",
     "conditional_node": "tau.workflows.nodes",
     "parallel_node": "tau.workflows.nodes",
+    "pause_node": "tau.node.pauses",
     "process_chain": "tau.workflows.chain",
     "process_conditional": "tau.workflows.conditional",
     "process_parallel": "tau.workflows.parallel",

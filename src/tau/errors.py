@@ -15,9 +15,13 @@
     │   └── RunFinishedError                    .finished_at
     ├── RunExistsError (RuntimeError)           .run_id .status .differs .resumable
     ├── RunOwnedError (RuntimeError)            .run_id .owner .since
-    ├── RunWaitingError (RuntimeError)          .run_id
+    ├── RunWaitingError (RuntimeError)          .run_id .pauses
     ├── RunInterruptedError (RuntimeError)      .run_id .node .state .reason
     ├── RunCancelledError (RuntimeError)        .run_id
+    ├── AnswerError (ValueError)                .run_id .name .problems
+    │   ├── PauseNotFoundError (LookupError)    .waiting
+    │   ├── AnsweredError                       .by .at
+    │   └── PauseExpiredError (TimeoutError)    .deadline
     ├── LeaseLostError (RuntimeError)           .run_id
     ├── GraphChangedError (RuntimeError)        .run_id .changes .ways
     ├── CorruptCheckpointError (ValueError)     .run_id .position .what
@@ -157,9 +161,10 @@ class RunOwnedError(TauError, RuntimeError):
 
 
 class RunWaitingError(TauError, RuntimeError):
-    """The run is waiting for an answer from outside."""
+    """The run waits for people: ``pauses`` are the names of what has no answer yet."""
 
     run_id: str = ""
+    pauses: Sequence[str] = ()
 
 
 class RunInterruptedError(TauError, RuntimeError):
@@ -175,6 +180,33 @@ class RunCancelledError(TauError, RuntimeError):
     """The run was cancelled for good."""
 
     run_id: str = ""
+
+
+class AnswerError(TauError, ValueError):
+    """An answer that was not taken: ``problems`` say where it does not fit the form of the pause ``name``."""
+
+    run_id: str = ""
+    name: str = ""
+    problems: Sequence[str] = ()
+
+
+class PauseNotFoundError(AnswerError, LookupError):
+    """The run has no pause of that name now; ``waiting`` are those that have no answer yet."""
+
+    waiting: Sequence[str] = ()
+
+
+class AnsweredError(AnswerError):
+    """Somebody was faster: the pause was answered ``by`` them ``at`` that time."""
+
+    by: str = ""
+    at: datetime | None = None
+
+
+class PauseExpiredError(AnswerError, TimeoutError):
+    """Nobody answered before the ``deadline`` of the pause."""
+
+    deadline: datetime | None = None
 
 
 class LeaseLostError(TauError, RuntimeError):
@@ -317,6 +349,7 @@ NEVER_RETRIED: Final = (
     LeaseLostError,
     RunCancelledError,
     WorkerError,
+    PauseExpiredError,
 )
 """Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
 

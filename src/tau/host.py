@@ -68,6 +68,17 @@ class Host:
             job=_job(),
         )
 
+    def user(self) -> str:
+        """Who uses this process, and where."""
+        try:
+            load_module("pwd")
+            import pwd
+
+            name = pwd.getpwuid(os.getuid()).pw_name
+        except (ImportError, KeyError):  # a number without a name, as containers have them
+            name = str(os.getuid())
+        return f"{name}@{os.uname().nodename}"
+
     def hold(self, owner: Owner) -> Work:
         """``owner`` is at work in this process for as long as what is returned is referred to."""
         work = Work()

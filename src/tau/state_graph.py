@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec.structs import replace
 
@@ -24,6 +25,9 @@ from tau.node.seeds import checked_seed
 from tau.observers import noop, resolve_observer
 from tau.state import State, cells_of, check_run_id
 from tau.stored_graph import StoredGraph
+
+if TYPE_CHECKING:
+    from tau.log.answers import OpenPause
 
 IfExists = Literal["error", "resume"]
 """What `StateGraph.execute` does with a run id that is in use."""
@@ -85,6 +89,7 @@ class StateGraph(StoredGraph):
         self,
         run_id: str,
         *,
+        answers: Mapping[str, Any] | None = None,
         on_change: OnChange = "error",
         wait: float = 0.0,
         resources: Mapping[str, Any] | None = None,
@@ -92,20 +97,26 @@ class StateGraph(StoredGraph):
         stop: Stop | None = None,
         max_runtime: float | None = None,
     ) -> State:
-        """Continue a run that failed, was stopped or was killed, and return the final state; of a finished run, return
-        the stored one.
+        """Continue a run that failed, was stopped or was killed, or that waited and was answered, and return the final
+        state; of a finished run, return the stored one.
+
+        ``answers`` are given first, by the names of the pauses, as `answer` does; one that is there already, and is
+        the same, is no error.
 
         If the graph has changed in a way that could make the result wrong, ``on_change`` decides: "error" raises
         `GraphChangedError`, "continue" keeps all that is stored, "redo" does that but drops the finished items (steps
         and artifacts) of the node in flight. The other arguments are those of `execute`.
 
         Raises `CheckpointNotFoundError` for a run that the store does not hold (`RunFinishedError` for one that
-        finished with ``preserve=False``), `RunCancelledError` for a cancelled one, `LimitExceededError` after too many
-        crashes, `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot be read, `ArtifactError` for
+        finished with ``preserve=False``), `RunCancelledError` for a cancelled one, `RunWaitingError` for one that waits
+        for an answer, what `answer` raises for ``answers``, `LimitExceededError` after too many crashes,
+        `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot be read, `ArtifactError` for
         a file that is missing or altered, `ConfigError` for a graph without a store, and what `execute` raises.
         """
         request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
+        if answers:
+            self._answer(run_id, answers, again=True)
         return self._driver(SyncDriver, request, observer, **options).drive()
 
     async def aexecute(
@@ -138,6 +149,7 @@ class StateGraph(StoredGraph):
         self,
         run_id: str,
         *,
+        answers: Mapping[str, Any] | None = None,
         on_change: OnChange = "error",
         wait: float = 0.0,
         resources: Mapping[str, Any] | None = None,
@@ -152,8 +164,10 @@ class StateGraph(StoredGraph):
         request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
         load_module("tau.engine.async_driver")
-        from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
+        from tau.engine.async_driver import AsyncDriver, in_the_store  # asyncio is only loaded where something needs it
 
+        if answers:
+            await in_the_store(self.store, partial(self._answer, run_id, answers, again=True))
         return await self._driver(AsyncDriver, request, observer, **options).drive()
 
     async def astream(
@@ -228,6 +242,37 @@ class StateGraph(StoredGraph):
         """
         return checkpoints(self.store, check_run_id(run_id))
 
+    def answer(
+        self, run_id: str, name: str, value: Any, *, by: str | None = None, changes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Answer the pause ``name`` of a run, from any process, whoever owns the run; `resume` goes on with it.
+
+        ``value`` is an instance of the form of the pause, or the same in dicts, lists and scalars. ``by`` says who
+        answers, which is stored with the time; by default the user and host of this process. ``changes`` are set in the
+        state in the same commit, which only the answer to a `pause_node` can do.
+
+        Raises `AnswerError` for an answer that does not fit, `AnsweredError` if somebody was faster,
+        `PauseExpiredError` after the deadline, `PauseNotFoundError` if the run does not wait for that,
+        `RunCancelledError` and `CheckpointNotFoundError` as `resume` does, `UnserializableError` or
+        `LimitExceededError` for a value that cannot be stored, `ConfigError` for a wrong argument or a graph without a
+        store, `StoreError` if the store fails. Nothing is stored then.
+        """
+        self._answer(run_id, {name: value}, by=by, changes=changes)
+
+    def pauses(self, run_id: str | None = None) -> list[OpenPause]:
+        """What waits for an answer: in that run, or in all runs of this graph, the first asked first.
+
+        A pause past its deadline is answered by its default here, or its run fails. Raises `CheckpointNotFoundError`
+        for a run that the store does not hold, `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot
+        be read, `ConfigError` for a graph without a store, `StoreError` if the store fails.
+        """
+        load_module("tau.log.answers")
+        from tau.log.answers import open_pauses  # only loaded where somebody is asked
+
+        if run_id is not None:
+            return open_pauses(self.store, self.host, run_id=check_run_id(run_id))
+        return open_pauses(self.store, self.host, graph=self.name)
+
     def cancel(self, run_id: str) -> None:
         """End a run for good, whatever process owns it; its owner's next commit is refused.
 
@@ -236,6 +281,12 @@ class StateGraph(StoredGraph):
         """
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id, self.store.location)
+
+    def _answer(self, run_id: str, answers: Mapping[str, Any], **options: Any) -> None:
+        load_module("tau.node.answering")
+        from tau.node.answering import give  # only loaded where somebody is asked
+
+        give(self.store, self.host, self.nodes.values(), run_id, answers, **options)
 
     def _admission(
         self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str], seed: int | None

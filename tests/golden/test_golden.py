@@ -29,7 +29,7 @@ from tau import (
     UnsupportedFormatError,
     open_store,
 )
-from tau.log.encoding import unseal
+from tau.log.encoding import FORMAT, unseal
 from tau.log.records import Claimed, Failed
 from tau.node.seeds import derive
 from tau.observers import Recorder
@@ -251,9 +251,11 @@ def test_a_record_of_a_later_format_is_refused_and_left_alone(golden: Golden) ->
     before = golden.bytes()
     graph = pipeline(store)
     for act in (graph.resume, graph.history, graph.plan, graph.cancel, store.load):
-        with pytest.raises(UnsupportedFormatError, match="has format 3, this version of tau reads 1 to 2") as caught:
+        with pytest.raises(
+            UnsupportedFormatError, match=f"has format {FORMAT + 1}, this version of tau reads 1 to {FORMAT}"
+        ) as caught:
             act("failed")
-        assert (caught.value.found, caught.value.supported) == (3, 2)
+        assert (caught.value.found, caught.value.supported) == (FORMAT + 1, FORMAT)
     with pytest.raises(UnsupportedFormatError):
         graph.execute({"dataset": "co2 "}, run_id="failed", if_exists="resume")
     assert golden.bytes() == before

@@ -14,13 +14,14 @@ import tau.errors
 
 CORE = {
     "State", "StateGraph", "Context", "GraphConfig", "CheckpointConfig", "Retry", "Stop", "Artifact", "Checkpoint",
-    "ResumePlan", "Summary", "__version__",
+    "ResumePlan", "Summary", "OpenPause", "__version__",
 }  # fmt: skip
 PREDICATES = {"always", "key_exists", "key_equals", "not_", "and_", "or_"}
 FUNCTIONS = {"stop_on", "current", "open_store", "register_store", "register_observer", "register_type", "Event"}
 WORKFLOWS = {
     "process_chain", "ChainConfig", "ChainResult", "process_parallel", "ParallelConfig", "ParallelResult",
     "process_conditional", "ConditionalConfig", "Routes", "chain_node", "parallel_node", "conditional_node",
+    "pause_node",
 }  # fmt: skip
 MODULES = {"observers", "testing"}
 ERRORS = {
@@ -70,7 +71,9 @@ def test_a_documented_path_stays_importable(module: str, names: list[str]) -> No
     assert not [name for name in names if not hasattr(found, name)]
 
 
-@pytest.mark.parametrize("verb", ["execute", "resume", "aexecute", "aresume", "astream", "plan", "history", "cancel"])
+@pytest.mark.parametrize(
+    "verb", ["execute", "resume", "aexecute", "aresume", "astream", "plan", "history", "cancel", "answer", "pauses"]
+)
 def test_the_verbs_name_their_keywords(verb: str) -> None:
     """`help` and an editor show them; nothing hides behind ``**options``."""
     parameters = inspect.signature(getattr(tau.StateGraph, verb)).parameters.values()

@@ -10,18 +10,19 @@ from msgspec import Struct
 
 from tau.engine.effects import Effect, Load, RunRequest
 from tau.engine.provenance import differences
+from tau.engine.verdicts import waiting_for
 from tau.errors import (
     GraphChangedError,
     LeaseLostError,
     LimitExceededError,
     RunCancelledError,
     RunExistsError,
-    RunWaitingError,
 )
 from tau.graph.changes import Comparison, compare
 from tau.graph.fingerprint import GraphFingerprint
 from tau.log.journal import Append
 from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
+from tau.log.pauses import waiting
 from tau.log.records import Admitted, Claimed, Manifest, Progress
 from tau.values.stored import StoredValue, digest
 
@@ -95,8 +96,8 @@ def _judge(request: RunRequest, found: LoadedRun) -> Progress:
         raise RunCancelledError(f"run {run_id!r} was cancelled; start a new run", run_id=run_id)
     if progress is None:
         raise emptied(run_id, found.status, found.updated)
-    if found.status == "waiting":
-        raise RunWaitingError(f"run {run_id!r} is waiting for an answer; give it, then resume", run_id=run_id)
+    if found.status == "waiting" and not found.overdue:
+        raise waiting_for(run_id, [one.name for one in waiting(found.pauses)])
     return progress
 
 

@@ -239,15 +239,20 @@ class AsyncDriver(Driver):
         return future.result()
 
 
+async def in_the_store(store: Store, function: Callable[[], T]) -> T:
+    """Call in one of the store's own threads, to the end; a cancellation meanwhile is raised after it."""
+    result, cancelled = await off_the_loop(store.committer, function)
+    if cancelled is not None:
+        raise cancelled
+    return result
+
+
 async def input_cells(store: Store, given: State) -> dict[str, StoredValue]:
     """`cells_of`, large values encoded in a thread."""
     large = (value.size > LARGE if type(value) is StoredValue else is_large(value) for value in raw(given).values())
     if not any(large):
         return cells_of(given)
-    cells, cancelled = await off_the_loop(store.committer, lambda: cells_of(given))
-    if cancelled is not None:
-        raise cancelled
-    return cells
+    return await in_the_store(store, lambda: cells_of(given))
 
 
 def _writes_much(effect: Append) -> bool:

@@ -35,6 +35,7 @@ from tau.node.artifacts import check_read
 from tau.node.context import Context
 from tau.node.current import RunNode, RunScope, run_scope
 from tau.node.left_calls import Key, key_of
+from tau.node.paused import Paused
 from tau.node.seeds import of_run
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
@@ -249,10 +250,24 @@ class Driver:
         """The run, or ``None`` where it has an owner; see `Journal.look`."""
         assert self.journal is not None
         found = self.journal.look(watch)
+        if found is not None and found.pauses and watch is not None:
+            found = self._end_overdue(found, watch)
         if found is not None and found.status not in ("finished", "cancelled"):
             check_all(found.values.values(), thorough=self.request.verify_artifacts)
         if found is not None and not self.request.resuming and has_other_input(self.request, found):
             found.input = admitted_input(self.journal.store, self.request.run_id)
+        return found
+
+    def _end_overdue(self, found: LoadedRun, watch: Watch) -> LoadedRun | None:
+        """The run as it is once what nobody answered in time is answered by its default."""
+        assert self.journal is not None
+        load_module("tau.log.answers")
+        from tau.log.answers import answer_overdue  # only loaded where somebody was asked
+
+        while found.pauses and answer_overdue(self.journal.store, self.request.run_id, found, self.host):
+            if (again := self.journal.look(watch)) is None:
+                return None
+            found = again
         return found
 
     def drop(self, effect: DeleteRecords) -> Exception | None:
@@ -310,6 +325,7 @@ class Driver:
             raise forks.refusal(self.request.run_id, "go on after the node")
         scope = self.scope
         effect, scope.effect = scope.effect, None
+        asked = scope.items.asked if scope.items is not None else None
         try:
             if scope.items is not None:
                 result = scope.leave(result if error is None else error)
@@ -319,9 +335,13 @@ class Driver:
                     check_read(effect, result)
         except (ArtifactError, ConfigError) as wrong:
             error = error or wrong
+        waits: tuple[Any, ...] = ()
+        if asked is not None and asked.waits:
+            error = asked.end(error)
+            waits = tuple(asked.waits) if isinstance(error, Paused) else ()
         seconds = self._now() - began
         stop = self.stopping() if self._stoppable else ""
-        return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop)
+        return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop, waits=waits)
 
 
 def abandoned(journal: Journal, batch: Batch, result: Result) -> None:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tau.graph.graph import Graph, Node
 from tau.log.journal import Append
+from tau.log.records import Pause
 from tau.node.current import RunNode
 from tau.values.stored import StoredValue
 
@@ -79,7 +80,8 @@ class Release(Struct):
 
 class Outcome(Struct):
     """How a visit ended: with a result or an error. ``stop`` is why the run should stop now, if it should; ``changes``
-    what `tau.state.collect` makes of the result, where the driver had it made."""
+    what `tau.state.collect` makes of the result, where the driver had it made, ``waits`` what it asked people, with the
+    cells of what counts after the deadlines."""
 
     result: Any = None
     error: BaseException | None = None
@@ -87,6 +89,7 @@ class Outcome(Struct):
     seconds: float = 0.0
     stop: str = ""
     changes: tuple[dict[str, StoredValue], list[str]] | None = None
+    waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
 
 
 Effect = Append | Load | RunNode | Emit | Backoff | DeleteRecords | Release

@@ -15,13 +15,15 @@ from tau.engine.advice import explain
 from tau.engine.choosing import NoTransition
 from tau.engine.effects import Effect, Emit, Release, RunRequest
 from tau.engine.stop import StopNow
-from tau.engine.verdicts import UNSAVED, stopped, terminal
-from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
+from tau.engine.verdicts import UNSAVED, stopped, terminal, waiting_for
+from tau.errors import ExecutionError, RunInterruptedError, RunWaitingError, StoreError, TauError
 from tau.events import text_of
 from tau.log.journal import Append
-from tau.log.records import Failed, Interrupted, Progress, Record, describe
+from tau.log.records import Failed, Interrupted, Pause, Progress, Record, describe
+from tau.log.replay import status_after
 from tau.node.current import RunNode
 from tau.state import State, view
+from tau.values.stored import StoredValue
 
 Steps = Generator[Effect, Any, Any]
 
@@ -39,7 +41,8 @@ class Ending:
         self.effect: RunNode | None = None  # the attempt in flight
         self.interrupt: BaseException | None = None  # what broke the visit off and is to reach the caller as it is
         self.late: BaseException | None = None  # what came after the visit: raised when its work is committed
-        self.last: Record | None = None  # how the run ends, where that was decided before the ending
+        self.last: tuple[Record, ...] = ()  # how the run ends, where that was decided before the ending
+        self.cells: tuple[StoredValue, ...] = ()  # what these records say of values
         self.verdict: dict[str, Any] = {}  # what its terminal event says of the error
         self.conclusion: Emit | None = None  # its terminal event, of which there is one
         self.ended = False  # it has come to its exit point
@@ -55,7 +58,8 @@ class Ending:
         if self.request.stored and not isinstance(error, UNSAVED):
             self.progress.status, last = self._last(error)
             try:
-                newest = yield from self._insist(Append((last,), self.progress, self.values, flush=True, ending=True))
+                append = Append(last, self.progress, self.values, flush=True, ending=True, cells=self.cells)
+                newest = yield from self._insist(append)
                 yield from self.saved(newest)
             except TauError as unsaved:
                 if isinstance(final, TauError):
@@ -72,14 +76,14 @@ class Ending:
             yield from self._insist(Release())
         return final
 
-    def _last(self, error: BaseException) -> tuple[str, Record]:
-        """The status in which the run is left, and the record that says so."""
-        if self.last is not None:
-            return ("failed" if isinstance(self.last, Failed) else "interrupted"), self.last
+    def _last(self, error: BaseException) -> tuple[str, tuple[Record, ...]]:
+        """The status in which the run is left, and the records that say so."""
+        if self.last:
+            return status_after(self.last[-1], self.progress.status), self.last
         if isinstance(error, Exception):
-            return "failed", Failed(node=self.at, failure=describe(error), attempt=self.tried)
+            return "failed", (Failed(node=self.at, failure=describe(error), attempt=self.tried),)
         reason = text_of(error) or type(error).__name__
-        return "interrupted", Interrupted(node=self.at, reason=reason, attempt=self.tried)
+        return "interrupted", (Interrupted(node=self.at, reason=reason, attempt=self.tried),)
 
     @property
     def tried(self) -> int:
@@ -108,13 +112,13 @@ class Ending:
     def node_failed(self, name: str, error: Exception) -> ExecutionError:
         if self.request.stored:
             explain(error, self.request.artifacts)
-        self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
+        self.last = (Failed(node=name, failure=describe(error), attempt=self.tried),)
         text = f"node execution failed: {text_of(error) or type(error).__name__}"
         return self._error(name, error, text, (*self.progress.path, name))
 
     def failed(self, name: str, error: Exception) -> ExecutionError:
         """The run cannot go on, at or after this node: no edge holds, or a limit is reached."""
-        self.last = Failed(node=name, failure=describe(error), attempt=self.tried)
+        self.last = (Failed(node=name, failure=describe(error), attempt=self.tried),)
         path = tuple(self.progress.path)
         done = isinstance(error, NoTransition) and path[-1:] == (name,)
         return self._error(name, error, text_of(error) or type(error).__name__, path if done else (*path, name))
@@ -127,13 +131,21 @@ class Ending:
     def interrupted(self, name: str, error: BaseException) -> BaseException:
         """The visit in flight was broken off."""
         reason = text_of(error) or type(error).__name__
-        self.last = Interrupted(node=name, reason=reason, attempt=self.tried)
+        self.last = (Interrupted(node=name, reason=reason, attempt=self.tried),)
         if isinstance(error, StopNow | RunInterruptedError):
             final = self.stopped(name, reason)
             final.__cause__ = error
             return final
         self.interrupt = error
         return error
+
+    def waiting(self, name: str, waits: tuple[tuple[Pause, StoredValue | None], ...]) -> RunWaitingError:
+        """The visit in flight asked people something."""
+        self.last = tuple(record for record, _ in waits)
+        self.cells = tuple(cell for _, cell in waits if cell is not None)
+        names = tuple(record.name for record, _ in waits)
+        self.verdict = {"node": name, "pauses": list(names)}
+        return waiting_for(self.request.run_id, names)
 
     def stopped(self, name: str, reason: str) -> RunInterruptedError:
         begun = self.effect is not None and self.effect.begun

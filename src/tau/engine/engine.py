@@ -175,6 +175,8 @@ class Engine(Ending):
         while error is not None:
             if self.late is not None:
                 raise self.late
+            if outcome.waits:
+                raise self.waiting(node.name, outcome.waits)
             if not isinstance(error, Exception) or isinstance(error, RunInterruptedError):
                 raise self.interrupted(node.name, error)
             if node.retry is None or not may_retry(node, node.retry, error, tries):

@@ -63,6 +63,7 @@ def plan_resume(store: Store, request: RunRequest, host: Host) -> ResumePlan:
     found, _ = load(store, request.run_id)
     if found.status == "deleted":
         raise not_found(request.run_id, request.location)
+    found.overdue = any(one.is_overdue(host.now()) for one in found.pauses.values())
     refusal = owned or _refused(partial(_check, request, found))
     plan = ResumePlan(run_id=request.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
     if found.progress is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from tau.config import Retry
@@ -37,6 +38,18 @@ def stopped(request: RunRequest, name: str, state: State, reason: str, begun: bo
         node=name,
         state=state,
         reason=reason,
+    )
+
+
+def waiting_for(run_id: str, names: Sequence[str]) -> RunWaitingError:
+    """What is raised by a run that goes on when these pauses, or one of them, are answered."""
+    shown = ", ".join(map(repr, names)) or "nothing that is known any more"
+    first = repr(names[0]) if names else "name"
+    return RunWaitingError(
+        f"run {run_id!r} is waiting for an answer to {shown}",
+        hint=f"graph.answer({run_id!r}, {first}, value) or the command `tau answer` gives it, then resume goes on",
+        run_id=run_id,
+        pauses=tuple(names),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
-from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Record
+from tau.log.records import Admitted, Answer, AnyRecord, CheckpointRecord, Claimed, Item, Pause, Record
 from tau.signals import pass_on
 from tau.values.encoding import MAX_BYTES
 from tau.values.fresh_stack import with_fresh_stack
@@ -23,9 +23,10 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The newest format. Each record is of the oldest format that can hold what it says: 2 is for a manifest with a seed,
-which a reader of format 1 would leave out of its next manifest."""
+which a reader of format 1 would leave out of its next manifest, 3 for pauses and answers, after which it would take a
+run for one that was killed."""
 
 MAGIC: Final = b"tau"
 
@@ -64,8 +65,7 @@ def seal(run_id: str, record: Record) -> bytes:
                 run_id=run_id,
             )
         kind, body = _squeeze(body)
-    manifest = getattr(record, "manifest", None)
-    head = _HEADS[1 if manifest is None or manifest.progress.seed is None else 2][kind]
+    head = _HEADS[_form(record)][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 
 
@@ -106,6 +106,13 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
     return record
 
 
+def _form(record: Record) -> int:
+    if isinstance(record, Pause | Answer):
+        return 3
+    manifest = getattr(record, "manifest", None)
+    return 1 if manifest is None or manifest.progress.seed is None else 2
+
+
 def _decoded(body: bytes) -> AnyRecord:
     try:
         return _decoder.decode(body)
@@ -120,6 +127,8 @@ def _times(record: AnyRecord) -> list[float]:
         found.append(record.seconds)
     elif isinstance(record, Claimed) and record.owner is not None:
         found += (record.owner.since, record.owner.lease)
+    elif isinstance(record, Pause):
+        found += (record.asked, record.deadline or 0.0)
     manifest = record.manifest if isinstance(record, CheckpointRecord | Admitted) else None
     return found if manifest is None else [*found, manifest.progress.created, manifest.progress.updated]
 

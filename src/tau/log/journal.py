@@ -13,8 +13,9 @@ from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.log.encoding import pack_blob, seal
-from tau.log.loading import LoadedRun, Watch, load
-from tau.log.records import Admitted, CheckpointRecord, Claimed, Item, Manifest, Progress, Record, Scope
+from tau.log.loading import BlobLoader, LoadedRun, Watch, load
+from tau.log.pauses import PauseState, at_a_glance, note
+from tau.log.records import Admitted, CheckpointRecord, Claimed, Failed, Item, Manifest, Pause, Progress, Record, Scope
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
 from tau.waiting import Flag
@@ -33,7 +34,7 @@ class Append(Struct):
     ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are
     the cells as of the newest record. ``ending`` marks the last append of an attempt: its records are added only where
     the run is owned and has not ended yet, and what is held back is committed in any case. ``packed`` are blobs of
-    these that are compressed already, by name.
+    these that are compressed already, by name; ``cells`` are what pauses among these say.
     """
 
     records: tuple[Record, ...]
@@ -43,6 +44,7 @@ class Append(Struct):
     expected: int | None = None
     ending: bool = False
     packed: Mapping[bytes, bytes] | None = None
+    cells: tuple[StoredValue, ...] = ()
 
 
 class _Sealed(Struct, gc=False):
@@ -70,6 +72,7 @@ class Journal:
         self.interval = interval
         self.progress: Progress | None = None
         self.items: dict[tuple[Scope, str], StoredValue] = {}
+        self.pauses: dict[str, PauseState] = {}
         self.lock = threading.RLock()
         self._process = forks.process
         self._nonce = owner.nonce.encode()
@@ -129,7 +132,7 @@ class Journal:
                     "run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged, extra=_TOLD
                 )
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
-            self.items = replay.items
+            self.items, self.pauses = replay.items, replay.pauses
             self._now = [_nothing(found.position, replay.base)]
         return found
 
@@ -252,6 +255,8 @@ class Journal:
         record.time = progress.updated  # what the nodes after it were told
         if self.items:
             self.items.clear()
+        if self.pauses:
+            self.pauses.clear()
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
         sealed = seal(self.run_id, record)
@@ -277,10 +282,16 @@ class Journal:
             cells = tuple(append.values.values())
             if isinstance(record, Item):
                 self.items[record.scope, record.key] = cells[0]
+            else:
+                self.pauses.clear()
+        elif isinstance(record, Pause):
+            cells = append.cells
         elif isinstance(record, Claimed):
             record.owner = self.owner
             if record.on_change == "redo":
                 self.items.clear()
+        if isinstance(record, Pause | Failed):
+            note(self.pauses, record, BlobLoader(self.store, self.run_id))
         sealed = seal(self.run_id, record)
         if isinstance(record, Admitted) and record.manifest is not None:
             base = self._based(record.position, sealed)
@@ -295,6 +306,7 @@ class Journal:
 
     def _summary(self, record: Record, base: int, progress: Progress, node: str | None, iterations: int) -> Summary:
         status = progress.status
+        pauses, deadline = at_a_glance(self.pauses, status) if self.pauses else (0, None)
         return Summary(
             run_id=self.run_id,
             graph=progress.graph,
@@ -307,6 +319,8 @@ class Journal:
             owner=self.owner if status == "running" else None,
             created=progress.created,
             updated=record.time,
+            pauses=pauses,
+            deadline=deadline,
         )
 
     def _based(self, position: int, sealed: bytes) -> int:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError, TauError
 from tau.host import Host
 from tau.log.encoding import unpack_blob
+from tau.log.pauses import PauseState
 from tau.log.records import Admitted, Progress
 from tau.log.replay import Replay
 from tau.stores.contract import Lease, Owner, Store, Summary
@@ -26,7 +27,7 @@ class LoadedRun(Struct):
 
     ``progress`` is ``None`` where nothing is left to resume from. ``damaged`` says what was passed over to get to
     ``rewind``, the newest sound position, where that is not the newest. ``input`` is what the run was admitted with,
-    where it was asked for and can be read.
+    where it was asked for and can be read. ``overdue`` says that a pause is past its deadline: it waits no more.
     """
 
     status: str
@@ -37,6 +38,8 @@ class LoadedRun(Struct):
     rewind: int | None = None
     damaged: str = ""
     input: dict[str, StoredValue] | None = None
+    pauses: dict[str, PauseState] = {}
+    overdue: bool = False
 
 
 def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
@@ -59,7 +62,8 @@ def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
     if replay.position < summary.position:
         replay.damage = replay.damage or f"records {replay.position + 1} to {summary.position} are missing"
     position = max(replay.position, summary.position)
-    found = LoadedRun(replay.progress.status, position, replay.progress, replay.values, summary.updated)
+    progress, pauses = replay.progress, replay.pauses
+    found = LoadedRun(progress.status, position, progress, replay.values, summary.updated, pauses=pauses)
     if replay.damage:
         found.damaged, found.rewind = replay.damage, replay.applied
         found.status = "cancelled" if summary.status == "cancelled" else "interrupted"

@@ -168,19 +168,32 @@ class Item(Record, tag="item"):
 
 
 class Pause(Record, tag="pause"):
-    """The run waits for an answer to this question."""
+    """The run waits for an answer, to a node of the graph (without a scope) or from inside of one.
+
+    ``value`` is what counts as the answer after the ``deadline``, ``asked`` when it was first asked for, ``refused``
+    why an answer that was given did not fit; ``form`` is a JSON schema. ``attempt`` counts the attempts at the visit,
+    of which the one that paused is none.
+    """
 
     name: str = ""
     value: Stored | None = None
     body: dict[str, Any] = field(default_factory=dict)
+    attempt: int = 0
+    asked: float = 0.0
+    deadline: float | None = None
+    prompt: str = ""
+    refused: str = ""
+    form: dict[str, Any] | None = None
 
 
 class Answer(Record, tag="answer"):
-    """The answer to a pause."""
+    """The answer to a pause, who gave it, and what they changed in the state."""
 
     name: str = ""
     value: Stored | None = None
     body: dict[str, Any] = field(default_factory=dict)
+    by: str = ""
+    changed: dict[str, Stored] = field(default_factory=dict)
 
 
 class Failed(Record, tag="failed"):

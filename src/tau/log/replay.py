@@ -6,8 +6,10 @@ from typing import Final
 
 from tau.errors import CorruptCheckpointError
 from tau.log.encoding import damaged, unseal
+from tau.log.pauses import PauseState, note
 from tau.log.records import (
     Admitted,
+    Answer,
     AnyRecord,
     Cancelled,
     CheckpointRecord,
@@ -38,7 +40,7 @@ class Replay:
 
     Records after a damaged one are passed over until a manifest, or a claim that goes on from ``applied``, the last
     sound position; while they are, ``damage`` says what is wrong. ``items`` are those of the node in flight, by scope
-    and key. ``since_base`` and ``weight`` count records and bytes after ``base``.
+    and key, ``pauses`` its pauses by name. ``since_base`` and ``weight`` count records and bytes after ``base``.
     """
 
     def __init__(self, run_id: str, fetch: Fetch) -> None:
@@ -47,6 +49,7 @@ class Replay:
         self.progress: Progress | None = None
         self.values: dict[str, StoredValue] = {}
         self.items: dict[tuple[Scope, str], StoredValue] = {}
+        self.pauses: dict[str, PauseState] = {}
         self.position = self.applied = self.base = self.since_base = self.weight = 0
         self.damage = ""
 
@@ -79,7 +82,7 @@ class Replay:
             self.damage = ""
             self.progress = manifest.progress
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
-            self.items = {}
+            self.items, self.pauses = {}, {}
             if isinstance(record, Admitted):
                 self.progress.status = "admitted"
                 self.progress.provenance = self.progress.provenance or record.provenance
@@ -100,7 +103,7 @@ class Replay:
                 values.pop(key, None)
             advance(progress, record.node, record.visit, record.next)
             progress.updated = record.time
-            self.items = {}
+            self.items, self.pauses = {}, {}
         elif isinstance(record, Claimed):
             crashed = progress.status == "running" and record.rewind is None
             progress.crashes += crashed
@@ -116,6 +119,17 @@ class Replay:
             progress.stuck = 0
             if isinstance(record, Item) and record.value is not None:
                 self.items[record.scope, record.key] = apply(record.value, None, fetch)
-        elif isinstance(record, Failed | Interrupted):
+        elif isinstance(record, Failed | Interrupted | Pause):
             progress.crashes = record.attempt
-        progress.status = _STATUS.get(type(record), "running")
+        elif isinstance(record, Answer):
+            for key, stored in record.changed.items():
+                values[key] = apply(stored, values.get(key), fetch)
+        note(self.pauses, record, fetch)
+        progress.status = status_after(record, progress.status)
+
+
+def status_after(record: Record, status: str) -> str:
+    """The status of a run after that record. An answer takes a run from nobody who works on it."""
+    if isinstance(record, Answer):
+        return "interrupted" if status == "waiting" else status
+    return _STATUS.get(type(record), "running")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from tau.config import Retry
@@ -13,9 +13,11 @@ from tau.errors import TauError
 from tau.late_imports import load_module
 from tau.node.artifacts import ArtifactBlock
 from tau.node.current import RunNode, RunScope, run_scope
+from tau.node.paused import NOTHING
 from tau.node.seeds import derive
 
 if TYPE_CHECKING:
+    from tau.node.pauses import Question
     from tau.workflows.outcomes import Outcome
 
 P = ParamSpec("P")
@@ -228,6 +230,34 @@ class Context:
         return map_items(
             visit, name, function, items, workers=workers, key=key, errors=errors, each=each, progress=progress
         )
+
+    def ask(
+        self,
+        name: str,
+        *,
+        form: Any = None,
+        deadline: datetime | timedelta | float | None = None,
+        default: Any = NOTHING,
+        prompt: str = "",
+    ) -> Any:
+        """The answer of a person, as an instance of ``form``; without a form, any value.
+
+        While there is none, the attempt ends here: the run is stored as ``waiting``, and ``execute`` raises
+        `RunWaitingError`. When it was answered and is resumed, the node begins anew. Steps, items and artifacts that
+        were finished are kept; what stands outside of them runs again. The wait is no attempt, and no timeout counts
+        it. The arguments are those of `pause_node`. Use each ``name`` for one question of a visit.
+
+        What ends the attempt is no ``Exception``, so that ``except Exception`` and ``retry=`` do not see it; a node
+        that keeps it to itself fails. Raises `PauseExpiredError` after a deadline without a default, `ConfigError` for
+        an argument that cannot be used, for a name that is taken and for a run without a store.
+        """
+        load_module("tau.node.pauses")
+        from tau.node.pauses import Question  # only loaded where a node asks
+
+        return self._ask(name, Question(name, form, deadline, default, prompt))
+
+    def _ask(self, name: str, question: Question, *, whole: bool = False) -> Any:
+        return self._scope.steps_of(self._effect).asked.ask(name, question, whole=whole)
 
     def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> ArtifactBlock:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.

@@ -30,6 +30,7 @@ from tau.log.records import Item, Scope
 from tau.node.current import RunNode, item_here
 from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
+from tau.node.pauses import Asked
 from tau.node.step import Step
 from tau.node.step_commits import StepCommits
 from tau.node.step_results import cell_of, no_awaitable, opened
@@ -77,6 +78,7 @@ class StepRunner:
         self._generators = Generators()
         self._names: dict[str, object] = {}
         self.unawaited = Unawaited()
+        self.asked = Asked(self)
         self._lock = threading.RLock()  # a signal handler may ask for a step, too
         self._closed = False
 

@@ -59,7 +59,8 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     ``node`` is the last finished node and ``iterations`` the number of finished visits (``visits`` in the command and
     its JSON). ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when
     nothing is left to resume from. ``owner`` is ``None`` unless the run is running or dead. ``created`` and
-    ``updated`` are in Unix seconds, ``created_at`` and ``updated_at`` the same as UTC datetimes.
+    ``updated`` are in Unix seconds, ``created_at`` and ``updated_at`` the same as UTC datetimes. ``pauses`` is how many
+    questions wait for people, ``deadline`` the earliest time in Unix seconds by which one must be answered.
     """
 
     run_id: str
@@ -73,6 +74,8 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     owner: Owner | None = None
     created: float = 0.0
     updated: float = 0.0
+    pauses: int = 0
+    deadline: float | None = None
 
     @property
     def updated_at(self) -> datetime:
@@ -350,10 +353,11 @@ def emptied(summary: Summary, keep_summary: bool) -> Summary:
     position = summary.position + 1
     if keep_summary:
         status = "cancelled" if summary.status == "running" else summary.status
-        return replace(summary, position=position, base=0, owner=None, status=status)
+        return replace(summary, position=position, base=0, owner=None, status=status, pauses=0, deadline=None)
     return replace(
-        summary, position=position, base=0, owner=None, status="deleted", graph="", node=None, tags=(), iterations=0
-    )
+        summary, position=position, base=0, owner=None, status="deleted", graph="", node=None, tags=(), iterations=0,
+        pauses=0, deadline=None,
+    )  # fmt: skip
 
 
 def deletion(summary: Summary, keep_summary: bool, expected: int | None, *, empty: bool) -> Summary | None:

@@ -42,7 +42,7 @@ def unpack(data: bytes, location: str, run_id: str | None = None) -> Summary:
 def possible(summary: Summary) -> Summary:
     """The summary itself. `ValueError` where a time in it is none of the years 1 to 9999, or no number."""
     since = 0.0 if summary.owner is None else summary.owner.since
-    for time in (summary.created, summary.updated, since):
+    for time in (summary.created, summary.updated, since, summary.deadline or 0.0):
         if not _FIRST <= time < _END:
             raise ValueError(f"it has an impossible time ({time})")
     return summary

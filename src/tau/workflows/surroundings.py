@@ -25,6 +25,7 @@ from tau.errors import (
 from tau.events import Event, text_of
 from tau.graph.nodes import is_async
 from tau.node.current import RunNode, RunScope, run_scope
+from tau.node.paused import Paused
 from tau.observers import notify, resolve_observer
 from tau.observers.notify import describe
 from tau.workflows.config import INHERIT
@@ -109,7 +110,8 @@ class Surroundings:
         """Whether the run around this cannot go on after it, it says so of a run of its own, or no item can be worked
         on any more."""
         gone = self.scope is not None and isinstance(error, (LeaseLostError, StoreError))
-        return gone or isinstance(error, (RunInterruptedError, RunCancelledError, RunWaitingError, ExecutorError))
+        ends = (RunInterruptedError, RunCancelledError, RunWaitingError, ExecutorError, Paused)
+        return gone or isinstance(error, ends)
 
     def end_with(self, failure: TauError, error: BaseException) -> NoReturn:
         """Raise the failure, caused by the error; or, where that passes, the error, whose cause the failure is then,

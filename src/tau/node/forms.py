@@ -1,0 +1,128 @@
+"""The form of an answer: what people are asked for, as a class or a plain type, and as a JSON schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import inspect
+import json
+import uuid
+from typing import Any
+
+import msgspec
+
+from tau.errors import ConfigError
+from tau.late_imports import load_module
+from tau.log.json_schema import problems
+from tau.values import Refused, encode
+
+_KEPT = (bytes, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID, decimal.Decimal)
+
+
+class Misfit(Exception):
+    """An answer does not fit; its text says where, and shows no value."""
+
+
+class Form:
+    """What an answer must look like: a pydantic model, a dataclass, a Struct, or a type such as ``bool`` or
+    ``Literal["approve", "reject"]``; with ``None`` anything that can be stored.
+
+    An answer rests as JSON would have it, so that it can be given where the class is not known. Raises `ConfigError`
+    for a class of which no JSON schema can be made.
+    """
+
+    def __init__(self, where: str, kind: Any) -> None:
+        self.kind = kind
+        self._is_model = _is_model(kind)
+        self.schema: dict[str, Any] | None = None
+        if kind is not None:
+            try:
+                made = kind.model_json_schema() if self._is_model else _schema(kind)
+                self.schema = json.loads(json.dumps(made))
+            except Exception as error:
+                raise ConfigError(
+                    f"{where}: form must be a pydantic model, a dataclass or a plain type such as bool or "
+                    f"Literal['yes', 'no'], found {kind!r:.80}, of which no JSON schema can be made: {error}"
+                ) from error
+
+    def plain(self, value: Any) -> Any:
+        """The answer as it rests. Raises `Misfit` where it cannot be what is asked for."""
+        if self.kind is None:
+            return value
+        found = plain_of(value)
+        self.taken(found)
+        return found
+
+    def taken(self, found: Any) -> Any:
+        """The answer as the form has it: an instance of the class. Raises `Misfit`."""
+        if self.schema is None:
+            return found
+        wrong = problems(self.schema, found)
+        if wrong:
+            raise Misfit("; ".join(wrong))
+        try:
+            if self._is_model:
+                return self.kind.model_validate_json(json.dumps(found))
+            return _whole(msgspec.convert(found, self.kind))
+        except (ValueError, TypeError) as error:
+            raise Misfit(_said(error)) from None
+
+    def kept(self, found: Any) -> Any:
+        """The answer as the state keeps it: as it is `taken` where that can be stored (plain values, classes that are
+        registered), otherwise the same in dicts, lists and scalars. Raises `Misfit`."""
+        taken = self.taken(found)
+        try:
+            encode(taken)
+        except Refused:
+            return taken.model_dump() if self._is_model else msgspec.to_builtins(taken, builtin_types=_KEPT)
+        return taken
+
+
+def _whole(value: Any) -> Any:
+    """With every default in the instance itself, where msgspec leaves those of dataclasses to the class."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            inside = _whole(getattr(value, field.name))
+            if field.name not in getattr(value, "__dict__", (field.name,)):
+                object.__setattr__(value, field.name, inside)
+    elif isinstance(value, msgspec.Struct):
+        for name in value.__struct_fields__:
+            _whole(getattr(value, name))
+    elif isinstance(value, dict | list | tuple | set | frozenset):
+        for inside in value.values() if isinstance(value, dict) else value:
+            _whole(inside)
+    return value
+
+
+def plain_of(value: Any) -> Any:
+    """A value as JSON has it. Raises `Misfit` for what JSON cannot hold."""
+    try:
+        if _is_model(type(value)):
+            value = value.model_dump(mode="json")
+        return msgspec.json.decode(msgspec.json.encode(value))
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise Misfit(f"it cannot be written as JSON: {error}") from None
+
+
+def _is_model(kind: Any) -> bool:
+    return inspect.isclass(kind) and any(
+        base.__module__ == "pydantic.main" and base.__name__ == "BaseModel" for base in kind.__mro__[1:]
+    )
+
+
+def _schema(kind: Any) -> Any:
+    load_module("msgspec.json")
+    found = msgspec.json.schema(kind)
+    if not found:
+        raise TypeError("it says nothing; leave it out")
+    return found
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, without the values that pydantic shows."""
+    tell = getattr(error, "errors", None)
+    if callable(tell):
+        found = tell(include_input=False, include_url=False, include_context=False)
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in found)
+    return str(error)
