@@ -235,7 +235,7 @@ def test_reading_changes_nothing(golden: Golden) -> None:
 
 def later(run_id: str, position: int, data: bytes) -> bytes:
     """A sound record of the next format."""
-    head, body = b"tau\x03" + data[4:5], data[21:]
+    head, body = b"tau" + bytes([FORMAT + 1]) + data[4:5], data[21:]
     seal = hashlib.sha256(run_id.encode() + b"\0%d\0" % position + head[3:] + body).digest()[:16]
     return head + seal + body
 

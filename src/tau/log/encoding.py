@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
-from tau.log.records import Admitted, Answer, AnyRecord, CheckpointRecord, Claimed, Item, Pause, Record
+from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Pause, Record
 from tau.signals import pass_on
 from tau.values.encoding import MAX_BYTES
 from tau.values.fresh_stack import with_fresh_stack
@@ -65,7 +65,8 @@ def seal(run_id: str, record: Record) -> bytes:
                 run_id=run_id,
             )
         kind, body = _squeeze(body)
-    head = _HEADS[_form(record)][kind]
+    manifest = getattr(record, "manifest", None)
+    head = _HEADS[record.form_at_least if manifest is None or manifest.progress.seed is None else 2][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 
 
@@ -104,13 +105,6 @@ def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:
     if not all(_TIMES[0] <= time <= _TIMES[1] for time in _times(record)):
         raise damaged(run_id, position, "it has a time that no calendar has")
     return record
-
-
-def _form(record: Record) -> int:
-    if isinstance(record, Pause | Answer):
-        return 3
-    manifest = getattr(record, "manifest", None)
-    return 1 if manifest is None or manifest.progress.seed is None else 2
 
 
 def _decoded(body: bytes) -> AnyRecord:

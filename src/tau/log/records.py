@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct, field
 
@@ -108,8 +108,9 @@ def before_it(error: BaseException) -> BaseException | None:
 
 
 class Record(Struct, array_like=True, gc=False):
-    """What all records begin with; the journal fills these in."""
+    """What all records begin with; the journal fills these in. ``form_at_least`` is the oldest format of a kind."""
 
+    form_at_least: ClassVar[int] = 1
     position: int = 0
     token: bytes = b""
     time: float = 0.0
@@ -175,6 +176,7 @@ class Pause(Record, tag="pause"):
     of which the one that paused is none.
     """
 
+    form_at_least: ClassVar[int] = 3
     name: str = ""
     value: Stored | None = None
     body: dict[str, Any] = field(default_factory=dict)
@@ -189,6 +191,7 @@ class Pause(Record, tag="pause"):
 class Answer(Record, tag="answer"):
     """The answer to a pause, who gave it, and what they changed in the state."""
 
+    form_at_least: ClassVar[int] = 3
     name: str = ""
     value: Stored | None = None
     body: dict[str, Any] = field(default_factory=dict)
