@@ -346,6 +346,7 @@ NEVER_RETRIED: Final = (
     UnserializableError,
     LimitExceededError,
     CorruptCheckpointError,
+    GraphChangedError,
     LeaseLostError,
     RunCancelledError,
     WorkerError,

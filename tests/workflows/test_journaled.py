@@ -137,7 +137,7 @@ def test_another_order_and_more_items_cost_nothing_more(store: Store, how: str) 
         graph_of(store, node).execute({}, run_id="r")
     calls.breaks.clear()
     given[:] = ["new", "c", "b", "x", "a", "b", "b"]
-    assert graph_of(store, node).resume("r")["out"] == [(item,) for item in given]
+    assert graph_of(store, node).resume("r", on_change="continue")["out"] == [(item,) for item in given]
     assert calls.counts == {"'a'": 1, "'b'": 3, "'c'": 1, "'x'": 2, "'new'": 1}
 
 
@@ -210,7 +210,8 @@ def test_nothing_of_a_chain_is_taken_for_done_behind_a_change(change: str) -> No
         given["initial"] = ["1"]
     else:
         given["items"] = ["A", "b", "c", "d"]
-    assert graph_of(store, node).resume("r")["out"] == [*given["initial"], *given["items"]]
+    final = graph_of(store, node).resume("r", on_change="error" if change == "initial" else "continue")
+    assert final["out"] == [*given["initial"], *given["items"]]
     assert calls.counts["'b'"] == calls.counts["'c'"] == 2
 
 

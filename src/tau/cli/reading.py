@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
 from tau.log.loading import BlobLoader, is_ownerless
+from tau.log.planned import Plans
 from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.log.replay import Replay
 from tau.node.items import ITEM
@@ -28,8 +30,8 @@ class Visit(Struct, frozen=True):
 
 
 class Piece(Struct, frozen=True):
-    """What is finished in the node in flight: a step, an artifact, or ``count`` items of a map or chain together;
-    ``ended`` in Unix seconds."""
+    """What is finished in the node in flight: a step, an artifact, or ``count`` items of a map or chain together, of
+    which so many were ``planned`` (``None`` where that is not known); ``ended`` in Unix seconds."""
 
     name: str
     kind: str
@@ -37,6 +39,7 @@ class Piece(Struct, frozen=True):
     size: int
     ended: float
     count: int = 1
+    planned: int | None = None
 
 
 class Move(Struct, frozen=True):
@@ -119,15 +122,17 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
         known = replay.progress.provenance if replay.progress is not None else known
         account.provenance = account.provenance or known
     account.values = replay.values
-    account.items = _pieces((finished[key], cell) for key, cell in replay.items.items() if key in finished)
+    items = ((finished[key], cell) for key, cell in replay.items.items() if key in finished)
+    account.items = _pieces(items, replay.plans)
     account.damage = account.damage or replay.damage
     if replay.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = replay.progress.next
 
 
-def _pieces(finished: Iterable[tuple[Item, StoredValue]]) -> list[Piece]:
+def _pieces(finished: Iterable[tuple[Item, StoredValue]], plans: Plans) -> list[Piece]:
     """The items of a map or chain are shown as one; where maps nest, by the names on the way to them."""
     found: dict[tuple[str, str], Piece] = {}
+    scopes: dict[tuple[str, str], set[Scope]] = {}
     for record, cell in finished:
         name, kind = " / ".join(entry for *_, entry in record.scope) or record.name, record.key or "step"
         if kind.startswith(ITEM):
@@ -137,7 +142,14 @@ def _pieces(finished: Iterable[tuple[Item, StoredValue]]) -> list[Piece]:
             seconds, ended = before.seconds + one.seconds, max(before.ended, one.ended)
             one = Piece(name, kind, seconds, before.size + one.size, ended, before.count + 1)
         found[name, kind] = one
-    return list(found.values())
+        scopes.setdefault((name, kind), set()).add(record.scope)
+    return [replace(one, planned=_planned(scopes[key], plans)) for key, one in found.items()]
+
+
+def _planned(scopes: Iterable[Scope], plans: Plans) -> int | None:
+    """How many items there are in these maps; ``None`` where one was not drawn to its end, or has no plan."""
+    found = [plans.get(scope) for scope in scopes]
+    return sum(map(len, whole)) if len(whole := [one for one in found if one and one.complete]) == len(found) else None
 
 
 def _sound(store: Store, replay: Replay, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:

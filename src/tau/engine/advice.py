@@ -6,7 +6,7 @@ import os
 from errno import EACCES, EPERM
 
 from tau.engine.effects import RunRequest
-from tau.errors import LeaseLostError, RunCancelledError, RunWaitingError, StoreError, leaves
+from tau.errors import GraphChangedError, LeaseLostError, RunCancelledError, RunWaitingError, StoreError, leaves
 from tau.late_imports import load_module
 from tau.log.records import Progress
 
@@ -37,6 +37,8 @@ def _names(error: OSError, directory: str) -> bool:
 def say_how_to_go_on(error: BaseException, request: RunRequest, progress: Progress) -> None:
     """Note on what ends a run that was begun and is not finished where it is kept and what goes on with it."""
     if isinstance(error, LeaseLostError | RunCancelledError | RunWaitingError):
+        return
+    if isinstance(error.__cause__, GraphChangedError):  # which says more of it
         return
     done = progress.iteration
     upto = f", up to {progress.node!r} ({done} visit{'' if done == 1 else 's'} finished)" if progress.node else ""

@@ -158,7 +158,15 @@ class Driver:
 
         request = self.request
         emit = self.tell if request.observed else None
-        return StepRunner(request.run_id, effect, journal=self.journal, place=self.place, emit=emit, now=self._now)
+        return StepRunner(
+            request.run_id,
+            effect,
+            journal=self.journal,
+            place=self.place,
+            emit=emit,
+            now=self._now,
+            on_change=request.on_change,
+        )
 
     def seed(self) -> int:
         """The seed of the run."""

@@ -106,6 +106,17 @@ def of_code(function: Any, *, trees: bool = True) -> CodeFingerprint:
         return CodeFingerprint(PYTHON, "", rule=code_digest.RULE)
 
 
+def of_called(function: Any) -> CodeFingerprint:
+    """The fingerprint of a function that a node gives to what calls it: of its bytecode alone, as what is bound to it
+    may be made anew by every attempt."""
+    while isinstance(function, functools.partial | types.MethodType):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    try:
+        return _made(code_digest.by_bytecode(function, {}), Digest(None, None), "")
+    except Opaque:
+        return CodeFingerprint(PYTHON, "", rule=code_digest.RULE)
+
+
 def _of_code(function: Any, name: str, trees: bool) -> CodeFingerprint:
     members: dict[int, Enum] = {}
     digest = functools.partial(code_digest.of_value, members=members)

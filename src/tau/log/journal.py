@@ -15,7 +15,20 @@ from tau.host import Host
 from tau.log.encoding import pack_blob, seal
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load
 from tau.log.pauses import PauseState, at_a_glance, note
-from tau.log.records import Admitted, CheckpointRecord, Claimed, Failed, Item, Manifest, Pause, Progress, Record, Scope
+from tau.log.planned import Plans, note_planned
+from tau.log.records import (
+    Admitted,
+    CheckpointRecord,
+    Claimed,
+    Failed,
+    Item,
+    Manifest,
+    Pause,
+    Planned,
+    Progress,
+    Record,
+    Scope,
+)
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
 from tau.waiting import Flag
@@ -73,6 +86,7 @@ class Journal:
         self.progress: Progress | None = None
         self.items: dict[tuple[Scope, str], StoredValue] = {}
         self.pauses: dict[str, PauseState] = {}
+        self.plans: Plans = {}
         self.lock = threading.RLock()
         self._process = forks.process
         self._nonce = owner.nonce.encode()
@@ -132,7 +146,7 @@ class Journal:
                     "run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged, extra=_TOLD
                 )
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
-            self.items, self.pauses = replay.items, replay.pauses
+            self.items, self.pauses, self.plans = replay.items, replay.pauses, replay.plans
             self._now = [_nothing(found.position, replay.base)]
         return found
 
@@ -253,8 +267,9 @@ class Journal:
         """Fill in what only the journal knows, and seal it."""
         progress, values = append.progress, append.values
         record.time = progress.updated  # what the nodes after it were told
-        if self.items:
+        if self.items or self.plans:
             self.items.clear()
+            self.plans.clear()
         if self.pauses:
             self.pauses.clear()
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
@@ -282,14 +297,19 @@ class Journal:
             cells = tuple(append.values.values())
             if isinstance(record, Item):
                 self.items[record.scope, record.key] = cells[0]
+                if record.scope in self.plans:
+                    self.plans[record.scope].finished += 1
             else:
                 self.pauses.clear()
+        elif isinstance(record, Planned):
+            note_planned(self.plans, record)
         elif isinstance(record, Pause):
             cells = append.cells
         elif isinstance(record, Claimed):
             record.owner = self.owner
             if record.on_change == "redo":
                 self.items.clear()
+                self.plans.clear()
         if isinstance(record, Pause | Failed):
             note(self.pauses, record, BlobLoader(self.store, self.run_id))
         sealed = seal(self.run_id, record)

@@ -7,6 +7,7 @@ from typing import Final
 from tau.errors import CorruptCheckpointError
 from tau.log.encoding import damaged, unseal
 from tau.log.pauses import PauseState, note
+from tau.log.planned import Plans, note_planned
 from tau.log.records import (
     Admitted,
     Answer,
@@ -19,6 +20,7 @@ from tau.log.records import (
     Interrupted,
     Item,
     Pause,
+    Planned,
     Progress,
     Record,
     Scope,
@@ -40,7 +42,8 @@ class Replay:
 
     Records after a damaged one are passed over until a manifest, or a claim that goes on from ``applied``, the last
     sound position; while they are, ``damage`` says what is wrong. ``items`` are those of the node in flight, by scope
-    and key, ``pauses`` its pauses by name. ``since_base`` and ``weight`` count records and bytes after ``base``.
+    and key, ``pauses`` its pauses by name, ``plans`` what was planned of its items, by scope. ``since_base`` and
+    ``weight`` count records and bytes after ``base``.
     """
 
     def __init__(self, run_id: str, fetch: Fetch) -> None:
@@ -50,6 +53,7 @@ class Replay:
         self.values: dict[str, StoredValue] = {}
         self.items: dict[tuple[Scope, str], StoredValue] = {}
         self.pauses: dict[str, PauseState] = {}
+        self.plans: Plans = {}
         self.position = self.applied = self.base = self.since_base = self.weight = 0
         self.damage = ""
 
@@ -82,7 +86,7 @@ class Replay:
             self.damage = ""
             self.progress = manifest.progress
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
-            self.items, self.pauses = {}, {}
+            self.items, self.pauses, self.plans = {}, {}, {}
             if isinstance(record, Admitted):
                 self.progress.status = "admitted"
                 self.progress.provenance = self.progress.provenance or record.provenance
@@ -103,7 +107,7 @@ class Replay:
                 values.pop(key, None)
             advance(progress, record.node, record.visit, record.next)
             progress.updated = record.time
-            self.items, self.pauses = {}, {}
+            self.items, self.pauses, self.plans = {}, {}, {}
         elif isinstance(record, Claimed):
             crashed = progress.status == "running" and record.rewind is None
             progress.crashes += crashed
@@ -113,12 +117,16 @@ class Replay:
             progress.provenance = record.provenance or progress.provenance
             if record.on_change == "redo":
                 progress.items = 0
-                self.items = {}
+                self.items, self.plans = {}, {}
         elif isinstance(record, CheckpointRecord | Item):
             progress.items += 1
             progress.stuck = 0
             if isinstance(record, Item) and record.value is not None:
                 self.items[record.scope, record.key] = apply(record.value, None, fetch)
+                if record.scope in self.plans:
+                    self.plans[record.scope].finished += 1
+        elif isinstance(record, Planned):
+            note_planned(self.plans, record)
         elif isinstance(record, Failed | Interrupted | Pause):
             progress.crashes = record.attempt
         elif isinstance(record, Answer):

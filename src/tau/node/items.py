@@ -17,6 +17,7 @@ from tau.log.encoding import pack_blob
 from tau.log.records import Item
 from tau.node.current import ItemHere, item_here
 from tau.node.left_calls import key_of
+from tau.node.planned import Plan
 from tau.node.step_results import cell_of
 from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
@@ -44,6 +45,13 @@ class Items:
         self._scope = runner.scope(name)
         self._entry = runner.entry(self._scope)
         self._large: deque[StoredValue] = deque()
+        self._plan: Plan | None = None
+
+    def plan(self, kind: str, function: Callable[..., Any], *, in_order: bool = False) -> Plan:
+        """Begin the plan of what is called for which items. Raises `GraphChangedError`."""
+        self._plan = plan = Plan(self._runner, self._scope, kind, function, in_order=in_order)
+        plan.begin()
+        return plan
 
     def __enter__(self) -> Items:
         self._runner.enter(self._entry, self._name, self)
@@ -68,14 +76,20 @@ class Items:
     def wait_for_room(self) -> None:
         """Wait until another item may begin. Raises why others could not be stored."""
         self._runner.check()
-        while self._runner.unsaved() >= self.most:
+        while self._unsaved() >= self.most:
             self._runner.make_room()
 
     async def wait_for_room_async(self) -> None:
         """`wait_for_room` for an event loop."""
         self._runner.check()
-        while self._runner.unsaved() >= self.most:
+        while self._unsaved() >= self.most:
             await self._runner.make_room_async()
+
+    def _unsaved(self) -> int:
+        """How many are done and not stored; the plan alone is not worth a commit."""
+        journal, plan = self._runner.journal, self._plan
+        planned = journal is not None and plan is not None and plan.position > journal.position
+        return self._runner.unsaved() - planned
 
     def do(self, key: str, function: Callable[..., Any], *args: Any, alone: bool = False) -> Any:
         """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it.

@@ -14,7 +14,7 @@ from threading import get_ident
 from tau.errors import StoreError, too_late
 from tau.late_imports import load_module
 from tau.log.journal import Append, Journal
-from tau.log.records import Item
+from tau.log.records import Item, Planned
 from tau.log.tickets import Result, Ticket, wake
 from tau.stores.contract import Batch
 from tau.values.stored import StoredValue
@@ -99,6 +99,16 @@ class StepCommits:
         self.check()
         self._hold(record, cell, packed)
         self._start_another()
+
+    def note(self, record: Planned) -> int:
+        """Hold it back, to be stored with what is committed next; its position."""
+        journal = self._journal
+        with journal.lock:
+            if self._closed:
+                raise too_late(self._node)
+            assert journal.progress is not None
+            journal.hold(Append((record,), journal.progress, {}))
+            return journal.end
 
     def told(self) -> str:
         """The node of a checkpoint that was held back and is stored by now, once; empty if there is none."""

@@ -26,7 +26,7 @@ from tau.events import CHECKPOINT_SAVE
 from tau.graph.nodes import is_async
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
-from tau.log.records import Item, Scope
+from tau.log.records import Item, Planned, Scope
 from tau.node.current import RunNode, item_here
 from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
@@ -61,6 +61,7 @@ class StepRunner:
         place: Callable[[], str | None],
         emit: Callable[[str, dict[str, Any]], None] | None,
         now: Callable[[], float],
+        on_change: str = "error",
     ) -> None:
         self.run_id = run_id
         self.effect = effect
@@ -68,6 +69,7 @@ class StepRunner:
         self.visit = effect.visit if effect is not None else 0
         self.journal = journal
         self.now = now
+        self.on_change = on_change
         self._emit = emit
         self._place = place
         self._began = journal.position if journal is not None else 0
@@ -305,6 +307,10 @@ class StepRunner:
         if self._commits is not None:
             self._commits.hand_over(record, cell, packed)
             self.saved()
+
+    def note(self, record: Planned) -> int:
+        """Have it stored with what is committed next; its position."""
+        return self._commits.note(record) if self._commits is not None else 0
 
     def make_room(self) -> None:
         """Wait until some of what is not stored is, or raise why it cannot be."""

@@ -104,8 +104,10 @@ def process_chain(
     chosen = name_of(step, name)
     around = Surroundings("workflows.ProcessChain", "chain", chosen, config.observer)
     kept_items = items_of(around)
-    links = None if kept_items is None else Links(kept_items, initial, key)
-    chain = _Chain(around, items, initial if links is None else links.initial, config, progress)
+    links = None if kept_items is None else Links(kept_items, items, initial, step, key)
+    chain = _Chain(
+        around, items if links is None else links, initial if links is None else links.initial, config, progress
+    )
     if is_async(step):
         call = (lambda index, item, state: step(item, state)) if links is None else links.awaiting(step)
         return _drive_in_loop(chain, kept_items, call)

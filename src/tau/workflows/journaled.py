@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from tau.node.items import Items, Keys, copied, encoded
+from tau.node.planned import Plan, entry_of
 from tau.state import State
 from tau.workflows.surroundings import Surroundings, drawn
 
 Key = Callable[[Any], str | int]
+
+_LISTS = (list, tuple, range, dict, set, frozenset)
+"""What is looked through before anything begins: doing so twice is cheap and changes nothing."""
+
+_AHEAD = 10_000
+"""So many items of these at most, and so many bytes of their encodings:"""
+
+_AHEAD_BYTES = 1 << 24
 
 
 def items_of(around: Surroundings) -> Items | None:
@@ -29,25 +40,84 @@ def block_of(items: Items | None) -> Items | nullcontext[None]:
     return nullcontext() if items is None else items
 
 
-class Named:
-    """The items of a map, each with the key by which its result is found again; drawn in order by one thread."""
+class _Drawn:
+    """The items of a map or chain as they are drawn, in order and by one thread, each with its key; what is drawn is
+    planned, and must be what an earlier attempt had planned."""
 
-    def __init__(self, items: Items, source: Iterable[Any], key: Key | None, may_run_twice: bool) -> None:
+    kind = ""
+
+    def __init__(self, items: Items, source: Iterable[Any], function: Callable[..., Any], key: Key | None) -> None:
         """Raises `ConfigError` for what cannot be iterated."""
-        self._items, self._may_run_twice = items, may_run_twice
+        self._items, self._listed, self._function, self._key = items, source, function, key
         self._source, self._total = drawn(source)
-        self._keys = Keys(key)
-        self._drawn: dict[int, tuple[str, bytes | None]] = {}
 
     def __iter__(self) -> Iterator[Any]:
+        plan = self._items.plan(self.kind, self._function, in_order=self.kind == "chain")
+        ahead = self._look_ahead(plan) if type(self._listed) in _LISTS else deque()
+        plan.begun()
         for index, item in enumerate(self._source):
-            self._drawn[index] = self._keys.of(item)
+            if ahead:
+                found = ahead.popleft()
+            else:
+                found = self._key_of(item)
+                plan.draw(entry_of(found[0], self._key is not None))
+            self._take(index, found)
             yield item
+        plan.check(plan.missing())
+        plan.end()
 
     def __len__(self) -> int:
         if self._total is None:
             raise TypeError("how many there are is not known before the end")
         return self._total
+
+    def _look_ahead(self, plan: Plan) -> deque[tuple[str, bytes | None]]:
+        """The keys and encodings of the first items, so that a list that changed is found before anything begins."""
+        ahead, wrong, size = deque[tuple[str, bytes | None]](), "", 0
+        for item in islice(self._listed, _AHEAD):
+            try:
+                key, data = self._key_of(item)
+            except Exception:  # raised again where the item is drawn
+                break
+            ahead.append((key, data))
+            found = plan.see(entry_of(key, self._key is not None))
+            wrong = wrong or found
+            size += 0 if data is None else len(data)
+            if size > _AHEAD_BYTES:
+                break
+        if len(ahead) == self._total:
+            plan.check(wrong, plan.missing())
+            plan.end()
+        else:
+            plan.check(wrong)
+        return ahead
+
+    def _key_of(self, item: Any) -> tuple[str, bytes | None]:
+        raise NotImplementedError
+
+    def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
+        raise NotImplementedError
+
+
+class Named(_Drawn):
+    """The items of a map, each with the key by which its result is found again."""
+
+    kind = "map"
+
+    def __init__(
+        self, items: Items, source: Iterable[Any], task: Callable[[Any], Any], key: Key | None, may_run_twice: bool
+    ) -> None:
+        """Raises `ConfigError` for what cannot be iterated."""
+        super().__init__(items, source, task, key)
+        self._may_run_twice = may_run_twice
+        self._keys = Keys(key)
+        self._drawn: dict[int, tuple[str, bytes | None]] = {}
+
+    def _key_of(self, item: Any) -> tuple[str, bytes | None]:
+        return self._keys.of(item)
+
+    def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
+        self._drawn[index] = found
 
     def _forget(self, index: int) -> None:
         """An item that is done is not tried again; one that may run twice at a time may be."""
@@ -77,17 +147,29 @@ class Named:
         return call
 
 
-class Links:
+class Links(_Drawn):
     """The items of a chain: each is known by what it is and by all that came before it, the initial state included, so
     that nothing is taken for done behind a change."""
 
-    def __init__(self, items: Items, initial: Any, key: Key | None) -> None:
-        """Raises `UnserializableError` for an initial state that cannot be stored."""
-        self._items, self._key = items, key
+    kind = "chain"
+
+    def __init__(
+        self, items: Items, source: Iterable[Any], initial: Any, step: Callable[[Any, Any], Any], key: Key | None
+    ) -> None:
+        """Raises `ConfigError` for what cannot be iterated, `UnserializableError` for an initial state that cannot be
+        stored."""
+        super().__init__(items, source, step, key)
         self._state = initial if isinstance(initial, State) else None
         data = encoded(self._stored(initial))
         self.initial = initial if self._state is not None else copied(initial, data)
         self._link = sha256(data)
+        self._now: tuple[str, bytes | None] = "", None
+
+    def _key_of(self, item: Any) -> tuple[str, bytes | None]:
+        return Keys(self._key).of(item)
+
+    def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
+        self._now = found
 
     def _stored(self, state: Any) -> Any:
         """What is stored of a state of the chain: of the graph's own, its values, and that it is one."""
@@ -112,7 +194,7 @@ class Links:
 
         def call(index: int, item: Any, state: Any) -> Any:
             self._items.wait_for_room()
-            key, data = self._next(item)
+            key, data = self._next()
             return self._given(self._items.do(key, take, copied(item, data), state))
 
         return call
@@ -125,14 +207,14 @@ class Links:
 
         async def call(index: int, item: Any, state: Any) -> Any:
             await self._items.wait_for_room_async()
-            key, data = self._next(item)
+            key, data = self._next()
             return self._given(await self._items.do_async(key, take, copied(item, data), state))
 
         return call
 
-    def _next(self, item: Any) -> tuple[str, bytes | None]:
-        key, data = Keys(self._key).of(item)
-        link = self._link.copy()
+    def _next(self) -> tuple[str, bytes | None]:
+        """The key of the item that was drawn, and its encoding."""
+        key, data = self._now
+        self._link = link = self._link.copy()
         link.update(b"%d:%b" % (len(key), key.encode("utf-8", "surrogatepass")))
-        self._link = link
         return link.hexdigest()[:40], data

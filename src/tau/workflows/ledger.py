@@ -57,6 +57,9 @@ class Ledger:
             self._statuses.append(NOT_RUN)
             self._values.append(None)
             self._ended_drawing = self.halted = True
+            if self.around.ends_run(error):
+                self.end(error)
+                return None
             self._fail(index, task_error(index, None, error, "item {index} could not be drawn: {said}"), error)
         self.is_drawn = True
         return None

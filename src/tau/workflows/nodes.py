@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from tau.checks import checked_name, refused
-from tau.errors import ChainError, ConditionalError, ConfigError, LeaseLostError, ParallelError, StoreError
+from tau.errors import (
+    ChainError,
+    ConditionalError,
+    ConfigError,
+    GraphChangedError,
+    LeaseLostError,
+    ParallelError,
+    StoreError,
+)
 from tau.graph.nodes import is_async
 from tau.observers import resolve_observer
 from tau.state import State
@@ -267,7 +275,7 @@ def _of(given: Any, state: State) -> Any:
 
 def _passes(error: Exception) -> bool:
     """Whether a run ends with it: it comes out as it is."""
-    return breaks_off(error) or isinstance(error, (LeaseLostError, StoreError))
+    return breaks_off(error) or isinstance(error, (GraphChangedError, LeaseLostError, StoreError))
 
 
 def _chain_error(error: Exception) -> ChainError:

@@ -105,7 +105,7 @@ def run_map(
         checked_function("key", key)
     around = surroundings("workflows.ProcessParallel", "parallel", chosen, config.observer)
     kept_items = items_of(around)
-    named = None if kept_items is None else Named(kept_items, items, key, config.idempotent)
+    named = None if kept_items is None else Named(kept_items, items, task, key, config.idempotent)
     ledger = Ledger(around, items if named is None else named, config, progress)
     if kept_items is not None:
         kept_items.most = ledger.workers

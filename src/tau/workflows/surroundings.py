@@ -15,6 +15,7 @@ from tau.checks import ObserverSpec, checked_name, refused
 from tau.errors import (
     ConfigError,
     ExecutorError,
+    GraphChangedError,
     LeaseLostError,
     RunCancelledError,
     RunInterruptedError,
@@ -109,7 +110,7 @@ class Surroundings:
     def ends_run(self, error: BaseException) -> bool:
         """Whether the run around this cannot go on after it, it says so of a run of its own, or no item can be worked
         on any more."""
-        gone = self.scope is not None and isinstance(error, (LeaseLostError, StoreError))
+        gone = self.scope is not None and isinstance(error, (GraphChangedError, LeaseLostError, StoreError))
         ends = (RunInterruptedError, RunCancelledError, RunWaitingError, ExecutorError, Paused)
         return gone or isinstance(error, ends)
 

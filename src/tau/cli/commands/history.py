@@ -15,6 +15,7 @@ from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
 from tau.errors import ConfigError
+from tau.log.planned import planned_count
 from tau.log.records import (
     Admitted,
     Answer,
@@ -186,7 +187,7 @@ def _document(position: int, record: AnyRecord) -> dict[str, Any]:
         case Item():
             found |= {"name": record.name, "key": record.key, "duration_seconds": record.seconds}
         case Planned():
-            found |= {"name": record.name, "items": len(record.keys)}
+            found |= {"name": record.name, "items": planned_count(record)}
         case Pause() | Answer():
             found["name"] = record.name
         case Finished():

@@ -117,7 +117,8 @@ def _show_path(visits: list[Visit]) -> None:
 
 def _item(one: Piece) -> list[str]:
     took = screen.duration(one.seconds) if one.kind != "artifact" else ""
-    kind = f"{one.count:,} item{'s' * (one.count > 1)}" if one.kind == "items" else one.kind
+    of = f" of {one.planned:,}" if one.planned is not None else ""
+    kind = f"{one.count:,}{of} item{'s' * ((one.planned or one.count) > 1)}" if one.kind == "items" else one.kind
     return [one.name, kind, took, screen.size(one.size), screen.moment(one.ended)]
 
 
@@ -167,6 +168,7 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
                 "name": one.name,
                 "kind": one.kind,
                 "count": one.count,
+                "planned": one.planned,
                 "duration_seconds": one.seconds,
                 "size_bytes": one.size,
                 "finished": screen.stamp(one.ended),

@@ -1,0 +1,60 @@
+"""What the log says of the list of items of a map or chain, put together from its `Planned` records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from tau.log.records import Planned, Scope
+
+SIZE: Final = 20
+"""The bytes of a digest in a plan."""
+
+
+class PlannedItems(Struct):
+    """The items in the order in which they were drawn: their digests, or the keys that were given for them.
+
+    ``complete`` once the last one was drawn; ``finished`` counts the items of the scope that are stored. ``functions``
+    are the fingerprints of what is called for them, as they were stored.
+    """
+
+    functions: dict[str, Any] = field(default_factory=dict)
+    digests: bytearray = field(default_factory=bytearray)
+    keys: list[str] = field(default_factory=list)
+    complete: bool = False
+    finished: int = 0
+
+    def __len__(self) -> int:
+        return len(self.keys) or len(self.digests) // SIZE
+
+    def entry(self, index: int) -> str | bytes:
+        """The key that was given for an item, or its digest."""
+        return self.keys[index] if self.keys else bytes(self.digests[SIZE * index : SIZE * (index + 1)])
+
+
+def planned_count(record: Planned) -> int:
+    """How many items a block has."""
+    digests = record.body.get("digests")
+    return len(record.keys) + (len(digests) // SIZE if isinstance(digests, bytes) else 0)
+
+
+Plans = dict[Scope, PlannedItems]
+
+
+def note_planned(plans: Plans, record: Planned) -> None:
+    """Add a block; the first one of a list replaces what was planned before. What is not made as this version makes it
+    is passed over."""
+    body = record.body
+    at, digests, functions = body.get("at"), body.get("digests", b""), body.get("functions", {})
+    if not isinstance(digests, bytes) or len(digests) % SIZE or not isinstance(functions, Mapping):
+        return
+    before = plans.get(record.scope)
+    if at == 0:
+        finished = before.finished if before is not None else 0
+        before = plans[record.scope] = PlannedItems(functions=dict(functions), finished=finished)
+    if before is not None and at == len(before):
+        before.digests += digests
+        before.keys += record.keys
+        before.complete = body.get("end") is True
