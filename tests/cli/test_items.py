@@ -57,7 +57,7 @@ def inner(n):
 def work(state, ctx):
     ctx.map("outer", inner, range(1, 5), workers=1)
     ctx.step("one", int)
-    raise ValueError("after it")
+    ctx.map("broken", lambda n: 12 // n, [3, 2, 1, 0, 4], workers=1)
 
 graph.sequence(work)
 """
@@ -67,12 +67,13 @@ def test_the_items_of_a_map_are_shown_together(shell: Shell, here: Here, store: 
     shell.write("maps.py", MAPS)
     here("run", "maps.py:graph", "--run-id", "r", "--store", store, code=1)
     items = here.json("show", "r", "--store", store)["items"]
-    assert [(one["name"], one["kind"], one["count"]) for one in items] == [
-        ("outer / inner", "items", 10), ("outer", "items", 4), ("one", "step", 1),
+    assert [(one["name"], one["kind"], one["count"], one["planned"]) for one in items] == [
+        ("outer / inner", "items", 10, 10), ("outer", "items", 4, 4), ("one", "step", 1, None), ("broken", "items", 3, 5),
     ]  # fmt: skip
     shown = here("show", "r", "--store", store).out
     assert "\nouter / inner\t10 items\t" in shown
     assert "\nouter\t4 items\t" in shown
+    assert "\nbroken\t3 of 5 items\t" in shown
 
 
 @pytest.mark.usefixtures("files")

@@ -39,6 +39,7 @@ def begin(state, ctx):
 @graph.node
 def middle(state, ctx):
     ctx.step("fit", lambda: 1)
+    ctx.map("each", abs, [1, 2])
     if os.path.exists("broken"):
         error = ExceptionGroup("bad sensors", [ValueError("bad sensor")])
         error.add_note("of 9")

@@ -117,8 +117,8 @@ def _show_path(visits: list[Visit]) -> None:
 
 def _item(one: Piece) -> list[str]:
     took = screen.duration(one.seconds) if one.kind != "artifact" else ""
-    of = f" of {one.planned:,}" if one.planned is not None else ""
-    kind = f"{one.count:,}{of} item{'s' * ((one.planned or one.count) > 1)}" if one.kind == "items" else one.kind
+    of = f" of {one.planned:,}" if one.planned not in (None, one.count) else ""
+    kind = f"{one.count:,}{of} item{'s' * (bool(of) or one.count > 1)}" if one.kind == "items" else one.kind
     return [one.name, kind, took, screen.size(one.size), screen.moment(one.ended)]
 
 
