@@ -47,6 +47,7 @@ from tau.errors import (
     WorkerError,
 )
 from tau.events import Event
+from tau.graph.edges import END
 from tau.late_imports import load_module
 from tau.log.history import Checkpoint
 from tau.node.context import Context, current
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from tau.workflows.parallel import process_parallel
 
 __all__ = [
+    "END",
     "AgentError",
     "AnswerError",
     "AnsweredError",

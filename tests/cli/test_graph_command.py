@@ -49,7 +49,13 @@ def test_as_text_as_mermaid_and_as_a_document(shell: Shell, here: Here) -> None:
     found = here.json("graph", GRAPH)
     assert (found["graph"], found["entry"], found["exits"]) == ("climate", "ingest", ["report"])
     assert [node["name"] for node in found["nodes"]] == ["ingest", "analyze", "report"]
-    assert found["edges"][0] == {"source": "ingest", "target": "analyze", "name": None, "predicate": False}
+    assert found["edges"][0] == {
+        "source": "ingest",
+        "target": "analyze",
+        "name": None,
+        "predicate": False,
+        "route": None,
+    }
     assert here.json("graph", GRAPH, "--format", "mermaid")["drawing"] == drawn
     assert not (shell.folder / "calls.txt").exists()
     assert not (shell.folder / "tau.db").exists()

@@ -79,6 +79,19 @@ def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: 
     assert tables.unseen() == set()
 
 
+ROUTED = """
+from tau import END, StateGraph
+graph = StateGraph("routed")
+@graph.node
+def begin(state):
+    pass
+async def verdict(state):
+    return "done"
+graph.add_conditional_edges(begin, verdict, {"done": END})
+graph.set_entry_point(begin)
+"""
+
+
 def of_a_failed_run(shell: Shell, here: Here, tables: Tables) -> None:
     """In processes of its own until its values were shown where the class of one is not registered."""
     shell.write("solver.py", "__version__ = '1'")
@@ -121,6 +134,10 @@ def of_a_finished_run(shell: Shell, here: Here, tables: Tables) -> None:
 
 def of_a_graph(shell: Shell, here: Here, tables: Tables) -> None:
     tables.check("tau-graph", here.json("graph", GRAPH))
+    shell.write("routed.py", ROUTED)
+    tables.check("tau-graph", here.json("graph", "routed.py:graph"))
+    here("run", "routed.py:graph", "--run-id", "routed", "--store", STORE)
+    tables.check("tau-history", here.json("history", "routed", "--store", STORE))
     tables.check("an-error", here.json("graph", "nothing:graph", code=2))
 
 

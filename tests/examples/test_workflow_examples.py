@@ -1,4 +1,4 @@
-"""The examples of workflows run, say what they found, and stay short."""
+"""The examples of workflows and routes run, say what they found, and stay short."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ Nauru: no data
 SAYS = {
     "chain.py": "most snow on day 154: 387 mm of water, 148 left\n",
     "parallel.py": TRENDS,
+    "routes.py": "Alert: [315, 316.0, 317, 317, 318.0, 319] after 2 passes\nBaring: given up after 3 passes\n",
 }
 
 

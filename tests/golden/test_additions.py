@@ -30,14 +30,21 @@ from tau.log.records import (
     Pause,
     Planned,
     Progress,
+    Routed,
 )  # fmt: skip
 from tau.stores.contract import Owner
 from tau.values.stored import Blobs, Grown, Inline, Part
 
 OWNER = Owner(nonce="n", host="h", boot="b", pid=1, started=2, lease=60.0)
 CODE = CodeFingerprint("3.11", "aa", "bb")
+EDGE = EdgeFingerprint("a", "b", "e", CODE, NodeFingerprint(CODE))
 GRAPH = GraphFingerprint(
-    "g", {"a": NodeFingerprint(CODE, "1", {"m": CODE})}, (EdgeFingerprint("a", "b", "e", CODE),), "a", ("b",), "3.11"
+    "g",
+    {"a": NodeFingerprint(CODE, "1", {"m": CODE})},
+    (EDGE,),
+    "a",
+    ("b",),
+    "3.11",
 )
 STORED = {"x": Inline(b"\x01"), "y": Blobs(b"", 0, (Part(b"d" * 20, 3),)), "z": Grown(b"\x92", 1, Part(b"e" * 20, 3))}
 PROGRESS = Progress(
@@ -69,6 +76,7 @@ RECORDS = [
     Intent(**COMMON, name="i", body={"k": 1}),
     EffectDone(**COMMON, name="i", body={"k": 1}),
     Message(**COMMON, name="m", body={"k": 1}),
+    Routed(**COMMON, node="a", visit=2, next="b", answer="yes", seconds=0.5),
 ]
 KINDS = [type(record).__name__ for record in RECORDS]
 
@@ -109,7 +117,7 @@ def test_these_are_all_kinds() -> None:
     assert {type(record) for record in RECORDS} == set(AnyRecord.__args__)
     assert [fields(record)[0] for record in RECORDS] == [
         "admitted", "claimed", "checkpoint", "planned", "item", "pause", "answer", "failed", "interrupted", "cancelled",
-        "finished", "intent", "effect", "message",
+        "finished", "intent", "effect", "message", "routed",
     ]  # fmt: skip
 
 

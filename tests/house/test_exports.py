@@ -17,7 +17,7 @@ CORE = {
     "ResumePlan", "Summary", "OpenPause", "__version__",
 }  # fmt: skip
 PREDICATES = {"always", "key_exists", "key_equals", "not_", "and_", "or_"}
-FUNCTIONS = {"stop_on", "current", "open_store", "register_store", "register_observer", "register_type", "Event"}
+FUNCTIONS = {"stop_on", "current", "open_store", "register_store", "register_observer", "register_type", "Event", "END"}
 WORKFLOWS = {
     "process_chain", "ChainConfig", "ChainResult", "process_parallel", "ParallelConfig", "ParallelResult",
     "process_conditional", "ConditionalConfig", "Routes", "chain_node", "parallel_node", "conditional_node",

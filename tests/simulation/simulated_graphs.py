@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tau import CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, process_chain
+from tau import END, CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, process_chain
 
 LAPS = 2
 
@@ -159,4 +159,22 @@ def nodes_of_items() -> StateGraph:
     graph.add_edge("fold", "end")
     graph.set_entry_point("begin")
     graph.set_exit_point("end")
+    return graph
+
+
+def nodes_with_routes() -> StateGraph:
+    """draft -> look -> draft ... -> the end; an async route after draft, a sync one after look."""
+    graph = StateGraph(
+        GraphConfig("routes", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+
+    async def judge(state: State) -> Any:
+        await asyncio.sleep(0.3)
+        return state["laps"]
+
+    graph.add_node("draft", lambda state: {"laps": state.get("laps", 0) + 1})
+    graph.add_node("look", lambda state: {"seen": state["laps"]})
+    graph.add_conditional_edges("draft", judge, {1: "draft", 2: "look", 3: END})
+    graph.add_conditional_edges("look", lambda state: "draft")
+    graph.set_entry_point("draft")
     return graph

@@ -6,7 +6,7 @@ The quick part takes every first fault, and samples of the pairs and seeds; the 
 from __future__ import annotations
 
 import pytest
-from simulated_graphs import four_nodes, nodes_of_items, nodes_of_steps, nodes_that_save
+from simulated_graphs import four_nodes, nodes_of_items, nodes_of_steps, nodes_that_save, nodes_with_routes
 
 from tau.testing import explore, simulate
 
@@ -34,6 +34,24 @@ def test_a_sample_of_second_owners_that_fail_too(interval: int, preserve: bool) 
     pauses = ("pause", "freeze")
     how = {"kinds": pauses, "second_kinds": second, "interval": interval, "preserve": preserve}
     assert explore(four_nodes, WANTED, depth=2, stride=397, **how) > 150
+
+
+@each_configuration
+def test_every_fault_at_every_point_of_a_graph_with_routes(interval: int, preserve: bool) -> None:
+    """An answer that is stored is never asked for again, wherever the process dies."""
+    assert explore(nodes_with_routes, interval=interval, preserve=preserve) > 400
+
+
+@each_configuration
+def test_a_sample_of_second_crashes_of_a_graph_with_routes(interval: int, preserve: bool) -> None:
+    how = {"kinds": DEATHS, "interval": interval, "preserve": preserve}
+    assert explore(nodes_with_routes, depth=2, stride=67, **how) > 100
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_chance_in_a_graph_with_routes(block: int) -> None:
+    for seed in range(25 * block, 25 * (block + 1)):
+        assert simulate(nodes_with_routes, seed=seed, interval=1 + seed % 3).violations == []
 
 
 @each_configuration

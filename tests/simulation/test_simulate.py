@@ -101,6 +101,26 @@ def test_a_graph_that_fails_fails_the_same_way_after_every_crash() -> None:
     assert explore(make) > 100
 
 
+def test_a_route_that_answers_anew_each_time_is_noticed() -> None:
+    answers = count()
+
+    async def ask(state: State) -> str:
+        return "a" if next(answers) % 2 else "b"
+
+    def make() -> StateGraph:
+        graph = StateGraph(config())
+        for name in "fab":
+            graph.add_node(name, lambda state: None)
+        graph.add_conditional_edges("f", ask, ["a", "b"])
+        graph.set_entry_point("f")
+        graph.set_exit_point("a")
+        graph.set_exit_point("b")
+        return graph
+
+    with pytest.raises(SimulationError, match=r"a route answered \('f', 1, 'a', 'a'\), in the uninterrupted run"):
+        simulate(make)
+
+
 def test_a_paused_owner_is_refused_and_its_successor_has_the_result() -> None:
     result = simulate(
         four_nodes, WANTED, faults=lambda m: "pause" if (m.process, m.what) == (0, "run report") else None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tau import forks
 from tau.engine.driver import Driver
-from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
+from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
 from tau.engine.stop import StopNow
 from tau.errors import StoreError
 from tau.log.journal import Append
@@ -19,6 +19,7 @@ from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
 from tau.log.tickets import Ticket
 from tau.node.async_calls import (
+    answer_of,
     cancelled_inside,
     in_a_thread,
     off_the_loop,
@@ -103,6 +104,8 @@ class AsyncDriver(Driver):
                 reply = self.emit(effect)
             case Backoff():
                 reply = await self.pause(effect)
+            case AskRoute():
+                reply = await self.ask(effect)
             case Load():
                 reply = await self._load(effect)
             case DeleteRecords():
@@ -179,13 +182,33 @@ class AsyncDriver(Driver):
         except BaseException as error:
             failure = self._awaitable(error)
         if isinstance(failure, asyncio.CancelledError) and not self._asked():
-            failure = cancelled_inside(node, failure)
+            failure = cancelled_inside(f"node {node.name!r}", failure)
         if self.scope.items is not None and self.process is forks.process:
             await self._uninterrupted(self.scope.items.close_async())
         outcome = self.outcome(began, result, failure)
         if self.request.stored and outcome.error is None and _is_large(effect, outcome.result):
             await self._collect(effect, outcome)
         return outcome
+
+    async def ask(self, effect: AskRoute) -> Outcome:
+        began = self._now()
+        answer: Any = None
+        failure: BaseException | None = None
+        try:
+            if self._cancelled is not None:
+                error, self._cancelled = self._cancelled, None
+                raise error
+            if self._stoppable and (reason := self.stopping()):
+                raise StopNow(reason)
+            asked = self._asked()
+            answer = await answer_of(effect.route, effect.state)
+            if self._asked() > asked:  # the route kept it to itself: the run stops after it
+                self._cancelled = self._cancelled or asyncio.CancelledError()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failure = error
+        return self.answered(began, answer, failure)
 
     def _awaitable(self, error: BaseException) -> BaseException:
         """What was raised in a node, unless its task was dropped or its loop closed: then nothing can be awaited."""

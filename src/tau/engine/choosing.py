@@ -1,12 +1,15 @@
-"""Which edge a run takes: the first that holds."""
+"""Which edge a run takes: the first that holds, or the one that a route answers with."""
 
 from __future__ import annotations
 
+import inspect
+import reprlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tau.events import EDGE_EVALUATE, EDGE_TRANSITION, text_of
-from tau.graph.graph import Edge
+from tau.graph.edges import END, MANY, Edge, Route
 from tau.predicates import KeyExists, keys_of, predicate_name
 from tau.state import State, view
 
@@ -18,8 +21,11 @@ class NoTransition(Exception):
 
 
 def choose(edges: Sequence[Edge], given: tuple[dict[str, Any], str, str, float], tried: list[Edge], name: str) -> Edge:
-    """The first edge that holds; those looked at are added to ``tried``. ``given`` is what `view` makes the state of
-    that the predicates are called with."""
+    """The first edge that holds, or that the route names; those looked at are added to ``tried``. ``given`` is what
+    `view` makes the state of that the predicates, or the route, are called with."""
+    if edges and edges[0].route is not None:
+        tried.append(chosen := _ask(edges[0].route, edges, view(*given)))
+        return chosen
     state: State | None = None
     for edge in edges:
         tried.append(edge)
@@ -44,14 +50,61 @@ def choose(edges: Sequence[Edge], given: tuple[dict[str, Any], str, str, float],
     raise NoTransition(f"node {name} has no outgoing edges and is not an exit point")
 
 
+def _ask(route: Route, edges: Sequence[Edge], state: State) -> Edge:
+    try:
+        answer = route.function(state)
+    except Exception as error:
+        raise failed(route, error) from error
+    if inspect.isawaitable(answer):
+        getattr(answer, "close", lambda: None)()
+        raise NoTransition(
+            f"{_named(route)} is not async and returned what has to be awaited ({type(answer).__name__}); write it "
+            "with async def"
+        )
+    return answered(route, edges, answer)
+
+
+def answered(route: Route, edges: Sequence[Edge], answer: Any) -> Edge:
+    """The edge that an answer of the route leads along."""
+    if isinstance(answer, list | tuple | set | frozenset):
+        raise NoTransition(f"{_named(route)} answered with several nodes ({type(answer).__name__}), {MANY}")
+    targets = route.targets
+    with suppress(Exception):  # it cannot be a key
+        if targets is None:
+            found = next((edge for edge in edges if isinstance(answer, str) and edge.target == answer), None)
+        else:
+            found = next((edges[at] for at, key in enumerate(targets) if key in {answer}), None)
+        if found is not None:
+            return found
+    ways = [edge.name if targets is None else f"{edge.name} -> {edge.target}".replace(END, "END") for edge in edges]
+    more = f" and {len(ways) - _SHOWN} more" if len(ways) > _SHOWN else ""
+    kind = "" if answer is None or isinstance(answer, str) else f" ({type(answer).__name__})"
+    said = f"{reprlib.repr(answer)}{kind}"
+    raise NoTransition(f"{_named(route)} answered {said}; the answers there are: {', '.join(ways[:_SHOWN])}{more}")
+
+
+def failed(route: Route, error: Exception) -> NoTransition:
+    """What a route that raises means for the run."""
+    return NoTransition(f"{_named(route)} failed: {text_of(error) or type(error).__name__}")
+
+
+def _named(route: Route) -> str:
+    name = "" if route.name == "<lambda>" else f" {route.name}"
+    return f"the route{name} of node {route.source}"
+
+
 def told(name: str, chosen: Edge | None, tried: Sequence[Edge]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The events that tell of a choice."""
     for edge in tried:
-        where = {"from": name, "to": edge.target, "edge_index": edge.index}
-        yield EDGE_EVALUATE, {**where, "has_predicate": edge.predicate is not None}
+        yield EDGE_EVALUATE, {**_where(name, edge), "has_predicate": edge.predicate is not None}
     if chosen is not None:
-        where = {"from": name, "to": chosen.target, "edge_index": chosen.index}
-        yield EDGE_TRANSITION, {**where, "predicate_name": chosen.name or "", "predicate_result": True}
+        about = {"predicate_name": chosen.name or "", "predicate_result": True}
+        yield EDGE_TRANSITION, {**_where(name, chosen), **about}
+
+
+def _where(name: str, edge: Edge) -> dict[str, Any]:
+    route = {} if edge.route is None else {"route": edge.route.name}
+    return {"from": name, "to": edge.target, "edge_index": edge.index, **route}
 
 
 def _asked(edges: Sequence[Edge], state: State) -> str:

@@ -328,6 +328,12 @@ class Driver:
             return node.function(effect.state, context)
         return node.function(effect.state, **{node.context_name: context})
 
+    def answered(self, began: float, answer: Any = None, error: BaseException | None = None) -> Outcome:
+        """What became of a route."""
+        if self.process is not forks.process:
+            raise forks.refusal(self.request.run_id, "go on after the route")
+        return Outcome(answer, error, began, max(self._now() - began, 0.0))
+
     def outcome(self, began: float, result: Any = None, error: BaseException | None = None) -> Outcome:
         if self.process is not forks.process:
             raise forks.refusal(self.request.run_id, "go on after the node")

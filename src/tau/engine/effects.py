@@ -7,10 +7,12 @@ from typing import Any
 
 from msgspec import Struct
 
+from tau.graph.edges import Route
 from tau.graph.graph import Graph, Node
 from tau.log.journal import Append
 from tau.log.records import Pause
 from tau.node.current import RunNode
+from tau.state import State
 from tau.values.stored import StoredValue
 
 
@@ -67,6 +69,13 @@ class Backoff(Struct):
     error: Exception
 
 
+class AskRoute(Struct):
+    """Await an async route on this state; reply: `Outcome`, its result the answer."""
+
+    route: Route
+    state: State
+
+
 class DeleteRecords(Struct):
     """Delete the records and blobs of a finished run, the values stay readable; reply: what went wrong, or ``None``."""
 
@@ -92,4 +101,4 @@ class Outcome(Struct):
     waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
 
 
-Effect = Append | Load | RunNode | Emit | Backoff | DeleteRecords | Release
+Effect = Append | Load | RunNode | AskRoute | Emit | Backoff | DeleteRecords | Release

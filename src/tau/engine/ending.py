@@ -18,6 +18,7 @@ from tau.engine.stop import StopNow
 from tau.engine.verdicts import UNSAVED, stopped, terminal, waiting_for
 from tau.errors import ExecutionError, RunInterruptedError, RunWaitingError, StoreError, TauError
 from tau.events import text_of
+from tau.graph.edges import Route
 from tau.log.journal import Append
 from tau.log.records import Failed, Interrupted, Pause, Progress, Record, describe
 from tau.log.replay import status_after
@@ -39,6 +40,7 @@ class Ending:
         )
         self.at = request.graph.entry_point or ""  # the node in flight, or the next one
         self.effect: RunNode | None = None  # the attempt in flight
+        self.asks: Route | None = None  # what has yet to say which node comes next
         self.interrupt: BaseException | None = None  # what broke the visit off and is to reach the caller as it is
         self.late: BaseException | None = None  # what came after the visit: raised when its work is committed
         self.last: tuple[Record, ...] = ()  # how the run ends, where that was decided before the ending
@@ -149,7 +151,7 @@ class Ending:
 
     def stopped(self, name: str, reason: str) -> RunInterruptedError:
         begun = self.effect is not None and self.effect.begun
-        return stopped(self.request, name, self.view(), reason, begun)
+        return stopped(self.request, name, self.view(), reason, begun, unanswered=self.asks is not None)
 
     def view(self) -> State:
         progress = self.progress

@@ -14,14 +14,15 @@ from typing import Any
 from tau import events
 from tau.engine.admission import Opened, open_run
 from tau.engine.advice import say_how_to_go_on
-from tau.engine.choosing import NoTransition, choose, told
+from tau.engine.choosing import NoTransition, choose
 from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Outcome, Release, RunRequest
-from tau.engine.ending import Ending, Steps
+from tau.engine.ending import Steps
+from tau.engine.routing import Routing
 from tau.engine.stop import StopNow
 from tau.engine.verdicts import may_retry, no_changes, too_many_visits
 from tau.errors import RunInterruptedError, TauError
 from tau.events import text_of
-from tau.graph.graph import Edge
+from tau.graph.edges import END, Edge
 from tau.log.journal import Append
 from tau.log.loading import LoadedRun
 from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Record, advance, describe
@@ -31,7 +32,7 @@ from tau.values.plain_mappings import only_items
 from tau.values.stored import StoredValue
 
 
-class Engine(Ending):
+class Engine(Routing):
     """One attempt at one run: `run` is the generator."""
 
     def __init__(self, request: RunRequest) -> None:
@@ -95,7 +96,7 @@ class Engine(Ending):
         damage = {"damaged": found.damaged} if found.damaged else {}
         yield from self.emit(events.CHECKPOINT_LOAD, node=progress.node, **damage)
         if progress.next is None:
-            yield from self._decide()
+            yield from self.decide()
         yield from self.emit(events.CHECKPOINT_RESUME, checkpoint_node=progress.node, resume_node=progress.next)
         yield from self._changed(opened.changes)
         if opened.moved:
@@ -105,21 +106,6 @@ class Engine(Ending):
     def _changed(self, changes: tuple[str, ...]) -> Steps:
         if changes:
             yield from self.emit(events.GRAPH_CHANGED, changes=list(changes), on_change=self.request.on_change)
-
-    def _decide(self) -> Steps:
-        """Choose the next node of a run that has none: no edge held before, or its state was saved by hand."""
-        progress = self.progress
-        if progress.node is None:
-            progress.next = self.graph.entry_point
-        elif progress.node in self.graph.exit_points:
-            progress.status = "finished"
-            yield Append((Finished(node=progress.node),), progress, self.values, flush=True)
-        else:
-            try:
-                given = self.values, self.request.run_id, progress.node, progress.updated or progress.created
-                progress.next = choose(self.graph.edges.get(progress.node, ()), given, [], progress.node).target
-            except NoTransition as error:
-                raise self.failed(progress.node, error) from (error.__cause__ or error)
 
     def _started(self, **extra: Any) -> Steps:
         begin, exits = self.graph.entry_point, len(self.graph.exit_points)
@@ -153,13 +139,15 @@ class Engine(Ending):
                     raise self.late
                 if saved and request.observed:
                     yield from self.saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
+            if self.asks is not None:
+                chosen, stuck = yield from self.ask(self.asks, outcome.stop)
+                tried = [] if chosen is None else [chosen]
             if request.observed:
-                for type_, about in told(name, chosen, tried):
-                    yield from self.emit(type_, **about)
+                yield from self.tell(name, chosen, tried)
             if stuck is not None:
                 raise self.failed(name, stuck) from (stuck.__cause__ or stuck)
-            if outcome.stop and chosen is not None:
-                raise self.stopped(progress.next or name, outcome.stop)
+            if outcome.stop and progress.next is not None:
+                raise self.stopped(progress.next, outcome.stop)
         if not self.ended and request.observed:
             total, about = progress.iteration, {"exit_point": progress.node}
             data = {**about, "iterations": total, "path_length": total, "run_id": request.run_id}
@@ -249,14 +237,17 @@ class Engine(Ending):
         progress.updated = outcome.began + outcome.seconds
         if name not in self.graph.exit_points:
             edges = self.graph.edges.get(name, ())
+            route = edges[0].route if edges else None
             if edges and edges[0].predicate is None:
                 tried.append(chosen := edges[0])
+            elif route is not None and route.is_async:
+                self.asks = route
             else:
                 try:
                     chosen = choose(edges, (self.values, request.run_id, name, progress.updated), tried, name)
                 except NoTransition as error:
                     stuck = error
-        advance(progress, name, visit, chosen.target if chosen is not None else None)
+        advance(progress, name, visit, None if chosen is None or chosen.target == END else chosen.target)
         self.effect = None
         return chosen, tried, stuck
 
@@ -279,10 +270,10 @@ class Engine(Ending):
         ending: Record
         if stuck is not None:
             progress.status, ending = "failed", Failed(node=name, failure=describe(stuck), attempt=0)
-        elif progress.next is None:
+        elif progress.next is None and self.asks is None:
             progress.status, ending = "finished", Finished(node=name)
         elif outcome.stop:
-            progress.status, ending = "interrupted", Interrupted(node=progress.next, reason=outcome.stop)
+            progress.status, ending = "interrupted", Interrupted(node=progress.next or "", reason=outcome.stop)
         else:
-            return Append((checkpoint,), progress, self.values)
+            return Append((checkpoint,), progress, self.values, flush=self.asks is not None)
         return Append((checkpoint, ending), progress, self.values, flush=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
+from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
 from tau.engine.stop import StopNow
 from tau.late_imports import load_module
 from tau.log.journal import Append
@@ -37,6 +37,7 @@ class SyncDriver(Driver):
             Load: self.load,
             Backoff: self.pause,
             DeleteRecords: self.drop,
+            AskRoute: self.ask,
             Release: lambda _: self.release(),
         }
         try:
@@ -121,10 +122,29 @@ class SyncDriver(Driver):
             return self.outcome(began, error=error)
         return self.outcome(began, result)
 
+    def ask(self, effect: AskRoute) -> Outcome:
+        began = self._now()
+        try:
+            if self._stoppable and (reason := self.stopping()):
+                raise StopNow(reason)
+            load_module("tau.node.async_calls")
+            from tau.node.async_calls import answer_of
+
+            answer = self._in_loop(answer_of(effect.route, effect.state))
+        except BaseException as error:
+            return self.answered(began, error=error)
+        return self.answered(began, answer)
+
     def _awaited(self, effect: RunNode, awaitable: Any) -> Any:
         load_module("tau.node.async_calls")
-        from tau.node.async_calls import NodeLoop, with_timeout  # asyncio is only loaded where something needs it
+        from tau.node.async_calls import with_timeout
+
+        return self._in_loop(with_timeout(effect.node, awaitable))
+
+    def _in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        load_module("tau.node.async_calls")
+        from tau.node.async_calls import NodeLoop  # asyncio is only loaded where something needs it
 
         if self._loop is None:
             self._loop = NodeLoop()
-        return self._loop.run(with_timeout(effect.node, awaitable))
+        return self._loop.run(coroutine)

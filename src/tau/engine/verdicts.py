@@ -26,10 +26,15 @@ UNSAVED: Final = (StoreError, LeaseLostError, RunCancelledError)
 """After these nothing can be saved any more: the store has just failed, or the run belongs to another process."""
 
 
-def stopped(request: RunRequest, name: str, state: State, reason: str, begun: bool) -> RunInterruptedError:
-    """What is raised by a run that was asked to stop, before that node or once an attempt at it had ``begun``."""
+def stopped(
+    request: RunRequest, name: str, state: State, reason: str, begun: bool, *, unanswered: bool = False
+) -> RunInterruptedError:
+    """What is raised by a run that was asked to stop, before that node, once an attempt at it had ``begun``, or after
+    it, its route being ``unanswered``."""
     where = f"in node {name!r}, before that had finished" if begun else f"before node {name!r}"
     kept = ": the node runs again, and its finished steps are kept" if begun else ""
+    if unanswered:
+        where, kept = f"after node {name!r}, before its route had answered", ": the route is asked"
     how = f"resume({request.run_id!r}) goes on{kept}" if request.stored else "it has no store, so it starts again"
     return RunInterruptedError(
         f"run {request.run_id!r} was stopped {where} ({reason})",

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from msgspec import Struct
 
+from tau.graph.edges import ANYWHERE, END
 from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerprint, NodeFingerprint
 
 
@@ -231,7 +232,8 @@ class _Findings:
             self.note(_unknown(what, then or now, now))
 
     def taken(self, source: str, target: str) -> None:
-        if (source, target) not in self.ends:
+        anywhere = (source, ANYWHERE) in self.ends and target in self.current.nodes
+        if (source, target) not in self.ends and not anywhere:
             self.block(f"edge {source!r} -> {target!r}, which this run has taken, is gone", _RESTORE, _ANEW, _KEEP)
 
     def rest(self, judged: Collection[str]) -> None:
@@ -255,12 +257,34 @@ class _Findings:
         before, now = _grouped(self.admitted.edges, "source"), _grouped(self.current.edges, "source")
         for source in sorted(before.keys() | now.keys()):
             leaving, leaves = before.get(source, []), now.get(source, [])
+            if any(edge.route is not None for edge in (*leaving, *leaves)):
+                self._route(source, leaving, leaves)
+                continue
             old, new = _grouped(leaving, "target"), _grouped(leaves, "target")
             for target in old | new:
                 self._edge(source, target, old.get(target, []), new.get(target, []))
             were, are = [edge.target for edge in leaving], [edge.target for edge in leaves]
             if are != were and sorted(are) == sorted(were):
                 self.note(f"the edges from {source!r} are tried in another order")
+
+    def _route(self, source: str, old: list[EdgeFingerprint], new: list[EdgeFingerprint]) -> None:
+        """A route asks once for all of its edges."""
+        then, now, where = old[0].route if old else None, new[0].route if new else None, f"the route of node {source!r}"
+        if then is None or now is None:
+            self.note(f"{where} is new" if then is None else f"{where} is gone")
+            return
+        if same_node(then, now) is False:
+            self.note(f"{where} changed ({_what(then, now)})")
+        were, are = {edge.name: edge.target for edge in old}, {edge.name: edge.target for edge in new}
+        if ANYWHERE in (*were.values(), *are.values()):
+            answers = "an answer for each way it may go" if ANYWHERE in were.values() else "the names of nodes"
+            if were != are:
+                self.note(f"{where} answers with {answers} now")
+            return
+        for answer in [name for name in were | are if were.get(name) != are.get(name)]:
+            end = {END: "to the end of the run", None: "nowhere"}
+            ways = [end.get(to, f"to {to!r}") for to in (were.get(answer), are.get(answer))]
+            self.note(f"the answer {answer!r} of {where} leads {ways[1]} now, and led {ways[0]}")
 
     def _edge(self, source: str, target: str, old: list[EdgeFingerprint], new: list[EdgeFingerprint]) -> None:
         edge = f"edge {source!r} -> {target!r}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from tau.graph.nodes import Edge, Node
+from tau.graph.edges import END, Edge
+from tau.graph.nodes import Node
 
 NO_MARKS: Mapping[str, str] = MappingProxyType({})
 
@@ -29,19 +30,21 @@ def mermaid(
     exits: Collection[str],
     marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
-    """A Mermaid flowchart: the entry point rounded, exit points with double sides, predicates on the edges.
+    """A Mermaid flowchart: the entry point rounded, exit points with double sides, predicates on the edges, those of
+    routes dotted.
 
     ``marks`` says of nodes how they stand in a run; those that are coloured get a class of that name.
     """
     ids = _ids(nodes, edges)
     lines = ["flowchart TD"]
     for name in ids:
-        left, right = ("[[", "]]") if name in exits else ("([", "])") if name == entry else ("[", "]")
-        lines.append(f'    {ids[name]}{left}"{_label(name)}"{right}')
+        left, right = ("[[", "]]") if name in (*exits, END) else ("([", "])") if name == entry else ("[", "]")
+        lines.append(f'    {ids[name]}{left}"{_label(shown(name))}"{right}')
     for leaving in edges.values():
         for edge in leaving:
-            label = f'|"{_label(edge.name)}"|' if edge.name else ""
-            lines.append(f"    {ids[edge.source]} -->{label} {ids[edge.target]}")
+            name, arrow = label_of(edge), "-->" if edge.route is None else "-.->"
+            label = f'|"{_label(name)}"|' if name else ""
+            lines.append(f"    {ids[edge.source]} {arrow}{label} {ids[edge.target]}")
     for mark, (fill, ink) in COLOURS.items():
         marked = [ids[name] for name in ids if marks.get(name) == mark]
         if marked:
@@ -67,12 +70,15 @@ def dot(
     for name in ids:
         fill, ink = COLOURS.get(marks.get(name, ""), ("white", "#444444"))
         style = "filled,rounded" if name == entry else "filled"
-        look = f'style="{style}", fillcolor="{fill}", color="{ink}", peripheries={2 if name in exits else 1}'
-        lines.append(f"    {ids[name]} [label={_quoted(name)}, tooltip={_quoted(marks.get(name, name))}, {look}]")
+        tip = _quoted(marks.get(name, shown(name)))
+        look = f'style="{style}", fillcolor="{fill}", color="{ink}", peripheries={2 if name in (*exits, END) else 1}'
+        lines.append(f"    {ids[name]} [label={_quoted(shown(name))}, tooltip={tip}, {look}]")
     for leaving in edges.values():
         for edge in leaving:
-            label = f" [label={_quoted(edge.name)}]" if edge.name else ""
-            lines.append(f"    {ids[edge.source]} -> {ids[edge.target]}{label}")
+            name = label_of(edge)
+            looks = [f"label={_quoted(name)}"] * bool(name) + ["style=dashed"] * (edge.route is not None)
+            how = f" [{', '.join(looks)}]" if looks else ""
+            lines.append(f"    {ids[edge.source]} -> {ids[edge.target]}{how}")
     return "\n".join([*lines, "}"]) + "\n"
 
 
@@ -86,13 +92,27 @@ def text(
     """One line a node, in the order added, its edges below it in the order tried."""
     lines = []
     for name in _names(nodes, edges):
+        if name == END:
+            continue
         roles = [role for role, holds in (("entry", name == entry), ("exit", name in exits)) if holds]
         roles += [marks[name]] if name in marks else []
         lines.append(_plain(name) + (f"  [{', '.join(roles)}]" if roles else ""))
         for edge in edges.get(name, ()):
             condition = f"  if {_plain(edge.name)}" if edge.name else ""
-            lines.append(f"  -> {_plain(edge.target)}{condition}")
+            if edge.route is not None:
+                condition = f"  if {_plain(edge.route.name)} answers {_plain(edge.name)}"
+            lines.append(f"  -> {_plain(shown(edge.target))}{condition}")
     return "\n".join(lines) + ("\n" if lines else "")
+
+
+def shown(name: str) -> str:
+    """The name of a node, or END."""
+    return "END" if name == END else name
+
+
+def label_of(edge: Edge) -> str:
+    """What decides that an edge is taken, in a few words; nothing where that is the name of its target."""
+    return "" if edge.route is not None and edge.route.targets is None else edge.name
 
 
 def _names(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]]) -> list[str]:

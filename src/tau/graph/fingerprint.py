@@ -73,12 +73,13 @@ class NodeFingerprint(Struct, frozen=True, array_like=True):
 
 
 class EdgeFingerprint(Struct, frozen=True, array_like=True):
-    """An edge; ``predicate`` is ``None`` when it is unconditional."""
+    """An edge; ``predicate`` is ``None`` when it is unconditional, or one of a ``route``, whose answer is its name."""
 
     source: str
     target: str
     name: str = ""
     predicate: CodeFingerprint | None = None
+    route: NodeFingerprint | None = None
 
 
 class GraphFingerprint(Struct, frozen=True, array_like=True):

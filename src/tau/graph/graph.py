@@ -10,25 +10,26 @@ from itertools import pairwise
 from types import CodeType, MappingProxyType
 from typing import Any, TypeVar, overload
 
-from msgspec.structs import replace
-
 from tau.checks import checked_name
 from tau.config import Retry
 from tau.errors import GraphError
 from tau.graph import drawing
 from tau.graph import validation as graph_checks
-from tau.graph.fingerprint import (
-    EdgeFingerprint,
-    GraphFingerprint,
-    NodeFingerprint,
-    alike_but_for_trees,
-    by_later_rule,
-    code_alike_but_for_trees,
-    code_by_later_rule,
-    of_code,
+from tau.graph.edges import Edge, Route, checked_targets, edges_of, make_route
+from tau.graph.fingerprint import GraphFingerprint
+from tau.graph.fingerprinting import fingerprint_of
+from tau.graph.naming import name_of, own_name
+from tau.graph.nodes import Node, make_node
+from tau.graph.redefinition import (
+    alike,
+    both_lambdas,
+    lines_of_both,
+    same,
+    same_code,
+    same_condition,
+    same_home,
+    same_source,
 )
-from tau.graph.nodes import Edge, Node, make_node
-from tau.graph.redefinition import both_lambdas, lines_of_both, same, same_code, same_condition, same_home, same_source
 from tau.late_imports import load_module
 from tau.predicates import Condition, checked_condition, predicate_name
 
@@ -42,8 +43,9 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class Graph:
     """A named graph. Built by one thread; frozen at its first run, after which any number of threads may use it.
 
-    ``nodes`` maps names to nodes, ``edges`` maps each source to its edges in the order in which they are tried,
-    ``entry_point`` is ``None`` until set, ``exit_points`` are in the order set. All are read-only.
+    ``nodes`` maps names to nodes, ``edges`` maps each source to its edges in the order in which they are tried, and
+    ``routes`` each source that has one to its route; ``entry_point`` is ``None`` until set, ``exit_points`` are in the
+    order set. All are read-only.
 
     Nodes may be named in edges and as entry or exit before they are added: `validate` reports those that were never
     added, together with every other problem.
@@ -53,6 +55,7 @@ class Graph:
         self.name = checked_name("graph name", name, GraphError)
         self._nodes: dict[str, Node] = {}
         self._edges: dict[str, tuple[Edge, ...]] = {}
+        self._routes: dict[str, Route] = {}
         self._exits: dict[str, None] = {}
         self._twice: dict[str, str] = {}
         self._frozen = False
@@ -61,6 +64,7 @@ class Graph:
         self._beside: tuple[GraphFingerprint | None, GraphFingerprint] | None = None  # the newest, and what is stored
         self.nodes: Mapping[str, Node] = MappingProxyType(self._nodes)
         self.edges: Mapping[str, Sequence[Edge]] = MappingProxyType(self._edges)
+        self.routes: Mapping[str, Route] = MappingProxyType(self._routes)
         self.entry_point: str | None = None
         self.exit_points = self._exits.keys()
 
@@ -100,7 +104,7 @@ class Graph:
             self._check_changeable(f"node {name} is new")
             if name in self._nodes:
                 raise GraphError(f"node {name} already exists; give the second one another name")
-            self._nodes[name] = node
+            self._add(node)
 
     @overload
     def node(self, function: _F, /) -> _F: ...
@@ -133,7 +137,7 @@ class Graph:
         return self._define(function, name, options, sys._getframe(1).f_code)
 
     def _define(self, function: _F, name: str | None, options: dict[str, Any], around: CodeType) -> _F:
-        node = make_node(_own_name(function) if name is None else name, function, **options)
+        node = make_node(own_name(function) if name is None else name, function, **options)
         with self._lock:
             old = self._nodes.get(node.name)
             if old is not None and not same_home(old.function, function):
@@ -150,9 +154,15 @@ class Graph:
         return function
 
     def _redefine(self, node: Node, old: Node | None) -> None:
-        if old is None or not _alike(node, old):
+        if old is None or not alike(node, old):
             self._check_changeable(f"node {node.name} {'is new' if old is None else 'is not what it was'}")
+        self._add(node)
+
+    def _add(self, node: Node) -> None:
         self._nodes[node.name] = node
+        for source, route in self._routes.items():
+            if route.targets is None:
+                self._edges[source] = edges_of(route, self._nodes)
 
     def add_edge(
         self, source: Any, target: Any, predicate: Condition | None = None, *, name: str | None = None
@@ -171,10 +181,45 @@ class Graph:
             checked_condition(f"edge {ends[0]} -> {ends[1]}", predicate)
         label = predicate_name(predicate) if name is None else checked_name("edge name", name, GraphError)
         with self._lock:
+            graph_checks.check_no_route(self._routes, *ends)
             again = self._again(*ends, predicate, label, named=name is not None)
             if again is None or not same_code(again.predicate, predicate) or again.name != label:
                 self._check_changeable(f"the edge {ends[0]} -> {ends[1]} is {'new' if again is None else 'another'}")
             self._connect(*ends, predicate, label, again)
+
+    def add_conditional_edges(
+        self,
+        source: Any,
+        route: Callable[..., Any],
+        mapping: Mapping[Any, Any] | Sequence[Any] | None = None,
+        *,
+        name: str | None = None,
+        version: str | int | None = None,
+        depends_on: Iterable[Any] = (),
+    ) -> None:
+        """Have a function of the state, sync or async, say which node comes after ``source``.
+
+        ``mapping`` maps its answers to nodes, or to `tau.END` where the run ends there; a list of nodes is a mapping of
+        their names. Without one, the answers are names of nodes, or `tau.END`. The answer is stored, and a resume does
+        not ask again; before an async route is awaited, what the node changed is stored too. An answer that leads
+        nowhere fails the run, which keeps what the node did: `resume` asks anew. ``name`` shows in events and drawings;
+        the function's own if not given. ``version`` and ``depends_on`` are those of `add_node`. Given again (a
+        notebook's cell run again), a function of that name, or a lambda, replaces its former self.
+
+        Raises `GraphError` for a node that has edges or another route, for what cannot be a route or a mapping, and
+        once the graph is frozen; `validate` checks whether the nodes exist.
+        """
+        at = self._name_of(source, "from node")
+        label = predicate_name(route) if name is None else checked_name("route name", name, GraphError)
+        targets = checked_targets(at, mapping, self._name_of)
+        made = make_route(at, route, targets, name=label, version=version, depends_on=depends_on)
+        with self._lock:
+            before = self._routes.get(at)
+            graph_checks.check_routable(at, self._edges.get(at, ()), before, made)
+            if before is None or not alike(before, made):
+                self._check_changeable(f"the route of node {at} is {'new' if before is None else 'another'}")
+            self._routes[at] = made
+            self._edges[at] = edges_of(made, self._nodes)
 
     def sequence(self, *nodes: Any) -> None:
         """Chain nodes, the first becoming the entry point and the last an exit point.
@@ -189,9 +234,11 @@ class Graph:
             if self.entry_point not in (None, names[0]):
                 self._check_changeable(f"the entry point is {self.entry_point}, the sequence begins at {names[0]}")
                 raise GraphError(f"entry point already set to {self.entry_point}, the sequence begins at {names[0]}")
+            new = [pair for pair in pairwise(names) if self._again(*pair, None, "") is None]
+            for pair in new:
+                graph_checks.check_no_route(self._routes, *pair)
             for node in added.values():
                 self._redefine(node, self._nodes.get(node.name))
-            new = [pair for pair in pairwise(names) if self._again(*pair, None, "") is None]
             if new or self.entry_point is None or names[-1] not in self._exits:
                 self._check_changeable(f"the sequence {' -> '.join(names)} is new")
             for source, target in new:
@@ -255,14 +302,8 @@ class Graph:
         if beside is not None and beside[0] is stored:
             return beside[1]
         with self._lock:
-            edges = [edge for leaving in self._edges.values() for edge in leaving]
-            before = stored.edges if stored is not None and len(stored.edges) == len(edges) else (None,) * len(edges)
-            found = GraphFingerprint(
-                name=self.name,
-                nodes={name: _of_node(node, stored) for name, node in self._nodes.items()},
-                edges=tuple(map(_of_edge, edges, before)),
-                entry=self.entry_point,
-                exits=tuple(sorted(self._exits)),
+            found = fingerprint_of(
+                self.name, self._nodes, self._edges, entry=self.entry_point, exits=self._exits, stored=stored
             )
             if self._frozen and stored is None:
                 self._fingerprint = found
@@ -338,57 +379,4 @@ class Graph:
         return names, added
 
     def _name_of(self, node: Any, what: str, *, again: bool = False) -> str:
-        if isinstance(node, list | tuple) and again:
-            raise GraphError(
-                "sequence: give the nodes one by one, as in sequence(a, b), or sequence(*nodes) for a list"
-            )
-        if isinstance(node, str):
-            return checked_name(what, node, GraphError)
-        if not callable(node):
-            raise GraphError(f"{what} must be the name of a node, or its function, found {node!r:.80}")
-        known = [name for name, one in self._nodes.items() if same(one.function, node)]
-        if len(known) > 1:
-            raise GraphError(f"{what}: {_own_name(node)} is the function of nodes {', '.join(known)}; use a name")
-        if known:
-            return known[0]
-        name = _own_name(node)
-        if name in self._nodes and not (again and same_home(self._nodes[name].function, node)):
-            raise GraphError(
-                f"{what}: node {name} exists with another function; use its name, or another name for this one"
-            )
-        return name
-
-
-def _own_name(function: Any) -> str:
-    name = getattr(function, "__name__", None)
-    if not isinstance(name, str) or name == "<lambda>":
-        raise GraphError(
-            f"{type(function).__name__} {function!r:.80} has no name of its own: use add_node(name, function)"
-        )
-    return name
-
-
-def _alike(node: Node, other: Node) -> bool:
-    """Whether a node that is defined again is what it was."""
-    return same_code(node.function, other.function) and all(
-        getattr(node, name) == getattr(other, name) for name in ("fingerprint", "retry", "timeout", "idempotent")
-    )
-
-
-def _of_node(node: Node, stored: GraphFingerprint | None) -> NodeFingerprint:
-    before = stored.nodes.get(node.name) if stored is not None else None
-    if before is None:
-        return node.fingerprint
-    before = by_later_rule(before, node.quick)
-    return before if alike_but_for_trees(before, node.quick) else node.fingerprint
-
-
-def _of_edge(edge: Edge, before: EdgeFingerprint | None) -> EdgeFingerprint:
-    ends = (edge.source, edge.target, edge.name)
-    if before is not None and ends == (before.source, before.target, before.name):
-        quick = None if edge.predicate is None else of_code(edge.predicate, trees=False)
-        if before.predicate is not None and quick is not None:
-            before = replace(before, predicate=code_by_later_rule(before.predicate, quick))
-        if code_alike_but_for_trees(before.predicate, quick):
-            return before
-    return EdgeFingerprint(*ends, None if edge.predicate is None else of_code(edge.predicate))
+        return name_of(self._nodes, node, what, again=again)

@@ -1,4 +1,4 @@
-"""Nodes and edges: what a callable expects is asked once, when it is added."""
+"""Nodes: what a callable expects is asked once, when it is added."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
 from tau.graph.fingerprint import NodeFingerprint, alike_but_for_trees, of_node
 from tau.late_imports import load_module
-from tau.predicates import Condition
 
 _Parameter = inspect.Parameter
 _POSITIONAL = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
@@ -49,17 +48,6 @@ class Node:
         return found if alike_but_for_trees(found, self.quick) else self.quick
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Edge:
-    """A way from one node to another; ``index`` is its place among the edges of its source, 0 being tried first."""
-
-    source: str
-    target: str
-    predicate: Condition | None
-    name: str
-    index: int
-
-
 def make_node(
     name: Any,
     function: Any,
@@ -78,9 +66,10 @@ def make_node(
         raise ConfigError(f"node {name}: retry must be a tau.Retry, found {type(retry).__name__}: {retry!r:.80}")
     if not isinstance(idempotent, bool):
         raise ConfigError(f"node {name}: idempotent must be True or False, found {idempotent!r:.80}")
-    _refuse_generators(name, function)
+    if is_generator(function):
+        raise GraphError(f"node {name} is a generator (it contains yield); return a mapping of changes instead")
     wants_context, context_name = _context(name, function)
-    items = tuple(_items(name, depends_on))
+    items = tuple(checked_depends_on(f"node {name}", depends_on))
     return Node(
         name=name,
         function=function,
@@ -91,7 +80,7 @@ def make_node(
         timeout=None if timeout is None else checked_seconds(f"node {name}: timeout", timeout),
         idempotent=idempotent,
         depends_on=items,
-        quick=of_node(function, _version(name, version), items, trees=False),
+        quick=of_node(function, checked_version(f"node {name}", version), items, trees=False),
     )
 
 
@@ -106,22 +95,24 @@ def _is(kind: Callable[[Any], bool], function: Any) -> bool:
     return kind(function) or (not inspect.isroutine(function) and kind(getattr(function, "__call__", None)))  # noqa: B004
 
 
-def _refuse_generators(name: str, function: Any) -> None:
-    if _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function):
-        raise GraphError(f"node {name} is a generator (it contains yield); return a mapping of changes instead")
+def is_generator(function: Any) -> bool:
+    """Whether calling it gives a generator, sync or async."""
+    return _is(inspect.isgeneratorfunction, function) or _is(inspect.isasyncgenfunction, function)
 
 
-def _version(name: str, version: Any) -> str | None:
+def checked_version(where: str, version: Any) -> str | None:
+    """``version`` as text. Raises `GraphError` for what cannot be one."""
     if version is None:
         return None
     if isinstance(version, bool) or not isinstance(version, (str, int)) or version == "":
-        raise GraphError(f"node {name}: version must be text or an integer, found {version!r:.80}")
+        raise GraphError(f"{where}: version must be text or an integer, found {version!r:.80}")
     return str(version)
 
 
-def _items(name: str, depends_on: Any) -> Iterable[Any]:
+def checked_depends_on(where: str, depends_on: Any) -> Iterable[Any]:
+    """``depends_on`` if it is a list or the like. Raises `GraphError`."""
     if isinstance(depends_on, str) or not isinstance(depends_on, Iterable):
-        raise GraphError(f"node {name}: depends_on must be a list, found {depends_on!r:.80}")
+        raise GraphError(f"{where}: depends_on must be a list, found {depends_on!r:.80}")
     return depends_on
 
 

@@ -58,6 +58,14 @@ def same_code(function: Any, other: Any) -> bool:
     return again and _closure(function) == _closure(other) and of_code(function) == of_code(other)
 
 
+def alike(part: Any, other: Any) -> bool:
+    """Whether a node or route that is defined again is what it was."""
+    names = ("fingerprint", "retry", "timeout", "idempotent", "targets", "name")
+    return same_code(part.function, other.function) and all(
+        getattr(part, name, None) == getattr(other, name, None) for name in names
+    )
+
+
 def same_condition(condition: Any, other: Any) -> bool:
     """Whether both are the same question: one object, or predicates of this library with equal arguments."""
     meaning = _meaning(condition)

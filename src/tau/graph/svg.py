@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
-from tau.graph.drawing import COLOURS, NO_MARKS
-from tau.graph.nodes import Edge, Node
+from tau.graph.drawing import COLOURS, NO_MARKS, label_of, shown
+from tau.graph.edges import END, Edge
+from tau.graph.nodes import Node
 
 ROW, BOX, LETTER = 64, 30, 7.5
 LONGEST = 40
@@ -25,10 +26,10 @@ def svg(
     """
     order = _order(nodes, edges, entry)
     place = {name: number for number, name in enumerate(order)}
-    widest = max((_width(name) for name in order), default=0.0)
+    widest = max((_width(shown(name)) for name in order), default=0.0)
     middle, right = widest / 2 + 10, widest + 10
     parts = [
-        _box(name, middle, row * ROW + 10, entry=name == entry, is_exit=name in exits, mark=marks.get(name, ""))
+        _box(name, middle, row * ROW + 10, entry=name == entry, is_exit=name in (*exits, END), mark=marks.get(name, ""))
         for name, row in place.items()
     ]
     reach = right
@@ -37,18 +38,19 @@ def svg(
         pair = (min(edge.source, edge.target), max(edge.source, edge.target))
         before = taken.get(pair, 0)
         taken[pair] = before + 1
+        name, dashes = label_of(edge), ' stroke-dasharray="4 3"' if edge.route is not None else ""
         start, end = place[edge.source] * ROW + 10, place[edge.target] * ROW + 10
         if end - start == ROW and not before:
-            parts.append(f'<path d="M{middle:.0f} {start + BOX} V{end - 7}"/>' + _head(middle, end, down=True))
-            parts.append(_label(edge.name, middle + 8, (start + BOX + end) / 2 + 4))
-            reach = max(reach, middle + 8 + _width(edge.name))
+            parts.append(f'<path d="M{middle:.0f} {start + BOX} V{end - 7}"{dashes}/>' + _head(middle, end, down=True))
+            parts.append(_label(name, middle + 8, (start + BOX + end) / 2 + 4))
+            reach = max(reach, middle + 8 + _width(name))
             continue
         bend = 30 + 14 * abs(end - start) / ROW + 16 * before
         top, bottom = start + BOX * 0.35, end + BOX * 0.65
         curve = f"C{right + bend:.0f} {top:.0f} {right + bend:.0f} {bottom:.0f} {right + 7:.0f} {bottom:.0f}"
-        parts.append(f'<path d="M{right:.0f} {top:.0f} {curve}"/>' + _head(right, bottom, down=False))
-        parts.append(_label(edge.name, right + bend * 0.75 + 6, (top + bottom) / 2 + 4))
-        reach = max(reach, right + bend + 6 + _width(edge.name))
+        parts.append(f'<path d="M{right:.0f} {top:.0f} {curve}"{dashes}/>' + _head(right, bottom, down=False))
+        parts.append(_label(name, right + bend * 0.75 + 6, (top + bottom) / 2 + 4))
+        reach = max(reach, right + bend + 6 + _width(name))
     size = f'width="{reach + 10:.0f}" height="{max(len(order), 1) * ROW - ROW + BOX + 20}"'
     style = 'fill="none" stroke="currentColor" font-family="monospace" font-size="12"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {size} {style}>{"".join(parts)}</svg>'
@@ -69,6 +71,7 @@ def _order(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry
 
 def _box(name: str, middle: float, top: float, *, entry: bool, is_exit: bool, mark: str) -> str:
     fill, ink = COLOURS.get(mark, ("none", "currentColor"))
+    name = shown(name)
     width = _width(name)
     left, radius = middle - width / 2, BOX / 2 if entry else 3
     look = f' fill="{fill}" stroke="{ink}"' if mark in COLOURS else ""

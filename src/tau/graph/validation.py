@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tau.graph.nodes import Edge, Node
+from tau.errors import GraphError
+from tau.graph.edges import END, Edge, Route
+from tau.graph.nodes import Node
+from tau.graph.redefinition import both_lambdas, same, same_home
 from tau.spelling import did_you_mean
 
 
@@ -18,13 +21,16 @@ def problems(
         found.append("entry point not set")
     elif entry not in nodes:
         found.append(f"entry point {entry} does not exist{_known(nodes)}")
-    if not exits:
+    ends = any(edge.target == END for edge in _all(edges))
+    if not exits and not ends:
         found.append("no exit points set")
+    if ends and END in nodes:
+        found.append(f"a node is named {END}, which is tau.END, where a route ends a run; give it another name")
     found += [f"exit point {name} does not exist{_known(nodes)}" for name in exits if name not in nodes]
     for edge in _all(edges):
         where = f"edge {edge.source} -> {edge.target}"
         found += [f"{where}: from node {edge.source} does not exist"] * (edge.source not in nodes)
-        found += [f"{where}: to node {edge.target} does not exist"] * (edge.target not in nodes)
+        found += [f"{where}: to node {edge.target} does not exist"] * (edge.target not in nodes and edge.target != END)
     if entry is None or entry not in nodes:
         return found
     reached, beyond = reachable(entry, edges, exits), reachable(entry, edges, ())
@@ -67,7 +73,7 @@ def warnings(
             )
         elif name not in reached:
             found.append(f"node {name} cannot be reached from entry point {entry}")
-    ending = _leading_to(exits, edges, exits)
+    ending = _leading_to((*exits, END), edges, exits)
     for name in nodes:
         if name in reached and name not in ending and edges.get(name):
             found.append(f"from node {name} no exit point can be reached")
@@ -108,6 +114,35 @@ def _all(edges: Mapping[str, Sequence[Edge]]) -> Iterable[Edge]:
 
 def _known(nodes: Mapping[str, Node]) -> str:
     return f" (nodes are {', '.join(nodes)})" if nodes else ""
+
+
+def check_no_route(routes: Mapping[str, Route], source: str, target: str) -> None:
+    """Raise `GraphError` for an edge that nothing would lead along."""
+    if source in routes:
+        raise GraphError(
+            f"edge {source} -> {target}: node {source} has a route, which alone decides what follows; add the node to "
+            "the mapping of add_conditional_edges"
+        )
+    if target == END:
+        raise GraphError(
+            f"edge {source} -> {END}: only a route leads to tau.END; make {source} an exit point, or have a route "
+            "decide, with add_conditional_edges"
+        )
+
+
+def check_routable(source: str, edges: Sequence[Edge], before: Route | None, route: Route) -> None:
+    """Raise `GraphError` for a route of a node that has edges, or another route."""
+    if before is None and edges:
+        raise GraphError(
+            f"node {source} has an edge to {edges[0].target} already, and a route alone decides what follows; leave "
+            "out the edges, or add the nodes to the mapping"
+        )
+    if before is not None:
+        one, other = before.function, route.function
+        if not (same(one, other) or same_home(one, other) or both_lambdas(one, other)):
+            raise GraphError(
+                f"node {source} has a route already, {before.name}; a node has one: decide in one function"
+            )
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
-from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Pause, Record
+from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Pause, Record, Routed
 from tau.signals import pass_on
 from tau.values.encoding import MAX_BYTES
 from tau.values.fresh_stack import with_fresh_stack
@@ -117,7 +117,7 @@ def _decoded(body: bytes) -> AnyRecord:
 def _times(record: AnyRecord) -> list[float]:
     """Every time and duration in a record."""
     found = [record.time]
-    if isinstance(record, CheckpointRecord | Item):
+    if isinstance(record, CheckpointRecord | Item | Routed):
         found.append(record.seconds)
     elif isinstance(record, Claimed) and record.owner is not None:
         found += (record.owner.since, record.owner.lease)

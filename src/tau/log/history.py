@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tau.errors import CorruptCheckpointError
 from tau.late_imports import load_module
 from tau.log.loading import BlobLoader, emptied, not_found
-from tau.log.records import Admitted, CheckpointRecord, Claimed
+from tau.log.records import Admitted, CheckpointRecord, Claimed, Routed
 from tau.log.replay import Replay
 from tau.state import State, view
 from tau.stores.contract import Store
@@ -17,8 +18,8 @@ from tau.stores.contract import Store
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """One finished visit in a run's history: ``position`` is its place in the log, ``next`` the node that followed
-    (``None`` after an exit point), ``state`` the state at that point. Reading a value of it raises what a `State`
-    does."""
+    (``None`` after an exit point, where a route ended the run, and where one has yet to answer), ``state`` the state at
+    that point. Reading a value of it raises what a `State` does."""
 
     position: int
     node: str
@@ -75,6 +76,8 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
                     timestamp=datetime.fromtimestamp(record.time, UTC),
                 )
             )
+        elif isinstance(record, Routed) and found:
+            found[-1] = replace(found[-1], next=record.next)
     if replay.damage:
         raise CorruptCheckpointError(f"the end of the history is lost: {replay.damage}", run_id=run_id)
     return found

@@ -150,6 +150,19 @@ class CheckpointRecord(Record, tag="checkpoint"):
     manifest: Manifest | None = None
 
 
+class Routed(Record, tag="routed"):
+    """A route said which node comes after a finished visit (``None``: the run ends there); ``answer`` as it is shown.
+
+    It is written where the checkpoint could not say it: for an async route, and where it is asked anew.
+    """
+
+    node: str = ""
+    visit: int = 1
+    next: str | None = None
+    answer: str = ""
+    seconds: float = 0.0
+
+
 class Planned(Record, tag="planned"):
     """The items that a node is going to work through."""
 
@@ -249,7 +262,7 @@ class Message(Record, tag="message"):
 
 
 AnyRecord = (
-    Admitted | Claimed | CheckpointRecord | Planned | Item | Pause | Answer | Failed | Interrupted | Cancelled
+    Admitted | Claimed | CheckpointRecord | Routed | Planned | Item | Pause | Answer | Failed | Interrupted | Cancelled
     | Finished | Intent | EffectDone | Message
 )  # fmt: skip
 
@@ -265,5 +278,13 @@ def advance(progress: Progress, node: str, visit: int, following: str | None) ->
     path.append(node)
     if len(path) > _LONGEST_PATH:
         del path[:-PATH_LIMIT]
+    if following is not None:
+        progress.taken.add((node, following))
+
+
+def follow(progress: Progress, node: str, following: str | None) -> None:
+    """Note which node comes after the newest visit, one of ``node``, where that was not known at its end."""
+    progress.next = following
+    progress.crashes = progress.stuck = 0
     if following is not None:
         progress.taken.add((node, following))

@@ -23,8 +23,10 @@ from tau.log.records import (
     Planned,
     Progress,
     Record,
+    Routed,
     Scope,
     advance,
+    follow,
 )
 from tau.values.stored import Fetch, StoredValue, apply
 
@@ -127,6 +129,8 @@ class Replay:
                     self.plans[record.scope].finished += 1
         elif isinstance(record, Planned):
             note_planned(self.plans, record)
+        elif isinstance(record, Routed) and not record.scope:
+            follow(progress, record.node, record.next)
         elif isinstance(record, Failed | Interrupted | Pause):
             progress.crashes = record.attempt
         elif isinstance(record, Answer):

@@ -14,11 +14,13 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tau.errors import TauError
+from tau.graph.edges import Route
 from tau.graph.graph import Node
 from tau.log.pool import Pool
 from tau.log.tickets import Ticket
 from tau.node.calls import timed_out
 from tau.node.left_calls import Call, Key
+from tau.state import State
 from tau.waiting import LOOK, DaemonThread, Flag
 
 if TYPE_CHECKING:
@@ -189,7 +191,17 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
         raise
     except asyncio.CancelledError as error:
         if not cancellations():
-            raise cancelled_inside(node, error) from error
+            raise cancelled_inside(f"node {node.name!r}", error) from error
+        raise
+
+
+async def answer_of(route: Route, state: State) -> Any:
+    """Await an async route."""
+    try:
+        return await route.function(state)
+    except asyncio.CancelledError as error:
+        if not cancellations():
+            raise cancelled_inside(f"the route of node {route.source!r}", error) from error
         raise
 
 
@@ -215,11 +227,11 @@ def cancellations() -> int:
     return 0 if task is None else task.cancelling()
 
 
-def cancelled_inside(node: Node, error: BaseException) -> TauError:
-    """The failure of a node that ends with a cancellation that was not requested of its run."""
+def cancelled_inside(what: str, error: BaseException) -> TauError:
+    """The failure of a node or route that ends with a cancellation that was not requested of its run."""
     failure = TauError(
-        f"node {node.name!r} ended with {type(error).__name__}, although the run was not cancelled: something that it "
-        "awaited was cancelled; catch that in the node, or let it come to its end"
+        f"{what} ended with {type(error).__name__}, although the run was not cancelled: something that it "
+        "awaited was cancelled; catch that there, or let it come to its end"
     )
     failure.__cause__ = error
     return failure

@@ -101,6 +101,7 @@ def _document(graph: StateGraph, marks: dict[str, str]) -> dict[str, Any]:
             "target": edge.target,
             "name": edge.name or None,
             "predicate": edge.predicate is not None,
+            "route": edge.route.name if edge.route is not None else None,
         }
         for leaving in graph.edges.values()
         for edge in leaving

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, pairwise
 from typing import Any
 
 import click
@@ -29,6 +29,7 @@ from tau.log.records import (
     Item,
     Pause,
     Planned,
+    Routed,
 )
 from tau.state import check_run_id
 
@@ -98,14 +99,19 @@ def kind_of(record: AnyRecord) -> str:
     return str(type(record).__struct_config__.tag)
 
 
-def _rows(records: Iterable[tuple[int, AnyRecord]]) -> Iterator[list[str]]:
+def _rows(records: Sequence[tuple[int, AnyRecord]]) -> Iterator[list[str]]:
     """The entries as rows; items that follow each other in one node share a row."""
+    last = {position for (position, _), (_, after) in pairwise(records) if isinstance(after, Finished)}
     for (kind, node), group in groupby(records, key=lambda entry: _group(*entry)):
         entries = list(group)
         position, record = entries[-1]
         numbers = str(position) if len(entries) == 1 else f"{entries[0][0]}-{position}"
         seconds = sum(one.seconds for _, one in entries if isinstance(one, Item))
-        detail = _detail(record) if len(entries) == 1 else f"{len(entries)} finished, {screen.duration(seconds)}"
+        detail = (
+            _detail(record, position in last)
+            if len(entries) == 1
+            else f"{len(entries)} finished, {screen.duration(seconds)}"
+        )
         yield [numbers, screen.moment(record.time), kind.partition(" ")[0], node, detail]
 
 
@@ -120,15 +126,15 @@ def node_of(record: AnyRecord) -> str:
     return str(node) if node else record.scope[0][0] if record.scope else ""
 
 
-def _detail(record: AnyRecord) -> str:
-    """A record in a few words."""
+def _detail(record: AnyRecord, is_last: bool) -> str:
+    """A record in a few words; ``is_last``: nothing follows but the end of the run."""
     match record:
         case Admitted():
             return _admission(record)
         case Claimed():
             return _claim(record)
-        case CheckpointRecord():
-            return _checkpoint(record)
+        case CheckpointRecord() | Routed():
+            return _way(record, is_last)
         case Cancelled(reason="cancelled"):
             return "it cannot be resumed"
         case Failed(failure=failure) if failure is not None:
@@ -149,12 +155,20 @@ def _claim(record: Claimed) -> str:
     return "; ".join([*how, *record.changes])
 
 
-def _checkpoint(record: CheckpointRecord) -> str:
+def _way(record: CheckpointRecord | Routed, is_last: bool) -> str:
+    if isinstance(record, Routed):
+        said = [f"answered {record.answer}", screen.duration(record.seconds)]
+    else:
+        said = _checkpoint(record)
+    following = "the run ends" if is_last else "next not decided yet"
+    return ", ".join([*said, following if record.next is None else f"next {record.next}"])
+
+
+def _checkpoint(record: CheckpointRecord) -> list[str]:
     counts = [f"visit {record.visit}"] if record.visit > 1 else []
     counts += [f"attempt {record.attempt}"] if record.attempt > 1 else []
     changes = [_names("set", record.changed)] + ([_names("removed", record.removed)] if record.removed else [])
-    after = f"next {record.next}" if record.next is not None else "the run ends"
-    return ", ".join([*counts, screen.duration(record.seconds), *changes, after])
+    return [*counts, screen.duration(record.seconds), *changes]
 
 
 def _names(what: str, names: Iterable[str]) -> str:
@@ -180,6 +194,9 @@ def _document(position: int, record: AnyRecord) -> dict[str, Any]:
             found |= {"visit": record.visit, "attempt": record.attempt, "iteration": record.iteration}
             found |= {"duration_seconds": record.seconds, "next": record.next}
             found |= {"changed": list(record.changed), "removed": list(record.removed)}
+        case Routed():
+            found |= {"visit": record.visit, "answer": record.answer, "next": record.next}
+            found |= {"duration_seconds": record.seconds}
         case Failed(failure=failure):
             found |= {"attempt": record.attempt, "failure": contents.failure(failure)}
         case Interrupted() | Cancelled():

@@ -12,6 +12,7 @@ from tau.cli.places import find_in
 from tau.cli.reading import Account, read_run
 from tau.engine.plan import ResumePlan
 from tau.errors import GraphChangedError, LimitExceededError
+from tau.graph.edges import END
 from tau.state_graph import OnChange, StateGraph
 
 
@@ -41,7 +42,7 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnCha
         complain(f"the graph has changed: {note}")
     if account.damage:
         complain(f"{account.damage}; a resume continues from the newest undamaged checkpoint")
-    screen.fields({"run": run_id, "graph": graph.name, "status": account.status, "resume": _verdict(plan)})
+    screen.fields({"run": run_id, "graph": graph.name, "status": account.status, "resume": _verdict(plan, graph)})
     screen.line()
     screen.table(("what", "node", "why"), ([line.what, line.node, line.why] for line in lines))
     if plan.refusal is not None and (way_out := remedy(plan.refusal, session)):
@@ -49,12 +50,15 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnCha
     return code
 
 
-def _verdict(plan: ResumePlan) -> str:
+def _verdict(plan: ResumePlan, graph: StateGraph) -> str:
     if not plan.can_resume:
         return "refused"
     if plan.status == "finished":
         return "returns the stored result"
-    return f"continues at {plan.pending}" if plan.pending is not None else "continues where the edges lead"
+    if plan.pending is not None:
+        return f"continues at {plan.pending}"
+    asks = any(node in graph.routes for node in plan.finished[-1:])
+    return f"asks the route of {plan.finished[-1]}" if asks else "continues where the edges lead"
 
 
 def _refusals(plan: ResumePlan, nodes: Set[str]) -> Iterator[Line]:
@@ -81,9 +85,12 @@ def _skipped(account: Account) -> Iterator[Line]:
 
 def _to_run(plan: ResumePlan, account: Account, graph: StateGraph, on_change: OnChange) -> Iterator[Line]:
     """The node that comes next, then all that the edges may lead to."""
-    if plan.status == "finished" or plan.pending is None:
-        return
     finished = {visit.node for visit in account.visits}
+    if plan.status == "finished" or plan.pending is None:
+        undecided = plan.finished[-1:] if plan.status != "finished" else ()
+        for name in (name for node in undecided for name in reachable(graph, node)):
+            yield Line("then", name, "may be visited again" if name in finished else "not reached yet")
+        return
     yield Line("run", plan.pending, "; ".join(filter(None, (_why(account, plan.pending), _pieces(account, on_change)))))
     for name in reachable(graph, plan.pending):
         yield Line("then", name, "may be visited again" if name in finished | {plan.pending} else "not reached yet")
@@ -116,7 +123,7 @@ def reachable(graph: StateGraph, start: str) -> list[str]:
     nearest = [start]
     for name in nearest:
         for edge in graph.edges.get(name, ()) if name not in graph.exit_points else ():
-            if edge.target not in found:
+            if edge.target not in found and edge.target != END:
                 found[edge.target] = None
                 nearest.append(edge.target)
     return list(found)

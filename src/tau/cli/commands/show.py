@@ -82,7 +82,7 @@ def _show(account: Account) -> None:
             "owner": summary.owner,
             "failed at": account.failed + (f" (attempt {account.attempt})" if account.attempt > 1 else ""),
             "stopped": account.reason,
-            "next": account.pending,
+            "next": account.pending or _undecided(account),
             "visits": summary.iterations,
             "resumed": _times(account.claims - 1),
             "tags": ", ".join(summary.tags),
@@ -93,6 +93,11 @@ def _show(account: Account) -> None:
             "revision": revision,
         }
     )
+
+
+def _undecided(account: Account) -> str:
+    over = account.status in ("finished", "cancelled")
+    return "" if over or not account.visits else "not decided yet"
 
 
 def _changed(move: Move) -> Iterator[list[str]]:

@@ -53,6 +53,16 @@ class StepCall(Struct):
     current: bool
 
 
+class RouteCall(Struct):
+    """An async route was asked after that visit; ``current`` as in `Execution`."""
+
+    process: int
+    node: str
+    visit: int
+    turn: int
+    current: bool
+
+
 class History:
     """Watches a store from behind: what was applied is read back after each commit, what was acknowledged is noted."""
 

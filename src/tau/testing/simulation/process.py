@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tau.engine.driver import Driver
-from tau.engine.effects import Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunRequest
+from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunRequest
 from tau.engine.stop import Stop, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.events import STEP_START
 from tau.log.journal import Append, Journal
 from tau.log.loading import LoadedRun, Watch
-from tau.node.async_calls import with_timeout
+from tau.node.async_calls import answer_of, with_timeout
 from tau.node.calls import is_late
 from tau.node.current import RunNode, run_scope
 from tau.observers.recorder import Recorder
 from tau.state import State
-from tau.testing.simulation.history import Execution, StepCall
+from tau.testing.simulation.history import Execution, RouteCall, StepCall
 from tau.testing.simulation.loop import run_to_the_end
 from tau.testing.simulation.store import SimulatedStore
 from tau.testing.simulation.world import NODE_SECONDS, PAUSES, STORE_FAULTS, TICK, Crashed, Moment, SimulatedHost, World
@@ -212,6 +212,7 @@ class SimulatedDriver(Driver):
         self._process = process
         self._handlers: dict[type, Callable[[Any], Any]] = {
             RunNode: self.run_node,
+            AskRoute: self.ask,
             Append: self.append,
             Emit: self.emit,
             Load: self.load,
@@ -281,6 +282,26 @@ class SimulatedDriver(Driver):
             execution.failed = True
             return self.outcome(began, error=error)
         return self.outcome(began, result)
+
+    def ask(self, effect: AskRoute) -> Outcome:
+        process, world = self._process, self._process.world
+        began, node = self.host.now(), effect.route.source
+        if reason := self.stopping():
+            return self.answered(began, error=StopNow(reason))
+        visit = self.visits(node)
+        current = world.history.owner == process.nonce
+        world.route_calls.append(RouteCall(process.number, node, visit, world.turns, current))
+        try:
+            return self.answered(began, run_to_the_end(world, answer_of(effect.route, effect.state)))
+        except Crashed:
+            raise
+        except BaseException as error:
+            return self.answered(began, error=error)
+
+    def visits(self, node: str) -> int:
+        """How often that node was visited, as this process knows."""
+        progress = self._process.journal.progress
+        return progress.visits.get(node, 0) if progress is not None else 0
 
 
 def _name(effect: Effect) -> str:

@@ -21,7 +21,7 @@ from tau.errors import (
 )
 from tau.events import CHECKPOINT_KEPT, CHECKPOINT_LOAD, CHECKPOINT_SAVE, TERMINAL_TYPES
 from tau.log.loading import BlobLoader
-from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Interrupted, Item
+from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Interrupted, Item, Routed
 from tau.log.replay import Replay
 from tau.node.kept_state import STATE
 from tau.state import State
@@ -34,11 +34,13 @@ Step = tuple[str, int, int, str | None]
 
 
 class Expected(Struct, frozen=True):
-    """What the uninterrupted run did: its final values, or how it failed, and its visits in order."""
+    """What the uninterrupted run did: its final values, or how it failed, its visits and the answers of its routes
+    in order."""
 
     values: dict[str, bytes] | None
     failure: str
     steps: tuple[Step, ...]
+    answers: tuple[Any, ...]
 
 
 def observed(world: World) -> Expected:
@@ -49,6 +51,7 @@ def observed(world: World) -> Expected:
         values=encoded(results[0]) if results else None,
         failure=str(errors[-1]) if errors and not results else "",
         steps=steps(world),
+        answers=answers(world),
     )
 
 
@@ -66,6 +69,12 @@ def steps(world: World) -> tuple[Step, ...]:
     )
 
 
+def answers(world: World) -> tuple[Any, ...]:
+    """What the routes answered that have records of their own, in the order of the log."""
+    found = (record for record in world.history.records if isinstance(record, Routed))
+    return tuple((record.node, record.visit, record.next, record.answer) for record in found)
+
+
 def violations(world: World, expected: Expected, interval: int) -> list[str]:
     """Everything that went wrong and must not; empty for a sound run."""
     checks = (
@@ -74,6 +83,7 @@ def violations(world: World, expected: Expected, interval: int) -> list[str]:
         _path(world, expected),
         _repeats(world, interval),
         _steps(world),
+        _routes(world, expected),
         _attempts(world),
         _events(world),
         _outcomes(world, expected),
@@ -190,6 +200,27 @@ def _steps(world: World) -> Iterator[str]:
             yield f"process {call.process} called the step {scope} again, which was finished and stored"
 
 
+def _routes(world: World, expected: Expected) -> Iterator[str]:
+    """An answer of a route is stored once, it is that of the uninterrupted run, and the route is not asked again."""
+    stored: dict[Visit, int] = {}
+    for entry in world.history.entries:
+        if isinstance(entry.record, Routed):
+            visit = (entry.record.node, entry.record.visit)
+            if visit in stored:
+                yield f"position {entry.position}: the route after {visit} has answered a second time"
+            stored.setdefault(visit, entry.turn)
+    for call in world.route_calls:
+        visit = (call.node, call.visit)
+        if call.current and stored.get(visit, call.turn) < call.turn:
+            yield f"process {call.process} asked the route after {visit} again, whose answer was stored"
+    for found, wanted in zip(answers(world), expected.answers, strict=False):
+        if found != wanted:
+            yield f"a route answered {found}, in the uninterrupted run {wanted}"
+            return
+    if len(stored) > len(expected.answers):
+        yield f"{len(stored)} answers of routes were stored, the uninterrupted run has {len(expected.answers)}"
+
+
 def _attempts(world: World) -> Iterator[str]:
     """The first attempt of a visit by an owner counts those of earlier ones."""
     crashes = _earlier(world)
@@ -210,16 +241,19 @@ def _attempts(world: World) -> Iterator[str]:
 
 def _earlier(world: World) -> dict[int, int]:
     """How many attempts had been made at the visit in flight when each process claimed the run."""
-    crashes, running = 0, False
+    crashes, running, before = 0, False, False  # before: nothing was written since the claim
     found: dict[int, int] = {}
     for entry in world.history.entries:
         if isinstance(entry.record, Claimed):
             crashes += running
             found[entry.process] = crashes
-            running = True
+            running = before = True
         elif not isinstance(entry.record, Item):
-            running = isinstance(entry.record, CheckpointRecord)
+            running = isinstance(entry.record, CheckpointRecord | Routed)
             crashes = entry.record.attempt if isinstance(entry.record, Failed | Interrupted) else 0
+            if isinstance(entry.record, Routed) and before:  # these are no crashes of the node that comes next
+                found[entry.process] = 0
+            before = False
     return found
 
 

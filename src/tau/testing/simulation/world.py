@@ -16,7 +16,7 @@ from tau.errors import ConfigError
 from tau.host import Host, Work
 from tau.log.cancellation import cancel_run
 from tau.stores.contract import Owner, Store
-from tau.testing.simulation.history import Execution, History, StepCall
+from tau.testing.simulation.history import Execution, History, RouteCall, StepCall
 from tau.testing.simulation.store import SimulatedStore
 from tau.waiting import Flag
 
@@ -141,6 +141,7 @@ class World:
         self.processes: list[Process] = []
         self.executions: list[Execution] = []
         self.step_calls: list[StepCall] = []
+        self.route_calls: list[RouteCall] = []
         self._inside: list[Process] = []
         self.faults: Faults = lambda moment: None
         self.begin: Callable[[], Process | None] = lambda: None

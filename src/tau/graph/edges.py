@@ -1,0 +1,149 @@
+"""Edges, and routes: functions of the state that say which node comes next."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from tau.errors import GraphError
+from tau.graph.fingerprint import NodeFingerprint, alike_but_for_trees, of_node
+from tau.graph.nodes import checked_depends_on, checked_version, is_async, is_generator
+from tau.predicates import Condition
+
+END: Final = "__end__"
+"""What a route answers, or its mapping names, where the run ends after the node."""
+
+ANYWHERE: Final = ""
+"""The target, in a fingerprint, of a route that answers with the names of nodes: no node has this name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """A function of the state, sync or async, that is asked where to go after the node ``source``.
+
+    ``targets`` maps its answers to the names of nodes, or to `END`; where it is ``None``, the answers are such names.
+    """
+
+    source: str
+    function: Callable[..., Any]
+    is_async: bool
+    name: str
+    targets: Mapping[Any, str] | None
+    depends_on: tuple[Any, ...]
+    quick: NodeFingerprint
+
+    @property
+    def fingerprint(self) -> NodeFingerprint:
+        """What it was when it was added; ``quick`` is the same without syntax trees, for which sources are parsed."""
+        found = of_node(self.function, self.quick.version, self.depends_on)
+        return found if alike_but_for_trees(found, self.quick) else self.quick
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edge:
+    """A way from one node to another; ``index`` is its place among the edges of its source, 0 being tried first.
+
+    One of a ``route`` is taken where the route gives the answer ``name``; its target may be `END`.
+    """
+
+    source: str
+    target: str
+    predicate: Condition | None
+    name: str
+    index: int
+    route: Route | None = None
+
+
+def make_route(
+    source: str,
+    function: Any,
+    targets: Mapping[Any, str] | None,
+    *,
+    name: str,
+    version: str | int | None = None,
+    depends_on: Iterable[Any] = (),
+) -> Route:
+    """A checked route. Raises `GraphError` for what cannot be one."""
+    where = f"the route of node {source}"
+    if not callable(function):
+        raise GraphError(f"{where} must be a function of the state, found {type(function).__name__}: {function!r:.80}")
+    if is_generator(function):
+        raise GraphError(f"{where} is a generator (it contains yield); it must return its answer")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise GraphError(
+            f"{where} cannot be called with the state alone ({error}); write it as lambda state: ..., or bind its "
+            "other arguments with functools.partial"
+        ) from None
+    except ValueError:  # many callables in C do not say
+        pass
+    items = tuple(checked_depends_on(where, depends_on))
+    return Route(
+        source=source,
+        function=function,
+        is_async=is_async(function),
+        name=name,
+        targets=targets,
+        depends_on=items,
+        quick=of_node(function, checked_version(where, version), items, trees=False),
+    )
+
+
+def checked_targets(source: str, mapping: Any, name_of: Callable[[Any, str], str]) -> dict[Any, str] | None:
+    """The answers of a route with the nodes they lead to, by name. Raises `GraphError` for what cannot be such a
+    mapping."""
+    if mapping is None:
+        return None
+    where = f"the mapping of the route of node {source}"
+    if isinstance(mapping, list | tuple):
+        mapping = {name_of(target, f"{where}: to node"): target for target in mapping}
+    if not isinstance(mapping, Mapping):
+        raise GraphError(
+            f"{where} must map answers to nodes, as in {{'approve': publish, 'reject': END}}, found "
+            f"{type(mapping).__name__}: {mapping!r:.80}"
+        )
+    if not mapping:
+        raise GraphError(f"{where} is empty; leave it out where the route answers with the names of nodes")
+    found = {}
+    for answer, target in mapping.items():
+        if not (answer is None or isinstance(answer, str | int | Enum)):
+            raise GraphError(
+                f"{where}: an answer must be text, a number, True, False, None or a member of an enumeration, found "
+                f"{type(answer).__name__}: {answer!r:.80}"
+            )
+        if isinstance(target, list | tuple | set | frozenset):
+            raise GraphError(
+                f"{where}: the answer {answer!r:.80} leads to several nodes ({type(target).__name__}), {MANY}"
+            )
+        found[answer] = name_of(target, f"{where}: to node")
+    return found
+
+
+MANY: Final = (
+    "and a run visits one node at a time; for several, make them branches of one node with branches_node({...}), or "
+    "work through a list with ctx.map"
+)
+
+
+def edges_of(route: Route, nodes: Iterable[str]) -> tuple[Edge, ...]:
+    """The edges of a route, one for each answer; without a mapping, to each of the nodes and to the end."""
+    if route.targets is not None:
+        ways = [(label(answer), target) for answer, target in route.targets.items()]
+    else:
+        ways = [*((name, name) for name in nodes), ("END", END)]
+    return tuple(
+        Edge(route.source, target, route.function, name, index, route) for index, (name, target) in enumerate(ways)
+    )
+
+
+def label(answer: Any) -> str:
+    """How an answer is shown in drawings and events."""
+    if isinstance(answer, Enum):
+        return answer.name
+    if isinstance(answer, str):
+        return "END" if answer == END else answer
+    return repr(answer)
