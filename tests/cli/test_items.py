@@ -68,8 +68,11 @@ def test_the_items_of_a_map_are_shown_together(shell: Shell, here: Here, store: 
     here("run", "maps.py:graph", "--run-id", "r", "--store", store, code=1)
     items = here.json("show", "r", "--store", store)["items"]
     assert [(one["name"], one["kind"], one["count"], one["planned"]) for one in items] == [
-        ("outer / inner", "items", 10, 10), ("outer", "items", 4, 4), ("one", "step", 1, None), ("broken", "items", 3, 5),
-    ]  # fmt: skip
+        ("outer / inner", "items", 10, 10),
+        ("outer", "items", 4, 4),
+        ("one", "step", 1, None),
+        ("broken", "items", 3, 5),
+    ]
     shown = here("show", "r", "--store", store).out
     assert "\nouter / inner\t10 items\t" in shown
     assert "\nouter\t4 items\t" in shown

@@ -24,7 +24,6 @@ from tau.log.records import (
     Item,
     Manifest,
     Pause,
-    Planned,
     Progress,
     Record,
     Scope,
@@ -297,12 +296,8 @@ class Journal:
             cells = tuple(append.values.values())
             if isinstance(record, Item):
                 self.items[record.scope, record.key] = cells[0]
-                if record.scope in self.plans:
-                    self.plans[record.scope].finished += 1
             else:
                 self.pauses.clear()
-        elif isinstance(record, Planned):
-            note_planned(self.plans, record)
         elif isinstance(record, Pause):
             cells = append.cells
         elif isinstance(record, Claimed):
@@ -310,6 +305,7 @@ class Journal:
             if record.on_change == "redo":
                 self.items.clear()
                 self.plans.clear()
+        note_planned(self.plans, record)
         if isinstance(record, Pause | Failed):
             note(self.pauses, record, BlobLoader(self.store, self.run_id))
         sealed = seal(self.run_id, record)

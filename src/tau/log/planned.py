@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct, field
 
-from tau.log.records import Planned, Scope
+from tau.log.records import Item, Planned, Record, Scope
 
 SIZE: Final = 20
 """The bytes of a digest in a plan."""
@@ -43,9 +43,15 @@ def planned_count(record: Planned) -> int:
 Plans = dict[Scope, PlannedItems]
 
 
-def note_planned(plans: Plans, record: Planned) -> None:
-    """Add a block; the first one of a list replaces what was planned before. What is not made as this version makes it
-    is passed over."""
+def note_planned(plans: Plans, record: Record) -> None:
+    """Count an item that is finished, or add a block; the first one of a list replaces what was planned before. What is
+    not made as this version makes it is passed over."""
+    if isinstance(record, Item):
+        if record.scope in plans:
+            plans[record.scope].finished += 1
+        return
+    if not isinstance(record, Planned):
+        return
     body = record.body
     at, digests, functions = body.get("at"), body.get("digests", b""), body.get("functions", {})
     if not isinstance(digests, bytes) or len(digests) % SIZE or not isinstance(functions, Mapping):

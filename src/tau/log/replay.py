@@ -20,7 +20,6 @@ from tau.log.records import (
     Interrupted,
     Item,
     Pause,
-    Planned,
     Progress,
     Record,
     Routed,
@@ -125,10 +124,6 @@ class Replay:
             progress.stuck = 0
             if isinstance(record, Item) and record.value is not None:
                 self.items[record.scope, record.key] = apply(record.value, None, fetch)
-                if record.scope in self.plans:
-                    self.plans[record.scope].finished += 1
-        elif isinstance(record, Planned):
-            note_planned(self.plans, record)
         elif isinstance(record, Routed) and not record.scope:
             follow(progress, record.node, record.next)
         elif isinstance(record, Failed | Interrupted | Pause):
@@ -137,6 +132,7 @@ class Replay:
             for key, stored in record.changed.items():
                 values[key] = apply(stored, values.get(key), fetch)
         note(self.pauses, record, fetch)
+        note_planned(self.plans, record)
         progress.status = status_after(record, progress.status)
 
 
