@@ -201,3 +201,30 @@ def number(item: Plain) -> int:
 
 def plain(item: int) -> Plain:
     return Plain(item)
+
+
+def dask_key(item: int) -> Any:
+    from distributed import get_worker
+
+    worker: Any = get_worker()
+    return worker.get_current_task()
+
+
+def in_flight(item: tuple[int, str]) -> int:
+    """Holds on at 20 until it may go on."""
+    number, place = item
+    note(place, number)
+    while number >= 20 and not os.path.exists(f"{place}.go"):
+        time.sleep(0.01)
+    return number
+
+
+def killed_once(item: tuple[int, str]) -> int:
+    number, place = item
+    if number == 100:
+        try:
+            os.close(os.open(f"{place}.killed", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return number
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number

@@ -17,12 +17,14 @@ from tau.waiting import Flag
 
 
 class Function(Struct, frozen=True):
-    """What is called for each item, and the ``name`` by which errors call the map; ``workers`` work at a time."""
+    """What is called for each item, and the ``name`` by which errors call the map; ``workers`` work at a time, 0 for as
+    many as there is room for. ``timeout`` is that of each call."""
 
     call: Callable[[Any], Any]
     name: str
     is_async: bool
     workers: int
+    timeout: float | None
 
 
 class Call(Struct, eq=False):
@@ -50,7 +52,10 @@ class TimeIsUpError(Exception):
 
 
 class Executor(ABC):
-    """Calls a function for the items of one map, and is closed at its end."""
+    """Calls a function for the items of one map, and is closed at its end. ``workers`` is how many items it can work on
+    at a time, ``None`` for as many as it is given."""
+
+    workers: int | None = None
 
     @abstractmethod
     def call(self, call: Call) -> Any:

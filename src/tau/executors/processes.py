@@ -61,7 +61,7 @@ _BOOT: Final = (
 )
 
 
-def open_executor(function: Function) -> Executor:
+def open_executor(function: Function, place: Any) -> Executor:
     """Worker processes for one map. Raises `ConfigError` for a function that cannot be sent to them, and in a script
     that starts its work when it is imported."""
     return ProcessExecutor(function)

@@ -85,15 +85,17 @@ class Job(Struct, frozen=True, array_like=True):
 
 class Answer(Struct, frozen=True, array_like=True):
     """What a worker says: what became of an item; nothing at all, when it is ready. ``again``: the item is of a class
-    that is not registered there; pickled it may arrive."""
+    that is not registered there; pickled it may arrive. ``unready``: the error is that the function is not there."""
 
     value: Sent | None = None
     error: SentError | None = None
     again: bool = False
+    unready: bool = False
 
 
-def packed(value: Any, what: str, by_codecs: bool = True) -> Sent:
-    """A value to be sent. Raises `UnserializableError`; ``what`` says what it is."""
+def packed(value: Any, what: str, *, by_codecs: bool = True, has_script: bool | None = None) -> Sent:
+    """A value to be sent, to a place that ``has_script``, the script that was started here. Raises
+    `UnserializableError`; ``what`` says what it is."""
     refused: Refused | None = None
     if by_codecs:
         try:
@@ -101,7 +103,7 @@ def packed(value: Any, what: str, by_codecs: bool = True) -> Sent:
         except Refused as error:
             refused = error
     try:
-        return Sent(True, _pickled(value))
+        return Sent(True, _pickled(value, bool(script()) if has_script is None else has_script))
     except Exception as error:
         reason = f"{type(error).__name__}: {text_of(error)}"
         if refused is not None:
@@ -113,12 +115,12 @@ def packed(value: Any, what: str, by_codecs: bool = True) -> Sent:
         ) from error
 
 
-def _pickled(value: Any) -> bytes:
+def _pickled(value: Any, has_script: bool) -> bytes:
     """With cloudpickle, if it is installed, what pickle cannot take or would not be found there."""
     data, failure = b"", None
     try:
         data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        if script() or not mentions_main(data):
+        if has_script or not mentions_main(data):
             return data
     except Exception as error:
         failure = error
@@ -143,9 +145,11 @@ def mentions_main(data: bytes) -> bool:
     return b"__main__" in data or b"__mp_main__" in data
 
 
-def packed_function(function: Callable[[Any], Any], name: str, is_async: bool) -> SentFunction:
-    """A function to be sent. Raises `ConfigError`, which names it, where that cannot be done."""
-    data = _by_name(function)
+def packed_function(
+    function: Callable[[Any], Any], name: str, is_async: bool, has_script: bool | None = None
+) -> SentFunction:
+    """A function to be sent; as for `packed`. Raises `ConfigError`, which names it, where that cannot be done."""
+    data = _by_name(function, bool(script()) if has_script is None else has_script)
     if data is None:
         data = _whole(function, name)
     module = getattr(_inside(function), "__module__", "") or ""
@@ -166,13 +170,13 @@ def unpacked_function(sent: SentFunction) -> Callable[[Any], Any]:
     return function
 
 
-def _by_name(function: Any) -> bytes | None:
+def _by_name(function: Any, has_script: bool) -> bytes | None:
     """How it is looked up there; ``None`` where that would not find it."""
     try:
         data = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)
     except Exception:
         return None
-    return data if script() or not mentions_main(data) else None
+    return data if has_script or not mentions_main(data) else None
 
 
 def script() -> dict[str, str]:

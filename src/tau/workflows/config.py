@@ -104,20 +104,21 @@ class ParallelConfig(WorkflowConfig):
     """How `process_parallel` works.
 
     ``executor``: where the task is called: in ``"threads"``; in ``"processes"`` of the map's own, one item each at a
-    time; or ``"inline"``, in the caller's thread, one item after the other. With the first and the last an async task
-    is called in the caller's event loop. ``max_workers``: how many items are worked on at a time; 0 for twice the
-    number of processors (with processes: as many as there are), but at most ``worker_cap``; never more than items.
-    ``fail_fast``: the first failure ends the whole; otherwise the failures are collected. ``timeout`` is in seconds for
-    each try of an item, ``None`` for none. ``retry``: how often and when an item that failed is tried again, ``None``
-    for never. ``rate``: at most so many tries begin a second, ``None`` for no bound. ``idempotent``: an item that took
-    too long in a thread may be tried again although its first try may still be running, which nothing can end; a
-    process is killed.
-    ``observer``: who is told of each item; by default the observer of the run around it, elsewhere ``"slog"``.
+    time; ``"inline"``, in the caller's thread, one item after the other; or on a dask cluster, ``"dask"`` for one of
+    its own, ``"dask:ADDRESS"``, or a `distributed.Client`. In threads and inline, an async task is called in the
+    caller's event loop instead. ``max_workers``: how many items are worked on at a time, never more than items; 0 for
+    twice the number of processors, with processes for as many as there are, but at most ``worker_cap``, and with dask
+    for twice the threads of the cluster. ``fail_fast``: the first failure ends the whole; otherwise the failures are
+    collected. ``timeout`` is in seconds for each try of an item, ``None`` for none. ``retry``: how often and when an
+    item that failed is tried again, ``None`` for never. ``rate``: at most so many tries begin a second, ``None`` for no
+    bound. ``idempotent``: an item that took too long in a thread, or on a cluster, may be tried again although its
+    first try may still be running, which nothing can end; a process is killed. ``observer``: who is told of each item;
+    by default the observer of the run around it, elsewhere ``"slog"``.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
     """
 
-    executor: str = THREADS
+    executor: Any = THREADS
     max_workers: int = 0
     worker_cap: int = 16
     fail_fast: bool = True
@@ -161,9 +162,12 @@ class ParallelConfig(WorkflowConfig):
     def to_json(self) -> str:
         """All keys as a JSON object.
 
-        Raises `ConfigError` when an observer is an object, not a name, and when ``retry`` names types of errors.
+        Raises `ConfigError` when the executor or an observer is an object, not a name, and when ``retry`` names types
+        of errors.
         """
         self._check_observers()
+        if not isinstance(self.executor, str):
+            raise refused("executor", self.executor, "a name, because JSON cannot hold a client; use 'dask:ADDRESS'")
         values = self.to_dict()
         if self.retry is not None and values["retry"].pop("on") != (Exception,):
             raise refused("retry.on", self.retry.on, "every Exception, because JSON cannot hold the types of others")

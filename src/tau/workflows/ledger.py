@@ -41,6 +41,11 @@ class Ledger:
         self._ended_drawing = False
         self._done = 0
 
+    def widen(self, workers: int | None) -> None:
+        """As many items are worked on at a time as an executor has room for, unless the configuration says it."""
+        if workers is not None and not self.config.max_workers:
+            self.workers = workers if self._total is None else min(workers, self._total)
+
     def start(self) -> None:
         about = {"fail_fast": self.config.fail_fast, "has_progress_callback": self._progress is not None}
         self.around.tell(PARALLEL_START, {"item_count": self._total, "worker_count": self.workers, **about})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar, overload
 
-from tau.executors.contract import Executor, Function
-from tau.executors.registry import HERE, INLINE, open_executor
+from tau.executors.contract import Function
+from tau.executors.registry import DASK, INLINE, is_here
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
 from tau.node.items import Items
@@ -107,11 +107,9 @@ def run_map(
     kept_items = items_of(around)
     named = None if kept_items is None else Named(kept_items, items, task, key, config.idempotent)
     ledger = Ledger(around, items if named is None else named, config, progress)
-    if kept_items is not None:
-        kept_items.most = ledger.workers
     if is_async(task):
         return _awaited(ledger, task, named, kept_items)
-    if config.executor not in HERE:
+    if not is_here(config.executor):
         return _run_elsewhere(ledger, task, named, kept_items)
 
     def plain(item: Any) -> Any:
@@ -119,7 +117,7 @@ def run_map(
 
     kind = InlineMap if config.executor == INLINE else ThreadedMap
     with block_of(kept_items):
-        return kind(ledger, _calling(named, plain), None if kept_items is None else kept_items.wait_for_room).run()
+        return kind(ledger, _calling(named, plain), _room(ledger, kept_items)).run()
 
 
 def _calling(named: Named | None, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
@@ -130,25 +128,35 @@ def _awaiting(named: Named | None, task: Callable[[Any], Any]) -> Callable[[int,
     return (lambda index, item: task(item)) if named is None else named.awaiting(task)
 
 
-def _opened(ledger: Ledger, task: Callable[[Any], Any]) -> Executor:
-    function = Function(task, ledger.around.name, is_async(task), ledger.workers)
-    return open_executor(ledger.config.executor, function)
+def _room(ledger: Ledger, items: Items | None) -> Callable[[], object] | None:
+    if items is None:
+        return None
+    items.most = ledger.workers
+    return items.wait_for_room
+
+
+def _room_async(ledger: Ledger, items: Items | None) -> Callable[[], Awaitable[object]] | None:
+    if items is None:
+        return None
+    items.most = ledger.workers
+    return items.wait_for_room_async
 
 
 def _run_elsewhere(
     ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None
 ) -> ParallelResult[Any]:
     load_module("tau.workflows.remote")
-    from tau.workflows.remote import RemoteTask  # only loaded where there are other processes
+    from tau.workflows.remote import RemoteTask, closed, opened  # only loaded where there are other processes
 
-    executor = _opened(ledger, task)
+    executor = opened(ledger.config.executor, _sent(ledger, task))
     try:
+        ledger.widen(executor.workers)
         remote = RemoteTask(ledger.around, ledger.config, executor)
-        room = None if items is None else items.wait_for_room
+        room = _room(ledger, items)
         with block_of(items):
             return ThreadedMap(ledger, _calling(named, remote), room, has_clock=True).run()
     finally:
-        executor.close()
+        closed(executor)
 
 
 async def _awaited(
@@ -157,22 +165,28 @@ async def _awaited(
     load_module("tau.workflows.tasks")
     from tau.workflows.tasks import TaskMap  # asyncio is only loaded where something needs it
 
-    room = None if items is None else items.wait_for_room_async
-    if ledger.config.executor in HERE:
+    if is_here(ledger.config.executor):
         async with block_of(items):
-            return await TaskMap(ledger, _awaiting(named, task), room).run()
+            return await TaskMap(ledger, _awaiting(named, task), _room_async(ledger, items)).run()
     load_module("tau.workflows.remote")
-    from tau.workflows.remote import AwaitedTask
+    from tau.workflows.remote import AwaitedTask, closed, closed_async, opened_async
 
-    remote = AwaitedTask(ledger.around, ledger.config, _opened(ledger, task), ledger.workers)
+    executor = await opened_async(ledger.config.executor, _sent(ledger, task))
     try:
+        ledger.widen(executor.workers)
+        remote = AwaitedTask(ledger.around, ledger.config, executor, ledger.workers)
         async with block_of(items):
-            result = await TaskMap(ledger, _awaiting(named, remote), room, has_clock=True).run()
+            result = await TaskMap(ledger, _awaiting(named, remote), _room_async(ledger, items), has_clock=True).run()
     except GeneratorExit:  # nothing can be awaited any more
-        remote.end()
+        closed(executor)
         raise
     except BaseException:
-        await remote.close()
+        await closed_async(executor)
         raise
-    await remote.close()
+    await closed_async(executor)
     return result
+
+
+def _sent(ledger: Ledger, task: Callable[[Any], Any]) -> Function:
+    workers = ledger.config.max_workers if ledger.config.executor == DASK else ledger.workers
+    return Function(task, ledger.around.name, is_async(task), workers, ledger.config.timeout)

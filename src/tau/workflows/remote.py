@@ -7,10 +7,12 @@ from typing import Any
 
 from tau.errors import NodeTimeoutError
 from tau.executors.afar import about_here
-from tau.executors.contract import Call, Executor, TimeIsUpError
+from tau.executors.contract import Call, Executor, Function, TimeIsUpError
+from tau.executors.registry import open_executor
 from tau.late_imports import load_module
 from tau.log.pool import Pool
 from tau.node.left_calls import Call as ThreadCall
+from tau.waiting import DaemonThread
 from tau.workflows.config import ParallelConfig
 from tau.workflows.surroundings import Surroundings
 from tau.workflows.tries import StillRunningError
@@ -48,7 +50,7 @@ class AwaitedTask(RemoteTask):
 
     def __init__(self, around: Surroundings, config: ParallelConfig, executor: Executor, workers: int) -> None:
         super().__init__(around, config, executor)
-        self._pool = Pool(f"tau-{around.name}", workers + 1)
+        self._pool = Pool(f"tau-{around.name}", workers)
 
     async def __call__(self, item: Any) -> Any:
         """As for a sync task; a cancellation ends the call at once, where the executor can do that."""
@@ -65,18 +67,50 @@ class AwaitedTask(RemoteTask):
         await while_wanted(work, partial(self._pool.put, work), leave)
         return work.result()
 
-    def end(self) -> None:
-        """Close the executor when nothing can be awaited."""
-        self._executor.close()
-        self._pool.close()
 
-    async def close(self) -> None:
-        """Close the executor, which may take a moment, without holding up the loop."""
-        load_module("tau.node.async_calls")
-        from tau.node.async_calls import to_its_end
+def opened(executor: Any, function: Function) -> Executor:
+    """The executor, opened in a thread, where no signal handler interrupts it. Raises as `open_executor`."""
+    call = ThreadCall(partial(open_executor, executor, function))
+    try:
+        _begin(call)
+        call.over.wait()
+    except BaseException:
+        call.over.then(partial(_close_unused, call))
+        raise
+    return call.result()
 
-        closing = ThreadCall(self._executor.close)
-        try:
-            await to_its_end(closing, partial(self._pool.put, closing))
-        finally:
-            self._pool.close()
+
+async def opened_async(executor: Any, function: Function) -> Executor:
+    """`opened` for an event loop."""
+    load_module("tau.node.async_calls")
+    from tau.node.async_calls import while_wanted
+
+    call = ThreadCall(partial(open_executor, executor, function))
+    await while_wanted(call, partial(_begin, call), lambda: call.over.then(partial(_close_unused, call)))
+    return call.result()
+
+
+def closed(executor: Executor) -> None:
+    """Close it in a thread, which goes on where an interrupt ends the waiting."""
+    call = ThreadCall(executor.close)
+    _begin(call)
+    call.over.wait()
+
+
+async def closed_async(executor: Executor) -> None:
+    """`closed` for an event loop; a cancellation is raised at the end."""
+    load_module("tau.node.async_calls")
+    from tau.node.async_calls import to_its_end
+
+    call = ThreadCall(executor.close)
+    await to_its_end(call, partial(_begin, call))
+
+
+def _begin(call: ThreadCall[Any]) -> None:
+    DaemonThread(call, "tau-executor").start()
+
+
+def _close_unused(call: ThreadCall[Executor]) -> None:
+    if call.has_returned:
+        call.has_returned = False
+        call.result().close()

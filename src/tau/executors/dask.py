@@ -1,0 +1,199 @@
+"""Items on a dask cluster: dask distributes, and the map keeps.
+
+Dask itself runs a task again whose worker died, so a task may run twice; the map takes one result for each item.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Final
+from uuid import uuid4
+
+from msgspec.msgpack import Decoder, Encoder
+
+from tau import forks
+from tau.errors import ConfigError, ExecutorError, WorkerError
+from tau.events import text_of
+from tau.executors import wire
+from tau.executors.afar import shown
+from tau.executors.contract import Call, Executor, Function, NotWantedError, TimeIsUpError
+from tau.executors.processors import processors
+from tau.late_imports import load_module
+from tau.waiting import LOOK, Flag
+
+_encode = Encoder().encode
+_read_answer = Decoder(wire.Answer).decode
+
+DEATHS: Final = 2
+"""How often an item may cost its worker in a cluster of the map's own; elsewhere `allowed-failures` says it."""
+
+REMEDY: Final = "start the cluster again and resume: what is finished is kept"
+
+
+def open_executor(function: Function, place: Any) -> Executor:
+    """A cluster at an address, of a `distributed.Client`, or, where ``place`` is empty, one of this map's own.
+
+    Raises `ConfigError` without distributed and for a function that cannot be sent, `ExecutorError` for a cluster that
+    cannot be reached.
+    """
+    try:
+        distributed: Any = load_module("distributed")
+    except ImportError as error:
+        raise ConfigError("executor='dask' needs distributed: pip install 'tau-orchestrate[dask]'") from error
+    setup = _encode(wire.packed_function(function.call, function.name, function.is_async, has_script=False))
+    if not isinstance(place, str):
+        return DaskExecutor(function, setup, place, ())
+    try:
+        if place:
+            client = distributed.Client(place, set_as_default=False)
+            return DaskExecutor(function, setup, client, (client,))
+        cluster = distributed.LocalCluster(
+            n_workers=function.workers or processors(),
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+            scheduler_kwargs={"allowed_failures": DEATHS - 1},
+        )
+        client = distributed.Client(cluster, set_as_default=False)
+        return DaskExecutor(function, setup, client, (client, cluster))
+    except (OSError, RuntimeError, ValueError) as error:
+        where = f"at {place}" if place else "of its own"
+        raise ExecutorError(
+            f"map {function.name!r} cannot use a dask cluster {where}: {type(error).__name__}: {text_of(error)}; "
+            "see that its scheduler runs and can be reached from here"
+        ) from error
+
+
+class DaskExecutor(Executor):
+    """Submits one task for each try of an item, and takes its result when it is there."""
+
+    def __init__(self, function: Function, setup: bytes, client: Any, own: tuple[Any, ...]) -> None:
+        """``own`` is what is closed with it. Raises `ExecutorError` for a client that is closed."""
+        self._name, self._setup, self._client, self._own = function.name, setup, client, own
+        self._process = forks.process
+        self._is_closed = False
+        if client.status != "running":
+            raise self._away(None)
+        threads = max(1, sum(client.nthreads().values()))
+        # Where no time is counted, each thread of the cluster has its next item at hand.
+        self.workers = threads if function.timeout is not None else 2 * threads
+
+    def call(self, call: Call) -> Any:
+        job = wire.Job(wire.packed(call.item, "the item", has_script=False), call.about)
+        answer = self._answer(call, job)
+        if answer.again:
+            again = wire.packed(call.item, "the item", by_codecs=False, has_script=False)
+            answer = self._answer(call, wire.Job(again, call.about))
+        if answer.error is not None:
+            error = wire.unpacked_error(answer.error)
+            if answer.unready:
+                raise ExecutorError(
+                    f"a dask worker cannot call the function of map {self._name!r}: {answer.error.text}; its workers "
+                    "need the same modules and packages as this process"
+                ) from error
+            raise error
+        assert answer.value is not None
+        return wire.unpacked(answer.value)
+
+    def close(self) -> None:
+        if self._process is not forks.process or self._is_closed:
+            return
+        self._is_closed = True
+        for one in self._own:
+            with suppress(Exception):
+                one.close()
+
+    def _answer(self, call: Call, job: wire.Job) -> wire.Answer:
+        over, future = Flag(), self._submitted(call, job)
+        try:
+            future.add_done_callback(lambda _: over.set())
+            call.stop.then(over.set)
+            ends = None if call.timeout is None else time.monotonic() + call.timeout
+            while not over.wait(LOOK if ends is None else max(0.0, min(LOOK, ends - time.monotonic()))):
+                self._check(call)
+                if ends is not None and time.monotonic() >= ends:
+                    raise TimeIsUpError(has_ended=False)
+            if call.stop.is_set():
+                raise NotWantedError
+            return self._result(future)
+        except BaseException:
+            with suppress(Exception):
+                future.cancel()
+            raise
+
+    def _submitted(self, call: Call, job: wire.Job) -> Any:
+        about = call.about
+        where = (about.run_id, about.node, str(about.visit), *map(str, about.scope or ()), about.key) if about else ()
+        key = "/".join(("tau", *where, self._name, uuid4().hex))
+        self._check(call)
+        try:
+            return self._client.submit(work, self._setup, _encode(job), key=key, pure=False, retries=0)
+        except Exception as error:
+            raise self._away(error) from error
+
+    def _check(self, call: Call) -> None:
+        if self._is_closed or call.stop.is_set() or not call.is_wanted():
+            raise NotWantedError
+        if self._client.status != "running":
+            raise self._away(None)
+
+    def _result(self, future: Any) -> wire.Answer:
+        try:
+            return _read_answer(future.result())
+        except Exception as error:
+            if type(error).__name__ != "KilledWorker":
+                raise self._away(error) from error
+            raise WorkerError(
+                f"each time that dask tried it, its worker died: {text_of(error)}; if memory is short, let fewer tasks "
+                "run at a time",
+                deaths=DEATHS,
+            ) from error
+
+    def _away(self, error: BaseException | None) -> ExecutorError:
+        said = f"{type(error).__name__}: {text_of(error)}" if error is not None else f"it is {self._client.status}"
+        return ExecutorError(f"the dask cluster of map {self._name!r} is away ({said}); {REMEDY}")
+
+
+def work(setup: bytes, job: bytes) -> bytes:
+    """On a worker: call the function for one item; what becomes of it, errors too, is in the answer."""
+    try:
+        function, is_async = _function(setup)
+    except BaseException as error:
+        return _encode(wire.Answer(error=wire.packed_error(error, 1), unready=True))
+    given = Decoder(wire.Job).decode(job)
+    try:
+        item = wire.unpacked(given.item)
+    except Exception as error:
+        if not given.item.is_pickled:
+            return _encode(wire.Answer(again=True))
+        return _encode(wire.Answer(error=wire.packed_error(error, 1)))
+    try:
+        with shown(given.about):
+            value = function(item)
+            if is_async:
+                load_module("asyncio")
+                import asyncio
+
+                value = asyncio.run(value)
+        return _encode(wire.Answer(wire.packed(value, "what it returned")))
+    except BaseException as error:
+        return _encode(wire.Answer(error=wire.packed_error(error, 1)))
+
+
+_loading = threading.Lock()
+
+
+@lru_cache(maxsize=8)
+def _loaded(setup: bytes) -> tuple[Callable[[Any], Any], bool]:
+    sent = Decoder(wire.SentFunction).decode(setup)
+    return wire.unpacked_function(sent), sent.is_async
+
+
+def _function(setup: bytes) -> tuple[Callable[[Any], Any], bool]:
+    with _loading:
+        return _loaded(setup)
