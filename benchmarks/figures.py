@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import large
+import parallel
 import progress
 import resumes
 import science
@@ -33,6 +34,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "many": resumes.many,
     "science": science.science,
     "view": progress.view,
+    "processes": parallel.processes,
     "start": resumes.start,
     "install": resumes.install,
 }

@@ -36,7 +36,7 @@ import process_tasks as tasks  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", scheduler_kwargs={"allowed_failures": 1}
@@ -44,6 +44,13 @@ def client() -> Iterator[Any]:
         distributed.Client(cluster, set_as_default=False) as opened,
     ):
         yield opened
+
+
+@pytest.fixture
+def client(cluster: Any) -> Any:
+    """With two workers, whatever an earlier test has done to them."""
+    cluster.wait_for_workers(2, timeout=LONG)
+    return cluster
 
 
 def config(client: Any, **options: Any) -> ParallelConfig:
