@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -55,6 +56,10 @@ def is_gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def children() -> list[int]:
+    return [int(pid) for listing in Path("/proc/self/task").glob("*/children") for pid in listing.read_text().split()]
 
 
 def lines(place: Path) -> list[str]:
@@ -199,6 +204,16 @@ def test_a_module_that_cannot_be_imported_there_ends_the_map(tmp_path: Path, mon
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+def test_a_module_that_crashes_at_its_import_ends_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "crashing_task.py").write_text("def task(item):\n    return item\n")
+    import crashing_task  # type: ignore[import-not-found]
+
+    (tmp_path / "crashing_task.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    with pytest.raises(ExecutorError, match=r"3 worker processes .* the last .* was killed by SIGSEGV"):
+        process(range(100), crashing_task.task, config(fail_fast=False))
+
+
 def test_no_interpreter_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     with pytest.raises(ExecutorError, match="no worker process can be started") as caught:
@@ -231,6 +246,31 @@ def test_an_item_that_kills_its_worker_twice_is_an_error_that_names_it() -> None
 def test_a_function_that_exits_is_such_a_death_too() -> None:
     with pytest.raises(ParallelError, match=r"item 0: .*exited with 3"):
         process([0], tasks.leave, ONE)
+
+
+@pytest.mark.deep
+def test_however_workers_are_killed_every_item_has_its_end() -> None:
+    """A worker every second, whatever it is at: its start, an item, nothing."""
+    numbers, over, killed = random.Random(7), threading.Event(), []
+
+    def kills() -> None:
+        while not over.wait(numbers.uniform(0.0, 2.0)):
+            if workers := [pid for pid in children() if not is_gone(pid)]:
+                killed.append(numbers.choice(workers))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    thread = threading.Thread(target=kills)
+    thread.start()
+    try:
+        result = process(range(2000), tasks.slowly, config(max_workers=3, fail_fast=False))
+    finally:
+        over.set()
+        thread.join()
+    assert len(killed) > 3
+    assert result.results == [one.index for one in result.outcomes if one.status == "done"]
+    assert all(isinstance(one.error, WorkerError) for one in result.errors)
+    assert len(result.results) + len(result.errors) == 2000
+    assert len(result.errors) < 20
 
 
 # Time.

@@ -42,6 +42,9 @@ _read_answer = Decoder(wire.Answer).decode
 DEATHS: Final = 2
 """How often an item may cost its worker: then it is not tried again."""
 
+STARTS: Final = 3
+"""How many workers may die before they are ready, one after the other: then none can be started."""
+
 GRACE: Final = 5.0
 """The seconds that a worker which has nothing to do may take to end."""
 
@@ -147,26 +150,30 @@ class ProcessExecutor(Executor):
         """A worker that is ready, a new one if there is none."""
         with suppress(IndexError):
             return self._idle.pop()
-        worker = _Worker(self._environment)
-        self._workers.add(worker)
-        try:
-            self._check(call)
-            answer = worker.ask(self._setup, call, is_first=True)
-        except _DiedError:
-            self._lost(worker)
-            self._check(call)
-            raise ExecutorError(
-                f"a worker process of map {self._name!r} {worker.how_it_died()} before it was ready; what it wrote to "
-                "standard error may say why"
-            ) from None
-        except BaseException:
-            self._lost(worker)
-            raise
-        if answer.error is not None:
-            self._lost(worker)
-            error = wire.unpacked_error(answer.error)
-            raise ExecutorError(f"a worker process of map {self._name!r} cannot begin: {answer.error.text}") from error
-        return worker
+        for _ in range(STARTS):
+            worker = _Worker(self._environment)
+            self._workers.add(worker)
+            try:
+                self._check(call)
+                answer = worker.ask(self._setup, call, is_first=True)
+            except _DiedError:
+                self._lost(worker)
+                self._check(call)
+                _log.warning("a worker process of map %r %s before it was ready", self._name, worker.how_it_died())
+            except BaseException:
+                self._lost(worker)
+                raise
+            else:
+                if answer.error is None:
+                    return worker
+                self._lost(worker)
+                raise ExecutorError(
+                    f"a worker process of map {self._name!r} cannot begin: {answer.error.text}"
+                ) from wire.unpacked_error(answer.error)
+        raise ExecutorError(
+            f"{STARTS} worker processes of map {self._name!r} one after the other ended before they were ready, the last "
+            f"{worker.how_it_died()}; what they wrote to standard error may say why"
+        )
 
     def _lost(self, worker: _Worker) -> None:
         worker.kill()
