@@ -134,6 +134,7 @@ def out_of_reach(item: str) -> str:
     calls = {
         "step": lambda: ctx.step("s", same, 1),
         "map": lambda: ctx.map("m", same, [1]),
+        "ask": lambda: ctx.ask("q"),
         "artifact": lambda: ctx.artifact("a").__enter__(),
     }
     try:
@@ -230,6 +231,8 @@ def killed_once(item: tuple[int, str]) -> int:
     return number
 
 
-def slowly(item: int) -> int:
+def slowly(item: tuple[int, str]) -> int:
+    number, place = item
+    Path(place, str(os.getpid())).touch()
     time.sleep(0.01)
-    return item
+    return number

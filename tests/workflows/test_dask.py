@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ dask = pytest.importorskip("dask")
 import process_tasks as tasks  # noqa: E402
 
 
-@pytest.fixture(scope="module")
+@contextmanager
 def cluster() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
@@ -46,11 +47,17 @@ def cluster() -> Iterator[Any]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    with cluster() as opened:
+        yield opened
+
+
 @pytest.fixture
-def client(cluster: Any) -> Any:
-    """With two workers, whatever an earlier test has done to them."""
-    cluster.wait_for_workers(2, timeout=LONG)
-    return cluster
+def expendable() -> Iterator[Any]:
+    """A client of a cluster whose workers may be killed: dask does not always replace those."""
+    with cluster() as opened:
+        yield opened
 
 
 def config(client: Any, **options: Any) -> ParallelConfig:
@@ -111,13 +118,13 @@ def test_keys_hold_run_scope_and_item_and_the_context_is_told(client: Any) -> No
 
 @pytest.mark.parametrize("count", [300, pytest.param(2000, marks=pytest.mark.deep)])
 def test_a_worker_that_is_killed_costs_its_item_and_each_is_committed_once(
-    client: Any, tmp_path: Path, count: int
+    expendable: Any, tmp_path: Path, count: int
 ) -> None:
     place, store = tmp_path / "place", f"sqlite:///{tmp_path}/runs.db"
 
     def node(state: Any, ctx: Any) -> Any:
         items = [(number, str(place)) for number in range(count)]
-        return {"out": ctx.map("m", tasks.killed_once, items, executor=client)}
+        return {"out": ctx.map("m", tasks.killed_once, items, executor=expendable)}
 
     graph = graph_of(node, store)
     assert graph.execute({}, run_id="r")["out"] == [*range(count)]
@@ -126,8 +133,8 @@ def test_a_worker_that_is_killed_costs_its_item_and_each_is_committed_once(
     assert (len(counts), max(counts.values())) == (count, 1)
 
 
-def test_an_item_that_kills_each_worker_is_an_error_that_names_it(client: Any) -> None:
-    result = process_parallel(range(5), tasks.die, config(client, fail_fast=False))
+def test_an_item_that_kills_each_worker_is_an_error_that_names_it(expendable: Any) -> None:
+    result = process_parallel(range(5), tasks.die, config(expendable, fail_fast=False))
     assert result.results == [0, -1, -3, -4]
     [error] = result.errors
     assert (error.index, error.item) == (2, 2)

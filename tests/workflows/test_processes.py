@@ -58,10 +58,6 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def children() -> list[int]:
-    return [int(pid) for listing in Path("/proc/self/task").glob("*/children") for pid in listing.read_text().split()]
-
-
 def lines(place: Path) -> list[str]:
     return place.read_text().splitlines() if place.exists() else []
 
@@ -249,20 +245,22 @@ def test_a_function_that_exits_is_such_a_death_too() -> None:
 
 
 @pytest.mark.deep
-def test_however_workers_are_killed_every_item_has_its_end() -> None:
-    """A worker every second, whatever it is at: its start, an item, nothing."""
+def test_however_workers_are_killed_every_item_has_its_end(tmp_path: Path) -> None:
+    """One every second, whatever it is at."""
     numbers, over, killed = random.Random(7), threading.Event(), []
 
     def kills() -> None:
         while not over.wait(numbers.uniform(0.0, 2.0)):
-            if workers := [pid for pid in children() if not is_gone(pid)]:
+            if workers := [int(path.name) for path in tmp_path.iterdir() if not is_gone(int(path.name))]:
                 killed.append(numbers.choice(workers))
                 os.kill(killed[-1], signal.SIGKILL)
 
     thread = threading.Thread(target=kills)
     thread.start()
     try:
-        result = process(range(2000), tasks.slowly, config(max_workers=3, fail_fast=False))
+        result = process(
+            [(number, str(tmp_path)) for number in range(2000)], tasks.slowly, config(max_workers=3, fail_fast=False)
+        )
     finally:
         over.set()
         thread.join()

@@ -32,6 +32,9 @@ _read_answer = Decoder(wire.Answer).decode
 DEATHS: Final = 2
 """How often an item may cost its worker in a cluster of the map's own; elsewhere `allowed-failures` says it."""
 
+ALONE: Final = 60.0
+"""For how many seconds a cluster of the map's own may be without workers; dask does not always replace what dies."""
+
 REMEDY: Final = "start the cluster again and resume: what is finished is kept"
 
 
@@ -79,6 +82,7 @@ class DaskExecutor(Executor):
         self._is_closed = False
         if client.status != "running":
             raise self._away(None)
+        self._looks_at = self._peopled = time.monotonic()
         threads = max(1, sum(client.nthreads().values()))
         # Where no time is counted, each thread of the cluster has its next item at hand.
         self.workers = threads if function.timeout is not None else 2 * threads
@@ -141,6 +145,13 @@ class DaskExecutor(Executor):
             raise NotWantedError
         if self._client.status != "running":
             raise self._away(None)
+        now = time.monotonic()
+        if len(self._own) > 1 and now > self._looks_at:
+            self._looks_at = now + ALONE / 10
+            if self._client.nthreads():
+                self._peopled = now
+            elif now > self._peopled + ALONE:
+                raise self._away("all of its workers have died")
 
     def _result(self, future: Any) -> wire.Answer:
         try:
@@ -154,8 +165,9 @@ class DaskExecutor(Executor):
                 deaths=DEATHS,
             ) from error
 
-    def _away(self, error: BaseException | None) -> ExecutorError:
-        said = f"{type(error).__name__}: {text_of(error)}" if error is not None else f"it is {self._client.status}"
+    def _away(self, why: BaseException | str | None) -> ExecutorError:
+        said = f"{type(why).__name__}: {text_of(why)}" if isinstance(why, BaseException) else why
+        said = said or f"it is {self._client.status}"
         return ExecutorError(f"the dask cluster of map {self._name!r} is away ({said}); {REMEDY}")
 
 

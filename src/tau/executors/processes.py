@@ -171,7 +171,7 @@ class ProcessExecutor(Executor):
                     f"a worker process of map {self._name!r} cannot begin: {answer.error.text}"
                 ) from wire.unpacked_error(answer.error)
         raise ExecutorError(
-            f"{STARTS} worker processes of map {self._name!r} one after the other ended before they were ready, the last "
+            f"{STARTS} worker processes of map {self._name!r} ended before they were ready, the last "
             f"{worker.how_it_died()}; what they wrote to standard error may say why"
         )
 
