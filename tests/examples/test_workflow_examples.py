@@ -15,9 +15,15 @@ Mauna Loa: 0.18 degrees a decade
 Sable Island: 0.25 degrees a decade
 Nauru: no data
 """
+PLANETS = """ice 0.30: 284.9 K, +1.10 K
+ice 0.40: 284.7 K, +1.31 K
+ice 0.50: 253.5 K, +0.78 K
+ice 0.60: 237.8 K, +0.63 K
+"""
 SAYS = {
     "chain.py": "most snow on day 154: 387 mm of water, 148 left\n",
     "parallel.py": TRENDS,
+    "processes.py": PLANETS,
     "routes.py": "Alert: [315, 316.0, 317, 317, 318.0, 319] after 2 passes\nBaring: given up after 3 passes\n",
 }
 

@@ -359,6 +359,11 @@ def test_libraries_of_a_worker_use_its_share_of_the_processors(monkeypatch: pyte
     assert process(items, tasks.environment, config(max_workers=64)).results == ["1", "7"]
 
 
+def test_what_asks_a_run_to_stop_does_not_end_its_workers() -> None:
+    """A batch system signals every process of a job."""
+    assert len(set(process(range(3), tasks.signalled, ONE).results)) == 1
+
+
 def test_a_child_that_a_function_forks_off_ends_without_going_on() -> None:
     pids = process(range(3), tasks.forks, ONE).results
     assert len(set(pids)) == 1

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import process, spawn
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Final
 
 from msgspec.msgpack import Decoder, Encoder
 
@@ -24,6 +24,9 @@ from tau.executors import wire
 from tau.executors.afar import shown
 from tau.late_imports import load_module
 
+STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What asks a run to stop, which the parent decides: a batch system signals every process of a job."""
+
 _encode = Encoder().encode
 _read_job = Decoder(wire.Job).decode
 
@@ -31,7 +34,7 @@ _read_job = Decoder(wire.Job).decode
 def main(channel: int, life: int) -> None:
     """Serve the parent at the other end of ``channel``; ``life`` is closed when that dies."""
     _end_with(life)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a batch system signals every process of a job
+    for number in STOPS:
         signal.signal(number, _unheard)
     pipe = Connection(channel)
     os.register_at_fork(after_in_child=pipe.close)
