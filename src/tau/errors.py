@@ -355,10 +355,10 @@ NEVER_RETRIED: Final = (
 """Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
 
 
-def too_late(node: str) -> TauError:
+def too_late(node: str, what: str = "saved") -> TauError:
     return TauError(
         f"node {node!r} is not running any more (it returned, timed out or was stopped), so what a thread or task of "
-        "it still does cannot be saved; let the node wait for all that it starts"
+        f"it still does cannot be {what}; let the node wait for all that it starts"
     )
 
 

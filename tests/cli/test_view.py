@@ -9,6 +9,7 @@ import queue
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from tau import State, StateGraph, open_store
 from tau.cli.outcome import Session
 from tau.cli.output import screen
 from tau.cli.output.forecast import Estimate, Forecast, forecast
-from tau.cli.output.progress import Progress
+from tau.cli.output.progress import OwnProgress, Progress
 from tau.cli.output.terminal import AT_ONCE, Terminal
 from tau.cli.output.view import Status, shown, signs_of_life
 
@@ -90,6 +91,29 @@ def test_the_status_counts_what_is_finished_running_and_pending() -> None:
     assert status() == "7 finished, end runs, 0 pending"
     progress.began -= 75
     assert status().startswith("7 finished, end 1 min 15 s")
+
+
+def test_what_a_node_says_of_itself_is_shown_with_the_time_that_is_left() -> None:
+    progress = Progress(Session(), quiet=True)
+    status = Status(branching(), progress)
+    tell(progress, "node.start", node="start", iteration=1)
+    tell(progress, "node.progress", done=500, total=2000)
+    assert status() == "0 finished, start runs, 500 of 2,000, 3 pending"
+    tell(progress, "node.progress", done=1000, total=2000)
+    assert progress.own is not None
+    progress.own = progress.own._replace(began=progress.own.at - 3600)  # 500 in an hour
+    assert re.fullmatch(r"0 finished, .*, 1,000 of 2,000 \((2 h|1 h 59 min).* left in it\), 3 pending", status())
+    tell(progress, "node.progress", done=7, total=None)
+    assert ", 7, " in status()
+    tell(progress, "node.start", node="left", iteration=2)
+    assert status() == "1 finished, left runs, 1 pending"
+
+
+def test_progress_without_a_pace_promises_nothing() -> None:
+    now = time.monotonic()
+    assert OwnProgress(5, 10, now - 10, 5, now).left is None
+    assert OwnProgress(5, None, now - 10, 1, now).left is None
+    assert OwnProgress(12, 10, now - 10, 1, now).left == 0.0
 
 
 def test_an_item_with_a_step_inside_is_counted_once() -> None:

@@ -88,6 +88,7 @@ class Driver:
             make_items=self.items,
             seed=self.seed,
             observer=observer,
+            tell=self.tell if request.observed else None,
         )
 
     @property

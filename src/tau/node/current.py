@@ -14,11 +14,13 @@ from tau import forks
 from tau.errors import too_late
 from tau.events import Observer
 from tau.graph.graph import Node
+from tau.late_imports import load_module
 from tau.log.records import Scope
 from tau.spelling import did_you_mean
 from tau.state import State
 
 if TYPE_CHECKING:
+    from tau.node.own_events import OwnEvents
     from tau.node.steps import StepRunner
 
 
@@ -45,7 +47,8 @@ class _Resources(dict[str, Any]):
 
 class RunScope:
     """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what has finished in it;
-    each is ``None`` if there is none. ``observer`` is told of the run's events, ``None`` if nothing is."""
+    each is ``None`` if there is none. ``observer`` is told of the run's events, ``None`` if nothing is; ``tell`` tells
+    it one of them."""
 
     __slots__ = (
         "_process",
@@ -54,11 +57,13 @@ class RunScope:
         "items",
         "make_items",
         "observer",
+        "own",
         "resources",
         "run_id",
         "seed",
         "should_stop",
         "store",
+        "tell",
     )
 
     def __init__(
@@ -72,6 +77,7 @@ class RunScope:
         make_items: Callable[[RunNode | None], StepRunner],
         seed: Callable[[], int],
         observer: Observer | None = None,
+        tell: Callable[[str, dict[str, Any]], object] | None = None,
     ) -> None:
         self.run_id = run_id
         self.resources = MappingProxyType(_Resources(resources or {}))
@@ -81,6 +87,8 @@ class RunScope:
         self.make_items = make_items
         self.seed = seed
         self.observer = observer
+        self.tell = tell
+        self.own: OwnEvents | None = None
         self._process = forks.process
         self.effect: RunNode | None = None
         self.items: StepRunner | None = None
@@ -99,6 +107,25 @@ class RunScope:
         if items is None or self.effect is not effect or items.effect is not effect:
             raise too_late(effect.node.name if effect is not None else "")
         return items
+
+    def events_of(self, effect: RunNode) -> OwnEvents | None:
+        """What that attempt tells of itself, ``None`` if nobody listens. Raises `TauError` if the attempt has ended."""
+        self.at_hand("emit")
+        if self._process is not forks.process:
+            raise forks.refusal(self.run_id, "tell anything")
+        if self.effect is not effect:
+            raise too_late(effect.node.name, "told")
+        if self.tell is None or (self.own is not None and self.own.effect is effect):
+            return self.own
+        load_module("tau.node.own_events")
+        from tau.node.own_events import OwnEvents  # only loaded where a node tells something
+
+        with _first_use:
+            if self.own is None or self.own.effect is not effect:
+                where: dict[str, Any] = {"run_id": self.run_id, "node": effect.node.name}
+                where = {**where, "visit": effect.visit, "attempt": effect.attempt}
+                self.own = OwnEvents(effect, where, self.tell)
+            return self.own
 
     def at_hand(self, what: str) -> None:
         """Raises `TauError` where what the run keeps is out of reach for ``what``, as in a worker process."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from tau.cli.outcome import Session, complain
 from tau.cli.output import screen
@@ -19,6 +19,7 @@ from tau.events import (
     GRAPH_CHANGED,
     GRAPH_START,
     NODE_COMPLETE,
+    NODE_PROGRESS,
     NODE_START,
     PARALLEL_START,
     PROVENANCE_CHANGED,
@@ -30,13 +31,31 @@ from tau.events import (
 Data = Mapping[str, Any]
 
 
+class OwnProgress(NamedTuple):
+    """What a node told last of itself, ``at`` that time, and first."""
+
+    done: float
+    total: float | None
+    began: float
+    first: float
+    at: float
+
+    @property
+    def left(self) -> float | None:
+        """The seconds that it may still take, at the pace since it told first; ``None`` if nothing can be said yet."""
+        if self.total is None or self.done <= self.first or self.at <= self.began:
+            return None
+        left = (self.total - self.done) * (self.at - self.began) / (self.done - self.first)
+        return max(0.0, left - (time.monotonic() - self.at))
+
+
 class Progress:
     """An observer that keeps count of a run, notes in the session that it has started, and says a line on stderr for
     each node that ends, unless ``quiet``.
 
     ``finished`` counts the visits of the whole run, also those of other processes; ``node`` is the last that began,
     at ``began`` of `time.monotonic`, and in flight while it ``runs``; ``items`` of its ``expected`` ones (0: unknown)
-    are finished.
+    are finished; ``own`` is how far the node says that it is.
     """
 
     def __init__(self, session: Session, quiet: bool) -> None:
@@ -51,6 +70,7 @@ class Progress:
         self.resumed = ""
         self.began = 0.0
         self.items = self.expected = 0
+        self.own: OwnProgress | None = None
         self.handlers: dict[str, Callable[[Data], None]] = {
             GRAPH_START: self._started,
             CHECKPOINT_LOAD: self._loaded,
@@ -59,6 +79,7 @@ class Progress:
             PROVENANCE_CHANGED: self._moved,
             NODE_START: self._node_began,
             NODE_COMPLETE: self._node_ended,
+            NODE_PROGRESS: self._own_progress,
             CHAIN_START: self._expects,
             PARALLEL_START: self._expects,
             STEP_COMPLETE: self._item,
@@ -99,6 +120,7 @@ class Progress:
         self.node, self.began = data["node"], time.monotonic()
         self.finished, self.runs = data["iteration"] - 1, True
         self.items = self.expected = 0
+        self.own = None
         if self.resumed and not self.quiet:
             visit = f" (visit {data['visit']})" if data["visit"] > 1 else ""
             self.say(("resumes", "cyan"), f" at {data['node']}{visit}{self.resumed}")
@@ -120,6 +142,11 @@ class Progress:
             error, mark = " stopped; resume runs it again", ("-", "yellow")
         seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
         self.say(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}")
+
+    def _own_progress(self, data: Data) -> None:
+        now = time.monotonic()
+        began, first = (now, data["done"]) if self.own is None else (self.own.began, self.own.first)
+        self.own = OwnProgress(data["done"], data["total"], began, first, now)
 
     def _expects(self, data: Data) -> None:
         count = data.get("item_count", 0)

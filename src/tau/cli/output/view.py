@@ -12,7 +12,7 @@ from threading import Event, Thread
 from tau.cli.commands.plan import reachable
 from tau.cli.output import screen
 from tau.cli.output.forecast import Forecast, forecast
-from tau.cli.output.progress import Progress
+from tau.cli.output.progress import OwnProgress, Progress
 from tau.cli.output.terminal import Terminal
 from tau.state_graph import StateGraph
 
@@ -44,6 +44,8 @@ class Status:
         if progress.items or progress.expected:
             of = f" of {progress.expected}" if progress.expected >= progress.items else ""
             parts.append(f"{progress.items}{of} items")
+        if progress.own is not None:
+            parts.append(own(progress.own))
         pending = self.pending(node)
         if pending is not None:
             parts.append(f"{pending} pending")
@@ -82,6 +84,13 @@ class Status:
         if estimate.seconds <= 0:
             return f"longer than in {runs}"
         return f"about {screen.duration(max(1.0, estimate.seconds))} left (as in {runs})"
+
+
+def own(progress: OwnProgress) -> str:
+    """How far a node says that it is, and how long it may still take."""
+    of = "" if progress.total is None else f" of {progress.total:,g}"
+    left = progress.left
+    return f"{progress.done:,g}{of}" + ("" if not left else f" ({screen.duration(max(1.0, left))} left in it)")
 
 
 @contextmanager
