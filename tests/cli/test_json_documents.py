@@ -62,6 +62,23 @@ graph.set_exit_point(end)
 """
 
 
+ASKS = """
+from dataclasses import dataclass
+from tau import Context, StateGraph, pause_node
+import os
+
+@dataclass
+class Approval:
+    ok: bool
+
+graph = StateGraph("asks")
+graph.add_node("begin", lambda state: {"x": 1})
+graph.add_node("review", pause_node("review", form=Approval, deadline=1e6, prompt="Fine?"))
+graph.add_node("free", pause_node("free"))
+graph.sequence("begin", "review", "free")
+"""
+
+
 def test_every_command_with_json_has_a_table() -> None:
     headings = re.findall(r"^### .*", PAGE.read_text("utf-8"), re.MULTILINE)
     for name, one in group.commands.items():
@@ -73,7 +90,15 @@ def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: 
     tables = Tables()
     shell.write("work.py", WORK)
     shell.env["PYTHONDONTWRITEBYTECODE"] = "1"
-    for look in (of_a_failed_run, of_a_finished_run, of_a_graph, of_an_odd_log, of_a_damaged_log, of_the_end):
+    for look in (
+        of_a_failed_run,
+        of_a_finished_run,
+        of_a_graph,
+        of_a_waiting_run,
+        of_an_odd_log,
+        of_a_damaged_log,
+        of_the_end,
+    ):
         look(shell, here, tables)
     tables.check("tau-demo", here.json("demo", "--store", STORE))
     assert tables.unseen() == set()
@@ -139,6 +164,25 @@ def of_a_graph(shell: Shell, here: Here, tables: Tables) -> None:
     here("run", "routed.py:graph", "--run-id", "routed", "--store", STORE)
     tables.check("tau-history", here.json("history", "routed", "--store", STORE))
     tables.check("an-error", here.json("graph", "nothing:graph", code=2))
+
+
+def of_a_waiting_run(shell: Shell, here: Here, tables: Tables) -> None:
+    shell.write("asks.py", ASKS)
+    tables.check("an-error", here.json("run", "asks.py:graph", "--run-id", "asks", "--store", STORE, code=4))
+    tables.check("tau-show", here.json("show", "asks", "--store", STORE))
+    tables.check("tau-runs", here.json("runs", "--status", "waiting", "--store", STORE)[0])
+    tables.check("tau-pauses", here.json("pauses", "--store", STORE)[0])
+    answer = ("answer", "asks", "review", "--set", "ok=true", "--change", "x=2", "--store", STORE)
+    tables.check("an-error", here.json(*answer[:3], "--value", "1", *answer[-2:], code=2))
+    tables.check("tau-answer", here.json(*answer))
+    tables.check("an-error", here.json(*answer, code=4))
+    tables.check("tau-history", here.json("history", "asks", "--store", STORE))
+    shell.write("asks.py", ASKS.replace("ok: bool", "ok: bool\n    who: str"))
+    here("resume", "asks", "asks.py:graph", "--store", STORE, code=4)
+    tables.check("tau-pauses", here.json("pauses", "asks", "--store", STORE)[0])
+    here("answer", "asks", "review", "--set", "ok=true", "--set", "who=ada", "--store", STORE)
+    here("resume", "asks", "asks.py:graph", "--store", STORE, code=4)
+    tables.check("tau-pauses", here.json("pauses", "asks", "--store", STORE)[0])
 
 
 def of_an_odd_log(shell: Shell, here: Here, tables: Tables) -> None:

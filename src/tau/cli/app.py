@@ -8,11 +8,13 @@ from contextlib import suppress
 
 import click
 
+from tau.cli.commands.answer import answer
 from tau.cli.commands.cancel import cancel
 from tau.cli.commands.delete import delete
 from tau.cli.commands.demo import demo
 from tau.cli.commands.graph import graph
 from tau.cli.commands.history import history
+from tau.cli.commands.pauses import pauses
 from tau.cli.commands.resume import resume
 from tau.cli.commands.run import run
 from tau.cli.commands.runs import runs
@@ -21,7 +23,7 @@ from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
 from tau.version import __version__
 
-COMMANDS = (run, resume, runs, show, history, graph, cancel, delete, demo)
+COMMANDS = (run, resume, runs, show, history, pauses, answer, graph, cancel, delete, demo)
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 

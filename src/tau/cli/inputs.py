@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tau.errors import ConfigError
+from tau.log.json_schema import takes_text
 
 
-def gather(file: str | None, settings: Iterable[str]) -> dict[str, Any]:
-    """The input: what the file holds, then the settings in order, the later winning. Raises `ConfigError`."""
+def gather(
+    file: str | None, settings: Iterable[str], *, option: str = "--set", form: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The input: what the file holds, then the settings in order, the later winning. A field that is text in the
+    ``form``, a JSON schema, is taken as it stands. Raises `ConfigError`."""
     values = {} if file is None else read_object(file)
     for setting in settings:
         before, equals, text = setting.partition("=")
         name = before.strip()
         if not equals or not name:
-            raise ConfigError(f"--set {setting!r}: found no name before an equals sign; write --set name=value")
-        values[name] = parse_value(name, text)
+            raise ConfigError(f"{option} {setting!r}: found no name before an equals sign; write {option} name=value")
+        values[name] = parse_value(f"{option} {name}", text, as_text=takes_text(form, name))
     return values
 
 
-def parse_value(name: str, text: str) -> Any:
-    """``text`` as JSON where it is JSON, as it stands otherwise."""
+def parse_value(where: str, text: str, *, as_text: bool = False) -> Any:
+    """``text`` as JSON where it is JSON, as it stands otherwise, and where it is wanted ``as_text``."""
     try:
-        return _parse(text)
+        found = _parse(text)
     except ConfigError as error:
-        raise ConfigError(f"--set {name}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     except (ValueError, RecursionError):
         return text
+    return text if as_text and not isinstance(found, str) else found
 
 
 def read_object(path: str) -> dict[str, Any]:
     """The JSON object in a file. Raises `ConfigError`."""
+    found = read_value(path)
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"--input {path}: it holds a JSON {_KINDS[type(found)]}; an input is an object, {{'name': value}}"
+        )
+    return found
+
+
+def read_value(path: str) -> Any:
+    """The JSON value in a file, or on stdin for ``-``. Raises `ConfigError`."""
     try:
-        found = _parse(Path(path).read_text("utf-8"))
+        return _parse(sys.stdin.read() if path == "-" else Path(path).read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"--input {path}: cannot be read: {error.strerror}; name a file that holds JSON") from error
     except ConfigError as error:
         raise ConfigError(f"--input {path}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"--input {path}: it is not JSON: {error}; correct it, or use --set name=value") from error
-    if not isinstance(found, dict):
-        raise ConfigError(
-            f"--input {path}: it holds a JSON {_KINDS[type(found)]}; an input is an object, {{'name': value}}"
-        )
-    return found
 
 
 _KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}

@@ -21,6 +21,8 @@ from tau.cli.output import screen
 from tau.cli.output.frames import where
 from tau.engine.stop import StopNow
 from tau.errors import (
+    AnsweredError,
+    AnswerError,
     CheckpointNotFoundError,
     ConfigError,
     CorruptCheckpointError,
@@ -29,6 +31,8 @@ from tau.errors import (
     GraphError,
     LeaseLostError,
     LimitExceededError,
+    PauseExpiredError,
+    PauseNotFoundError,
     RunCancelledError,
     RunExistsError,
     RunFinishedError,
@@ -62,10 +66,10 @@ EXIT_CODES = {
     Exit.DONE: "done: the run finished, or the question was answered",
     Exit.FAILED: "the run failed at a node, or a file that belongs to it is missing or altered; resume it once the "
     "cause is gone",
-    Exit.USAGE: "the command, the graph or the input cannot be used as given",
-    Exit.NOT_FOUND: "no such run, or its checkpoints were deleted",
-    Exit.REFUSED: "refused: id in use, owned by a live process, graph changed, cancelled, waiting, killed too often, "
-    "or not confirmed",
+    Exit.USAGE: "the command, the graph, the input or the answer cannot be used as given",
+    Exit.NOT_FOUND: "no such run or pause, or its checkpoints were deleted",
+    Exit.REFUSED: "refused: id in use, owned by a live process, graph changed, cancelled, waiting for an answer, "
+    "answered already, killed too often, or not confirmed",
     Exit.STORE: "the store cannot be used, or what it holds is damaged or of another version",
     Exit.INTERNAL: "an error that tau did not expect",
     Exit.OUTPUT: "the output could not be written, because a disk is full for example; what was done is kept",
@@ -78,13 +82,15 @@ _CODES: tuple[tuple[tuple[type[BaseException], ...], Exit], ...] = (
     ((RunInterruptedError,), Exit.INTERRUPTED),
     ((ExecutionError,), Exit.FAILED),
     ((CheckpointNotFoundError,), Exit.NOT_FOUND),
+    ((PauseNotFoundError,), Exit.NOT_FOUND),
+    ((AnsweredError, PauseExpiredError), Exit.REFUSED),
     (
         (RunExistsError, RunOwnedError, GraphChangedError, RunCancelledError, RunWaitingError, LeaseLostError,
          LimitExceededError),
         Exit.REFUSED,
     ),
     ((StoreError, CorruptCheckpointError, UnsupportedFormatError), Exit.STORE),
-    ((ConfigError, GraphError, UnserializableError), Exit.USAGE),
+    ((ConfigError, GraphError, UnserializableError, AnswerError), Exit.USAGE),
     ((TauError,), Exit.FAILED),
     ((KeyboardInterrupt,), Exit.CTRL_C),
     ((Exception,), Exit.INTERNAL),
@@ -94,13 +100,14 @@ _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     (RunExistsError, "--if-exists resume continues that run; without --run-id the new run gets an id of its own"),
     (RunOwnedError, "--wait SECONDS waits for its owner; tau cancel ends the run for good"),
     (RunCancelledError, "tau run without --run-id starts a new run"),
+    (PauseNotFoundError, "tau pauses lists what waits for an answer"),
     (CheckpointNotFoundError, "tau runs lists what a store holds; --store names another store"),
 )  # fmt: skip
 
 _ON_CHANGE = re.compile(r"on_change='(\w+)'")
 _MISSING = re.compile(r"(?:the state lacks )?(.+?)(?: is not in the state)?; it holds ")
 
-_RESUMABLE = (ExecutionError, RunInterruptedError, RunExistsError, StoreError)
+_RESUMABLE = (ExecutionError, RunInterruptedError, RunExistsError, RunWaitingError, StoreError)
 
 
 class Session(Struct):
@@ -191,6 +198,8 @@ def report(error: BaseException, session: Session) -> int:
     code = exit_code(error)
     said = message(error)
     word, style = ("interrupted", "yellow") if code in (Exit.INTERRUPTED, Exit.CTRL_C) else ("error", "bold red")
+    if isinstance(error, RunWaitingError):
+        word, style = "waiting", "yellow"
     first, *more = said.splitlines() if isinstance(error, GraphChangedError) else [said]
     screen.line((f"{word}: ", style), first, error=True)
     for text in more[: len(getattr(error, "changes", ()))]:
@@ -230,7 +239,7 @@ def in_options(text: str) -> str:
 
 def remedy(error: BaseException, session: Session | None = None) -> str:
     """What to do on the command line, where the error's own words cannot say it."""
-    if session is not None and (way_out := _anew(error, _command("delete", session))):
+    if session is not None and (way_out := _anew(error, session)):
         return way_out
     if isinstance(error, GraphChangedError):
         ways = "; or ".join(map(in_options, error.ways))
@@ -244,12 +253,16 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
     return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
 
 
-def _anew(error: BaseException, delete: str) -> str:
-    """What to do where the run of that id cannot go on: ``delete`` is the command that deletes it."""
+def _anew(error: BaseException, session: Session) -> str:
+    """What to do where the run of that id cannot go on as it is."""
+    delete, answer = _command("delete", session), _command("answer", session)
     if isinstance(error, RunExistsError) and (error.differs or not error.resumable):
         return f"{delete} frees the id; without --run-id the new run gets an id of its own"
     if isinstance(error, RunFinishedError):
         return f"to do the work again, use another run id, or {delete}; preserve=True in the graph keeps results"
+    if isinstance(error, RunWaitingError):
+        name = shlex.quote(error.pauses[0]) if error.pauses else "NAME"
+        return f"{answer} {name} --set NAME=VALUE; tau pauses shows what is asked"
     if isinstance(error, ExecutionError) and (key := _missing_key(error.__cause__)):
         then = f"{delete}, then tau run with --set NAME=VALUE"
         return f"if {key} should have been in the input, which never changes: {then}"

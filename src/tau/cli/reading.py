@@ -11,6 +11,7 @@ from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
 from tau.log.loading import BlobLoader, is_ownerless
+from tau.log.pauses import PauseState, waiting
 from tau.log.planned import Plans
 from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.log.replay import Replay
@@ -56,7 +57,7 @@ class Account(Struct):
     """What the log of one run says. ``claims`` counts the processes that owned it, ``provenance`` is the oldest that is
     known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``reason``
     is why it was stopped, and ``begun`` whether the node in flight had begun by then; ``damage`` is what could not be
-    read; ``records`` are the sound ones with their positions."""
+    read; ``records`` are the sound ones with their positions; ``pauses`` wait for an answer."""
 
     summary: Summary
     status: str
@@ -74,6 +75,7 @@ class Account(Struct):
     reason: str = ""
     begun: bool = False
     damage: str = ""
+    pauses: list[PauseState] = []
 
 
 def read_run(store: Store, summary: Summary, until: int | None = None) -> Account:
@@ -127,6 +129,7 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
     account.damage = account.damage or replay.damage
     if replay.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = replay.progress.next
+        account.pauses = waiting(replay.pauses)
 
 
 def _pieces(finished: Iterable[tuple[Item, StoredValue]], plans: Plans) -> list[Piece]:

@@ -49,6 +49,15 @@ def summary_of(schema: Mapping[str, Any] | None) -> str:
     return "" if schema is None else _short(schema, schema, 4)
 
 
+def takes_text(schema: Mapping[str, Any] | None, name: str | None = None) -> bool:
+    """Whether the value, or its field of that name, can only be text."""
+    found = _followed(schema, schema or {})
+    if name is not None:
+        known = found.get("properties") if isinstance(found, Mapping) else None
+        found = _followed(known.get(name), schema or {}) if isinstance(known, Mapping) else None
+    return isinstance(found, Mapping) and found.get("type") == "string"
+
+
 def _problems(schema: Any, value: Any, at: str, root: Mapping[str, Any], depth: int) -> Iterator[str]:
     schema = _followed(schema, root)
     if not isinstance(schema, Mapping) or depth == 0:

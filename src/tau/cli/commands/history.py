@@ -15,6 +15,7 @@ from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
 from tau.errors import ConfigError
+from tau.log.json_schema import summary_of
 from tau.log.planned import planned_count
 from tau.log.records import (
     Admitted,
@@ -137,8 +138,12 @@ def _detail(record: AnyRecord, is_last: bool) -> str:
             return _way(record, is_last)
         case Cancelled(reason="cancelled"):
             return "it cannot be resumed"
-        case Failed(failure=failure) if failure is not None:
-            return f"{failure.type}: {failure.text}"
+    return _asked(record) if isinstance(record, Pause | Answer) else _ended(record)
+
+
+def _ended(record: AnyRecord) -> str:
+    if isinstance(record, Failed) and record.failure is not None:
+        return f"{record.failure.type}: {record.failure.text}"
     return str(getattr(record, "reason", getattr(record, "name", "")))
 
 
@@ -153,6 +158,13 @@ def _claim(record: Claimed) -> str:
     how += [f"continues after entry {record.rewind}"] if record.rewind is not None else []
     how += [f"on_change={record.on_change}"] if record.on_change != "error" else []
     return "; ".join([*how, *record.changes])
+
+
+def _asked(record: Pause | Answer) -> str:
+    if isinstance(record, Answer):
+        return f"{record.name}, by {record.by}" + (f", {_names('set', record.changed)}" if record.changed else "")
+    asked = record.prompt or summary_of(record.form)
+    return record.name + (f": {asked}" if asked else "") + (f"; {record.refused}" if record.refused else "")
 
 
 def _way(record: CheckpointRecord | Routed, is_last: bool) -> str:
@@ -205,8 +217,11 @@ def _document(position: int, record: AnyRecord) -> dict[str, Any]:
             found |= {"name": record.name, "key": record.key, "duration_seconds": record.seconds}
         case Planned():
             found |= {"name": record.name, "items": planned_count(record)}
-        case Pause() | Answer():
-            found["name"] = record.name
+        case Pause():
+            until = None if record.deadline is None else screen.stamp(record.deadline)
+            found |= {"name": record.name, "prompt": record.prompt, "deadline": until}
+        case Answer():
+            found |= {"name": record.name, "by": record.by, "changed": list(record.changed)}
         case Finished():
             pass
     return found

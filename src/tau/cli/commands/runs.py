@@ -94,6 +94,8 @@ def document(row: Summary) -> dict[str, Any]:
         "created": screen.stamp(row.created),
         "updated": screen.stamp(row.updated),
         "checkpoints": row.base > 0,
+        "pauses": row.pauses,
+        "deadline": None if row.deadline is None else screen.stamp(row.deadline),
     }
 
 

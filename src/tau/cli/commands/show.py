@@ -16,6 +16,7 @@ from tau.cli.output.frames import without_tau
 from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, Move, Piece, Visit, read_run
 from tau.cli.targets import read_project
+from tau.log.pauses import PauseState
 from tau.log.records import Failure
 from tau.state import check_run_id
 
@@ -82,6 +83,7 @@ def _show(account: Account) -> None:
             "owner": summary.owner,
             "failed at": account.failed + (f" (attempt {account.attempt})" if account.attempt > 1 else ""),
             "stopped": account.reason,
+            "waits for": "; ".join(map(_waiting, account.pauses)),
             "next": account.pending or _undecided(account),
             "visits": summary.iterations,
             "resumed": _times(account.claims - 1),
@@ -98,6 +100,12 @@ def _show(account: Account) -> None:
 def _undecided(account: Account) -> str:
     over = account.status in ("finished", "cancelled")
     return "" if over or not account.visits else "not decided yet"
+
+
+def _waiting(pause: PauseState) -> str:
+    until = "" if pause.deadline is None else f", until {screen.moment(pause.deadline)}"
+    asked = f" ({pause.prompt})" if pause.prompt else ""
+    return f"{pause.name}{asked}{until}"
 
 
 def _changed(move: Move) -> Iterator[list[str]]:
@@ -186,6 +194,7 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
         if failure is None
         else {"node": account.failed, "attempt": account.attempt, **contents.failure(failure)},
         "stopped_by": account.reason or None,
+        "waits_for": [one.name for one in account.pauses],
         "provenance": account.provenance,
         "provenance_changes": [
             {"resume": one.resume, "seq": one.position, "time": screen.stamp(one.at), "changes": one.changes}

@@ -27,6 +27,7 @@ from tau.events import (
     WORKER_COMPLETE,
     Event,
 )
+from tau.node.paused import Paused
 
 Data = Mapping[str, Any]
 
@@ -138,6 +139,8 @@ class Progress:
         attempt = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
         error = f" {data.get('error_type', '')}" if failed else ""
         mark = (screen.tick(not failed), "red" if failed else "green")
+        if error == f" {Paused.__name__}":
+            error, mark = " waits for an answer", ("-", "yellow")
         if error == f" {StopNow.__name__}":
             error, mark = " stopped; resume runs it again", ("-", "yellow")
         seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
