@@ -136,13 +136,18 @@ class AsyncDriver(Driver):
             batch = journal.prepare(effect)
         if batch is None:
             return ""
-        ticket = journal.store.committer.submit(Ticket(batch))
-        try:
-            await over(ticket, self._hurry)
-        except asyncio.CancelledError as error:
-            self._cancelled = error
-        assert ticket.result is not None
-        return self.settle(batch, ticket.result)
+        while True:
+            ticket = journal.store.committer.submit(Ticket(batch))
+            try:
+                await over(ticket, self._hurry)
+            except asyncio.CancelledError as error:
+                self._cancelled = error
+            result = ticket.result
+            assert result is not None
+            if type(result) is int or not await self._in_thread(partial(journal.goes_behind, result)):
+                return self.settle(batch, result)
+            if (batch := journal.held()) is None:
+                return ""
 
     def _hurry(self) -> None:
         """A cancellation came in the middle of a commit: it is to end soon, and all that is tried again."""

@@ -362,6 +362,10 @@ class Driver:
 def abandoned(journal: Journal, batch: Batch, result: Result) -> None:
     """The last batch of a run is stored, or not; it is let go."""
     with suppress(TauError):
+        if journal.goes_behind(result) and (again := journal.held()) is not None:
+            journal.store.committer.submit(Ticket(again, lambda result: abandoned(journal, again, result)))
+            return
+    with suppress(TauError):
         journal.settle(batch, result)
     with suppress(TauError):
         journal.release()

@@ -140,7 +140,7 @@ def answer(
             if state is not None and state.form is not None and (wrong := problems(state.form, given)):
                 raise misfit(run_id, name, wrong)
             cells[name] = _cell(run_id, name, given)
-        states = [_answerable(run_id, name, found, cells[name], again) for name in answers]
+        states = [_answerable(seen, name, cells[name], again) for name in answers]
         records: list[Record] = [Answer(scope=one.scope, name=one.name, by=by) for one in states if one is not None]
         if not records:
             return
@@ -175,8 +175,9 @@ def _look(store: Store, run_id: str, host: Host) -> _Seen:
             return _Seen(store, host, summary, found)
 
 
-def _answerable(run_id: str, name: str, found: LoadedRun, cell: StoredValue, again: bool) -> PauseState | None:
+def _answerable(seen: _Seen, name: str, cell: StoredValue, again: bool) -> PauseState | None:
     """The pause, if it waits; ``None`` if this is its answer already."""
+    found, run_id, now = seen.found, seen.summary.run_id, seen.host.now()
     if found.status == "cancelled":
         said = f"run {run_id!r} was cancelled, so it waits for no answer; start a new run"
         raise RunCancelledError(said, run_id=run_id)
@@ -192,6 +193,9 @@ def _answerable(run_id: str, name: str, found: LoadedRun, cell: StoredValue, aga
         then = "; its default counts" if state.answer is not None else "; resume the run, and it asks anew"
         raise expired(run_id, name, state.deadline, then)
     if state.answer is None:
+        if state.is_overdue(now):  # its owner will find that out
+            assert state.deadline is not None
+            raise expired(run_id, name, state.deadline)
         return state
     if again and state.answer.data() == cell.data():
         return None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
+from tau.log.beside import behind, only_answers, ours
 from tau.log.encoding import pack_blob, seal
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load
 from tau.log.pauses import PauseState, at_a_glance, note
@@ -28,6 +30,7 @@ from tau.log.records import (
     Record,
     Scope,
 )
+from tau.log.sealed import Sealed, nothing, stored
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
 from tau.waiting import Flag
@@ -59,17 +62,6 @@ class Append(Struct):
     cells: tuple[StoredValue, ...] = ()
 
 
-class _Sealed(Struct, gc=False):
-    """A sealed record: the summary as of it, the cells it sets and what is stored for them, its node where it is a
-    checkpoint."""
-
-    data: bytes
-    summary: Summary
-    cells: Sequence[StoredValue] = ()
-    blobs: tuple[tuple[bytes, bytes], ...] = ()
-    checkpoint: str = ""
-
-
 class Journal:
     """Appends to one run's log: seals records, holds checkpoints back for an interval, writes manifests.
 
@@ -86,6 +78,8 @@ class Journal:
         self.items: dict[tuple[Scope, str], StoredValue] = {}
         self.pauses: dict[str, PauseState] = {}
         self.plans: Plans = {}
+        self.answers = 0
+        """How many records of others lie between those of this journal."""
         self.lock = threading.RLock()
         self._process = forks.process
         self._nonce = owner.nonce.encode()
@@ -94,7 +88,7 @@ class Journal:
         self._since_base = self._weight = self._base_weight = 0
         self._nodes = 0
         self._refused: LeaseLostError | RunCancelledError | None = None
-        self._now = [_nothing(0, base)]
+        self._now = [nothing(0, base)]
         """The newest record that is stored, and after it those that are held back.
 
         These are added at once; otherwise a new list takes its place, whole. So an interrupt leaves what was before or
@@ -109,6 +103,16 @@ class Journal:
     def end(self) -> int:
         """The position once everything is stored that is held back."""
         return self._now[-1].summary.position
+
+    @property
+    def stored(self) -> int:
+        """`position`, not counting answers of others, which may come in between at any time."""
+        return self.position - self.answers
+
+    @property
+    def made(self) -> int:
+        """`end`, counted in the same way."""
+        return self.end - self.answers
 
     @property
     def claimed(self) -> bool:
@@ -146,7 +150,7 @@ class Journal:
                 )
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items, self.pauses, self.plans = replay.items, replay.pauses, replay.plans
-            self._now = [_nothing(found.position, replay.base)]
+            self._now = [nothing(found.position, replay.base)]
         return found
 
     def prepare(self, append: Append) -> Batch | None:
@@ -160,7 +164,12 @@ class Journal:
         with self.lock:
             self._hold(append)
             batch = self._batch() if append.flush or self._nodes >= self.interval else None
-            return "" if batch is None else self._settle(batch, commit(batch))
+            while batch is not None:
+                result = commit(batch)
+                if type(result) is int or not self.goes_behind(result):
+                    return self._settle(batch, result)
+                batch = self._batch()
+            return ""
 
     def hold(self, append: Append) -> None:
         """Hold the records back, all of them or none."""
@@ -176,6 +185,31 @@ class Journal:
         """Note that a batch is stored, or raise why it is not; the node of the newest checkpoint in it, if any."""
         with self.lock:
             return self._settle(batch, result)
+
+    def goes_behind(self, result: object) -> bool:
+        """Whether a commit was refused only because answers came in between. They are taken up, and what is held back
+        is to be committed once more, behind them."""
+        if not isinstance(result, PositionConflict):
+            return False
+        with self.lock:
+            now = self._now
+            if now[0].summary.owner is None or self._process is not forks.process:
+                return False
+            rows = self.store.read(self.run_id, self.position)
+            mine = ours(rows, [one.data for one in now[1:]])
+            answers = only_answers(self.run_id, rows[mine:])
+            if not answers:
+                return False
+            held, last = now[mine + 1 :], now[mine].summary
+            stored(now[1 : mine + 1])
+            self.answers += len(answers)
+            if not any(one.checkpoint for one in held):  # else they are about an earlier visit
+                for answer in answers:
+                    note(self.pauses, answer, BlobLoader(self.store, self.run_id))
+            after = replace(last, position=rows[-1][0], updated=answers[-1].time)
+            names = {answer.name for answer in answers}
+            self._now = behind(after, held, names, pauses=self.pauses, token=self._token)
+            return True
 
     def item(self, scope: Scope, key: str) -> StoredValue | None:
         """The result of that item of the node in flight, where a record of it is stored or held back."""
@@ -199,13 +233,13 @@ class Journal:
     def _drop(self) -> None:
         """Own nothing any more, and hold nothing back."""
         self._nodes = 0
-        self._now = [_nothing(self.position, self._now[0].summary.base)]
+        self._now = [nothing(self.position, self._now[0].summary.base)]
 
     def _hold(self, append: Append) -> None:
         now, records = self._now, append.records
         if append.expected is not None:
             self._nodes, self._refused = 0, None
-            now = self._now = [_nothing(append.expected, now[0].summary.base)]
+            now = self._now = [nothing(append.expected, now[0].summary.base)]
         elif append.ending:
             if self._refused is not None:
                 raise self._refused
@@ -214,7 +248,7 @@ class Journal:
             if now[-1].summary.status != "running":
                 records = ()
         self.progress = append.progress
-        made: list[_Sealed] = []
+        made: list[Sealed] = []
         newest = now[-1].summary
         for record in records:
             record.position, record.token = newest.position + 1, self._token
@@ -233,14 +267,11 @@ class Journal:
     def _settle(self, batch: Batch, result: int | Exception) -> str:
         if type(result) is not int and isinstance(result, Exception):
             raise self._lost() if isinstance(result, PositionConflict) else result
-        newest, now = "", self._now
+        now = self._now
         count = result - now[0].summary.position
         if count <= 0:  # this answer came after a later one
             return ""
-        for sealed in now[1 : count + 1]:
-            for cell in sealed.cells:  # what was only needed to write them
-                cell.change, cell.blobs = None, ()
-            newest = sealed.checkpoint or newest
+        newest = stored(now[1 : count + 1])
         rest = now[count:] or now[-1:]
         self._nodes = sum([1 for sealed in rest[1:] if sealed.checkpoint]) if len(rest) > 1 else 0
         self._now = rest
@@ -262,7 +293,7 @@ class Journal:
             blobs = tuple([blob for one in now[1:] for blob in one.blobs])
         return Batch(self.run_id, now[0].summary.position, token, records, blobs, newest.summary)
 
-    def _checkpoint(self, record: CheckpointRecord, append: Append, before: Summary) -> _Sealed:
+    def _checkpoint(self, record: CheckpointRecord, append: Append, before: Summary) -> Sealed:
         """Fill in what only the journal knows, and seal it."""
         progress, values = append.progress, append.values
         record.time = progress.updated  # what the nodes after it were told
@@ -285,9 +316,9 @@ class Journal:
         else:
             base = self._based(record.position, sealed)
         summary = self._summary(record, base, progress, progress.node, progress.iteration)
-        return _Sealed(sealed, summary, cells, (), record.node)
+        return Sealed(sealed, summary, cells, (), record.node)
 
-    def _other(self, record: Record, append: Append, before: Summary) -> _Sealed:
+    def _other(self, record: Record, append: Append, before: Summary) -> Sealed:
         """The same for what is not a checkpoint."""
         progress = append.progress
         cells: tuple[StoredValue, ...] = ()
@@ -318,7 +349,7 @@ class Journal:
         node, iterations = progress.node, progress.iteration
         if append.expected is None:  # the progress may be ahead of the log
             node, iterations = before.node, before.iterations
-        return _Sealed(sealed, self._summary(record, base, progress, node, iterations), cells)
+        return Sealed(sealed, self._summary(record, base, progress, node, iterations), cells)
 
     def _summary(self, record: Record, base: int, progress: Progress, node: str | None, iterations: int) -> Summary:
         status = progress.status
@@ -366,8 +397,3 @@ class Journal:
         if owned:  # else it never was, and is asked for again
             self._refused = lost
         return lost
-
-
-def _nothing(position: int, base: int) -> _Sealed:
-    """What stands for the record at that position where it is not known."""
-    return _Sealed(b"", Summary(run_id="", graph="", status="", position=position, base=base))

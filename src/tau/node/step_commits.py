@@ -43,7 +43,7 @@ class StepCommits:
         position = self._hold(record, cell)
         mine: Ticket | None = None
         try:
-            while mine is None and journal.position < position:
+            while mine is None and journal.stored < position:
                 with journal.lock:
                     ticket = self._current()
                     if ticket is None and (batch := self._held(position)) is not None:
@@ -74,7 +74,7 @@ class StepCommits:
             self.forgive()
         journal = self._journal
         position = self._hold(record, cell, packed)
-        while journal.position < position:
+        while journal.stored < position:
             mine: Ticket | None = None
             try:
                 with journal.lock:
@@ -207,7 +207,7 @@ class StepCommits:
             if record is not None and cell is not None:
                 assert journal.progress is not None
                 journal.hold(Append((record,), journal.progress, {"": cell}, packed=packed))
-            return journal.end
+            return journal.made
 
     def _current(self) -> Ticket | None:
         """The ticket under way; none where an interrupt kept the last one from being put away."""
@@ -216,17 +216,17 @@ class StepCommits:
 
     def _held(self, position: int) -> Batch | None:
         """What is held back, to be stored by one ticket at a time; ``None`` where it is stored up to there."""
-        batch = self._journal.held() if self._journal.position < position else None
-        if batch is None and self._journal.position < position:
+        batch = self._journal.held() if self._journal.stored < position else None
+        if batch is None and self._journal.stored < position:
             raise StoreError("what a step had to save was refused with another commit; resume the run")
         return batch
 
     def _check(self, ticket: Ticket, position: int) -> None:
         """Raise why the record at this position is not stored, where that ticket was to store it."""
         error = ticket.result
-        if not isinstance(error, Exception) or not ticket.over or self._journal.position >= position:
+        if not isinstance(error, Exception) or not ticket.over or self._journal.stored >= position:
             return
-        if position <= ticket.batch.summary.position:
+        if position <= ticket.batch.summary.position - self._journal.answers:
             raise error
 
     def _end(self, ticket: Ticket, result: Result | None, handed_over: bool = False) -> None:
@@ -243,6 +243,9 @@ class StepCommits:
 
     def _settled(self, ticket: Ticket, result: Result | None) -> str:
         try:
+            if self._journal.goes_behind(result):
+                ticket.result = self._journal.position  # it is no failure: what is held back is committed once more
+                return ""
             return "" if result is None else self._journal.settle(ticket.batch, result)
         except Exception as error:
             if not isinstance(result, Exception):  # what the handler of a signal raises is for its own thread only

@@ -230,7 +230,11 @@ class SimulatedDriver(Driver):
         if batch is None:
             return ""
         claimed = journal.claimed
-        newest = journal.settle(batch, process.store.committer.commit(batch))
+        while journal.goes_behind(result := process.store.committer.commit(batch)):
+            again = journal.held()
+            assert again is not None
+            batch = again
+        newest = journal.settle(batch, result)
         if not claimed:
             process.renewal_due = process.world.time + process.world.lease / 4
         return newest

@@ -1,0 +1,71 @@
+"""What others may append to a run beside its owner: answers. The owner goes on behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from tau.errors import TauError
+from tau.log.encoding import seal, unseal
+from tau.log.pauses import PauseState, at_a_glance
+from tau.log.records import Answer, AnyRecord, Interrupted, Pause
+from tau.log.sealed import Sealed
+from tau.stores.contract import Summary
+
+
+def only_answers(run_id: str, rows: Sequence[tuple[int, bytes]]) -> list[Answer]:
+    """The answers in these rows; none where there is anything else, or nothing at all."""
+    found = []
+    for position, data in rows:
+        try:
+            record: AnyRecord = unseal(run_id, position, data)
+        except TauError:  # whoever reads the run is told
+            return []
+        if not isinstance(record, Answer) or record.changed:
+            return []
+        found.append(record)
+    return found
+
+
+def ours(rows: Sequence[tuple[int, bytes]], held: Sequence[bytes]) -> int:
+    """How many of the rows are what we wanted to append: a commit that was applied, and never answered."""
+    count = 0
+    while count < min(len(rows), len(held)) and rows[count][1] == held[count]:
+        count += 1
+    return count
+
+
+def behind(
+    last: Summary, held: Sequence[Sealed], answered: Collection[str], *, pauses: Mapping[str, PauseState], token: bytes
+) -> list[Sealed]:
+    """The newest answer, of which ``last`` is the summary, and what is held back, sealed for the positions after it.
+
+    A question that was asked again, and has its answer by now, is left out: the run can go on.
+    """
+    found, later, skipped = [_waiting(Sealed(b"", last), pauses)], False, None
+    first = held[0].summary.position if held else 0
+    for one in held:
+        record = unseal(last.run_id, one.summary.position, one.data)
+        later = later or bool(one.checkpoint)
+        if isinstance(record, Pause) and not later and record.name in answered and not record.refused:
+            skipped = record
+            continue
+        record.position, record.token = last.position + len(found), token
+        summary = one.summary
+        base = summary.base + last.position + 1 - first if summary.base >= first else summary.base
+        summary = replace(summary, position=record.position, base=base)
+        moved = Sealed(seal(last.run_id, record), summary, one.cells, one.blobs, one.checkpoint)
+        found.append(_waiting(moved, pauses))
+    if skipped is not None:
+        position, before = last.position + len(found), held[-1].summary
+        record = Interrupted(position, token, before.updated, reason="answered", attempt=skipped.attempt)
+        summary = replace(before, position=position, status="interrupted", owner=None)
+        found.append(_waiting(Sealed(seal(last.run_id, record), summary), pauses))
+    return found
+
+
+def _waiting(sealed: Sealed, pauses: Mapping[str, PauseState]) -> Sealed:
+    count, deadline = at_a_glance(pauses, sealed.summary.status)
+    sealed.summary = replace(sealed.summary, pauses=count, deadline=deadline)
+    return sealed
