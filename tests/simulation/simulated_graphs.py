@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tau import END, CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, process_chain
+from tau import END, CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, pause_node, process_chain
 
 LAPS = 2
 
@@ -177,4 +177,41 @@ def nodes_with_routes() -> StateGraph:
     graph.add_conditional_edges("draft", judge, {1: "draft", 2: "look", 3: END})
     graph.add_conditional_edges("look", lambda state: "draft")
     graph.set_entry_point("draft")
+    return graph
+
+
+def choose(state: State, ctx: Context) -> dict[str, Any]:
+    """Asks two things at once after a step, goes on with what is answered, and fails at the first attempt."""
+    fitted = ctx.step("fit", lambda: [1, 2, 3])
+    found, waits = {}, list[BaseException]()
+    for name in ("degree", "colour"):
+        try:
+            found[name] = ctx.ask(name)
+        except BaseException as paused:
+            waits.append(paused)
+        else:
+            ctx.step(f"with {name}", lambda: 1)
+    if waits:
+        raise waits[0]
+    if ctx.attempt == 1:
+        raise ValueError("not yet")
+    return {"best": (fitted[found["degree"]], found["colour"]), "laps": state["laps"] + 1}
+
+
+ANSWERS = {"review": {"ok": True}, "degree": 2, "colour": "blue"}
+
+
+def nodes_that_ask() -> StateGraph:
+    """begin -> review -> choose -> review ... -> end."""
+    graph = StateGraph(
+        GraphConfig("asking", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"laps": 0})
+    graph.add_node("review", pause_node("review"))
+    graph.add_node("choose", choose, retry=Retry(attempts=3, delay=0.2))
+    graph.add_node("end", lambda state: {"report": repr(state["best"])})
+    graph.sequence("begin", "review", "choose")
+    graph.add_edge("choose", "review", has_more, name="more")
+    graph.add_edge("choose", "end")
+    graph.set_exit_point("end")
     return graph

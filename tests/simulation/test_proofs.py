@@ -6,7 +6,15 @@ The quick part takes every first fault, and samples of the pairs and seeds; the 
 from __future__ import annotations
 
 import pytest
-from simulated_graphs import four_nodes, nodes_of_items, nodes_of_steps, nodes_that_save, nodes_with_routes
+from simulated_graphs import (
+    ANSWERS,
+    four_nodes,
+    nodes_of_items,
+    nodes_of_steps,
+    nodes_that_ask,
+    nodes_that_save,
+    nodes_with_routes,
+)
 
 from tau.testing import explore, simulate
 
@@ -70,6 +78,21 @@ def test_every_fault_at_every_point_of_nodes_that_save(interval: int, preserve: 
 def test_every_fault_at_every_point_of_nodes_of_items(interval: int, preserve: bool) -> None:
     """Maps of tasks, and chains: a finished item is stored once and never done again."""
     assert explore(nodes_of_items, {"wanted": 1}, interval=interval, preserve=preserve) > 400
+
+
+@each_configuration
+def test_every_fault_at_every_point_of_nodes_that_ask(interval: int, preserve: bool) -> None:
+    """A run that waits for people, whose answers come twice: one counts, and nothing before the pause is repeated."""
+    assert explore(nodes_that_ask, {"wanted": 1}, answers=ANSWERS, interval=interval, preserve=preserve) > 200
+
+
+@each_configuration
+def test_answers_at_every_point_and_crashes_after_them(interval: int, preserve: bool) -> None:
+    """An answer costs no owner its claim, wherever it comes, and whatever happens then."""
+    how = {"answers": ANSWERS, "interval": interval, "preserve": preserve}
+    assert explore(nodes_that_ask, {"wanted": 1}, kinds=["answer"], **how) > 30
+    pairs = {"depth": 2, "kinds": DEATHS, "second_kinds": ["answer"], "stride": 7}
+    assert explore(nodes_that_ask, {"wanted": 1}, **pairs, **how) > 100
 
 
 def test_seeds_with_items() -> None:

@@ -30,7 +30,7 @@ from tau.log.records import (
     Record,
     Scope,
 )
-from tau.log.sealed import Sealed, nothing, stored
+from tau.log.sealed import Sealed, nothing
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
 from tau.waiting import Flag
@@ -201,7 +201,9 @@ class Journal:
             if not answers:
                 return False
             held, last = now[mine + 1 :], now[mine].summary
-            stored(now[1 : mine + 1])
+            for one in now[1 : mine + 1]:
+                for cell in one.cells:
+                    cell.change, cell.blobs = None, ()
             self.answers += len(answers)
             if not any(one.checkpoint for one in held):  # else they are about an earlier visit
                 for answer in answers:
@@ -267,11 +269,14 @@ class Journal:
     def _settle(self, batch: Batch, result: int | Exception) -> str:
         if type(result) is not int and isinstance(result, Exception):
             raise self._lost() if isinstance(result, PositionConflict) else result
-        now = self._now
+        newest, now = "", self._now
         count = result - now[0].summary.position
         if count <= 0:  # this answer came after a later one
             return ""
-        newest = stored(now[1 : count + 1])
+        for sealed in now[1 : count + 1]:
+            for cell in sealed.cells:  # what was only needed to write them
+                cell.change, cell.blobs = None, ()
+            newest = sealed.checkpoint or newest
         rest = now[count:] or now[-1:]
         self._nodes = sum([1 for sealed in rest[1:] if sealed.checkpoint]) if len(rest) > 1 else 0
         self._now = rest

@@ -24,13 +24,3 @@ class Sealed(Struct, gc=False):
 def nothing(position: int, base: int) -> Sealed:
     """What stands for the record at that position where it is not known."""
     return Sealed(b"", Summary(run_id="", graph="", status="", position=position, base=base))
-
-
-def stored(found: Sequence[Sealed]) -> str:
-    """Note that these are; the node of the newest checkpoint among them."""
-    newest = ""
-    for sealed in found:
-        for cell in sealed.cells:  # what was only needed to write them
-            cell.change, cell.blobs = None, ()
-        newest = sealed.checkpoint or newest
-    return newest

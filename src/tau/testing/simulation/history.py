@@ -9,10 +9,11 @@ from msgspec import Struct
 
 from tau.errors import TauError
 from tau.log.encoding import unseal
-from tau.log.records import Cancelled, Claimed, Failed, Finished, Interrupted, Record
+from tau.log.records import Answer, Cancelled, Claimed, Failed, Finished, Interrupted, Pause, Record
 from tau.stores.contract import Batch, Store
 
 STATUS: Final[Mapping[type[Record], str]] = {
+    Pause: "waiting",
     Failed: "failed",
     Interrupted: "interrupted",
     Cancelled: "cancelled",
@@ -74,6 +75,7 @@ class History:
         self.floor = 0
         self.owner = ""
         self.cancelled = False
+        self.status = "running"
         self.problems: list[str] = []
 
     @property
@@ -102,11 +104,9 @@ class History:
     def _check_summary(self) -> None:
         """The summary says of the newest record what the record says."""
         summary, lease = self.store.summary(self.run_id), self.store.lease(self.run_id)
-        record = self.entries[-1].record if self.entries else None
-        status = "running" if record is None else STATUS.get(type(record), "running")
         nonce = summary.owner.nonce if summary is not None and summary.owner is not None else ""
         held = lease.nonce if lease is not None else ""
-        wanted = (self.position, status, *((self.owner, self.owner) if status == "running" else ("", "")))
+        wanted = (self.position, self.status, *((self.owner, self.owner) if self.status == "running" else ("", "")))
         if summary is None or (summary.position, summary.status, nonce, held) != wanted:
             self.problems.append(f"after position {self.position} the store says {summary}, lease of {held!r}")
 
@@ -124,6 +124,10 @@ class History:
         except TauError as error:
             self.problems.append(str(error))
             return
+        if not isinstance(record, Answer):
+            self.status = STATUS.get(type(record), "running")
+        elif self.status == "waiting":
+            self.status = "interrupted"
         if isinstance(record, Claimed) and record.owner is not None:
             self.owner = record.owner.nonce
         if isinstance(record, Cancelled):

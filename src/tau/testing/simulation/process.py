@@ -22,7 +22,17 @@ from tau.state import State
 from tau.testing.simulation.history import Execution, RouteCall, StepCall
 from tau.testing.simulation.loop import run_to_the_end
 from tau.testing.simulation.store import SimulatedStore
-from tau.testing.simulation.world import NODE_SECONDS, PAUSES, STORE_FAULTS, TICK, Crashed, Moment, SimulatedHost, World
+from tau.testing.simulation.world import (
+    ANSWER,
+    NODE_SECONDS,
+    PAUSES,
+    STORE_FAULTS,
+    TICK,
+    Crashed,
+    Moment,
+    SimulatedHost,
+    World,
+)
 
 
 class Process:
@@ -161,6 +171,8 @@ class Process:
             self.driver.stop.set("simulated")
         if fault == "cancel":
             self.world.cancel()
+        if fault == ANSWER:
+            self.world.answer()
         if fault in PAUSES:
             self._stand_still(fault, flat)
         return fault

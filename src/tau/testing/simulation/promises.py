@@ -16,12 +16,26 @@ from tau.errors import (
     RunFinishedError,
     RunInterruptedError,
     RunOwnedError,
+    RunWaitingError,
     StoreError,
     TauError,
 )
 from tau.events import CHECKPOINT_KEPT, CHECKPOINT_LOAD, CHECKPOINT_SAVE, TERMINAL_TYPES
 from tau.log.loading import BlobLoader
-from tau.log.records import Admitted, Cancelled, CheckpointRecord, Claimed, Failed, Finished, Interrupted, Item, Routed
+from tau.log.records import (
+    Admitted,
+    Answer,
+    Cancelled,
+    CheckpointRecord,
+    Claimed,
+    Failed,
+    Finished,
+    Interrupted,
+    Item,
+    Pause,
+    Planned,
+    Routed,
+)
 from tau.log.replay import Replay
 from tau.node.kept_state import STATE
 from tau.state import State
@@ -110,6 +124,8 @@ def _log(world: World) -> Iterator[str]:
             continue
         elif isinstance(record, Cancelled):
             owner = "nobody"
+            continue
+        elif isinstance(record, Answer):  # of anybody
             continue
         if by != owner:
             yield f"position {entry.position}: process {entry.process} wrote although it was superseded"
@@ -248,9 +264,9 @@ def _earlier(world: World) -> dict[int, int]:
             crashes += running
             found[entry.process] = crashes
             running = before = True
-        elif not isinstance(entry.record, Item):
+        elif not isinstance(entry.record, Item | Answer | Planned):
             running = isinstance(entry.record, CheckpointRecord | Routed)
-            crashes = entry.record.attempt if isinstance(entry.record, Failed | Interrupted) else 0
+            crashes = entry.record.attempt if isinstance(entry.record, Failed | Interrupted | Pause) else 0
             if isinstance(entry.record, Routed) and before:  # these are no crashes of the node that comes next
                 found[entry.process] = 0
             before = False
@@ -314,6 +330,7 @@ def _is_true(world: World, process: Process, error: BaseException, expected: Exp
         (RunCancelledError, world.history.cancelled),
         (LeaseLostError, process.superseded_at_end),
         (RunOwnedError, process.met_owner),
+        (RunWaitingError, any(isinstance(record, Pause) for record in world.history.records)),
         (RunFinishedError, world.history.floor > 0),
         (CheckpointNotFoundError, not process.known_at_end),
         (StoreError, store_failed or interrupted),

@@ -26,6 +26,7 @@ from tau.testing.simulation.history import Execution, StepCall
 from tau.testing.simulation.process import Process
 from tau.testing.simulation.promises import Expected, observed, violations
 from tau.testing.simulation.world import (
+    ANSWER,
     CALL_FAULTS,
     EFFECT_FAULTS,
     EPOCH,
@@ -85,6 +86,7 @@ class _Scenario(Struct, frozen=True):
     resources: Mapping[str, Any] | None
     resumers: int
     graphs: list[Graph]
+    answers: Mapping[str, Any]
 
     def has_more(self, world: World) -> bool:
         return len(world.processes) <= self.resumers
@@ -98,7 +100,7 @@ class _Scenario(Struct, frozen=True):
 
     def world(self, seed: Any, faults: Faults) -> World:
         world = World(RUN_ID, self.store, seed=seed, lease=self.lease)
-        world.faults = faults
+        world.faults, world.people = faults, self.answers
         world.begin = lambda: self.process(world) if self.has_more(world) else None
         world.processes.append(self.process(world))
         return world
@@ -135,6 +137,7 @@ def simulate(
     lease: float = 2.0,
     store: StoreFactory | None = None,
     resources: Mapping[str, Any] | None = None,
+    answers: Mapping[str, Any] | None = None,
     resumers: int = RESUMERS,
     check: bool = True,
 ) -> SimulationResult:
@@ -146,7 +149,8 @@ def simulate(
     follow the first. With a ``seed``, processes take turns at random, resume early and have wrong clocks, and further
     faults of all kinds happen. ``interval`` and ``preserve`` are those of the graph's own configuration unless given;
     ``lease`` is in simulated seconds. ``store`` makes the store to be tested, given a clock. In a node,
-    ``ctx.resources["store"]`` is the store as that process sees it, for ``state.checkpoint(store)``. Timeouts of sync
+    ``ctx.resources["store"]`` is the store as that process sees it, for ``state.checkpoint(store)``. ``answers`` are
+    what people answer to the pauses of these names, whenever the run waits and nobody else can go on. Timeouts of sync
     nodes are not simulated. Do not call this inside an event loop.
 
     Raises `SimulationError` when a promise was broken, unless ``check`` is false (then the result lists the
@@ -154,8 +158,9 @@ def simulate(
     mapping, and for a ``graph_factory`` that makes no graph.
     """
     scenario = _scenario(
-        graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources, resumers=resumers
-    )
+        graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources, answers=answers,
+        resumers=resumers,
+    )  # fmt: skip
     listed = () if callable(faults) else _checked(faults)
     result = _judged(scenario, _uninterrupted(scenario), faults, seed, check)
     for fault in listed:
@@ -181,28 +186,32 @@ def explore(
     lease: float = 2.0,
     store: StoreFactory | None = None,
     resources: Mapping[str, Any] | None = None,
+    answers: Mapping[str, Any] | None = None,
 ) -> int:
     """Simulate every fault at every point of a run, and with ``depth`` 2 a second fault at every point that follows.
 
-    Each effect of the engine and each call to the store is a point. ``kinds`` are the kinds of `Fault` to try, all by
-    default; ``second_kinds`` are those of the second fault. Only every ``stride``-th pair is tried. Returns the number
-    of histories; see `simulate` for the rest. Raises `SimulationError` at the first broken promise, and `ConfigError`
-    for a kind that there is none of, for an input that is not a mapping, and for a ``graph_factory`` that makes no
-    graph.
+    Each effect of the engine and each call to the store is a point. ``kinds`` are the kinds of `Fault` to try, by
+    default all but ``answer``; ``second_kinds`` are those of the second fault. Only every ``stride``-th pair is tried.
+    Returns the number of histories; see `simulate` for the rest. Raises `SimulationError` at the first broken promise,
+    and `ConfigError` for a kind that there is none of, for an input that is not a mapping, and for a ``graph_factory``
+    that makes no graph.
     """
     for kind in (*(kinds or ()), *(second_kinds or ())):
-        checked_kind(kind, sorted({*EFFECT_FAULTS, *CALL_FAULTS}), "of faults to explore")
-    scenario = _scenario(graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources)
+        checked_kind(kind, sorted({*EFFECT_FAULTS, *CALL_FAULTS, ANSWER}), "of faults to explore")
+    scenario = _scenario(
+        graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources, answers=answers
+    )
     expected = _uninterrupted(scenario)
     plain = _judged(scenario, expected, (), None, True)
     count = 1
     pair = 0
-    for first in _every(0, plain.points[0], kinds):
+    points = [point for number, each in enumerate(plain.points) for point in _every(number, each, kinds)]
+    for first in points:  # of several processes, where the run waits for people
         result = _judged(scenario, expected, (first,), None, True)
         count += 1
-        if depth < 2 or len(result.points) < 2:
+        if depth < 2:
             continue
-        for process in range(1, len(result.points)):
+        for process in range(first.process + 1, len(result.points)):
             for second in _every(process, result.points[process], kinds if second_kinds is None else second_kinds):
                 pair += 1
                 if pair % stride == 0:
@@ -213,8 +222,9 @@ def explore(
 
 def _every(process: int, points: Sequence[str], kinds: Sequence[str] | None) -> Iterator[Fault]:
     for point, what in enumerate(points):
-        for kind in CALL_FAULTS if what.startswith("store.") else EFFECT_FAULTS:
-            if kinds is None or kind in kinds:
+        known = CALL_FAULTS if what.startswith("store.") else EFFECT_FAULTS
+        for kind in (*known, ANSWER):
+            if (kinds is None and kind != ANSWER) or (kinds is not None and kind in kinds):
                 yield Fault(process, point, kind)
 
 
@@ -227,6 +237,7 @@ def _scenario(
     lease: float,
     store: StoreFactory | None,
     resources: Mapping[str, Any] | None,
+    answers: Mapping[str, Any] | None,
     resumers: int = RESUMERS,
 ) -> _Scenario:
     if not (input is None or isinstance(input, Mapping)):
@@ -249,6 +260,7 @@ def _scenario(
         resources=resources,
         resumers=resumers,
         graphs=[],
+        answers=answers or {},
     )
 
 
@@ -260,9 +272,9 @@ def _uninterrupted(scenario: _Scenario) -> Expected:
     """What happens when nothing goes wrong, on a sound store. Raises what the run raises, but for a node's failure."""
     world = replace(scenario, store=_memory).world(None, lambda moment: None)
     world.run()
-    first = world.processes[0]
-    if first.error is not None and not first.has_failed:
-        raise first.error
+    last = world.processes[-1]  # the first, but where runs wait for people
+    if last.error is not None and not last.has_failed:
+        raise last.error
     return observed(world)
 
 
@@ -332,7 +344,7 @@ def _possible(ask: Faults, wrong: list[ConfigError]) -> Faults:
     def possible(moment: Moment) -> str | None:
         kind = ask(moment)
         known = CALL_FAULTS if moment.what.startswith("store.") else EFFECT_FAULTS
-        if kind is None or kind in known:
+        if kind is None or kind in known or kind == ANSWER:
             return kind
         where = f"of a fault at point {moment.point} ({moment.what}) of process {moment.process}"
         wrong.append(ConfigError(f"the kind {where} must be one of {', '.join(known)}, found {kind!r}"))

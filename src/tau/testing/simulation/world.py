@@ -6,14 +6,16 @@ step. A process stops only at numbered *points*: before each effect of its engin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
 
-from tau.errors import ConfigError
+from tau.errors import AnswerError, ConfigError
 from tau.host import Host, Work
+from tau.log.answers import answer as give
+from tau.log.answers import open_pauses
 from tau.log.cancellation import cancel_run
 from tau.stores.contract import Owner, Store
 from tau.testing.simulation.history import Execution, History, RouteCall, StepCall
@@ -34,6 +36,7 @@ CALL_FAULTS: Final = (
     "cancel", "interrupt", "interrupt-after",
 )  # fmt: skip
 STORE_FAULTS: Final = frozenset({"error", "lost", "blind", "outage"})
+ANSWER: Final = "answer"
 INTERRUPTS: Final = frozenset({"interrupt", "interrupt-after"})
 PAUSES: Final = frozenset({"pause", "freeze", "nap"})
 
@@ -47,7 +50,8 @@ class Fault(Struct, frozen=True):
     four calls fail. ``pause``: the process stops for longer than its lease, another one takes over, and it goes on when
     the other has ended or is itself paused; ``freeze``: it goes on only when the run is over; ``nap``: it goes on
     before another process has taken over. ``mute``: its lease is no longer renewed. ``stop``: it is asked to stop;
-    ``cancel``: the run is ended for good from outside; ``interrupt`` and ``interrupt-after``: Ctrl-C.
+    ``cancel``: the run is ended for good from outside; ``answer``: people answer what waits at that moment;
+    ``interrupt`` and ``interrupt-after``: Ctrl-C.
 
     Raises `ConfigError` for a kind that is none of these, and for numbers below 0.
     """
@@ -61,7 +65,7 @@ class Fault(Struct, frozen=True):
             number = getattr(self, name)
             if type(number) is not int or number < 0:
                 raise ConfigError(f"the {name} of a fault must be a number from 0, found {number!r}")
-        checked_kind(self.kind, sorted({*EFFECT_FAULTS, *CALL_FAULTS}), "of a fault")
+        checked_kind(self.kind, sorted({*EFFECT_FAULTS, *CALL_FAULTS, ANSWER}), "of a fault")
 
 
 def checked_kind(kind: Any, known: Sequence[str], where: str) -> str:
@@ -145,6 +149,7 @@ class World:
         self._inside: list[Process] = []
         self.faults: Faults = lambda moment: None
         self.begin: Callable[[], Process | None] = lambda: None
+        self.people: Mapping[str, Any] = {}
         self.pick: Callable[[list[Process]], Process] = lambda ready: ready[0]
 
     @property
@@ -175,6 +180,23 @@ class World:
     def cancel(self) -> None:
         """End the run from outside, whatever process owns it; nothing happens where there is none, or it has ended."""
         cancel_run(SimulatedStore(self, None), self.run_id, SimulatedHost(self, STRANGER, "elsewhere"))
+
+    def answer(self) -> None:
+        """Let people answer what waits, and others answer the same; of two answers one counts."""
+        store, host = SimulatedStore(self, None), SimulatedHost(self, STRANGER, "elsewhere")
+        summary = store.summary(self.run_id)
+        if summary is None or not summary.pauses or not self.people:
+            return
+        for one in open_pauses(store, host, run_id=self.run_id):
+            if one.name in self.people:
+                give(store, self.run_id, {one.name: self.people[one.name]}, host, by="first")
+                try:
+                    give(store, self.run_id, {one.name: "another"}, host, by="second")
+                except AnswerError as error:
+                    if getattr(error, "by", "first") != "first":
+                        self.history.problems.append(f"two answers to {one.name!r}: {error}")
+                else:
+                    self.history.problems.append(f"two answers to {one.name!r} were both taken")
 
     def run(self) -> None:
         """Take turns until no process can or need do anything any more."""
@@ -221,6 +243,7 @@ class World:
     def _begin(self) -> bool:
         if self.is_over:
             return False
+        self.answer()
         process = self.begin()
         if process is not None:
             self.processes.append(process)
