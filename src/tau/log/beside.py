@@ -11,29 +11,30 @@ from tau.log.encoding import seal, unseal
 from tau.log.pauses import PauseState, at_a_glance
 from tau.log.records import Answer, AnyRecord, Interrupted, Pause
 from tau.log.sealed import Sealed
-from tau.stores.contract import Summary
+from tau.stores.contract import Store, Summary
 
 
-def only_answers(run_id: str, rows: Sequence[tuple[int, bytes]]) -> list[Answer]:
-    """The answers in these rows; none where there is anything else, or nothing at all."""
+def between(store: Store, run_id: str, now: Sequence[Sealed]) -> tuple[list[Answer], int]:
+    """The answers behind the newest record that is known to be stored, ``now[0]``, and how many of those that are held
+    back are stored before them, by a commit whose reply was lost. No answers where there is anything else."""
+    rows = store.read(run_id, now[0].summary.position)
+    mine = 0
+    while mine < min(len(rows), len(now) - 1) and rows[mine][1] == now[mine + 1].data:
+        mine += 1
     found = []
-    for position, data in rows:
+    for position, data in rows[mine:]:
         try:
             record: AnyRecord = unseal(run_id, position, data)
         except TauError:  # whoever reads the run is told
-            return []
+            return [], mine
         if not isinstance(record, Answer) or record.changed:
-            return []
+            return [], mine
         found.append(record)
-    return found
-
-
-def ours(rows: Sequence[tuple[int, bytes]], held: Sequence[bytes]) -> int:
-    """How many of the rows are what we wanted to append: a commit that was applied, and never answered."""
-    count = 0
-    while count < min(len(rows), len(held)) and rows[count][1] == held[count]:
-        count += 1
-    return count
+    if found:
+        for one in now[1 : mine + 1]:
+            for cell in one.cells:  # what was only needed to write them
+                cell.change, cell.blobs = None, ()
+    return found, mine
 
 
 def behind(

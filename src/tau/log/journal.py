@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
-from tau.log.beside import behind, only_answers, ours
+from tau.log.beside import behind, between
 from tau.log.encoding import pack_blob, seal
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load
 from tau.log.pauses import PauseState, at_a_glance, note
@@ -195,22 +195,16 @@ class Journal:
             now = self._now
             if now[0].summary.owner is None or self._process is not forks.process:
                 return False
-            rows = self.store.read(self.run_id, self.position)
-            mine = ours(rows, [one.data for one in now[1:]])
-            answers = only_answers(self.run_id, rows[mine:])
+            answers, mine = between(self.store, self.run_id, now)
             if not answers:
                 return False
             held, last = now[mine + 1 :], now[mine].summary
-            for one in now[1 : mine + 1]:
-                for cell in one.cells:
-                    cell.change, cell.blobs = None, ()
             self.answers += len(answers)
             if not any(one.checkpoint for one in held):  # else they are about an earlier visit
                 for answer in answers:
                     note(self.pauses, answer, BlobLoader(self.store, self.run_id))
-            after = replace(last, position=rows[-1][0], updated=answers[-1].time)
-            names = {answer.name for answer in answers}
-            self._now = behind(after, held, names, pauses=self.pauses, token=self._token)
+            after = replace(last, position=answers[-1].position, updated=answers[-1].time)
+            self._now = behind(after, held, {one.name for one in answers}, pauses=self.pauses, token=self._token)
             return True
 
     def item(self, scope: Scope, key: str) -> StoredValue | None:
