@@ -30,15 +30,14 @@ from tau.log.records import (
     Claimed,
     Failed,
     Finished,
-    Interrupted,
     Item,
     Pause,
-    Planned,
     Routed,
 )  # fmt: skip
 from tau.log.replay import Replay
 from tau.node.kept_state import STATE
 from tau.state import State
+from tau.testing.simulation.attempts import attempts
 from tau.testing.simulation.process import Process
 from tau.testing.simulation.world import INTERRUPTS, STORE_FAULTS, World
 from tau.values import encode
@@ -98,7 +97,7 @@ def violations(world: World, expected: Expected, interval: int) -> list[str]:
         _repeats(world, interval),
         _steps(world),
         _routes(world, expected),
-        _attempts(world),
+        attempts(world),
         _events(world),
         _outcomes(world, expected),
         _stored(world, expected),
@@ -235,42 +234,6 @@ def _routes(world: World, expected: Expected) -> Iterator[str]:
             return
     if len(stored) > len(expected.answers):
         yield f"{len(stored)} answers of routes were stored, the uninterrupted run has {len(expected.answers)}"
-
-
-def _attempts(world: World) -> Iterator[str]:
-    """The first attempt of a visit by an owner counts those of earlier ones."""
-    crashes = _earlier(world)
-    for process in world.processes:
-        seen: dict[Visit, int] = {}
-        for execution in world.executions:
-            if execution.process != process.number:
-                continue
-            visit = (execution.node, execution.visit)
-            if process.number not in crashes:
-                yield f"process {process.number} ran {visit} without owning the run"
-                break
-            before = seen.get(visit, 0 if seen else crashes[process.number])
-            if execution.attempt != before + 1:
-                yield f"process {process.number} ran {visit} as attempt {execution.attempt}, it is attempt {before + 1}"
-            seen[visit] = execution.attempt
-
-
-def _earlier(world: World) -> dict[int, int]:
-    """How many attempts had been made at the visit in flight when each process claimed the run."""
-    crashes, running, before = 0, False, False  # before: nothing was written since the claim
-    found: dict[int, int] = {}
-    for entry in world.history.entries:
-        if isinstance(entry.record, Claimed):
-            crashes += running
-            found[entry.process] = crashes
-            running = before = True
-        elif not isinstance(entry.record, Item | Answer | Planned):
-            running = isinstance(entry.record, CheckpointRecord | Routed)
-            crashes = entry.record.attempt if isinstance(entry.record, Failed | Interrupted | Pause) else 0
-            if isinstance(entry.record, Routed) and before:  # these are no crashes of the node that comes next
-                found[entry.process] = 0
-            before = False
-    return found
 
 
 def _events(world: World) -> Iterator[str]:
