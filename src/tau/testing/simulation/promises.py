@@ -19,7 +19,7 @@ from tau.errors import (
     RunWaitingError,
     StoreError,
     TauError,
-)  # fmt: skip
+)
 from tau.events import CHECKPOINT_KEPT, CHECKPOINT_LOAD, CHECKPOINT_SAVE, TERMINAL_TYPES
 from tau.log.loading import BlobLoader
 from tau.log.records import (
@@ -33,7 +33,7 @@ from tau.log.records import (
     Item,
     Pause,
     Routed,
-)  # fmt: skip
+)
 from tau.log.replay import Replay
 from tau.node.kept_state import STATE
 from tau.state import State
