@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import items
 import large
 import parallel
 import progress
@@ -32,6 +33,8 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "tuple": large.tuples,
     "resume": resumes.resume,
     "many": resumes.many,
+    "items": items.items,
+    "million": items.million,
     "science": science.science,
     "view": progress.view,
     "processes": parallel.processes,
