@@ -191,6 +191,22 @@ def test_an_iterator_that_lacks_what_was_planned_is_refused_at_its_end(store: St
 
 
 @HOWS
+@pytest.mark.parametrize("now", [list, iter], ids=["list", "iterator"])
+@pytest.mark.parametrize("then", [list, iter], ids=["list", "iterator"])
+@pytest.mark.parametrize("left", [[], ["b"], ["x", "y"]], ids=["nothing", "fewer", "others"])
+def test_a_list_that_lacks_a_finished_item_is_refused_however_short_it_is(
+    how: str, then: Callable[[Any], Any], now: Callable[[Any], Any], left: list[str]
+) -> None:
+    store, work = MemoryStore(), Work("c")
+    failed(store, node_of(work, how, lambda: then(["a", "b", "c", "d"])))
+    work.breaks = None
+    refused(store, node_of(work, how, lambda: now(left)))
+    final = graph_of(store, node_of(work, how, lambda: now(["a", "b", "c", "d"]))).resume("r")
+    assert final["out"] == (["a", "b", "c", "d"] if how == "chain" else [["a"], ["b"], ["c"], ["d"]])
+    assert (work.calls["a"], work.calls["b"], work.calls["c"]) == (1, 1, 2)
+
+
+@HOWS
 def test_a_list_longer_than_what_is_looked_through_is_planned_in_blocks(how: str) -> None:
     store, work, given = MemoryStore(), Work(11_500), list(range(12_000))
     node = node_of(work, how, lambda: given)

@@ -16,15 +16,15 @@ SIZE: Final = 20
 class PlannedItems(Struct):
     """The items in the order in which they were drawn: their digests, or the keys that were given for them.
 
-    ``complete`` once the last one was drawn; ``finished`` counts the items of the scope that are stored. ``functions``
-    are the fingerprints of what is called for them, as they were stored.
+    ``complete`` once the last one was drawn. ``finished`` are the keys of the items of the scope that are stored, in
+    the order of the log, and ``functions`` the fingerprints of what is called for them, as they were stored.
     """
 
     functions: dict[str, Any] = field(default_factory=dict)
     digests: bytearray = field(default_factory=bytearray)
     keys: list[str] = field(default_factory=list)
     complete: bool = False
-    finished: int = 0
+    finished: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.keys) or len(self.digests) // SIZE
@@ -48,7 +48,7 @@ def note_planned(plans: Plans, record: Record) -> None:
     not made as this version makes it is passed over."""
     if isinstance(record, Item):
         if record.scope in plans:
-            plans[record.scope].finished += 1
+            plans[record.scope].finished.append(record.key)
         return
     if not isinstance(record, Planned):
         return
@@ -57,8 +57,10 @@ def note_planned(plans: Plans, record: Record) -> None:
     if not isinstance(digests, bytes) or len(digests) % SIZE or not isinstance(functions, Mapping):
         return
     before = plans.get(record.scope)
+    if before is not None and type(kept := body.get("finished")) is int and kept >= 0:
+        del before.finished[kept:]
     if at == 0:
-        finished = before.finished if before is not None else 0
+        finished = before.finished if before is not None else []
         before = plans[record.scope] = PlannedItems(functions=dict(functions), finished=finished)
     if before is not None and at == len(before):
         before.digests += digests

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Final
 
-from tau.errors import ChainError, ConfigError, ParallelError, TauError, UnserializableError
+from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
 from tau.late_imports import load_module
 from tau.log.encoding import pack_blob
 from tau.log.records import Item
@@ -145,6 +145,8 @@ class Items:
     def _leave(self, kind: type[BaseException] | None) -> None:
         if kind is not None:
             self._runner.give_back(self._entry, self)
+        if kind is not None and issubclass(kind, GraphChangedError) and self._plan is not None:
+            self._plan.disown()
 
     def _found(self, key: str) -> StoredValue | None:
         journal = self._runner.journal

@@ -18,7 +18,7 @@ from tau.log.records import Planned, Scope
 from tau.node.steps import StepRunner
 
 _BLOCK: Final = 256
-"""How many items are drawn before the next block of a plan is written."""
+"""How many items are drawn before the next block of a plan is written. Of fewer only the finished ones are known."""
 
 
 class Plan:
@@ -35,8 +35,10 @@ class Plan:
         self._functions = {"task": msgspec.to_builtins(of_called(function))}
         before = runner.journal.plans.get(scope) if runner.journal is not None else None
         self._before: PlannedItems | None = before if before is not None and before.finished else None
+        self._kept = 0 if self._before is None else len(self._before.finished)
         self._alike = 0  # how many of the first ones are as they were
         self._left: Counter[str | bytes] | None = None  # the others of before, once one is not
+        self._unseen: set[str] = set()  # the keys of finished items, where it is not known what else was drawn
         self._all: list[str | bytes] = []  # what is to be written where something changed
         self._new: list[str | bytes] = []  # what is to be written
         self._drawn = 0
@@ -46,17 +48,26 @@ class Plan:
         self.position = 0
         """Of the newest block."""
 
+    def disown(self) -> None:
+        """What was finished with a list that is refused in the end need not be there again."""
+        if self._before is not None and len(self._before.finished) > self._kept:
+            self._runner.note(Planned(scope=self._scope, name=self._name, body={"finished": self._kept}))
+
     def begin(self) -> None:
         """Raises `GraphChangedError` where another function is called for what has finished items."""
         if self._before is None:
             return
+        if not self._before.complete and not self._in_order:
+            self._unseen = set(self._before.finished)
         then = _function(self._before.functions.get("task"))
         if then is not None and same_code(then, _function(self._functions["task"]) or then) is False:
             self._differs(f"the function of {self._kind} {self._name!r} is not the one that its finished items are of")
 
-    def see(self, entry: str | bytes) -> str:
-        """An item was drawn, of this key or digest. What is wrong with it, where it was not planned."""
+    def see(self, entry: str | bytes, key: str) -> str:
+        """An item was drawn, which stands so in a plan and is found by ``key``. What is wrong with it, where it was not
+        planned."""
         index, before = self._drawn, self._before
+        self._unseen.discard(key)
         self._drawn += 1
         if before is None:
             self._new.append(entry)
@@ -89,6 +100,8 @@ class Plan:
             left = Counter(before.entry(number) for number in range(self._alike, len(before)))
         if not self._in_order:
             gone = next((entry for entry, count in left.items() if count), None)
+            if gone is None and self._unseen:
+                return "an item that is finished is missing"
             if gone is None:
                 return ""
             index = next(number for number in range(len(before)) if before.entry(number) == gone)
@@ -109,10 +122,12 @@ class Plan:
         if not self._ended and (self._before is None or (self._new and self._left is None)):
             self._write()
 
-    def draw(self, entry: str | bytes) -> None:
-        """An item was drawn, of this key or digest. Raises `GraphChangedError`."""
-        self.check(self.see(entry))
-        if len(self._new) >= _BLOCK and self._left is None:  # else it may be a list that is refused in the end
+    def draw(self, entry: str | bytes, key: str) -> None:
+        """`see`; raises `GraphChangedError` for what is wrong."""
+        self.check(self.see(entry, key))
+        if (
+            len(self._new) >= (1 if self._in_order else _BLOCK) and self._left is None
+        ):  # else it may be a list that is refused in the end
             self._write()
 
     def end(self) -> None:

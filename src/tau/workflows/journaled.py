@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from tau.node.items import Items, Keys, copied, encoded
+from tau.node.items import ITEM, Items, Keys, copied, encoded
 from tau.node.planned import Plan, entry_of
 from tau.state import State
 from tau.workflows.surroundings import Surroundings, drawn
@@ -60,7 +60,7 @@ class _Drawn:
                 found = ahead.popleft()
             else:
                 found = self._key_of(item)
-                plan.draw(entry_of(found[0], self._key is not None))
+                plan.draw(entry_of(found[0], self._key is not None), ITEM + found[0])
             self._take(index, found)
             yield item
         plan.check(plan.missing())
@@ -80,7 +80,7 @@ class _Drawn:
             except Exception:  # raised again where the item is drawn
                 break
             ahead.append((key, data))
-            found = plan.see(entry_of(key, self._key is not None))
+            found = plan.see(entry_of(key, self._key is not None), ITEM + key)
             wrong = wrong or found
             size += 0 if data is None else len(data)
             if size > _AHEAD_BYTES:

@@ -49,6 +49,8 @@ class Ledger:
     def start(self) -> None:
         about = {"fail_fast": self.config.fail_fast, "has_progress_callback": self._progress is not None}
         self.around.tell(PARALLEL_START, {"item_count": self._total, "worker_count": self.workers, **about})
+        if self._total == 0:  # nobody draws where there are no workers
+            self.draw()
 
     def draw(self) -> tuple[int, Any] | None:
         """The next item and its index; ``None`` if there is none, or it cannot be drawn, which is a failure."""
