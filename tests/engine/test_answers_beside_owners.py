@@ -174,18 +174,18 @@ def test_items_that_finish_while_an_answer_comes_are_all_stored(store: Store) ->
             outside(store).answer("r", "b", "in time")
         return item
 
-    def node(state: State, ctx: Context) -> dict[str, Any]:
-        def ask(name: str) -> Any:
-            return current().ask(name)
+    def ask(name: str) -> Any:
+        return current().ask(name)
 
+    def node(state: State, ctx: Context) -> dict[str, Any]:
         first = ctx.map("ask", ask, ["a"], workers=1)
         found = ctx.map("work", work, range(20), workers=4)
         return {"sum": sum(found), "first": first, "second": ctx.ask("b")}
 
     def both(state: State, ctx: Context) -> None:
-        for name in "ab":
+        for question in (lambda: ctx.map("ask", ask, ["a"], workers=1), lambda: ctx.ask("b")):
             try:
-                ctx.ask(name)
+                question()
             except BaseException as paused:
                 wait = paused
         raise wait

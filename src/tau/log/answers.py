@@ -21,10 +21,10 @@ from tau.errors import (
 from tau.host import Host
 from tau.log.encoding import pack_blob, seal
 from tau.log.json_schema import problems
-from tau.log.loading import BlobLoader, LoadedRun, emptied, load, not_found
+from tau.log.loading import BlobLoader, LoadedRun, catch_up, emptied, load, not_found
 from tau.log.pauses import PauseState, at_a_glance, expired, note, waiting
 from tau.log.records import Answer, Failed, Record, describe
-from tau.log.replay import status_after
+from tau.log.replay import Replay, status_after
 from tau.state import check_key
 from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary
 from tau.values import Refused, encode
@@ -63,6 +63,7 @@ class _Seen(Struct):
     host: Host
     summary: Summary
     found: LoadedRun
+    replay: Replay | None = None
 
 
 def open_pauses(store: Store, host: Host, *, run_id: str | None = None, graph: str | None = None) -> list[OpenPause]:
@@ -128,8 +129,9 @@ def answer(
 
     With ``again`` an answer that is there already and is the same is no error. Raises what `StateGraph.answer` does.
     """
+    seen: _Seen | None = None
     while True:
-        seen = _look(store, run_id, host)
+        seen = _look(store, run_id, host, seen)
         if _end_overdue(seen):
             continue
         found = seen.found
@@ -162,17 +164,28 @@ def _cell(run_id: str, name: str, value: Any) -> StoredValue:
         ) from None
 
 
-def _look(store: Store, run_id: str, host: Host) -> _Seen:
-    """A run and its summary, both of one moment."""
+def _look(store: Store, run_id: str, host: Host, before: _Seen | None = None) -> _Seen:
+    """A run and its summary, both of one moment. Where it was seen before, only the rest is read, so that an owner who
+    commits all the time leaves the moment that an answer needs."""
+    replay = None if before is None else before.replay
     while True:
         summary = store.summary(run_id)
         if summary is None or summary.status == "deleted":
             raise not_found(run_id, store.location)
         if summary.base == 0:
             raise emptied(run_id, summary.status, summary.updated)
-        found, _ = load(store, run_id)
+        if replay is None or not _is_older(replay, summary):
+            found, replay = load(store, run_id)
+        else:
+            found = catch_up(store, summary, replay)
         if found.position == summary.position:
-            return _Seen(store, host, summary, found)
+            return _Seen(store, host, summary, found, replay)
+
+
+def _is_older(replay: Replay, summary: Summary) -> bool:
+    """Whether it may be an earlier moment of the same run."""
+    progress = replay.progress
+    return progress is not None and progress.created == summary.created and replay.position <= summary.position
 
 
 def _answerable(seen: _Seen, name: str, cell: StoredValue, again: bool) -> PauseState | None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tau.errors import TauError
 from tau.log.encoding import seal, unseal
 from tau.log.pauses import PauseState, at_a_glance
-from tau.log.records import Answer, AnyRecord, Interrupted, Pause
+from tau.log.records import Answer, AnyRecord, Interrupted, Pause, Progress, Record
 from tau.log.sealed import Sealed
 from tau.stores.contract import Store, Summary
 
@@ -35,6 +35,21 @@ def between(store: Store, run_id: str, now: Sequence[Sealed]) -> tuple[list[Answ
             for cell in one.cells:  # what was only needed to write them
                 cell.change, cell.blobs = None, ()
     return found, mine
+
+
+def still_open(records: tuple[Record, ...], pauses: Mapping[str, PauseState], progress: Progress) -> tuple[Record, ...]:
+    """How an attempt ends, without the questions that it asked again and that were answered before it ended: where
+    there is one, the run can go on."""
+    answered = [
+        one
+        for one in records
+        if isinstance(one, Pause) and not one.refused and (state := pauses.get(one.name)) and state.answer is not None
+    ]
+    if not answered:
+        return records
+    progress.status = "interrupted"
+    left = [one for one in records if one not in answered]
+    return (*left, Interrupted(reason="answered", attempt=answered[0].attempt))
 
 
 def behind(

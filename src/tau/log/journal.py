@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
-from tau.log.beside import behind, between
+from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load
 from tau.log.pauses import PauseState, at_a_glance, note
@@ -243,6 +243,7 @@ class Journal:
                 return
             if now[-1].summary.status != "running":
                 records = ()
+            records = still_open(records, self.pauses, append.progress)
         self.progress = append.progress
         made: list[Sealed] = []
         newest = now[-1].summary

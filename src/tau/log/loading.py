@@ -58,6 +58,17 @@ def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
             raise
         replay = _replay(store, run_id, 0)
         replay.damage = replay.damage or str(error)
+    return _found(summary, replay), replay
+
+
+def catch_up(store: Store, summary: Summary, replay: Replay) -> LoadedRun:
+    """A run as `load` gives it, of which ``replay`` knows the older part: only what came after that is read."""
+    for position, data in store.read(replay.run_id, replay.position):
+        replay.add(position, data)
+    return _found(summary, replay)
+
+
+def _found(summary: Summary, replay: Replay) -> LoadedRun:
     assert replay.progress is not None
     if replay.position < summary.position:
         replay.damage = replay.damage or f"records {replay.position + 1} to {summary.position} are missing"
@@ -67,7 +78,7 @@ def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
     if replay.damage:
         found.damaged, found.rewind = replay.damage, replay.applied
         found.status = "cancelled" if summary.status == "cancelled" else "interrupted"
-    return found, replay
+    return found
 
 
 def _replay(store: Store, run_id: str, after: int) -> Replay:

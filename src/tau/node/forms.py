@@ -51,7 +51,7 @@ class Form:
         if self.kind is None:
             return value
         found = plain_of(value)
-        self.taken(found)
+        self.kept(found)
         return found
 
     def taken(self, found: Any) -> Any:
@@ -64,7 +64,7 @@ class Form:
         try:
             if self._is_model:
                 return self.kind.model_validate_json(json.dumps(found))
-            return _whole(msgspec.convert(found, self.kind))
+            return _whole(msgspec.convert(found, self.kind, str_keys=True))
         except (ValueError, TypeError) as error:
             raise Misfit(_said(error)) from None
 
@@ -72,11 +72,15 @@ class Form:
         """The answer as the state keeps it: as it is `taken` where that can be stored (plain values, classes that are
         registered), otherwise the same in dicts, lists and scalars. Raises `Misfit`."""
         taken = self.taken(found)
-        try:
-            encode(taken)
-        except Refused:
-            return taken.model_dump() if self._is_model else msgspec.to_builtins(taken, builtin_types=_KEPT)
-        return taken
+        if _is_storable(taken):
+            return taken
+        if not self._is_model:
+            return msgspec.to_builtins(taken, builtin_types=_KEPT)
+        dumped = taken.model_dump()
+        if _is_storable(dumped):
+            return dumped
+        _plain_of_model(taken)  # raises where something would be lost
+        return taken.model_dump(mode="json")
 
 
 def _whole(value: Any) -> Any:
@@ -98,11 +102,30 @@ def _whole(value: Any) -> Any:
 def plain_of(value: Any) -> Any:
     """A value as JSON has it. Raises `Misfit` for what JSON cannot hold."""
     try:
-        if _is_model(type(value)):
-            value = value.model_dump(mode="json")
-        return msgspec.json.decode(msgspec.json.encode(value))
+        plain = _plain_of_model(value) if _is_model(type(value)) else msgspec.to_builtins(value, str_keys=True)
+        return json.loads(json.dumps(plain, allow_nan=False))
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise Misfit(f"it cannot be written as JSON: {error}") from None
+
+
+def _plain_of_model(value: Any) -> Any:
+    """A model's fields as JSON has them, by their aliases. Raises `Misfit` where they do not make the same model."""
+    plain = value.model_dump(mode="json", by_alias=True, round_trip=True)
+    try:
+        same = type(value).model_validate_json(json.dumps(plain)) == value
+    except ValueError as error:
+        raise Misfit(f"its fields do not make it again: {_said(error)}; give the answer as plain data") from None
+    if not same:
+        raise Misfit("something of it is not in its JSON, such as a secret or an excluded field; give plain data")
+    return plain
+
+
+def _is_storable(value: Any) -> bool:
+    try:
+        encode(value)
+    except Refused:
+        return False
+    return True
 
 
 def _is_model(kind: Any) -> bool:

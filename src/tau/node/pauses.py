@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from tau.checks import checked_name, refused
 from tau.errors import ConfigError, leaves
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 Deadline = datetime | timedelta | float | None
 """A UTC time, or how long after the question: a timedelta, or seconds."""
+
+
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class Question:
@@ -61,6 +65,8 @@ def _checked_deadline(where: str, deadline: Any) -> datetime | float | None:
     if isinstance(deadline, datetime):
         if deadline.tzinfo is None:
             raise ConfigError(f"{where}: the deadline {deadline} has no time zone; give datetime(..., tzinfo=UTC)")
+        if not _EARLIEST < deadline < _LATEST:
+            raise ConfigError(f"{where}: the deadline {deadline} is no time that can be stored; leave it out for none")
         return deadline
     if isinstance(deadline, timedelta):
         deadline = deadline.total_seconds()
@@ -88,9 +94,14 @@ class Asked:
                 f"node {runner.node!r} asks {name!r}, and its run has no store in which it could wait for the answer; "
                 "give the graph one, as in StateGraph(name, store='sqlite:///runs.db')"
             )
-        self._enter(name)
+        scope = self._enter(name)
         read = question.form.kept if whole else question.form.taken
         state = runner.journal.pauses.get(name)
+        if state is not None and not whole and state.scope != scope:
+            raise ConfigError(
+                f"node {runner.node!r} asks {name!r} in two places of one visit, and the answer to the one would be "
+                "given to the other; give each question a name of its own, such as one with the item in it"
+            )
         if state is not None and state.answer is not None:
             try:
                 return read(state.answer.open()[0])
@@ -106,8 +117,9 @@ class Asked:
             raise expired(runner.run_id, name, deadline)
         raise self._wait(name, question, state, whole)
 
-    def _enter(self, name: str) -> None:
-        """A name is for one question of a visit; an item that is tried again may ask its own again."""
+    def _enter(self, name: str) -> Scope:
+        """Where the question belongs. A name is for one question of a visit; an item that is tried again may ask its
+        own again."""
         runner, here = self._runner, item_here.get()
         scope: Scope = ()
         if here is not None and here.effect is runner.effect:
@@ -115,13 +127,14 @@ class Asked:
         if not scope or self._names.get(name) != scope:
             runner.enter(f"question {name}", name, self)
         self._names[name] = scope
+        return scope or runner.of_visit(name)
 
     def _wait(self, name: str, question: Question, state: PauseState | None, whole: bool, refusal: str = "") -> Paused:
         runner = self._runner
         now = runner.now()
         cell = None if question.default is None else alone(question.default)
         record = Pause(
-            scope=() if whole else runner.of_visit(name),
+            scope=() if whole else self._names[name] or runner.of_visit(name),
             name=name,
             value=None if cell is None else cell.change,
             attempt=runner.effect.attempt - 1 if runner.effect is not None else 0,
