@@ -66,7 +66,7 @@ def _checked_deadline(where: str, deadline: Any) -> datetime | float | None:
         if deadline.tzinfo is None:
             raise ConfigError(f"{where}: the deadline {deadline} has no time zone; give datetime(..., tzinfo=UTC)")
         if not _EARLIEST < deadline < _LATEST:
-            raise ConfigError(f"{where}: the deadline {deadline} is no time that can be stored; leave it out for none")
+            raise ConfigError(f"{where}: the deadline {deadline} cannot be stored; leave it out for none")
         return deadline
     if isinstance(deadline, timedelta):
         deadline = deadline.total_seconds()
