@@ -238,13 +238,13 @@ def test_simulated_processes_are_freed() -> None:
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        (lambda: Fault(0, 4, "crush"), "must be one of blind, cancel, crash"),
+        (lambda: Fault(0, 4, "crush"), "must be one of answer, blind, cancel, crash"),
         (lambda: Fault(-1, 4, "crash"), "the process of a fault must be a number from 0, found -1"),
         (lambda: Fault(0, True, "crash"), "the point of a fault must be a number from 0, found True"),
         (lambda: simulate(four_nodes, WANTED, faults="crash"), "faults must be a list of Fault"),  # type: ignore[arg-type]
         (lambda: simulate(four_nodes, WANTED, faults=[Fault(0, 9999, "crash")]), "never happened: 1 processes"),
         (lambda: simulate(four_nodes, WANTED, faults=[Fault(3, 0, "crash")]), "process 3 reached 0 points"),
-        (lambda: explore(four_nodes, WANTED, kinds=["crush"]), "must be one of blind, cancel, crash"),
+        (lambda: explore(four_nodes, WANTED, kinds=["crush"]), "must be one of answer, blind, cancel, crash"),
         (lambda: explore(lambda: 5, {}), "expected a function that makes a graph for each process, found one"),  # type: ignore[arg-type,return-value]
         (lambda: simulate(four_nodes(), WANTED), "expected a function that makes a graph"),  # type: ignore[arg-type]
     ],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_processes import LONG, lines, until
+from test_process_items import LONG, lines, until
 
 from tau import (
     ConfigError,

@@ -12,7 +12,7 @@ from typing import Any
 
 import process_tasks as tasks
 import pytest
-from test_processes import LONG, is_gone, lines, until
+from test_process_items import LONG, is_gone, lines, until
 
 from tau import (
     ExecutionError,

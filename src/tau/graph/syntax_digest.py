@@ -13,6 +13,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -83,7 +84,7 @@ def _rewritten(filename: str, source: str, loader: Any) -> _Codes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            tree = _parsed(source)
             rewrite.rewrite_asserts(tree, source.encode(), filename, loader.config)
             return _by_place(compile(tree, filename, "exec", dont_inherit=True))
     except Exception:  # another version of pytest may do it in another way
@@ -101,7 +102,7 @@ def _functions(filename: str, source: str, flags: int) -> _Places:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            tree = _parsed(source)
             module = compile(source, filename, "exec", flags=flags, dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError):
         return {}, {}
@@ -178,12 +179,20 @@ def module_digest(module: types.ModuleType) -> str:
         raise Opaque(f"module {module.__name__} cannot be read: {error}") from error
 
 
+def _parsed(source: str | bytes) -> ast.Module:
+    """As `ast.parse`, which CPython 3.11 lets fail now and then while another thread parses, too."""
+    for _ in range(3):
+        with suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
+
+
 def _file_digest(file: Path, root: Path) -> bytes:
     name = file.relative_to(root).as_posix()
     data = file.read_bytes()
     if file.suffix == ".py":
         try:
-            return hashed(name, _tree(_without_docstring(ast.parse(data))))
+            return hashed(name, _tree(_without_docstring(_parsed(data))))
         except (SyntaxError, ValueError):
             pass  # a template, say, that is no Python yet: its bytes then
     return hashed(name, data)

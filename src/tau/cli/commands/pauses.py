@@ -32,7 +32,7 @@ def pauses(session: Session, *, run_id: str | None, graph: str | None, store: st
 
     \b
     Examples:
-      tau pauses
+      tau pauses week-12
       tau answer week-12 review --set ok=true
     """
     place = reading(store, read_project(), session)
