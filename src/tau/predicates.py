@@ -171,6 +171,19 @@ class _Or(Predicate):
         return keys_of(self.predicates)
 
 
+def check_takes_state(what: str, function: Callable[..., Any]) -> None:
+    """Raises `GraphError` for what cannot be called with the state alone; ``what`` says what it is."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError as error:
+        raise GraphError(
+            f"{what} cannot be called with the state alone ({error}); write it as lambda state: ..., or bind its other "
+            "arguments with functools.partial"
+        ) from None
+    except ValueError:  # many callables in C do not say
+        pass
+
+
 def checked_condition(where: str, predicate: Any) -> Condition:
     """``predicate`` if it is a plain callable that takes the state; otherwise raises `GraphError`.
 
@@ -185,15 +198,7 @@ def checked_condition(where: str, predicate: Any) -> Condition:
         raise GraphError(
             f"{where}: {_shown(predicate)} is async; decide in a node and let the predicate read the state"
         )
-    try:
-        inspect.signature(predicate).bind(None)
-    except TypeError as error:
-        raise GraphError(
-            f"{where}: {_shown(predicate)} cannot be called with the state alone ({error}); write it as "
-            "lambda state: ..., or bind its other arguments with functools.partial"
-        ) from None
-    except ValueError:  # many callables in C do not say
-        pass
+    check_takes_state(f"{where}: {_shown(predicate)}", predicate)
     condition: Condition = predicate
     return condition
 

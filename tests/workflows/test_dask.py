@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dask
+import distributed
+import process_tasks as tasks
 import pytest
-from test_process_items import LONG, lines, until
+from test_process_items import LONG, lines, soon, until
 
 from tau import (
     ConfigError,
@@ -30,10 +33,6 @@ from tau import (
 )
 from tau.log.encoding import unseal
 from tau.log.records import Item
-
-distributed = pytest.importorskip("distributed")
-dask = pytest.importorskip("dask")
-import process_tasks as tasks  # noqa: E402
 
 
 @contextmanager
@@ -175,8 +174,7 @@ async def test_a_cancellation_does_not_wait_for_the_cluster(client: Any, tmp_pat
 
     try:
         task = asyncio.create_task(process_parallel([(20, str(place))], call, config(client)))
-        while not lines(place):
-            await asyncio.sleep(0.01)
+        await soon(lambda: lines(place))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

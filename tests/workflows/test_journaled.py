@@ -10,7 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -45,17 +45,6 @@ from tau.stores.memory import MemoryStore
 from tau.testing.store_wrappers import StoreWrapper
 
 Node = Callable[[State, Context], Any]
-
-
-@pytest.fixture(params=["memory", "sqlite", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    with open_store(
-        f"sqlite:///{tmp_path}/runs.db" if request.param == "sqlite" else f"file:{tmp_path}/runs"
-    ) as opened:
-        yield opened
 
 
 def graph_of(store: Any, node: Node) -> StateGraph:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from tau import (
     Retry,
     State,
     StateGraph,
-    open_store,
     process_chain,
 )
 from tau.log.records import Planned
@@ -29,17 +27,6 @@ from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 
 Node = Callable[[State, Context], Any]
-
-
-@pytest.fixture(params=["memory", "sqlite", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    with open_store(
-        f"sqlite:///{tmp_path}/runs.db" if request.param == "sqlite" else f"file:{tmp_path}/runs"
-    ) as opened:
-        yield opened
 
 
 def graph_of(store: Store, node: Node, retry: Retry | None = None, observer: Any = None) -> StateGraph:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def until(holds: Callable[[], Any]) -> Any:
         assert time.monotonic() < ends
         time.sleep(0.01)
     return found
+
+
+async def soon(holds: Callable[[], Any]) -> None:
+    """`until` for an event loop."""
+    async with asyncio.timeout(LONG):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 def is_gone(pid: int) -> bool:
@@ -428,8 +436,7 @@ async def test_an_async_function_is_awaited_there() -> None:
 async def test_a_cancellation_ends_its_processes_at_once(tmp_path: Path) -> None:
     place = tmp_path / "pids"
     task = asyncio.create_task(process([str(place)] * 2, tasks.sleep_long, config()))
-    while len(lines(place)) < 2:
-        await asyncio.sleep(0.01)
+    await soon(lambda: len(lines(place)) == 2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -505,7 +512,8 @@ def test_another_ctrl_c_ends_the_workers_at_once(started: Any) -> None:
     ends = time.monotonic() + LONG
     while program.poll() is None and time.monotonic() < ends:
         os.killpg(program.pid, signal.SIGINT)
-        time.sleep(0.3)
+        with suppress(subprocess.TimeoutExpired):
+            program.wait(0.3)
     assert program.returncode is not None
     assert all(is_gone(int(pid)) for pid in lines(place))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import process_tasks as tasks
 import pytest
-from test_process_items import LONG, is_gone, lines, until
+from test_process_items import LONG, is_gone, lines, soon, until
 
 from tau import (
     ExecutionError,
@@ -165,8 +165,7 @@ async def test_a_run_that_is_cancelled_ends_its_processes(tmp_path: Path) -> Non
         return {"out": await ctx.map("m", tasks.sleep_long, [str(place)], executor="processes", workers=1)}
 
     run = asyncio.create_task(graph_of(node).aexecute({}))
-    while not lines(place):
-        await asyncio.sleep(0.01)
+    await soon(lambda: lines(place))
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from tau.errors import GraphError
-from tau.graph.fingerprint import NodeFingerprint, alike_but_for_trees, of_node
+from tau.graph.fingerprint import NodeFingerprint, as_added, of_node
 from tau.graph.nodes import checked_depends_on, checked_version, is_async, is_generator
-from tau.predicates import Condition
+from tau.predicates import Condition, check_takes_state
 
 END: Final = "__end__"
 """What a route answers, or its mapping names, where the run ends after the node."""
@@ -38,8 +37,7 @@ class Route:
     @property
     def fingerprint(self) -> NodeFingerprint:
         """What it was when it was added; ``quick`` is the same without syntax trees, for which sources are parsed."""
-        found = of_node(self.function, self.quick.version, self.depends_on)
-        return found if alike_but_for_trees(found, self.quick) else self.quick
+        return as_added(self.function, self.quick, self.depends_on)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,15 +70,7 @@ def make_route(
         raise GraphError(f"{where} must be a function of the state, found {type(function).__name__}: {function!r:.80}")
     if is_generator(function):
         raise GraphError(f"{where} is a generator (it contains yield); it must return its answer")
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError as error:
-        raise GraphError(
-            f"{where} cannot be called with the state alone ({error}); write it as lambda state: ..., or bind its "
-            "other arguments with functools.partial"
-        ) from None
-    except ValueError:  # many callables in C do not say
-        pass
+    check_takes_state(where, function)
     items = tuple(checked_depends_on(where, depends_on))
     return Route(
         source=source,

@@ -150,6 +150,13 @@ def of_node(
     return NodeFingerprint(of_code(function, trees=trees), version, _dependencies([*depends_on], home(function), trees))
 
 
+def as_added(function: Any, quick: NodeFingerprint, depends_on: Iterable[Any]) -> NodeFingerprint:
+    """What a function was when it was added, of which ``quick`` was taken then, without syntax trees; with them now,
+    unless it has changed since."""
+    found = of_node(function, quick.version, depends_on)
+    return found if alike_but_for_trees(found, quick) else quick
+
+
 def alike_but_for_trees(one: NodeFingerprint, other: NodeFingerprint) -> bool:
     """Whether two fingerprints are equal where trees are left aside."""
     if one.version != other.version or one.depends.keys() != other.depends.keys():

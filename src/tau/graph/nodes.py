@@ -14,7 +14,7 @@ from tau.checks import checked_name, checked_seconds
 from tau.config import Retry
 from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
-from tau.graph.fingerprint import NodeFingerprint, alike_but_for_trees, of_node
+from tau.graph.fingerprint import NodeFingerprint, as_added, of_node
 from tau.late_imports import load_module
 
 _Parameter = inspect.Parameter
@@ -44,8 +44,7 @@ class Node:
     @property
     def fingerprint(self) -> NodeFingerprint:
         """What it was when it was added; ``quick`` is the same without syntax trees, for which sources are parsed."""
-        found = of_node(self.function, self.quick.version, self.depends_on)
-        return found if alike_but_for_trees(found, self.quick) else self.quick
+        return as_added(self.function, self.quick, self.depends_on)
 
 
 def make_node(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -40,7 +41,7 @@ def block_of(items: Items | None) -> Items | nullcontext[None]:
     return nullcontext() if items is None else items
 
 
-class _Drawn:
+class _Drawn(ABC):
     """The items of a map or chain as they are drawn, in order and by one thread, each with its key; what is drawn is
     planned, and must be what an earlier attempt had planned."""
 
@@ -92,11 +93,13 @@ class _Drawn:
             plan.check(wrong)
         return ahead
 
+    @abstractmethod
     def _key_of(self, item: Any) -> tuple[str, bytes | None]:
-        raise NotImplementedError
+        """The key of an item, and its encoding."""
 
+    @abstractmethod
     def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
-        raise NotImplementedError
+        """It is handed out next."""
 
 
 class Named(_Drawn):
