@@ -167,7 +167,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "an unknown answer": ("maybe", "answered 'maybe'; the answers there are: approve -> publish, revise -> review"),
     "none": (None, "answered None; the answers there are"),
     "a number": (7, r"answered 7 \(int\); the answers"),
-    "a list": (["publish"], r"several nodes \(list\), and a run visits one node at a time; .*branches_node.*ctx\.map"),
+    "a list": (["publish"], r"several nodes \(list\), and a run visits one node at a time; .*ctx\.map"),
     "a set": ({"publish"}, r"answered with several nodes \(set\)"),
     "what cannot be a key": ({"a": 1}, r"answered \{'a': 1\} \(dict\)"),
 }  # fmt: skip

@@ -54,7 +54,7 @@ BAD: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
         choose,
         {"yes": ["b", "c"]},
         {},
-        r"'yes' leads to several nodes \(list\), .*branches_node.*ctx\.map",
+        r"'yes' leads to several nodes \(list\), .*ctx\.map",
     ),
     "a target that is no node": (
         choose,

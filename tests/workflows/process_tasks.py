@@ -142,6 +142,8 @@ def out_of_reach(item: str) -> str:
         "map": lambda: ctx.map("m", same, [1]),
         "ask": lambda: ctx.ask("q"),
         "artifact": lambda: ctx.artifact("a").__enter__(),
+        "emit": lambda: ctx.emit("loss", value=1),
+        "progress": lambda: ctx.progress(1, 2),
     }
     try:
         calls[item]()

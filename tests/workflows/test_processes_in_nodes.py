@@ -51,11 +51,11 @@ def test_the_context_tells_there_what_it_tells_in_a_thread() -> None:
 @pytest.mark.parametrize("store", ["memory:", None])
 def test_what_the_run_keeps_is_out_of_reach_there(store: Any) -> None:
     def node(state: Any, ctx: Any) -> Any:
-        items = ["step", "map", "ask", "artifact"]
+        items = ["step", "map", "ask", "artifact", "emit", "progress"]
         return {"out": ctx.map("m", tasks.out_of_reach, items, executor="processes", workers=1)}
 
     said = graph_of(node, store).execute({})["out"]
-    assert len(said) == 4
+    assert len(said) == 6
     assert all("call them around the map" in one for one in said)
 
 

@@ -114,8 +114,8 @@ def checked_targets(source: str, mapping: Any, name_of: Callable[[Any, str], str
 
 
 MANY: Final = (
-    "and a run visits one node at a time; for several, make them branches of one node with branches_node({...}), or "
-    "work through a list with ctx.map"
+    "and a run visits one node at a time; for several pieces of work at once, do them in one node with ctx.map or "
+    "process_parallel"
 )
 
 
