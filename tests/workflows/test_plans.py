@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -302,3 +305,35 @@ def records(store: Store) -> list[Any]:
     from tau.log.encoding import unseal
 
     return [unseal("r", position, data) for position, data in store.read("r")]
+
+
+SCRIPT = """
+import os, sys
+from tau import ExecutionError, StateGraph
+
+graph = StateGraph("g", store="sqlite:///runs.db")
+
+@graph.node
+def node(state, ctx):
+    def task(item):
+        assert item >= 0
+        if item == 2 and not os.path.exists("whole"):
+            raise ValueError("broke")
+        return item
+    return {"out": ctx.map("m", task, range(4), workers=1)}
+
+graph.sequence(node)
+if __name__ == "__main__":
+    print(graph.execute({}, run_id="r", if_exists="resume")["out"])
+"""
+
+
+def test_a_function_is_the_same_however_python_was_started(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    first = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "ValueError: broke" in first.stderr
+    (tmp_path / "whole").write_text("")
+    again = subprocess.run(
+        [sys.executable, "-OO", "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert again.stdout == "[0, 1, 2, 3]\n", again.stderr

@@ -108,12 +108,12 @@ def of_code(function: Any, *, trees: bool = True) -> CodeFingerprint:
 
 
 def of_called(function: Any) -> CodeFingerprint:
-    """The fingerprint of a function that a node gives to what calls it: of its bytecode alone, as what is bound to it
-    may be made anew by every attempt."""
+    """The fingerprint of a function that a node gives to what calls it: of its code alone, as what is bound to it may
+    be made anew by every attempt."""
     while isinstance(function, functools.partial | types.MethodType):
         function = function.func if isinstance(function, functools.partial) else function.__func__
     try:
-        return _made(code_digest.by_bytecode(function, {}), Digest(None, None), "")
+        return _made(code_digest.by_bytecode(function, {}), code_digest.by_syntax(function), "")
     except Opaque:
         return CodeFingerprint(PYTHON, "", rule=code_digest.RULE)
 
