@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,10 +37,13 @@ from tau.log.records import Item
 
 
 @contextmanager
-def cluster() -> Iterator[Any]:
+def cluster(workers: int = 2, allowed_failures: int = 1) -> Iterator[Any]:
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", scheduler_kwargs={"allowed_failures": 1}
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"allowed_failures": allowed_failures},
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as opened,
     ):
@@ -138,6 +142,25 @@ def test_an_item_that_kills_each_worker_is_an_error_that_names_it(expendable: An
     [error] = result.errors
     assert (error.index, error.item) == (2, 2)
     assert isinstance(error.error, WorkerError)
+
+
+def test_an_item_that_waited_on_the_worker_that_another_killed_is_not_blamed(tmp_path: Path) -> None:
+    with cluster(workers=1, allowed_failures=0) as alone:
+
+        def kill_when_both_are_there() -> None:
+            until(lambda: sum(map(len, alone.processing().values())) == 2)
+            (tmp_path / "place.go").write_text("")
+
+        killing = threading.Thread(target=kill_when_both_are_there)
+        killing.start()
+        items = [(number, str(tmp_path / "place")) for number in range(4)]
+        result = process_parallel(items, tasks.die_when_told, config(alone, fail_fast=False))
+        killing.join(LONG)
+    assert result.results == [1, 2, 3]
+    [error] = result.errors
+    assert error.index == 0
+    assert isinstance(error.error, WorkerError)
+    assert "also when it was tried alone" in str(error.error)
 
 
 def test_errors_come_back_as_what_they_are_and_are_tried_again(client: Any, tmp_path: Path) -> None:

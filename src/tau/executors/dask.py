@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -23,14 +23,17 @@ from tau.executors import wire
 from tau.executors.afar import shown
 from tau.executors.contract import Call, Executor, Function, NotWantedError, TimeIsUpError
 from tau.executors.processors import processors
+from tau.executors.turns import Turns
 from tau.late_imports import load_module
 from tau.waiting import LOOK, Flag
 
+_log = logging.getLogger("tau")
 _encode = Encoder().encode
 _read_answer = Decoder(wire.Answer).decode
 
 DEATHS: Final = 2
-"""How often an item may cost its worker in a cluster of the map's own; elsewhere `allowed-failures` says it."""
+"""How often an item may cost its worker in a cluster of the map's own; elsewhere `allowed-failures` says it. Dask then
+gives up all that was on that worker, so an item is named only if it costs as many again when it is tried alone."""
 
 ALONE: Final = 60.0
 """For how many seconds a cluster of the map's own may be without workers; dask does not always replace what dies."""
@@ -72,12 +75,17 @@ def open_executor(function: Function, place: Any) -> Executor:
         ) from error
 
 
+class _GivenUpError(Exception):
+    """The worker that dask had it on died more often than that allows."""
+
+
 class DaskExecutor(Executor):
     """Submits one task for each try of an item, and takes its result when it is there."""
 
     def __init__(self, function: Function, setup: bytes, client: Any, own: tuple[Any, ...]) -> None:
         """``own`` is what is closed with it. Raises `ExecutorError` for a client that is closed."""
         self._name, self._setup, self._client, self._own = function.name, setup, client, own
+        self._turns = Turns()
         self._process = forks.process
         self._is_closed = False
         if client.status != "running":
@@ -113,6 +121,24 @@ class DaskExecutor(Executor):
                 one.close()
 
     def _answer(self, call: Call, job: wire.Job) -> wire.Answer:
+        """What it answers, beside the others, or alone if it was on a worker that died too often: who killed it?"""
+        check = partial(self._check, call)
+        try:
+            with self._turns.taken(check):
+                return self._tried(call, job)
+        except _GivenUpError:
+            _log.warning("dask gave up an item of map %r whose worker died; it is tried again, alone", self._name)
+        try:
+            with self._turns.taken(check, alone=True):
+                return self._tried(call, job)
+        except _GivenUpError as error:
+            raise WorkerError(
+                f"each time that dask tried it, its worker died, also when it was tried alone: {error}; if memory is "
+                "short, let fewer tasks run at a time",
+                deaths=DEATHS,
+            ) from error.__cause__
+
+    def _tried(self, call: Call, job: wire.Job) -> wire.Answer:
         over, future = Flag(), self._submitted(call, job)
         try:
             future.add_done_callback(lambda _: over.set())
@@ -159,11 +185,7 @@ class DaskExecutor(Executor):
         except Exception as error:
             if type(error).__name__ != "KilledWorker":
                 raise self._away(error) from error
-            raise WorkerError(
-                f"each time that dask tried it, its worker died: {text_of(error)}; if memory is short, let fewer tasks "
-                "run at a time",
-                deaths=DEATHS,
-            ) from error
+            raise _GivenUpError(text_of(error)) from error
 
     def _away(self, why: BaseException | str | None) -> ExecutorError:
         said = f"{type(why).__name__}: {text_of(why)}" if isinstance(why, BaseException) else why
