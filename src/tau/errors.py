@@ -10,6 +10,7 @@
     ├── ExecutionError (RuntimeError)           .node .state .path .run_id
     ├── NodeTimeoutError (TimeoutError)         .node .seconds
     ├── UnserializableError (TypeError)         .key .node .path .type_name
+    ├── SchemaError (ValueError)                .node .keys .problems
     ├── LimitExceededError (RuntimeError)       .limit .run_id
     ├── CheckpointNotFoundError (LookupError)   .run_id
     │   └── RunFinishedError                    .finished_at
@@ -117,6 +118,15 @@ class UnserializableError(TauError, TypeError):
     node: str | None = None
     path: str = ""
     type_name: str = ""
+
+
+class SchemaError(TauError, ValueError):
+    """Values that do not fit the schema of their graph: ``keys`` are their names, ``problems`` say why. Nothing was
+    written. ``node`` set or read them, and is ``None`` for the input of a run."""
+
+    node: str | None = None
+    keys: Sequence[str] = ()
+    problems: Sequence[str] = ()
 
 
 class LimitExceededError(TauError, RuntimeError):

@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from msgspec import Struct, field
 
@@ -20,6 +20,17 @@ from tau.values.equality import equal
 from tau.values.plain_mappings import check_only_items
 from tau.values.stored import NO_ATOM, StoredValue, make
 from tau.values.types.artifact import Artifact
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # type checkers bring their own
+
+    from tau.schema.schema import Schema
+
+    Model_co = TypeVar("Model_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    Model_co = TypeVar("Model_co", covariant=True)
 
 _beginning = threading.RLock()
 
@@ -52,7 +63,7 @@ class OpenedValues(Struct, eq=False):
         return first[1]
 
 
-class State(Mapping[str, Any]):
+class State(Mapping[str, Any], Generic[Model_co]):
     """An immutable mapping of names to values, with the identity of its run.
 
     ``run_id`` names the run, ``checkpoint_node`` the last finished node (``None`` before the first), ``timestamp`` the
@@ -69,7 +80,7 @@ class State(Mapping[str, Any]):
     a stored value raises `CorruptCheckpointError` if it is damaged, `UnsupportedFormatError` if it cannot be read here.
     """
 
-    __slots__ = ("_data", "_image", "_node", "_run_id", "_time", "_visit")
+    __slots__ = ("_data", "_image", "_node", "_run_id", "_schema", "_time", "_visit")
 
     _data: dict[str, Any]
     _run_id: str
@@ -77,6 +88,7 @@ class State(Mapping[str, Any]):
     _time: float
     _visit: OpenedValues | None
     _image: Any
+    _schema: Schema | None
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> None:
         if data is not None:
@@ -88,6 +100,7 @@ class State(Mapping[str, Any]):
         self._time = datetime.now(UTC).timestamp()
         self._visit = None
         self._image = None
+        self._schema = None
 
     @property
     def run_id(self) -> str:
@@ -100,6 +113,25 @@ class State(Mapping[str, Any]):
     @property
     def timestamp(self) -> datetime:
         return datetime.fromtimestamp(self._time, UTC)
+
+    @property
+    def typed(self) -> Model_co:
+        """This state as an instance of the class that was given as ``schema`` to the graph that returned it.
+
+        Each use makes a new instance: rules over several fields run, single fields are not validated again. Where the
+        state has no value, the class's default counts. Raises `SchemaError` if the state does not make an instance,
+        `ConfigError` for a state that no graph with a schema returned.
+        """
+        if self._schema is None:
+            raise ConfigError(
+                "only a state that was returned by a graph with a schema is typed: StateGraph(name, schema=Model); a "
+                "node gets an instance where its parameter is annotated with the class"
+            )
+        load_module("tau.schema.schema")
+        from tau.schema.schema import Reader  # only loaded where there is a schema
+
+        instance, _ = Reader(self._schema, self._schema.known.cls).read(self._data, self.__getitem__, None)
+        return instance  # type: ignore[no-any-return]
 
     def __getitem__(self, key: str) -> Any:
         try:
@@ -159,11 +191,11 @@ class State(Mapping[str, Any]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def set(self, key: str, value: Any) -> State:
+    def set(self, key: str, value: Any) -> State[Model_co]:
         """This state with ``key`` set to ``value``. Raises `UnserializableError` for a key that is not text."""
         return self._with({**self._data, check_key(key, None): value})
 
-    def merge(self, other: Mapping[str, Any]) -> State:
+    def merge(self, other: Mapping[str, Any]) -> State[Model_co]:
         """This state with all of ``other``, which wins; run id, node and time stay this state's. Raises
         `UnserializableError` for a key that is not text, `ConfigError` for what is not a mapping of values."""
         if type(other) is not dict:
@@ -171,11 +203,11 @@ class State(Mapping[str, Any]):
         values = {check_key(key, None): value for key, value in other.items()}
         return self._with({**self._data, **values})
 
-    def drop(self, *keys: str) -> State:
+    def drop(self, *keys: str) -> State[Model_co]:
         """This state without these keys; keys that it does not hold are ignored. Raises nothing."""
         return self._with({key: value for key, value in self._data.items() if key not in keys})
 
-    def clone(self) -> State:
+    def clone(self) -> State[Model_co]:
         """A separate, equal state. Raises nothing."""
         return self._with(dict(self._data))
 
@@ -229,8 +261,10 @@ class State(Mapping[str, Any]):
         facts = {"after": self._node, "time": f"{self.timestamp:%Y-%m-%d %H:%M:%S} UTC"}
         return table(f"State of run {self._run_id}", ("key", "type", "stored", "value"), rows, facts)
 
-    def _with(self, data: dict[str, Any]) -> State:
-        return view(data, self._run_id, self._node, self._time, begun(self))
+    def _with(self, data: dict[str, Any]) -> State[Model_co]:
+        made = view(data, self._run_id, self._node, self._time, begun(self))
+        made._schema = self._schema
+        return made
 
 
 def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit: OpenedValues | None = None) -> State:
@@ -242,6 +276,7 @@ def view(data: dict[str, Any], run_id: str, node: str | None, time: float, visit
     state._time = time
     state._visit = visit
     state._image = None
+    state._schema = None
     return state
 
 
@@ -269,63 +304,6 @@ def cells_of(values: Mapping[str, Any]) -> dict[str, StoredValue]:
         assert cell is not None
         cells[key] = cell
     return cells
-
-
-def collect(
-    cells: Mapping[str, StoredValue], given: State, result: State | Mapping[str, Any] | None, node: str
-) -> tuple[dict[str, StoredValue], list[str]]:
-    """What a visit changed: new cells by key, and the keys it removed.
-
-    ``given`` is the state the node worked on, ``result`` what it returned. Values it changed in place count as set.
-    Raises `UnserializableError`, `LimitExceededError`, or the damage that the visit met.
-    """
-    visit = given._visit
-    if visit is not None and visit.damage is not None:
-        raise visit.damage
-    removed: list[str] = []
-    if result is None:
-        was_set: Mapping[str, Any] = {}
-    elif type(result) is dict:  # the usual one first: asking an abstract class is slow
-        was_set = result
-    elif isinstance(result, State):
-        data = result._data
-        was_set = {key: result[key] for key, value in data.items() if cells.get(key) is not value}
-        removed = [key for key in cells if key not in data]
-    else:
-        was_set = result
-    changed = {}
-    for name, value in was_set.items():
-        previous = cells.get(name)
-        key = name if previous is not None and type(name) is str else check_key(name, node)
-        cell = make(key, value, previous, node)
-        if cell is not None:
-            changed[key] = cell
-    if visit is not None:
-        for previous, (key, value) in visit.opened.copy().items():  # a thread left behind may go on reading
-            if cells.get(key) is previous and key not in was_set and key not in removed:
-                cell = make(key, value, previous, node)
-                if cell is not None:
-                    changed[key] = cell
-    return changed, removed
-
-
-def artifacts_read(given: State, result: Any) -> list[Artifact]:
-    """The artifacts that a visit read and that are in the state after it, as it is by what the node returned."""
-    visit = given._visit
-    if visit is None or not visit.artifacts:
-        return []
-    read = visit.artifacts
-    if isinstance(result, State):
-        after = [*result._data.values()]
-        return [one for _, cell, one in read if any(value is cell or value is one for value in after)]
-    changes = result if isinstance(result, Mapping) else {}
-    return [one for key, _, one in read if key not in changes or any(value is one for value in changes.values())]
-
-
-def changed_in_place(state: State) -> bool:
-    """Whether a value that was read is no longer what the state holds. Raises as `collect`."""
-    opened = state._visit.opened.items() if state._visit is not None else ()
-    return any(make(key, value, cell, None) is not None for cell, (key, value) in opened)
 
 
 def check_key(key: Any, node: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from msgspec.structs import replace
 
@@ -27,7 +27,20 @@ from tau.state import State, cells_of, check_run_id
 from tau.stored_graph import StoredGraph
 
 if TYPE_CHECKING:
+    import os
+
+    from typing_extensions import TypeVar  # type checkers bring their own
+
+    from tau.config import GraphConfig
     from tau.log.answers import OpenPause
+    from tau.stores.contract import Store
+    from tau.stores.user_store import FourVerbs
+
+    Model = TypeVar("Model", default=Any)
+else:
+    from typing import TypeVar
+
+    Model = TypeVar("Model")
 
 IfExists = Literal["error", "resume"]
 """What `StateGraph.execute` does with a run id that is in use."""
@@ -36,7 +49,7 @@ OnChange = Literal["error", "continue", "redo"]
 """What `StateGraph.resume` does if the graph has changed in a way that could make the result wrong."""
 
 
-class StateGraph(StoredGraph):
+class StateGraph(StoredGraph, Generic[Model]):
     """A state graph with its observer and store.
 
     Made from a `GraphConfig`, or from a name. With a name and a store, every finished node is saved and finished runs
@@ -45,11 +58,25 @@ class StateGraph(StoredGraph):
     the config's store. Thread-safe once it has run. Raises `ConfigError` for a ``store`` together with a config of
     interval 0, `UnknownStoreError` and `UnknownObserverError` for names that are not registered, `GraphError` for a
     name that a graph cannot have.
+
+    ``schema``: a TypedDict, a dataclass, a pydantic model or a msgspec Struct, which says what the state holds. The
+    input of a run and what nodes change is validated; a node whose first parameter is annotated with the class, or one
+    with some of its fields, gets an instance of it. Raises `ConfigError` for another class.
     """
+
+    def __init__(
+        self,
+        config: GraphConfig | str,
+        *,
+        schema: type[Model] | None = None,
+        observer: ObserverSpec = None,
+        store: str | os.PathLike[str] | Store | FourVerbs | None = None,
+    ) -> None:
+        super().__init__(config, schema=schema, observer=observer, store=store)
 
     def execute(
         self,
-        state: State | Mapping[str, Any] | None = None,
+        state: State | Mapping[str, Any] | Model | None = None,
         *,
         run_id: str | None = None,
         if_exists: IfExists = "error",
@@ -60,7 +87,7 @@ class StateGraph(StoredGraph):
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
         seed: int | None = None,
-    ) -> State:
+    ) -> State[Model]:
         """Run the graph on ``state`` and return the final state.
 
         ``run_id`` overrides that of the state. If the run id is in use, ``if_exists="error"`` raises `RunExistsError`.
@@ -78,7 +105,8 @@ class StateGraph(StoredGraph):
         Raises `GraphError` for a graph that cannot be run, `ConfigError` for a wrong argument, `ExecutionError` when a
         node fails, `RunInterruptedError` when the run was asked to stop, `RunCancelledError` when it was cancelled; all
         that has finished is saved by then. Raises `UnserializableError` or `LimitExceededError` for an input that
-        cannot be stored, `LeaseLostError` if the run was taken over or deleted, `StoreError` if the store fails.
+        cannot be stored, `SchemaError` for one that does not fit the schema, `LeaseLostError` if the run was taken over
+        or deleted, `StoreError` if the store fails.
         """
         request, given = self._admission(state, run_id, if_exists, tags, seed)
         request.values = cells_of(given) if request.stored else given
@@ -96,7 +124,7 @@ class StateGraph(StoredGraph):
         observer: ObserverSpec = None,
         stop: Stop | None = None,
         max_runtime: float | None = None,
-    ) -> State:
+    ) -> State[Model]:
         """Continue a run that failed, was stopped or was killed, or that waited and was answered, and return the final
         state; of a finished run, return the stored one.
 
@@ -121,7 +149,7 @@ class StateGraph(StoredGraph):
 
     async def aexecute(
         self,
-        state: State | Mapping[str, Any] | None = None,
+        state: State | Mapping[str, Any] | Model | None = None,
         *,
         run_id: str | None = None,
         if_exists: IfExists = "error",
@@ -132,7 +160,7 @@ class StateGraph(StoredGraph):
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
         seed: int | None = None,
-    ) -> State:
+    ) -> State[Model]:
         """`execute` in an event loop, with the same arguments; sync nodes run in threads of tau's own.
 
         Raises what `execute` raises, and ``asyncio.CancelledError`` when its task is cancelled.
@@ -156,7 +184,7 @@ class StateGraph(StoredGraph):
         observer: ObserverSpec = None,
         stop: Stop | None = None,
         max_runtime: float | None = None,
-    ) -> State:
+    ) -> State[Model]:
         """`resume` in an event loop, with the same arguments.
 
         Raises what `resume` raises, and ``asyncio.CancelledError`` when its task is cancelled.
@@ -172,7 +200,7 @@ class StateGraph(StoredGraph):
 
     async def astream(
         self,
-        state: State | Mapping[str, Any] | None = None,
+        state: State | Mapping[str, Any] | Model | None = None,
         *,
         run_id: str | None = None,
         if_exists: IfExists = "error",
@@ -183,7 +211,7 @@ class StateGraph(StoredGraph):
         max_runtime: float | None = None,
         tags: Iterable[str] = (),
         seed: int | None = None,
-    ) -> AsyncGenerator[Event | State, None]:
+    ) -> AsyncGenerator[Event | State[Model], None]:
         """`aexecute`, yielding each event as it happens and the final state as the last item.
 
         Closing the iterator early stops the run; `aresume` goes on with it. Raises what `aexecute` raises, after the
@@ -294,6 +322,8 @@ class StateGraph(StoredGraph):
         """What is to be run, and the input, which has yet to be put into it."""
         if if_exists not in ("error", "resume"):
             raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
+        if self.schema is not None:
+            state = load_module("tau.node.typed").fitted_input(self.schema, state)
         if not (state is None or isinstance(state, Mapping)):
             raise ConfigError(f"the input must be a State or a mapping, found {type(state).__name__}")
         if if_exists == "resume" and run_id is None and not isinstance(state, State):

@@ -16,6 +16,7 @@ from tau.errors import ConfigError
 from tau.events import Observer
 from tau.graph.graph import Graph
 from tau.host import Host
+from tau.late_imports import load_module
 from tau.log.journal import Journal
 from tau.observers import resolve_observer
 from tau.stores.contract import Store
@@ -25,6 +26,7 @@ from tau.stores.urls import without_password
 if TYPE_CHECKING:
     import os
 
+    from tau.schema.schema import Schema
     from tau.stores.user_store import FourVerbs
 
 D = TypeVar("D", bound=Driver)
@@ -39,6 +41,7 @@ class StoredGraph(Graph):
         self,
         config: GraphConfig | str,
         *,
+        schema: Any = None,
         observer: ObserverSpec = None,
         store: str | os.PathLike[str] | Store | FourVerbs | None = None,
     ) -> None:
@@ -55,7 +58,7 @@ class StoredGraph(Graph):
                 "checkpoint.interval is 0, so nothing would be saved in the store that was given; "
                 "set CheckpointConfig(interval=1), or give no store"
             )
-        super().__init__(config.name)
+        super().__init__(config.name, None if schema is None else _schema(schema))
         self.config = config
         self.host = Host()
         self._observer = resolve_observer(config.observer if observer is None else observer)
@@ -145,3 +148,10 @@ class StoredGraph(Graph):
             owner = self.host.owner(checkpoint.lease)
             journal = Journal(self._store, request.run_id, self.host, owner, checkpoint.interval)
         return kind(request, self.host, journal=journal, observer=resolve_observer(told), **options)
+
+
+def _schema(cls: Any) -> Schema:
+    load_module("tau.schema.schema")
+    from tau.schema.schema import Schema  # only loaded where there is one
+
+    return Schema(cls)

@@ -18,7 +18,7 @@ from tau.errors import (
     RunCancelledError,
     RunExistsError,
 )
-from tau.graph.changes import Comparison, compare
+from tau.graph.changes import Comparison, compare, only_misfits
 from tau.graph.fingerprint import GraphFingerprint
 from tau.log.journal import Append
 from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
@@ -81,7 +81,7 @@ def may_go_on(request: RunRequest, found: LoadedRun) -> tuple[Progress, tuple[st
     """Where the run goes on, a crash that this ends being counted, and how the graph changed since; raises why it
     cannot."""
     progress = _judge(request, found)
-    changes = _compare(request, progress)
+    changes = _compare(request, progress, found.misfits)
     if found.status != "finished":
         _count_crash(request, found, progress)
     return progress, changes
@@ -153,9 +153,9 @@ def _differences(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
     return tuple(differs) or ("its keys are the same, as they were replaced by hand",)
 
 
-def _compare(request: RunRequest, progress: Progress) -> tuple[str, ...]:
+def _compare(request: RunRequest, progress: Progress, misfits: Mapping[str, str]) -> tuple[str, ...]:
     """How the graph changed since; raises where that stands in the way."""
-    comparison = changes_since(progress, request.graph.fingerprint(progress.fingerprint))
+    comparison = changes_since(progress, request.graph.fingerprint(progress.fingerprint), misfits)
     lost = comparison.foreign or (progress.next is not None and progress.next not in request.graph.nodes)
     if comparison.blocking and (request.on_change == "error" or lost):
         now = "this graph" if comparison.foreign else "the graph as it is now"
@@ -208,11 +208,12 @@ def input_digest(values: Mapping[str, StoredValue]) -> bytes:
     return digest(b"".join(digest(key.encode()) + values[key].digest() for key in sorted(values)))
 
 
-def changes_since(progress: Progress, current: GraphFingerprint) -> Comparison:
-    """How the graph differs from the one that made the run; in nothing for a state that was saved by hand."""
+def changes_since(progress: Progress, current: GraphFingerprint, misfits: Mapping[str, str]) -> Comparison:
+    """How the graph differs from the one that made the run, the ``misfits`` of its state included; else in nothing for
+    a state that was saved by hand."""
     stored = progress.fingerprint
     if stored is None:
-        return Comparison(notes=[], blocking=[])
+        return only_misfits(misfits)
     return compare(
         current=current,
         graph_name=progress.graph,
@@ -221,4 +222,5 @@ def changes_since(progress: Progress, current: GraphFingerprint) -> Comparison:
         edges_taken=progress.taken,
         pending=progress.next,
         has_items=progress.items > 0,
+        misfits=misfits,
     )

@@ -32,7 +32,8 @@ from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode
 from tau.node.kept_state import stored_of
 from tau.node.left_calls import Call, left, waits
-from tau.state import State, cells_of, collect, raw
+from tau.state import State, cells_of, raw
+from tau.state_changes import collect
 from tau.stores.contract import Store
 from tau.values.stored import StoredValue
 from tau.values.weight import LARGE, is_large
@@ -237,9 +238,9 @@ class AsyncDriver(Driver):
 
     async def _collect(self, effect: RunNode, outcome: Outcome) -> None:
         """Encode large values in a thread, so that the loop does not stand still. The engine meets what is refused."""
-        given, result, stored = effect.state, outcome.result, raw(stored_of(effect))
+        node, given, result, stored = effect.node, effect.state, outcome.result, raw(stored_of(effect))
         with suppress(Exception):
-            outcome.changes = await self._in_thread(lambda: collect(stored, given, result, effect.node.name))
+            outcome.changes = await self._in_thread(lambda: collect(stored, given, result, node.name, node.schema))
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         """Call in one of the store's own threads, to the end: a store that hangs holds up no other. A cancellation

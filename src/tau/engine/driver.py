@@ -13,6 +13,7 @@ from tau import forks
 from tau.engine.admission import has_other_input
 from tau.engine.effects import Backoff, DeleteRecords, Emit, Load, Outcome, RunRequest
 from tau.engine.engine import Engine
+from tau.engine.fitting import misfits
 from tau.engine.stop import Stop
 from tau.errors import (
     ArtifactError,
@@ -263,6 +264,8 @@ class Driver:
             found = self._end_overdue(found, watch)
         if found is not None and found.status not in ("finished", "cancelled"):
             check_all(found.values.values(), thorough=self.request.verify_artifacts)
+        if found is not None and self.request.graph.schema is not None:
+            found.misfits = misfits(self.request, found)
         if found is not None and not self.request.resuming and has_other_input(self.request, found):
             found.input = admitted_input(self.journal.store, self.request.run_id)
         return found
@@ -322,12 +325,13 @@ class Driver:
         node, effect.begun = effect.node, True
         if self.journal is not None and self.journal.items:
             self.scope.steps_of(effect).restore()
+        state: Any = effect.state if node.reader is None else typed().give(effect)
         if not node.wants_context:
-            return node.function(effect.state)
+            return node.function(state)
         context = Context(self.scope, effect)
         if node.context_name is None:
-            return node.function(effect.state, context)
-        return node.function(effect.state, **{node.context_name: context})
+            return node.function(state, context)
+        return node.function(state, **{node.context_name: context})
 
     def answered(self, began: float, answer: Any = None, error: BaseException | None = None) -> Outcome:
         """What became of a route."""
@@ -341,6 +345,11 @@ class Driver:
         scope = self.scope
         effect, scope.effect = scope.effect, None
         asked = scope.items.asked if scope.items is not None else None
+        if error is None and effect is not None and effect.node.schema is not None:
+            try:
+                result = typed().settle(effect, result)
+            except Exception as wrong:
+                error = wrong
         try:
             if scope.items is not None:
                 result = scope.leave(result if error is None else error)
@@ -357,6 +366,11 @@ class Driver:
         seconds = self._now() - began
         stop = self.stopping() if self._stoppable else ""
         return Outcome(result, error, began, seconds if seconds > 0.0 else 0.0, stop, waits=waits)
+
+
+def typed() -> Any:
+    """What is only loaded where a graph has a schema."""
+    return load_module("tau.node.typed")
 
 
 def abandoned(journal: Journal, batch: Batch, result: Result) -> None:

@@ -89,8 +89,8 @@ class Release(Struct):
 
 class Outcome(Struct):
     """How a visit ended: with a result or an error. ``stop`` is why the run should stop now, if it should; ``changes``
-    what `tau.state.collect` makes of the result, where the driver had it made, ``waits`` what it asked people, with the
-    cells of what counts after the deadlines."""
+    what `tau.state_changes.collect` makes of the result, where the driver had it made, ``waits`` what it asked people,
+    with the cells of what counts after the deadlines."""
 
     result: Any = None
     error: BaseException | None = None

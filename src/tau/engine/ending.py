@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tau import events
 from tau.engine.advice import explain
@@ -25,6 +25,9 @@ from tau.log.replay import status_after
 from tau.node.current import RunNode
 from tau.state import State, view
 from tau.values.stored import StoredValue
+
+if TYPE_CHECKING:
+    from tau.schema.schema import Schema
 
 Steps = Generator[Effect, Any, Any]
 
@@ -153,9 +156,11 @@ class Ending:
         begun = self.effect is not None and self.effect.begun
         return stopped(self.request, name, self.view(), reason, begun, unanswered=self.asks is not None)
 
-    def view(self) -> State:
+    def view(self, schema: Schema | None = None) -> State:
         progress = self.progress
-        return view(self.values, self.request.run_id, progress.node, progress.updated or progress.created)
+        state = view(self.values, self.request.run_id, progress.node, progress.updated or progress.created)
+        state._schema = schema
+        return state
 
     def emit(self, type_: str, **data: Any) -> Steps:
         if self.request.observed:

@@ -27,7 +27,8 @@ from tau.log.journal import Append
 from tau.log.loading import LoadedRun
 from tau.log.records import CheckpointRecord, Failed, Finished, Interrupted, Record, advance, describe
 from tau.node.current import RunNode
-from tau.state import State, collect, raw, snapshot, view
+from tau.state import State, raw, snapshot, view
+from tau.state_changes import collect, fitted_values
 from tau.values.plain_mappings import only_items
 from tau.values.stored import StoredValue
 
@@ -69,7 +70,7 @@ class Engine(Routing):
                 raise final from error
             finally:
                 del final  # else it and this frame, which its traceback holds, keep each other and all of the node
-        return self.view()
+        return self.view(self.graph.schema)
 
     def _open(self) -> Steps:
         """Admit or claim the run, and tell that it starts."""
@@ -214,12 +215,16 @@ class Engine(Routing):
             return no_changes(node, result)
         try:
             if stored:
-                self.changed, self.removed = outcome.changes or collect(self.values, effect.state, result, node.name)
+                self.changed, self.removed = outcome.changes or collect(
+                    self.values, effect.state, result, node.name, node.schema
+                )
                 if self.changed or self.removed:
                     values = {**self.values, **self.changed}
                     for key in self.removed:
                         del values[key]
                     self.values = values
+            elif node.schema is not None:
+                self.values = fitted_values(self.values, result, node.name, node.schema)
             elif type(result) is not dict and isinstance(result, State):
                 self.values = raw(result)
             elif result:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tau.engine.admission import changes_since, may_go_on
 from tau.engine.effects import RunRequest
+from tau.engine.fitting import misfits
 from tau.errors import GraphChangedError, StoreError, TauError
 from tau.host import Host
 from tau.late_imports import load_module
@@ -68,7 +69,7 @@ def plan_resume(store: Store, request: RunRequest, host: Host) -> ResumePlan:
     plan = ResumePlan(run_id=request.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
     if found.progress is None:
         return plan
-    comparison = changes_since(found.progress, request.graph.fingerprint(found.progress.fingerprint))
+    comparison = changes_since(found.progress, request.graph.fingerprint(found.progress.fingerprint), found.misfits)
     return replace(
         plan,
         finished=tuple(found.progress.path),
@@ -92,4 +93,5 @@ def _refused(check: Callable[[], object]) -> TauError | None:
 def _check(request: RunRequest, found: LoadedRun) -> None:
     if found.status not in ("finished", "cancelled"):
         check_all(found.values.values(), thorough=request.verify_artifacts)
+    found.misfits = misfits(request, found)
     may_go_on(request, found)

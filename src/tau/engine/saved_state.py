@@ -57,6 +57,8 @@ def saving(journal: Journal, state: State, found: LoadedRun) -> Batch:
     progress = found.progress or Progress(graph="", created=state.timestamp.timestamp())
     if progress.node != node:
         progress.next = None
+    if progress.fingerprint is not None and progress.fingerprint.schema is not None:
+        progress.fingerprint = replace(progress.fingerprint, schema=None)  # nobody has validated this state
     progress.items = 0
     progress.node, progress.updated, progress.status = node, state.timestamp.timestamp(), "interrupted"
     admitted = Admitted(manifest=Manifest(progress, {key: cell.whole for key, cell in values.items()}))

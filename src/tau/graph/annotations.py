@@ -32,7 +32,7 @@ def means_context(annotation: Any, function: Any) -> bool:
 class _Reader:
     def __init__(self, function: Any) -> None:
         self.function = function
-        self.names = _names(function)
+        self.names = names_of(function)
 
     def object(self, annotation: Any, depth: int = 0) -> bool:
         text = getattr(annotation, "__forward_arg__", annotation)
@@ -116,7 +116,7 @@ def _dotted(node: ast.expr) -> str:
     return ""
 
 
-def _names(function: Any) -> Mapping[str, Any]:
+def names_of(function: Any) -> Mapping[str, Any]:
     """What the names in a function's annotations may mean: its globals, and what it is made over."""
     found: dict[str, Any] = dict(getattr(function, "__globals__", {}))
     code = getattr(function, "__code__", None)

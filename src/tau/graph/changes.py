@@ -6,6 +6,7 @@ Three answers: ``True`` (the same), ``False`` (changed), ``None`` (cannot be kno
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -106,12 +107,14 @@ def compare(
     edges_taken: Collection[tuple[str, str]] = (),
     pending: str | None = None,
     has_items: bool = False,
+    misfits: Mapping[str, str] = MappingProxyType({}),
 ) -> Comparison:
     """How the graph ``current`` differs from the one that made a run, for that run.
 
     ``graph_name`` and ``admitted`` are as stored with the last accepted claim, ``finished`` maps each node with a
     committed visit to its fingerprint of then, ``edges_taken`` are (source, target) pairs, ``pending`` is the node that
-    comes next, ``has_items`` says whether finished items lie inside it. A pure function.
+    comes next, ``has_items`` says whether finished items lie inside it, ``misfits`` why stored values do not fit the
+    schema. A pure function.
     """
     found = _Findings(current, admitted)
     if graph_name != current.name:
@@ -131,7 +134,16 @@ def compare(
         found.pending(pending, has_items, again=pending in finished)
     for source, target in sorted(set(map(_pair, edges_taken))):
         found.taken(source, target)
+    found.schema(misfits)
     found.rest(set(finished) | ({pending} if pending is not None else set()))
+    return Comparison(notes=found.notes, blocking=found.blocking, ways=list(found.ways))
+
+
+def only_misfits(misfits: Mapping[str, str]) -> Comparison:
+    """What stands in the way of a run of which nothing else is known."""
+    nothing = GraphFingerprint("", {}, (), None, ())
+    found = _Findings(nothing, nothing)
+    found.schema(misfits)
     return Comparison(notes=found.notes, blocking=found.blocking, ways=list(found.ways))
 
 
@@ -235,6 +247,18 @@ class _Findings:
         anywhere = (source, ANYWHERE) in self.ends and target in self.current.nodes
         if (source, target) not in self.ends and not anywhere:
             self.block(f"edge {source!r} -> {target!r}, which this run has taken, is gone", _RESTORE, _ANEW, _KEEP)
+
+    def schema(self, misfits: Mapping[str, str]) -> None:
+        """What the state must be: another schema does no harm where what is stored fits."""
+        before, now = self.admitted.schema, self.current.schema
+        if before is None or now is None:
+            if before is not now:
+                self.note("the graph has a schema now" if before is None else "the graph has no schema any more")
+        else:
+            names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+            self._each("the field {!r} of the schema changed", names)
+        for key in sorted(misfits):
+            self.block(f"the state does not fit the schema: {key!r}: {misfits[key]}", _RESTORE, _ANEW, _KEEP)
 
     def rest(self, judged: Collection[str]) -> None:
         """All that this run has not reached yet, and what decides where it goes from here."""

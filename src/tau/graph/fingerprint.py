@@ -83,7 +83,8 @@ class EdgeFingerprint(Struct, frozen=True, array_like=True):
 
 
 class GraphFingerprint(Struct, frozen=True, array_like=True):
-    """A whole graph, small enough to be kept in every run's log. ``edges`` are in the order in which they are tried."""
+    """A whole graph, small enough to be kept in every run's log. ``edges`` are in the order in which they are tried.
+    ``schema`` has a digest for each field of the schema, of what decides which values fit; ``None`` without one."""
 
     name: str
     nodes: dict[str, NodeFingerprint]
@@ -91,6 +92,7 @@ class GraphFingerprint(Struct, frozen=True, array_like=True):
     entry: str | None
     exits: tuple[str, ...]
     python: str = PYTHON
+    schema: dict[str, str] | None = None
 
 
 _NOTHING_MORE = LaterRule(code_digest.LATER_RULE)

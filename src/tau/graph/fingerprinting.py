@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from tau.graph.digesting import hashed
 from tau.graph.edges import ANYWHERE, Edge, Route
 from tau.graph.fingerprint import (
     EdgeFingerprint,
@@ -19,6 +21,10 @@ from tau.graph.fingerprint import (
 )
 from tau.graph.nodes import Node
 
+if TYPE_CHECKING:
+    from tau.schema.fields import Field
+    from tau.schema.schema import Schema
+
 
 def fingerprint_of(
     name: str,
@@ -28,6 +34,7 @@ def fingerprint_of(
     entry: str | None,
     exits: Iterable[str],
     stored: GraphFingerprint | None,
+    schema: Schema | None = None,
 ) -> GraphFingerprint:
     """See `Graph.fingerprint`."""
     ways = [edge for leaving in edges.values() for edge in _told(leaving)]
@@ -39,7 +46,14 @@ def fingerprint_of(
         edges=tuple(map(_of_edge, ways, before)),
         entry=entry,
         exits=tuple(sorted(exits)),
+        schema=None if schema is None else {name: _digest_of(field) for name, field in schema.fields.items()},
     )
+
+
+def _digest_of(field: Field) -> str:
+    """What decides which values fit: where it is what it was, values that are stored need not be looked at again."""
+    code = [of_code(function).digests for function in field.code]
+    return hashed("field", field.rule.encode(), *((tree or bytecode).encode() for bytecode, tree in code)).hex()
 
 
 def _told(leaving: Sequence[Edge]) -> Sequence[Edge]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from types import CodeType, MappingProxyType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tau.checks import checked_name
 from tau.config import Retry
@@ -33,6 +33,9 @@ from tau.graph.redefinition import (
 from tau.late_imports import load_module
 from tau.predicates import Condition, checked_condition, predicate_name
 
+if TYPE_CHECKING:
+    from tau.schema.schema import Schema
+
 _log = logging.getLogger("tau")
 
 __all__ = ["Edge", "Graph", "Node"]
@@ -51,8 +54,9 @@ class Graph:
     added, together with every other problem.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, schema: Schema | None = None) -> None:
         self.name = checked_name("graph name", name, GraphError)
+        self.schema = schema
         self._nodes: dict[str, Node] = {}
         self._edges: dict[str, tuple[Edge, ...]] = {}
         self._routes: dict[str, Route] = {}
@@ -99,6 +103,7 @@ class Graph:
             idempotent=idempotent,
             version=version,
             depends_on=depends_on,
+            schema=self.schema,
         )
         with self._lock:
             self._check_changeable(f"node {name} is new")
@@ -137,7 +142,7 @@ class Graph:
         return self._define(function, name, options, sys._getframe(1).f_code)
 
     def _define(self, function: _F, name: str | None, options: dict[str, Any], around: CodeType) -> _F:
-        node = make_node(own_name(function) if name is None else name, function, **options)
+        node = make_node(own_name(function) if name is None else name, function, schema=self.schema, **options)
         with self._lock:
             old = self._nodes.get(node.name)
             if old is not None and not same_home(old.function, function):
@@ -302,9 +307,8 @@ class Graph:
         if beside is not None and beside[0] is stored:
             return beside[1]
         with self._lock:
-            found = fingerprint_of(
-                self.name, self._nodes, self._edges, entry=self.entry_point, exits=self._exits, stored=stored
-            )
+            parts = self.name, self._nodes, self._edges
+            found = fingerprint_of(*parts, entry=self.entry_point, exits=self._exits, stored=stored, schema=self.schema)
             if self._frozen and stored is None:
                 self._fingerprint = found
             elif self._frozen:
@@ -370,7 +374,7 @@ class Graph:
             if name in names:
                 raise GraphError(f"sequence: node {name} appears twice; add the edge back with add_edge")
             if callable(item) and (name not in self._nodes or not same(self._nodes[name].function, item)):
-                added[name] = make_node(name, item)
+                added[name] = make_node(name, item, schema=self.schema)
             elif name not in self._nodes:
                 raise GraphError(f"sequence: node {name} does not exist; add it first or pass the function")
             names.append(name)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tau.checks import checked_name, checked_seconds
 from tau.config import Retry
@@ -16,6 +16,9 @@ from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
 from tau.graph.fingerprint import NodeFingerprint, as_added, of_node
 from tau.late_imports import load_module
+
+if TYPE_CHECKING:
+    from tau.schema.schema import Reader, Schema
 
 _Parameter = inspect.Parameter
 _POSITIONAL = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
@@ -27,7 +30,8 @@ class Node:
     """A callable of a graph, and how it is to be called.
 
     ``wants_context``: it takes a `Context` beside the state, as the second positional argument, or under the keyword
-    ``context_name`` where that is not ``None``. ``timeout`` is in seconds, ``None`` for none.
+    ``context_name`` where that is not ``None``. ``timeout`` is in seconds, ``None`` for none. ``schema`` is what it
+    may change, where the graph has one; ``reader`` makes what it is given instead of the state, where it asks for that.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Node:
     idempotent: bool
     depends_on: tuple[Any, ...]
     quick: NodeFingerprint
+    schema: Schema | None = None
+    reader: Reader | None = None
 
     @property
     def fingerprint(self) -> NodeFingerprint:
@@ -56,6 +62,7 @@ def make_node(
     idempotent: bool = False,
     version: str | int | None = None,
     depends_on: Iterable[Any] = (),
+    schema: Schema | None = None,
 ) -> Node:
     """A checked node. Raises `GraphError` for what cannot be a node, `ConfigError` for a bad ``timeout``."""
     checked_name("node name", name, GraphError)
@@ -80,6 +87,8 @@ def make_node(
         idempotent=idempotent,
         depends_on=items,
         quick=of_node(function, checked_version(f"node {name}", version), items, trees=False),
+        schema=schema,
+        reader=None if schema is None else _reader(name, function, schema),
     )
 
 
@@ -116,6 +125,30 @@ def checked_depends_on(where: str, depends_on: Any) -> Iterable[Any]:
 
 
 # Does it want a Context, and where?
+
+
+def _reader(name: str, function: Any, schema: Schema) -> Reader | None:
+    """What makes the instance that it asks for instead of the state. Raises `GraphError` where none can be made."""
+    load_module("tau.graph.typed_states")
+    from tau.graph.typed_states import reader_of  # only loaded where there is a schema
+
+    try:
+        return reader_of(_first(function), schema)
+    except GraphError as error:
+        raise GraphError(f"node {name}: {error}") from None
+
+
+def _first(function: Any) -> tuple[Any, Any] | None:
+    """The annotation of the parameter that takes the state, and the function in whose source it stands."""
+    try:
+        parameters = list(_signature(function).parameters.values())
+    except (ValueError, TypeError):
+        parameters = []
+    first = next((one for one in parameters if one.kind in _POSITIONAL), None)
+    if first is not None:
+        return None if first.annotation is _Parameter.empty else (first.annotation, _written(function))
+    inside = _inside(function)
+    return None if inside is None else _first(inside)
 
 
 def _context(name: str, function: Any) -> tuple[bool, str | None]:

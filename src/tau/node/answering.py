@@ -10,8 +10,9 @@ from tau.graph.nodes import Node
 from tau.host import Host
 from tau.log.answers import answer, misfit
 from tau.log.pauses import PauseState
-from tau.node.forms import Misfit, plain_of
+from tau.node.forms import plain_of
 from tau.node.pauses import PauseNode
+from tau.schema.fields import Misfit
 from tau.state import check_run_id
 from tau.stores.contract import Store
 

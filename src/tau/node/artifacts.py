@@ -11,7 +11,7 @@ from tau.errors import ArtifactError
 from tau.late_imports import load_module
 from tau.node.current import RunNode
 from tau.node.left_calls import Call
-from tau.state import artifacts_read
+from tau.state_changes import artifacts_read
 from tau.stores.artifact_content import wrong_with
 from tau.stores.failures import start_thread
 from tau.waiting import DaemonThread

@@ -22,11 +22,13 @@ from tau.state import State
 if TYPE_CHECKING:
     from tau.node.own_events import OwnEvents
     from tau.node.steps import StepRunner
+    from tau.node.typed import Given
 
 
 class RunNode(Struct):
     """Run a node on a state; reply: `Outcome`. ``stored`` is the run's state, if the node is given a different one that
-    an earlier attempt had saved; ``begun`` says whether the node was called."""
+    an earlier attempt had saved; ``begun`` says whether the node was called; ``given`` is what it is given instead of
+    the state, where it asks for a class."""
 
     node: Node
     state: State
@@ -34,6 +36,7 @@ class RunNode(Struct):
     attempt: int
     stored: State | None = None
     begun: bool = False
+    given: Given | None = None
 
 
 class _Resources(dict[str, Any]):

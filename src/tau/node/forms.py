@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import decimal
-import inspect
 import json
 import uuid
 from typing import Any
@@ -15,13 +13,12 @@ import msgspec
 from tau.errors import ConfigError
 from tau.late_imports import load_module
 from tau.log.json_schema import problems
+from tau.schema.fields import Misfit, said
+from tau.schema.types import whole
 from tau.values import Refused, encode
+from tau.values.models import is_model
 
 _KEPT = (bytes, datetime.datetime, datetime.date, datetime.time, datetime.timedelta, uuid.UUID, decimal.Decimal)
-
-
-class Misfit(Exception):
-    """An answer does not fit; its text says where, and shows no value."""
 
 
 class Form:
@@ -34,7 +31,7 @@ class Form:
 
     def __init__(self, where: str, kind: Any) -> None:
         self.kind = kind
-        self._is_model = _is_model(kind)
+        self._is_model = is_model(kind)
         self.schema: dict[str, Any] | None = None
         if kind is not None:
             try:
@@ -64,9 +61,9 @@ class Form:
         try:
             if self._is_model:
                 return self.kind.model_validate_json(json.dumps(found))
-            return _whole(msgspec.convert(found, self.kind, str_keys=True))
+            return whole(msgspec.convert(found, self.kind, str_keys=True))
         except (ValueError, TypeError) as error:
-            raise Misfit(_said(error)) from None
+            raise Misfit(said(error)) from None
 
     def kept(self, found: Any) -> Any:
         """The answer as the state keeps it: as it is `taken` where that can be stored (plain values, classes that are
@@ -83,26 +80,10 @@ class Form:
         return taken.model_dump(mode="json")
 
 
-def _whole(value: Any) -> Any:
-    """With every default in the instance itself, where msgspec leaves those of dataclasses to the class."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            inside = _whole(getattr(value, field.name))
-            if field.name not in getattr(value, "__dict__", (field.name,)):
-                object.__setattr__(value, field.name, inside)
-    elif isinstance(value, msgspec.Struct):
-        for name in value.__struct_fields__:
-            _whole(getattr(value, name))
-    elif isinstance(value, dict | list | tuple | set | frozenset):
-        for inside in value.values() if isinstance(value, dict) else value:
-            _whole(inside)
-    return value
-
-
 def plain_of(value: Any) -> Any:
     """A value as JSON has it. Raises `Misfit` for what JSON cannot hold."""
     try:
-        plain = _plain_of_model(value) if _is_model(type(value)) else msgspec.to_builtins(value, str_keys=True)
+        plain = _plain_of_model(value) if is_model(type(value)) else msgspec.to_builtins(value, str_keys=True)
         return json.loads(json.dumps(plain, allow_nan=False))
     except (TypeError, ValueError, RecursionError, OverflowError) as error:
         raise Misfit(f"it cannot be written as JSON: {error}") from None
@@ -114,7 +95,7 @@ def _plain_of_model(value: Any) -> Any:
     try:
         same = type(value).model_validate_json(json.dumps(plain)) == value
     except ValueError as error:
-        raise Misfit(f"its fields do not make it again: {_said(error)}; give the answer as plain data") from None
+        raise Misfit(f"its fields do not make it again: {said(error)}; give the answer as plain data") from None
     if not same:
         raise Misfit("something of it is not in its JSON, such as a secret or an excluded field; give plain data")
     return plain
@@ -128,24 +109,9 @@ def _is_storable(value: Any) -> bool:
     return True
 
 
-def _is_model(kind: Any) -> bool:
-    return inspect.isclass(kind) and any(
-        base.__module__ == "pydantic.main" and base.__name__ == "BaseModel" for base in kind.__mro__[1:]
-    )
-
-
 def _schema(kind: Any) -> Any:
     load_module("msgspec.json")
     found = msgspec.json.schema(kind)
     if not found:
         raise TypeError("it says nothing; leave it out")
     return found
-
-
-def _said(error: Exception) -> str:
-    """What is wrong, without the values that pydantic shows."""
-    tell = getattr(error, "errors", None)
-    if callable(tell):
-        found = tell(include_input=False, include_url=False, include_context=False)
-        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in found)
-    return str(error)

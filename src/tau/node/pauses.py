@@ -12,8 +12,9 @@ from tau.errors import ConfigError, leaves
 from tau.log.pauses import PauseState, expired
 from tau.log.records import Pause, Scope
 from tau.node.current import item_here
-from tau.node.forms import Form, Misfit
+from tau.node.forms import Form
 from tau.node.paused import NOTHING, Paused
+from tau.schema.fields import Misfit
 from tau.values import Refused, encode
 from tau.values.stored import StoredValue, alone
 

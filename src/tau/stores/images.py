@@ -18,7 +18,8 @@ from tau.log.journal import Journal
 from tau.log.loading import LoadedRun
 from tau.log.replay import Replay
 from tau.node.kept_state import shown
-from tau.state import State, changed_in_place, view
+from tau.state import State, view
+from tau.state_changes import changed_in_place
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
 from tau.values.stored import Blobs, Part
 

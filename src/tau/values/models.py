@@ -26,9 +26,16 @@ def model_shape(cls: Any) -> Shape | None:
         names = tuple(field.name for field in cls.__attrs_attrs__)
         optional = frozenset(field.name for field in cls.__attrs_attrs__ if not field.init)
         return instance_shape(cls, names, optional, (_HASH,) if _caches_hash(cls) else ())
-    if any(base.__module__ == "pydantic.main" and base.__name__ == "BaseModel" for base in cls.__mro__[1:]):
+    if is_model(cls):
         return _model(cls)
     return None
+
+
+def is_model(cls: Any) -> bool:
+    """Whether it is a class of pydantic's models."""
+    return isinstance(cls, type) and any(
+        base.__module__ == "pydantic.main" and base.__name__ == "BaseModel" for base in cls.__mro__[1:]
+    )
 
 
 def _caches_hash(cls: Any) -> bool:

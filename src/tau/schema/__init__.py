@@ -1,0 +1,1 @@
+"""Schemas: what the values of a state must be, said by a class of the user's."""
