@@ -397,7 +397,7 @@ class Zombie:
 @pytest.mark.parametrize("run", ["execute", "aexecute"])
 def test_after_a_timeout_the_steps_of_the_zombie_are_refused(store: Store, run: str) -> None:
     zombie = Zombie()
-    graph = graph_of(store, zombie, retry=Retry(attempts=2, delay=0.0), timeout=0.5, idempotent=True)
+    graph = graph_of(store, zombie, retry=Retry(attempts=9, delay=0.0), timeout=0.5, idempotent=True)
     final = asyncio.run(graph.aexecute({}, run_id="r")) if run == "aexecute" else graph.execute({}, run_id="r")
     assert dict(final) == {"early": 1, "late": 4}
     assert [type(error) for error in zombie.errors] == [TauError, TauError]
@@ -599,7 +599,8 @@ def test_a_commit_that_failed_is_tried_again_without_calling_the_function_again(
         ctx.step("one", calls.append, 1)
         return {"n": len(calls)}
 
-    graph = graph_of(store, lambda state: {"a": 1}, node, interval=interval)
+    patient = {"interval": interval, "lease": 1.0}  # which waits for its store for half the lease
+    graph = graph_of(store, lambda state: {"a": 1}, node, **patient)
     assert graph.execute({}, run_id="r")["n"] == 1
     assert [item.name for item in items(store)] == ["one"]
 

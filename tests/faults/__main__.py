@@ -22,8 +22,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import damage
 import injection
@@ -32,6 +33,7 @@ from subjects import Subject
 from sweep import Finding, Sweep, first_and_last, tearable
 from toys import TOYS, Toy
 
+T = TypeVar("T")
 Report = Iterator[Finding | dict[str, Any]]
 OWNERS = ("race", "zombie", "zombie-calls")
 NEED_LIBRARY = (*injection.CALLS, "zombie-calls")
@@ -48,6 +50,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--second", type=int, default=0, help="only this point of the recovery; needs --point")
     parser.add_argument("--stride", type=int, default=1, help="every n-th point")
     parser.add_argument("--offset", type=int, default=0, help="begin the stride here")
+    parser.add_argument("--sample", type=int, help="about so many points, evenly spread; in turn by --day")
+    parser.add_argument("--day", type=int, default=date.today().toordinal(), help="which sample; today's date as usual")
     parser.add_argument("--places", action="store_true", help="each place the first and the last time it is met")
     parser.add_argument("--twice", action="store_true", help="strike again at every point of each recovery")
     parser.add_argument("--second-stride", type=int, default=1, help="every n-th point of a recovery")
@@ -127,7 +131,7 @@ def strike(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
     if given.list:
         show(points)
     elif given.point is None:
-        yield from sweep.sweep(list(points.items())[given.offset :: given.stride], given.twice)
+        yield from sweep.sweep(chosen(given, points), given.twice)
     elif given.second:
         yield from sweep.strike_only(given.point, given.second)
     else:
@@ -142,7 +146,7 @@ def injure(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
     if given.list:
         show(spots)
     elif given.point is None:
-        yield from injury.sweep(list(spots.items())[given.offset :: given.stride])
+        yield from injury.sweep(chosen(given, spots))
     else:
         yield from injury.sweep([(given.point, spots[given.point])])
     yield {"points": len(spots), "mutations": sum(injury.counts.values()), **injury.counts}
@@ -160,11 +164,20 @@ def contest(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
     if given.list:
         show(points)
     elif given.point is None:
-        for number in list(points)[given.offset :: given.stride]:
+        for number, _ in chosen(given, points):
             yield from contested.round(number)
     else:
         yield from contested.round(given.point)
     yield {"points": len(points)}
+
+
+def chosen(given: argparse.Namespace, points: Mapping[int, T]) -> list[tuple[int, T]]:
+    """The points to strike: all, every n-th, or the sample of a day, which in n days are all."""
+    stride, offset = given.stride, given.offset
+    if given.sample:
+        stride = max(1, len(points) // given.sample)
+        offset = given.day % stride
+    return list(points.items())[offset::stride]
 
 
 def show(points: Mapping[int, object]) -> None:

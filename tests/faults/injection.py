@@ -110,7 +110,9 @@ class LineFault:
     def _point(self, frame: FrameType, event: str) -> None:
         self.seen += 1
         if self.trace is not None:
-            self.lines.append(f"{self.seen} {event} {Path(frame.f_code.co_filename).name}:{frame.f_lineno}\n")
+            instruction = f" {frame.f_code.co_name}+{frame.f_lasti}" if event == "opcode" else ""
+            file = Path(frame.f_code.co_filename).name
+            self.lines.append(f"{self.seen} {event} {file}:{frame.f_lineno}{instruction}\n")
         if self.seen == self.at:
             self.strike()
 

@@ -16,11 +16,11 @@ def test_a_kill_at_an_executed_line_loses_nothing(clean, store, options):
 @stores
 @pytest.mark.parametrize("options", [(), ("--interval", 3, "--delete")], ids=["every node", "interval 3, deleted"])
 def test_a_kill_inside_a_node_repeats_at_most_the_step_in_flight(clean, store, options):
-    clean(f"{store}-steps", "line-kill", "--nodes", 2, "--stride", 101, *options)
+    clean(f"{store}-steps", "line-kill", "--nodes", 2, "--stride", 401, *options)
 
 
 def test_a_kill_while_a_netcdf_file_is_published_leaves_no_half_file_under_its_name(clean):
-    clean("sqlite-netcdf", "line-kill", "--nodes", 1, "--stride", 37)
+    clean("sqlite-netcdf", "line-kill", "--nodes", 1, "--stride", 149)
 
 
 @stores

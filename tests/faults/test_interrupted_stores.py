@@ -1,4 +1,5 @@
-"""Ctrl-C at every place where Python looks for signals leaves no lock of a store behind."""
+"""Ctrl-C at every place where Python looks for signals, the first and the last time, leaves no lock of a store
+behind."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from injection import InterruptFault
+from sweep import first_and_last
 
 import tau
 from tau.stores import open_store
@@ -44,20 +46,22 @@ def test_another_thread_can_go_on_after_an_interrupt_anywhere(tmp_path: Path, ki
     use_all(store)  # what is made at first use
     place: Any = None  # the fault looks at no directory
 
-    def interrupted(at: int) -> InterruptFault:
+    def interrupted(at: int, trace: Path | None = None) -> None:
         fault = InterruptFault(lambda name: Path(name).is_relative_to(STORES))
-        fault.arm(place, at)
+        fault.arm(place, at, trace)
         try:
             use_all(store)
         except KeyboardInterrupt:
             pass
         finally:
             fault.disarm()
-        return fault
 
-    points = interrupted(0).seen
-    assert points > 20
-    for at in range(1, points + 1):
+    trace = tmp_path / "trace"
+    interrupted(0, trace)
+    met = {int(number): line for number, _, line in (said.partition(" ") for said in trace.read_text().splitlines())}
+    points = first_and_last(met)
+    assert len(points) > 20
+    for at in points:
         interrupted(at)
         other = threading.Thread(target=use_all, args=(store,), daemon=True)
         other.start()
