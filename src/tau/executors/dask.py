@@ -33,7 +33,11 @@ _read_answer = Decoder(wire.Answer).decode
 
 DEATHS: Final = 2
 """How often an item may cost its worker in a cluster of the map's own; elsewhere `allowed-failures` says it. Dask then
-gives up all that was on that worker, so an item is named only if it costs as many again when it is tried alone."""
+gives up all that was on that worker, so an item is named only if it costs so many more when it is tried alone."""
+
+SETTLED: Final = 2.0
+"""For how many seconds a worker must have been there before an item is tried alone on it: dask does not replace one
+that dies just after it started."""
 
 ALONE: Final = 60.0
 """For how many seconds a cluster of the map's own may be without workers; dask does not always replace what dies."""
@@ -91,7 +95,9 @@ class DaskExecutor(Executor):
         if client.status != "running":
             raise self._away(None)
         self._looks_at = self._peopled = time.monotonic()
-        threads = max(1, sum(client.nthreads().values()))
+        there = self._threads()
+        self._seen = dict.fromkeys(there, self._peopled)
+        threads = max(1, sum(there.values()))
         # Where no time is counted, each thread of the cluster has its next item at hand.
         self.workers = threads if function.timeout is not None else 2 * threads
 
@@ -128,18 +134,34 @@ class DaskExecutor(Executor):
                 return self._tried(call, job)
         except _GivenUpError:
             _log.warning("dask gave up an item of map %r whose worker died; it is tried again, alone", self._name)
-        try:
-            with self._turns.taken(check, alone=True):
-                return self._tried(call, job)
-        except _GivenUpError as error:
-            raise WorkerError(
-                f"each time that dask tried it, its worker died, also when it was tried alone: {error}; if memory is "
-                "short, let fewer tasks run at a time",
-                deaths=DEATHS,
-            ) from error.__cause__
+        deaths = 0
+        with self._turns.taken(check, alone=True):
+            while True:
+                try:
+                    return self._tried(call, job, self._settled_worker(call))
+                except _GivenUpError as error:
+                    deaths += 1
+                    if deaths == DEATHS:
+                        raise WorkerError(
+                            f"each time that dask tried it, its worker died, also when it was tried alone: {error}; if "
+                            "memory is short, let fewer tasks run at a time",
+                            deaths=deaths,
+                        ) from error.__cause__
 
-    def _tried(self, call: Call, job: wire.Job) -> wire.Answer:
-        over, future = Flag(), self._submitted(call, job)
+    def _settled_worker(self, call: Call) -> str:
+        """The address of a worker that has been there for a while."""
+        while True:
+            self._check(call)
+            now = time.monotonic()
+            self._seen = {one: self._seen.get(one, now) for one in self._threads()}
+            for one, since in self._seen.items():
+                if now >= since + SETTLED:
+                    return one
+            call.stop.wait(LOOK)
+
+    def _tried(self, call: Call, job: wire.Job, worker: str | None = None) -> wire.Answer:
+        """What it answers, anywhere or on that worker; raises `_GivenUpError` where that died."""
+        over, future = Flag(), self._submitted(call, job, worker)
         try:
             future.add_done_callback(lambda _: over.set())
             call.stop.then(over.set)
@@ -148,6 +170,8 @@ class DaskExecutor(Executor):
                 self._check(call)
                 if ends is not None and time.monotonic() >= ends:
                     raise TimeIsUpError(has_ended=False)
+                if worker is not None and worker not in self._threads() and not future.done():
+                    raise _GivenUpError(f"{worker} is gone")
             if call.stop.is_set():
                 raise NotWantedError
             return self._result(future)
@@ -156,13 +180,21 @@ class DaskExecutor(Executor):
                 future.cancel()
             raise
 
-    def _submitted(self, call: Call, job: wire.Job) -> Any:
+    def _submitted(self, call: Call, job: wire.Job, worker: str | None) -> Any:
         about = call.about
         where = (about.run_id, about.node, str(about.visit), *map(str, about.scope or ()), about.key) if about else ()
         key = "/".join(("tau", *where, self._name, uuid4().hex))
         self._check(call)
         try:
-            return self._client.submit(work, self._setup, _encode(job), key=key, pure=False, retries=0)
+            return self._client.submit(
+                work,
+                self._setup,
+                _encode(job),
+                key=key,
+                pure=False,
+                retries=0,
+                workers=None if worker is None else [worker],
+            )
         except Exception as error:
             raise self._away(error) from error
 
@@ -174,10 +206,18 @@ class DaskExecutor(Executor):
         now = time.monotonic()
         if len(self._own) > 1 and now > self._looks_at:
             self._looks_at = now + ALONE / 10
-            if self._client.nthreads():
+            if self._threads():
                 self._peopled = now
             elif now > self._peopled + ALONE:
                 raise self._away("all of its workers have died")
+
+    def _threads(self) -> dict[str, int]:
+        """The workers by their addresses, and how many threads each has."""
+        try:
+            found: dict[str, int] = self._client.nthreads()
+        except Exception as error:
+            raise self._away(error) from error
+        return found
 
     def _result(self, future: Any) -> wire.Answer:
         try:
