@@ -105,6 +105,19 @@ def with_child(place: str) -> None:
     time.sleep(600)
 
 
+def leaves_a_child(apart: bool | None) -> int:
+    """One in a session of its own, in that of the worker, or there and without ears."""
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(600)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", deaf if apart is None else "print(flush=True)\nimport time\ntime.sleep(600)"],
+        stdout=subprocess.PIPE,
+        start_new_session=bool(apart),
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    return child.pid
+
+
 def busy(place: str) -> None:
     note(place, os.getpid())
     sum(range(10**13))

@@ -302,6 +302,15 @@ def test_an_item_that_takes_too_long_fails_and_takes_along_what_it_has_started(t
     until(lambda: is_gone(int(child)))
 
 
+def test_what_an_item_leaves_running_ends_with_the_map_unless_it_has_a_session_of_its_own() -> None:
+    *children, apart = process([False, None, True], tasks.leaves_a_child, ONE).results
+    try:
+        until(lambda: all(map(is_gone, children)))
+        assert not is_gone(apart)
+    finally:
+        os.kill(apart, signal.SIGKILL)
+
+
 # Errors.
 
 

@@ -48,6 +48,9 @@ STARTS: Final = 3
 GRACE: Final = 5.0
 """The seconds that a worker which has nothing to do may take to end."""
 
+MOMENT: Final = 1.0
+"""The seconds that what it left running may take."""
+
 BLAS: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -125,8 +128,10 @@ class ProcessExecutor(Executor):
             for worker in idle:
                 worker.let_go()
             ends = time.monotonic() + GRACE
-            for worker in idle:
-                worker.has_ended(ends - time.monotonic())
+            ended = [worker for worker in idle if worker.has_ended(ends - time.monotonic())]
+            ends = time.monotonic() + MOMENT
+            for worker in ended:
+                worker.clear(ends)
         finally:
             for worker in busy:
                 worker.interrupt()
@@ -267,11 +272,24 @@ class _Worker:
         self._pipe.close()
 
     def has_ended(self, seconds: float) -> bool:
-        try:
-            self._popen.wait(max(0.0, seconds))
-        except subprocess.TimeoutExpired:
-            return False
+        """Whether it ends within that time; then what it left running is asked to end, too."""
+        ends, pause = time.monotonic() + seconds, 0.0005
+        while not self._is_dead():
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+        self._signal(signal.SIGTERM)
+        self._popen.wait()
         return True
+
+    def clear(self, ends: float) -> None:
+        """After its end: kill what is left of its session at that time. While there is any, its number is taken."""
+        with suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < ends:
+                os.killpg(self._popen.pid, 0)
+                time.sleep(0.01)
+            os.killpg(self._popen.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """End it at once, with all that it started."""
@@ -297,9 +315,14 @@ class _Worker:
 
     def interrupt(self) -> None:
         """Kill it and all that it started; whoever waits for its answer learns that it died."""
-        if self._popen.returncode is None:  # not waited for, so the number is still its own
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._popen.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        """To it and all that it started."""
+        if self._popen.returncode is None:
+            with suppress(ChildProcessError, ProcessLookupError, PermissionError):
+                self._ending()  # nothing has waited for it, so the number is still its own
+                os.killpg(self._popen.pid, number)
 
     def _stop(self, call: Call) -> None:
         if self._at is call:
@@ -308,9 +331,12 @@ class _Worker:
     def _is_dead(self) -> bool:
         """Whether it has ended; it is not waited for here, so that what it started can still be found."""
         try:
-            return os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            return self._ending() is not None
         except ChildProcessError:  # something else in this program waited for it
             return True
+
+    def _ending(self) -> Any:
+        return os.waitid(os.P_PID, self._popen.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
 
 def _check(call: Call) -> None:
