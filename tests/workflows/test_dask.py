@@ -39,6 +39,7 @@ from tau.log.records import Item
 @contextmanager
 def cluster(workers: int = 2, allowed_failures: int = 1) -> Iterator[Any]:
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),  # after that it does not replace a worker
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -97,6 +98,14 @@ def test_a_cluster_may_be_named_by_its_address_also_in_json(client: Any) -> None
 def test_a_map_may_have_a_cluster_of_its_own() -> None:
     own = ParallelConfig(executor="dask", max_workers=1, observer=None)
     assert process_parallel(range(5), tasks.same, own).results == [*range(5)]
+
+
+@pytest.mark.deep
+def test_a_cluster_of_its_own_replaces_what_dask_does_not() -> None:
+    own = ParallelConfig(executor="dask", max_workers=1, observer=None, fail_fast=False)
+    result = process_parallel(range(5), tasks.die, own)
+    assert result.results == [0, -1, -3, -4]
+    assert isinstance(result.errors[0].error, WorkerError)
 
 
 async def test_async_functions_run_in_a_loop_of_the_worker(client: Any) -> None:

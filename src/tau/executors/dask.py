@@ -36,11 +36,11 @@ DEATHS: Final = 2
 gives up all that was on that worker, so an item is named only if it costs so many more when it is tried alone."""
 
 SETTLED: Final = 2.0
-"""For how many seconds a worker must have been there before an item is tried alone on it: dask does not replace one
-that dies just after it started."""
+"""For how many seconds a worker must have been there before an item is tried alone on it."""
 
 ALONE: Final = 60.0
-"""For how many seconds a cluster of the map's own may be without workers; dask does not always replace what dies."""
+"""For how many seconds a cluster of the map's own may be without workers. Dask itself does not replace one that dies as
+it starts, nor one that is not back 15 seconds after an earlier one of its name died."""
 
 REMEDY: Final = "start the cluster again and resume: what is finished is kept"
 
@@ -62,15 +62,16 @@ def open_executor(function: Function, place: Any) -> Executor:
         if place:
             client = distributed.Client(place, set_as_default=False)
             return DaskExecutor(function, setup, client, (client,))
+        workers = function.workers or processors()
         cluster = distributed.LocalCluster(
-            n_workers=function.workers or processors(),
+            n_workers=workers,
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
             scheduler_kwargs={"allowed_failures": DEATHS - 1},
         )
         client = distributed.Client(cluster, set_as_default=False)
-        return DaskExecutor(function, setup, client, (client, cluster))
+        return DaskExecutor(function, setup, client, (client, cluster), partial(cluster.scale, workers))
     except (OSError, RuntimeError, ValueError) as error:
         where = f"at {place}" if place else "of its own"
         raise ExecutorError(
@@ -86,9 +87,18 @@ class _GivenUpError(Exception):
 class DaskExecutor(Executor):
     """Submits one task for each try of an item, and takes its result when it is there."""
 
-    def __init__(self, function: Function, setup: bytes, client: Any, own: tuple[Any, ...]) -> None:
-        """``own`` is what is closed with it. Raises `ExecutorError` for a client that is closed."""
+    def __init__(
+        self,
+        function: Function,
+        setup: bytes,
+        client: Any,
+        own: tuple[Any, ...],
+        replace: Callable[[], object] | None = None,
+    ) -> None:
+        """``own`` is what is closed with it; ``replace``, in a cluster of the map's own, starts the workers that are
+        missing. Raises `ExecutorError` for a client that is closed."""
         self._name, self._setup, self._client, self._own = function.name, setup, client, own
+        self._replace = replace
         self._turns = Turns()
         self._process = forks.process
         self._is_closed = False
@@ -204,8 +214,9 @@ class DaskExecutor(Executor):
         if self._client.status != "running":
             raise self._away(None)
         now = time.monotonic()
-        if len(self._own) > 1 and now > self._looks_at:
+        if self._replace is not None and now > self._looks_at:
             self._looks_at = now + ALONE / 10
+            self._replace()
             if self._threads():
                 self._peopled = now
             elif now > self._peopled + ALONE:
