@@ -193,14 +193,14 @@ class State(Mapping[str, Any], Generic[Model_co]):
 
     def set(self, key: str, value: Any) -> State[Model_co]:
         """This state with ``key`` set to ``value``. Raises `UnserializableError` for a key that is not text."""
-        return self._with({**self._data, check_key(key, None): value})
+        return self._with({**self._data, check_key(key, None, "the state"): value})
 
     def merge(self, other: Mapping[str, Any]) -> State[Model_co]:
         """This state with all of ``other``, which wins; run id, node and time stay this state's. Raises
         `UnserializableError` for a key that is not text, `ConfigError` for what is not a mapping of values."""
         if type(other) is not dict:
             check_only_items("a state is merged", other)
-        values = {check_key(key, None): value for key, value in other.items()}
+        values = {check_key(key, None, "the state"): value for key, value in other.items()}
         return self._with({**self._data, **values})
 
     def drop(self, *keys: str) -> State[Model_co]:
@@ -306,8 +306,9 @@ def cells_of(values: Mapping[str, Any]) -> dict[str, StoredValue]:
     return cells
 
 
-def check_key(key: Any, node: str | None) -> str:
-    """``key`` if it can be a name in the state: text without lone surrogates; a subclass of `str` as a plain `str`."""
+def check_key(key: Any, node: str | None, source: str = "the input") -> str:
+    """``key`` if it can be a name in the state: text without lone surrogates; a subclass of `str` as a plain `str`.
+    Without a ``node``, ``source`` says where it comes from."""
     if type(key) is not str and isinstance(key, str):  # NumPy's text, a member of an enum
         key = str.__str__(key)
     if type(key) is not str:
@@ -318,7 +319,7 @@ def check_key(key: Any, node: str | None) -> str:
             return key
         except UnicodeEncodeError:
             kind, why = "str", "it has a lone surrogate"
-    set_by = "the input has" if node is None else f"node {node!r} set"
+    set_by = f"{source} has" if node is None else f"node {node!r} set"
     raise UnserializableError(
         f"{set_by} the key {key!r}, which cannot be stored: {why}",
         key=str(key),

@@ -287,6 +287,18 @@ class StateGraph(StoredGraph, Generic[Model]):
         """
         self._answer(run_id, {name: value}, by=by, changes=changes)
 
+    async def aanswer(
+        self, run_id: str, name: str, value: Any, *, by: str | None = None, changes: Mapping[str, Any] | None = None
+    ) -> None:
+        """`answer` in an event loop, with the same arguments; a thread of the store's own does it, to its end.
+
+        Raises what `answer` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+        """
+        load_module("tau.engine.async_driver")
+        from tau.engine.async_driver import in_the_store  # asyncio is only loaded where something needs it
+
+        await in_the_store(self.store, partial(self._answer, run_id, {name: value}, by=by, changes=changes))
+
     def pauses(self, run_id: str | None = None) -> list[OpenPause]:
         """What waits for an answer: in that run, or in all runs of this graph, the first asked first.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -319,6 +320,33 @@ def test_a_deadline_without_a_default_fails_the_node_and_is_not_tried_again(stor
         graph.resume("r")
     assert isinstance(caught.value.__cause__, PauseExpiredError)
     assert len(tries) == 2
+
+
+def test_a_deadline_of_one_question_fails_no_run_in_which_another_is_open(store: Store) -> None:
+    both = threading.Barrier(2)
+
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        def vote(name: str) -> Any:
+            both.wait(30)
+            return current().ask(name, deadline=1e-6 if name == "late" else None)
+
+        found = ctx.map("vote", vote, ["late", "a"], workers=2, errors="collect")
+        return {"votes": [one.value if one.status == "done" else str(one.error) for one in found]}
+
+    graph = graph_of(store, node)
+    with pytest.raises(RunWaitingError):
+        graph.execute({}, run_id="r")
+    for _ in range(2):  # for whoever looks
+        assert {one.name for one in graph.pauses()} == {"late", "a"}
+        assert not graph.plan("r").can_resume
+        with pytest.raises(RunWaitingError):
+            graph.resume("r")
+        with pytest.raises(PauseExpiredError):
+            graph.answer("r", "late", 1)
+    graph.answer("r", "a", 1)
+    late, a = graph.resume("r")["votes"]
+    assert "not answered by its deadline" in late
+    assert a == 1
 
 
 def test_only_the_answer_to_a_pause_node_changes_the_state(store: Store) -> None:

@@ -481,6 +481,114 @@ def test_a_deadline_may_be_a_time(store: Store) -> None:
     assert later.resume("r", answers={"review": 1})["review"] == 1
 
 
+# Answers that lead nowhere.
+
+
+class Routed(Review):
+    """draft -> review -> publish or END, as the answer says."""
+
+    def build(self, **question: Any) -> StateGraph:
+        graph = StateGraph(config(self.store, observer=self.recorder))
+        graph.host = self.clock
+        graph.add_node("draft", self._note("draft", {"text": "hello", "review": "draft"}))
+        graph.add_node("review", pause_node("review", **{**self.question, **question}))
+        graph.add_node("publish", self._note("publish", {}))
+        graph.add_edge("draft", "review")
+        graph.set_entry_point("draft")
+        graph.set_exit_point("publish")
+        self.lead(graph)
+        return graph
+
+    def lead(self, graph: StateGraph) -> None:
+        def decide(state: State) -> Any:
+            if state["review"] == "broken":
+                raise OSError("no rules")
+            return state["review"]
+
+        graph.add_conditional_edges("review", decide, {"approve": "publish", "reject": tau.END})
+
+
+class Branched(Routed):
+    """The same with edges."""
+
+    def lead(self, graph: StateGraph) -> None:
+        graph.add_edge("review", "publish", tau.key_equals("review", "approve"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (Routed, "the route decide of node review answered 'aprove'; the answers there are: approve -> publish"),
+        (Branched, "no valid transition from node review: none of its conditions holds"),
+    ],
+)
+def test_an_answer_with_which_the_run_cannot_go_on_opens_the_pause_again(
+    store: Store, kind: type[Routed], why: str
+) -> None:
+    review = kind(store, prompt="Shall it go out?", deadline=60)
+    review.wait()
+    review.graph.answer("r", "review", "aprove")
+    review.clock.time += 1
+    with pytest.raises(RunWaitingError):
+        review.graph.resume("r")
+    assert status(store) == "waiting"
+    (pause,) = review.graph.pauses("r")
+    assert pause.refused.startswith(f"the run cannot go on with it: {why}")
+    assert (pause.prompt, pause.editable) == ("Shall it go out?", True)
+    assert pause.deadline == datetime(2030, 1, 1, 0, 1, 1, tzinfo=UTC)
+    assert store.load("r").checkpoint_node == "draft"
+    assert store.load("r")["review"] == "draft"
+    with elsewhere(store) as fresh:
+        other = kind(fresh)
+        assert other.graph.resume("r", answers={"review": "approve"})["review"] == "approve"
+        assert [one.node for one in other.graph.history("r")] == ["draft", "review", "publish"]
+        assert (review.ran, other.ran) == (["draft"], ["publish"])
+
+
+def test_a_route_that_is_broken_or_a_default_that_leads_nowhere_fails_the_run(store: Store) -> None:
+    review = Routed(store, deadline=60, default="late")
+    for run_id, said in (("a", "failed: no rules"), ("b", "answered 'late'")):
+        review.wait(run_id)
+        if run_id == "a":
+            review.graph.answer(run_id, "review", "broken")
+        review.clock.time += 60
+        for _ in range(2):
+            with pytest.raises(ExecutionError, match=said):
+                review.graph.resume(run_id)
+        assert status(store, run_id) == "failed"
+
+
+class LaterRouted(Routed):
+    """The same with an async route, which is asked when the answer is stored."""
+
+    def lead(self, graph: StateGraph) -> None:
+        async def decide(state: State) -> Any:
+            return state["review"]
+
+        graph.add_conditional_edges("review", decide, {"approve": "publish", "reject": tau.END})
+
+
+def test_an_answer_that_an_async_route_does_not_know_can_be_corrected_in_the_state(store: Store) -> None:
+    review = LaterRouted(store)
+    review.wait()
+    with pytest.raises(ExecutionError, match="answered 'aprove'"):
+        review.graph.resume("r", answers={"review": "aprove"})
+    store.load("r").set("review", "approve").checkpoint(store)
+    assert review.graph.resume("r")["review"] == "approve"
+    assert review.ran == ["draft", "publish"]
+
+
+async def test_an_event_loop_answers_too(store: Store) -> None:
+    review = Review(store)
+    with pytest.raises(RunWaitingError):
+        await review.graph.aexecute({}, run_id="r")
+    with pytest.raises(PauseNotFoundError):
+        await review.graph.aanswer("r", "preview", 1)
+    await review.graph.aanswer("r", "review", 1, by="ada", changes={"text": "bye"})
+    assert [record.by for record in review.records(Answer)] == ["ada"]
+    assert dict(await review.graph.aresume("r")) == {"text": "bye", "review": 1}
+
+
 # What an answer changes.
 
 
@@ -502,8 +610,11 @@ def test_an_answer_edits_the_state_in_the_same_record(store: Store) -> None:
 def test_a_change_that_cannot_be_stored_refuses_the_answer(store: Store) -> None:
     review = Review(store)
     review.wait()
-    with pytest.raises(UnserializableError):
+    where = "the changes of the answer to 'review'"
+    with pytest.raises(UnserializableError, match=rf"state\['text'\] in {where} is of type object"):
         review.graph.answer("r", "review", 1, changes={"text": object()})
+    with pytest.raises(UnserializableError, match=f"{where} has the key 1, which cannot be stored"):
+        review.graph.answer("r", "review", 1, changes={1: 1})  # type: ignore[dict-item]
     assert status(store) == "waiting"
 
 

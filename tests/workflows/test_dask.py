@@ -267,6 +267,34 @@ def test_a_cluster_that_goes_away_is_an_error_and_what_is_finished_is_kept(tmp_p
         cluster.communicate(timeout=LONG)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_map_whose_items_are_all_finished_needs_no_cluster(tmp_path: Path, is_async: bool) -> None:
+    broken = [True]
+
+    def ended() -> None:
+        if broken.pop():
+            raise OSError("disk full")
+
+    def node(state: Any, ctx: Any) -> Any:
+        found = ctx.map("m", tasks.same, range(9), executor=executor)
+        ended()
+        return {"out": found}
+
+    async def node_later(state: Any, ctx: Any) -> Any:
+        found = await ctx.map("m", tasks.same_later, range(9), executor=executor)
+        ended()
+        return {"out": found}
+
+    graph = graph_of(node_later if is_async else node, f"sqlite:///{tmp_path}/runs.db")
+    with cluster() as opened:
+        executor = f"dask:{opened.scheduler.address}"
+        with pytest.raises(ExecutionError, match="disk full"):
+            graph.execute({}, run_id="r")
+    broken.append(False)
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        assert graph.resume("r")["out"] == [*range(9)]
+
+
 def test_a_scheduler_that_does_not_answer_is_an_error() -> None:
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -107,7 +108,8 @@ def test_another_ctrl_c_does_not_wait_for_what_runs() -> None:
 )
 def test_an_interrupt_at_any_line_of_the_caller_comes_out_and_loses_nothing(options: Any) -> None:
     """At each line of the workflows that the caller's thread runs, in turn: no call hangs, and what the error says is
-    done was done, by a task that was called once."""
+    done was done, by a task that was called once, and no thread stays behind."""
+    cause: BaseException | None = None
     for line in itertools.count(1):
         seen: list[int] = []
 
@@ -126,6 +128,11 @@ def test_an_interrupt_at_any_line_of_the_caller_comes_out_and_loses_nothing(opti
             assert set(cause.result.results) <= set(seen)
             assert not cause.errors
     assert line > 100
+    del cause
+    ends = time.monotonic() + LONG
+    while any(thread.name.startswith("tau-task-") for thread in threading.enumerate()):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
 
 
 async def test_a_cancellation_keeps_the_errors() -> None:

@@ -239,7 +239,7 @@ class Engine(Routing):
         tried: list[Edge] = []
         chosen: Edge | None = None
         stuck: NoTransition | None = None
-        progress.updated = outcome.began + outcome.seconds
+        before, progress.updated = progress.updated, outcome.began + outcome.seconds
         if name not in self.graph.exit_points:
             edges = self.graph.edges.get(name, ())
             route = edges[0].route if edges else None
@@ -251,6 +251,10 @@ class Engine(Routing):
                 try:
                     chosen = choose(edges, (self.values, request.run_id, name, progress.updated), tried, name)
                 except NoTransition as error:
+                    assert self.effect is not None
+                    if (waits := self.refused_answer(self.effect, error, progress.updated)) is not None:
+                        progress.updated = before
+                        raise (self.late or waits) from error
                     stuck = error
         advance(progress, name, visit, None if chosen is None or chosen.target == END else chosen.target)
         self.effect = None

@@ -15,6 +15,7 @@ from tau.errors import GraphChangedError, StoreError, TauError
 from tau.host import Host
 from tau.late_imports import load_module
 from tau.log.loading import LoadedRun, Watch, load, not_found
+from tau.log.pauses import is_due
 from tau.stores.artifact_content import check_all
 from tau.stores.contract import Store
 
@@ -64,7 +65,7 @@ def plan_resume(store: Store, request: RunRequest, host: Host) -> ResumePlan:
     found, _ = load(store, request.run_id)
     if found.status == "deleted":
         raise not_found(request.run_id, request.location)
-    found.overdue = any(one.is_overdue(host.now()) for one in found.pauses.values())
+    found.overdue = is_due(found.pauses, host.now())
     refusal = owned or _refused(partial(_check, request, found))
     plan = ResumePlan(run_id=request.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
     if found.progress is None:

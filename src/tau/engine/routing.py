@@ -12,11 +12,13 @@ from typing import Any
 from tau.engine.choosing import NoTransition, answered, choose, failed, told
 from tau.engine.effects import AskRoute, Effect, Outcome
 from tau.engine.ending import Ending, Steps
-from tau.errors import RunInterruptedError
+from tau.errors import RunInterruptedError, RunWaitingError
 from tau.graph.edges import END, Edge, Route
+from tau.late_imports import load_module
 from tau.log.journal import Append
 from tau.log.records import Finished, Interrupted, Record, Routed, follow
-from tau.state import view
+from tau.node.current import RunNode
+from tau.state import raw, view
 
 
 class Routing(Ending):
@@ -72,6 +74,24 @@ class Routing(Ending):
         self.asks = None
         yield from self._store(chosen, outcome.seconds)
         return chosen, None
+
+    def refused_answer(self, effect: RunNode, stuck: NoTransition, now: float) -> RunWaitingError | None:
+        """What a run waits for once more, as the answer to a `pause_node` leads nowhere: it counts as none."""
+        load_module("tau.node.pauses")
+        from tau.node.pauses import PauseNode  # only loaded where somebody is asked
+
+        ask = effect.node.function
+        if (
+            type(ask) is not PauseNode
+            or stuck.__cause__ is not None
+            or not self.request.graph.edges.get(effect.node.name)
+        ):
+            return None
+        asked = ask.again(self.values.get(ask.name), effect.attempt - 1, now, f"the run cannot go on with it: {stuck}")
+        if asked is None:
+            return None
+        self.values = raw(effect.state)
+        return self.waiting(effect.node.name, (asked,))
 
     def tell(self, name: str, chosen: Edge | None, tried: Sequence[Edge]) -> Steps:
         for type_, about in told(name, chosen, tried):

@@ -57,6 +57,11 @@ class Executor(ABC):
 
     workers: int | None = None
 
+    def begin(self) -> None:
+        """Get ready, where that takes a while or may fail: before the first call, and again before others. ``workers``
+        is known after it. Called by threads of tau. Raises `ExecutorError` when no item can be worked on."""
+        return
+
     @abstractmethod
     def call(self, call: Call) -> Any:
         """What the function returns for this item. Called by several threads of tau at a time, none of which gets

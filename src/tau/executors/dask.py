@@ -22,6 +22,7 @@ from tau.events import text_of
 from tau.executors import wire
 from tau.executors.afar import shown
 from tau.executors.contract import Call, Executor, Function, NotWantedError, TimeIsUpError
+from tau.executors.late import LateExecutor
 from tau.executors.processors import processors
 from tau.executors.turns import Turns
 from tau.late_imports import load_module
@@ -46,16 +47,21 @@ REMEDY: Final = "start the cluster again and resume: what is finished is kept"
 
 
 def open_executor(function: Function, place: Any) -> Executor:
-    """A cluster at an address, of a `distributed.Client`, or, where ``place`` is empty, one of this map's own.
+    """A cluster at an address, of a `distributed.Client`, or, where ``place`` is empty, one of this map's own; it is
+    reached for when an item needs it.
 
-    Raises `ConfigError` without distributed and for a function that cannot be sent, `ExecutorError` for a cluster that
-    cannot be reached.
+    Raises `ConfigError` without distributed and for a function that cannot be sent.
     """
     try:
         distributed: Any = load_module("distributed")
     except ImportError as error:
         raise ConfigError("executor='dask' needs distributed: pip install 'tau-orchestrate[dask]'") from error
     setup = _encode(wire.packed_function(function.call, function.name, function.is_async, has_script=False))
+    return LateExecutor(partial(_connected, function, place, setup, distributed))
+
+
+def _connected(function: Function, place: Any, setup: bytes, distributed: Any) -> Executor:
+    """Raises `ExecutorError` for a cluster that cannot be reached."""
     if not isinstance(place, str):
         return DaskExecutor(function, setup, place, ())
     try:

@@ -22,7 +22,7 @@ from tau.host import Host
 from tau.log.encoding import pack_blob, seal
 from tau.log.json_schema import problems
 from tau.log.loading import BlobLoader, LoadedRun, catch_up, emptied, load, not_found
-from tau.log.pauses import PauseState, at_a_glance, expired, note, waiting
+from tau.log.pauses import PauseState, at_a_glance, expired, is_due, note, waiting
 from tau.log.records import Answer, Failed, Record, describe
 from tau.log.replay import Replay, status_after
 from tau.state import check_key
@@ -258,8 +258,13 @@ def _changed(
             run_id=run_id,
             name=states[0].name,
         )
-    made = {key: make(check_key(key, None), value, found.values.get(key), None) for key, value in changes.items()}
-    return {key: cell for key, cell in made.items() if cell is not None}
+    source, changed = f"the changes of the answer to {states[0].name!r}", {}
+    for key, value in changes.items():
+        name = check_key(key, None, source)
+        cell = make(name, value, found.values.get(name), None, source)
+        if cell is not None:
+            changed[name] = cell
+    return changed
 
 
 def _end_overdue(seen: _Seen) -> bool:
@@ -268,7 +273,12 @@ def _end_overdue(seen: _Seen) -> bool:
     if _answer_late(seen):
         return True
     found, run_id, late = seen.found, seen.summary.run_id, _late(seen)
-    if not late or found.status != "waiting" or found.progress is None or found.damaged:
+    if (
+        found.status != "waiting"
+        or found.progress is None
+        or found.damaged
+        or not is_due(found.pauses, seen.host.now())
+    ):
         return False
     first = min(late, key=lambda one: one.deadline or 0.0)
     error = expired(run_id, first.name, first.deadline or 0.0)
@@ -286,7 +296,7 @@ def answer_overdue(store: Store, run_id: str, found: LoadedRun, host: Host) -> b
     seen = _Seen(store, host, summary, found)
     if _answer_late(seen):
         return True
-    found.overdue = bool(_late(seen))
+    found.overdue = is_due(found.pauses, host.now())
     return False
 
 

@@ -27,7 +27,7 @@ class LoadedRun(Struct):
 
     ``progress`` is ``None`` where nothing is left to resume from. ``damaged`` says what was passed over to get to
     ``rewind``, the newest sound position, where that is not the newest. ``input`` is what the run was admitted with,
-    where it was asked for and can be read. ``overdue`` says that a pause is past its deadline: it waits no more.
+    where it was asked for and can be read. ``overdue`` says that it waits no more, because time is up (`is_due`).
     ``misfits`` says by key why a value does not fit the schema of the graph, where that was asked for.
     """
 

@@ -65,6 +65,13 @@ def waiting(pauses: Mapping[str, PauseState]) -> list[PauseState]:
     return sorted((one for one in pauses.values() if one.is_open), key=lambda one: (one.asked, one.name))
 
 
+def is_due(pauses: Mapping[str, PauseState], now: float) -> bool:
+    """Whether a run that waits may go on because time is up: a default counts, or nothing else is open."""
+    left = waiting(pauses)
+    late = [one for one in left if one.is_overdue(now)]
+    return bool(late) and (len(late) == len(left) or any(one.default is not None for one in late))
+
+
 def at_a_glance(pauses: Mapping[str, PauseState], status: str) -> tuple[int, float | None]:
     """How many wait, and the earliest deadline, as a summary has them."""
     if status in ("finished", "cancelled"):

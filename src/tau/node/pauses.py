@@ -61,6 +61,31 @@ class Question:
             return self.deadline.timestamp()
         return None if self.deadline is None else now + self.deadline
 
+    def asked(
+        self,
+        scope: Scope,
+        name: str,
+        attempt: int,
+        now: float,
+        *,
+        before: PauseState | None = None,
+        refusal: str = "",
+    ) -> tuple[Pause, StoredValue | None]:
+        """The record of it, and the cell of its default; ``before`` is the same question as it was asked before."""
+        cell = None if self.default is None else alone(self.default)
+        record = Pause(
+            scope=scope,
+            name=name,
+            value=None if cell is None else cell.change,
+            attempt=attempt,
+            asked=now if before is None else before.asked,
+            deadline=self.until(now) if before is None else before.deadline,
+            prompt=self.prompt,
+            refused=refusal or (before.refused if before is not None else ""),
+            form=self.form.schema,
+        )
+        return record, cell
+
 
 def _checked_deadline(where: str, deadline: Any) -> datetime | float | None:
     if isinstance(deadline, datetime):
@@ -132,20 +157,9 @@ class Asked:
 
     def _wait(self, name: str, question: Question, state: PauseState | None, whole: bool, refusal: str = "") -> Paused:
         runner = self._runner
-        now = runner.now()
-        cell = None if question.default is None else alone(question.default)
-        record = Pause(
-            scope=() if whole else self._names[name] or runner.of_visit(name),
-            name=name,
-            value=None if cell is None else cell.change,
-            attempt=runner.effect.attempt - 1 if runner.effect is not None else 0,
-            asked=now if state is None else state.asked,
-            deadline=question.until(now) if state is None else state.deadline,
-            prompt=question.prompt,
-            refused=refusal or (state.refused if state is not None else ""),
-            form=question.form.schema,
-        )
-        self.waits.append((record, cell))
+        scope: Scope = () if whole else self._names[name] or runner.of_visit(name)
+        attempt = runner.effect.attempt - 1 if runner.effect is not None else 0
+        self.waits.append(question.asked(scope, name, attempt, runner.now(), before=state, refusal=refusal))
         return Paused(f"pause {name!r} waits for an answer")
 
     def end(self, error: BaseException | None) -> BaseException | None:
@@ -193,6 +207,16 @@ class PauseNode:
 
     def __call__(self, state: Any, ctx: Any) -> dict[str, Any]:
         return {self.name: ctx._ask(self.name, self.question, whole=True)}
+
+    def again(self, answer: StoredValue | None, attempt: int, now: float, why: str) -> Any:
+        """The question once more, as `Question.asked`, because the run cannot go on with that answer; ``None`` where it
+        is the default, which would come again."""
+        default = self.question.default
+        if answer is None:
+            return None
+        if default is not None and answer.data() == encode(self.question.form.kept(alone(default).open()[0])):
+            return None
+        return self.question.asked((), self.name, attempt, now, refusal=why)
 
     def __repr__(self) -> str:
         return f"<pause_node {self.name!r}>"

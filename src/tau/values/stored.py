@@ -165,8 +165,11 @@ def header_size(data: bytes) -> int:
     }.get(first, len(data))  # fmt: skip
 
 
-def make(key: str, value: Any, previous: StoredValue | None, node: str | None) -> StoredValue | None:
-    """The cell of a value that was set or may have changed; ``None`` when it is what ``previous`` holds.
+def make(
+    key: str, value: Any, previous: StoredValue | None, node: str | None, source: str = "the input"
+) -> StoredValue | None:
+    """The cell of a value that was set or may have changed; ``None`` when it is what ``previous`` holds. Without a
+    ``node``, ``source`` says where it comes from.
 
     Raises `UnserializableError`, or `LimitExceededError` for a value that is too deep or too large.
     """
@@ -177,7 +180,7 @@ def make(key: str, value: Any, previous: StoredValue | None, node: str | None) -
     try:
         data = encode(value)
     except Refused as refused:
-        raise _refusal(key, node, refused) from None
+        raise _refusal(key, node, refused, source) from None
     if len(data) <= INLINE or type(value) is Artifact:
         inline = Inline(data)
         if previous is not None and previous.whole == inline:
@@ -258,9 +261,9 @@ def _merge(whole: Blobs, data: bytes) -> tuple[Blobs, Stored, tuple[tuple[bytes,
     return merged, merged, ((part.digest, blob),)
 
 
-def _refusal(key: str, node: str | None, refused: Refused) -> Exception:
+def _refusal(key: str, node: str | None, refused: Refused, source: str) -> Exception:
     path = f"state[{key!r}]{refused.path}"
-    set_by = f"{path} in the input is" if node is None else f"node {node!r} set {path},"
+    set_by = f"{path} in {source} is" if node is None else f"node {node!r} set {path},"
     text = f"{set_by} of type {refused.type_name}, which cannot be stored: {refused.reason}"
     if refused.limit is not None:
         return LimitExceededError(text, limit=refused.limit)

@@ -150,8 +150,7 @@ def _run_elsewhere(
 
     executor = opened(ledger.config.executor, _sent(ledger, task))
     try:
-        ledger.widen(executor.workers)
-        remote = RemoteTask(ledger.around, ledger.config, executor)
+        remote = RemoteTask(ledger.around, ledger.config, executor, _widening(ledger, items))
         room = _room(ledger, items)
         with block_of(items):
             return ThreadedMap(ledger, _calling(named, remote), room, has_clock=True).run()
@@ -173,8 +172,7 @@ async def _awaited(
 
     executor = await opened_async(ledger.config.executor, _sent(ledger, task))
     try:
-        ledger.widen(executor.workers)
-        remote = AwaitedTask(ledger.around, ledger.config, executor, ledger.workers)
+        remote = AwaitedTask(ledger.around, ledger.config, executor, _widening(ledger, items))
         async with block_of(items):
             result = await TaskMap(ledger, _awaiting(named, remote), _room_async(ledger, items), has_clock=True).run()
     except GeneratorExit:  # nothing can be awaited any more
@@ -185,6 +183,15 @@ async def _awaited(
         raise
     await closed_async(executor)
     return result
+
+
+def _widening(ledger: Ledger, items: Items | None) -> Callable[[int | None], object]:
+    def widen(workers: int | None) -> None:
+        ledger.widen(workers)
+        if items is not None:
+            items.most = ledger.workers
+
+    return widen
 
 
 def _sent(ledger: Ledger, task: Callable[[Any], Any]) -> Function:

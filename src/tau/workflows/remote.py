@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from tau.errors import NodeTimeoutError
 from tau.executors.afar import about_here
@@ -17,12 +18,21 @@ from tau.workflows.config import ParallelConfig
 from tau.workflows.surroundings import Surroundings
 from tau.workflows.tries import StillRunningError
 
+MANY: Final = 1 << 16
+"""The threads are as many as the items that are worked on, which others count."""
+
 
 class RemoteTask:
-    """The task of one map, as it is called from here."""
+    """The task of one map, as it is called from here. ``widen`` is told how many items the executor has room for."""
 
-    def __init__(self, around: Surroundings, config: ParallelConfig, executor: Executor) -> None:
-        self._around, self._config, self._executor = around, config, executor
+    def __init__(
+        self,
+        around: Surroundings,
+        config: ParallelConfig,
+        executor: Executor,
+        widen: Callable[[int | None], object],
+    ) -> None:
+        self._around, self._config, self._executor, self._widen = around, config, executor, widen
 
     def __call__(self, item: Any) -> Any:
         """What the task returns for this item. Raises what `Executor.call` does, and `NodeTimeoutError`."""
@@ -32,8 +42,11 @@ class RemoteTask:
         return Call(item, about_here(), self._config.timeout, self._is_wanted)
 
     def _answer(self, call: Call) -> Any:
+        executor = self._executor
         try:
-            return self._executor.call(call)
+            executor.begin()
+            self._widen(executor.workers)
+            return executor.call(call)
         except TimeIsUpError as late:
             kind = NodeTimeoutError if late.has_ended else StillRunningError
             seconds, effect = self._config.timeout or 0.0, self._around.effect
@@ -48,9 +61,15 @@ class RemoteTask:
 class AwaitedTask(RemoteTask):
     """The same for an async task: threads of its own wait for what the loop awaits."""
 
-    def __init__(self, around: Surroundings, config: ParallelConfig, executor: Executor, workers: int) -> None:
-        super().__init__(around, config, executor)
-        self._pool = Pool(f"tau-{around.name}", workers)
+    def __init__(
+        self,
+        around: Surroundings,
+        config: ParallelConfig,
+        executor: Executor,
+        widen: Callable[[int | None], object],
+    ) -> None:
+        super().__init__(around, config, executor, widen)
+        self._pool = Pool(f"tau-{around.name}", MANY)
 
     async def __call__(self, item: Any) -> Any:
         """As for a sync task; a cancellation ends the call at once, where the executor can do that."""

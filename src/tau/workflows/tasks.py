@@ -34,7 +34,8 @@ class TaskMap:
         self._timeout = None if has_clock else self._config.timeout
         self._pace = Pace(self._config.rate)
         self._running: dict[int, asyncio.Task[None]] = {}
-        self._free = list(range(ledger.workers - 1, -1, -1))
+        self._free: list[int] = []
+        self._workers = 0
         self._change = asyncio.Event()
         self._is_ended = False
 
@@ -61,12 +62,19 @@ class TaskMap:
         """Begin items, as many as there is room for, unless this is to end."""
         self._around.check_process()
         ledger = self._ledger
-        while not self._halts() and self._free and (drawn := ledger.draw()) is not None:
+        while not self._halts() and self._is_free() and (drawn := ledger.draw()) is not None:
             worker = self._free.pop()
             task = asyncio.create_task(self._serve(*drawn, worker), name=f"tau-{self._around.name}-{worker}")
             if not task.done():
                 self._running[drawn[0]] = task
                 task.add_done_callback(lambda _, index=drawn[0]: self._leave(index))  # type: ignore[misc]
+
+    def _is_free(self) -> bool:
+        """Whether another item can be worked on; an executor may have found room for more."""
+        if not self._free and self._workers < self._ledger.workers:
+            self._free.append(self._workers)
+            self._workers += 1
+        return bool(self._free)
 
     def _leave(self, index: int) -> None:
         self._running.pop(index, None)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextvars
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -56,6 +58,10 @@ class _Job:
         self.over: Flag | None = None
 
 
+class _Caller:
+    """Is there as long as the caller is in the map, however that ends."""
+
+
 class ThreadedMap:
     """One parallel map at work in threads."""
 
@@ -77,6 +83,7 @@ class ThreadedMap:
         self._halt = Flag()
         self._in_flight: dict[int, _Job] = {}
         self._threads = 0
+        self._caller: Callable[[], _Caller | None] = _Caller
         self._context = contextvars.copy_context()
         if self._around.scope is not None and self._around.effect is not None:
             # what a thread does after its item was given up belongs to this attempt of the node, which may have ended
@@ -84,7 +91,8 @@ class ThreadedMap:
 
     def run(self) -> ParallelResult[Any]:
         """The result of the whole. Raises what the ledger does."""
-        ledger = self._ledger
+        ledger, caller = self._ledger, _Caller()
+        self._caller = weakref.ref(caller)
         ledger.start()
         try:
             while self._feed() or self._in_flight:
@@ -222,7 +230,7 @@ class ThreadedMap:
     # The threads.
 
     def _serve(self, worker: int, job: _Job | None) -> None:
-        while job is not None or (job := self._jobs.get()) is not None:
+        while job is not None or (job := self._next()) is not None:
             job.worker, job.is_taken = worker, True
             try:
                 if not self._do(job):
@@ -232,6 +240,14 @@ class ThreadedMap:
                     job.over.set()
             job = None  # it may hold something large
         self._jobs.put(None)  # each thread tells the next: not even the caller knows how many there are
+
+    def _next(self) -> _Job | None:
+        """The next item; ``None`` at the end. The caller says when that is, unless an interrupt keeps it from it."""
+        while True:
+            with suppress(Empty):
+                return self._jobs.get(timeout=LOOK)
+            if self._caller() is None:
+                return None
 
     def _do(self, job: _Job) -> bool:
         """Try the item until it has come to its end; whether this thread goes on with another."""
