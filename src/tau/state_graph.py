@@ -282,8 +282,9 @@ class StateGraph(StoredGraph, Generic[Model]):
         Raises `AnswerError` for an answer that does not fit, `AnsweredError` if somebody was faster,
         `PauseExpiredError` after the deadline, `PauseNotFoundError` if the run does not wait for that,
         `RunCancelledError` and `CheckpointNotFoundError` as `resume` does, `UnserializableError` or
-        `LimitExceededError` for a value that cannot be stored, `ConfigError` for a wrong argument or a graph without a
-        store, `StoreError` if the store fails. Nothing is stored then.
+        `LimitExceededError` for a value that cannot be stored, `SchemaError` for changes that do not fit the schema,
+        `ConfigError` for a wrong argument or a graph without a store, `StoreError` if the store fails. Nothing is
+        stored then.
         """
         self._answer(run_id, {name: value}, by=by, changes=changes)
 
@@ -323,6 +324,8 @@ class StateGraph(StoredGraph, Generic[Model]):
             raise not_found(run_id, self.store.location)
 
     def _answer(self, run_id: str, answers: Mapping[str, Any], **options: Any) -> None:
+        if self.schema is not None and isinstance(options.get("changes"), Mapping):
+            options["changes"] = self.schema.checked(options["changes"], "the changes of the answer do")
         load_module("tau.node.answering")
         from tau.node.answering import give  # only loaded where somebody is asked
 
@@ -334,6 +337,7 @@ class StateGraph(StoredGraph, Generic[Model]):
         """What is to be run, and the input, which has yet to be put into it."""
         if if_exists not in ("error", "resume"):
             raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
+        before = state
         if self.schema is not None:
             state = load_module("tau.node.typed").fitted_input(self.schema, state)
         if not (state is None or isinstance(state, Mapping)):
@@ -347,6 +351,8 @@ class StateGraph(StoredGraph, Generic[Model]):
         given = state if isinstance(state, State) else State(state)
         identity = check_run_id(run_id) if run_id is not None else given.run_id
         request = self._request(identity)
+        if state is not before and isinstance(before, Mapping):
+            request.unfitted = {key: value for key, value in before.items() if value is not given[key]}
         chosen = checked_seed(seed)
         request.seed, request.seed_is_given = self.host.seed() if chosen is None else chosen, chosen is not None
         return replace(request, if_exists=if_exists, tags=checked_tags(tags)), given

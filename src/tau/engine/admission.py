@@ -17,6 +17,7 @@ from tau.errors import (
     LimitExceededError,
     RunCancelledError,
     RunExistsError,
+    UnserializableError,
 )
 from tau.graph.changes import Comparison, compare, only_misfits
 from tau.graph.fingerprint import GraphFingerprint
@@ -24,6 +25,7 @@ from tau.log.journal import Append
 from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
 from tau.log.pauses import waiting
 from tau.log.records import Admitted, Claimed, Manifest, Progress
+from tau.state import cells_of
 from tau.values.stored import StoredValue, digest
 
 
@@ -130,9 +132,19 @@ def _check_id_and_input(request: RunRequest, found: LoadedRun) -> None:
 def has_other_input(request: RunRequest, found: LoadedRun) -> bool:
     """Whether the run that was found had another input than this job."""
     progress = found.progress
-    return progress is not None and (
-        progress.input_digest != input_digest(request.values) or _has_other_seed(request, progress)
-    )
+    return progress is not None and (_has_other_values(request, progress) or _has_other_seed(request, progress))
+
+
+def _has_other_values(request: RunRequest, progress: Progress) -> bool:
+    """A run that was admitted without a schema, or under another one, had the input as it was given."""
+    if progress.input_digest == input_digest(request.values):
+        return False
+    if not request.unfitted:
+        return True
+    try:
+        return progress.input_digest != input_digest({**request.values, **cells_of(request.unfitted)})
+    except (UnserializableError, LimitExceededError):  # then it was never admitted
+        return True
 
 
 def _has_other_seed(request: RunRequest, progress: Progress) -> bool:
@@ -143,7 +155,7 @@ def _differences(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
     """What is not as it was admitted, key by key; never the values, which may be secret."""
     before, now, progress = found.input, request.values, found.progress
     differs = ["the seed differs"] if progress is not None and _has_other_seed(request, progress) else []
-    if progress is not None and progress.input_digest == input_digest(now):
+    if progress is not None and not _has_other_values(request, progress):
         return tuple(differs)
     if before is None:
         return (*differs, "which keys differ cannot be read any more")

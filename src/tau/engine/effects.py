@@ -18,11 +18,12 @@ from tau.values.stored import StoredValue
 
 class RunRequest(Struct, kw_only=True):
     """What is to be run: the arguments of ``execute`` or ``resume``, checked and resolved. ``seed`` is for a run that
-    is new."""
+    is new; ``unfitted`` is that of the input of which the schema made something else."""
 
     graph: Graph
     run_id: str
     values: Mapping[str, Any] = {}
+    unfitted: Mapping[str, Any] = {}
     now: float = 0.0
     resuming: bool = False
     if_exists: str = "error"

@@ -16,7 +16,8 @@ from tau.values.stored import Fetch, StoredValue, apply
 
 class PauseState(Struct, frozen=True):
     """A pause of the visit in flight. ``answer`` is ``None`` while there is none, ``expired`` once the run has failed
-    because of that; ``position`` is that of its record, and the times are in Unix seconds."""
+    because of that; ``position`` is that of its record, and the times are in Unix seconds; ``changed`` are the keys of
+    the state that the answer set."""
 
     name: str
     position: int
@@ -32,6 +33,7 @@ class PauseState(Struct, frozen=True):
     by: str = ""
     at: float = 0.0
     expired: bool = False
+    changed: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -53,7 +55,8 @@ def note(pauses: dict[str, PauseState], record: Record, fetch: Fetch) -> None:
         state = pauses.get(record.name)
         if state is not None and record.value is not None:
             answer = apply(record.value, None, fetch)
-            pauses[record.name] = replace(state, answer=answer, by=record.by, at=record.time)
+            changed = tuple(record.changed)
+            pauses[record.name] = replace(state, answer=answer, by=record.by, at=record.time, changed=changed)
     elif isinstance(record, Failed):
         for name, state in pauses.items():
             if state.is_overdue(record.time):

@@ -37,7 +37,7 @@ def fitted_input(schema: Schema, given: Any) -> Any:
     if values is not None and not isinstance(values, Mapping):
         return given
     state = values if isinstance(values, State) else State(values)
-    made = schema.checked(state, None, whole=True)
+    made = schema.checked(state, whole=True)
     done = values.done if isinstance(values, Fitted) else ()
     made.update((name, state[name]) for name in done if name in made)
     return State(made, run_id=state.run_id) if isinstance(values, State) else made

@@ -114,12 +114,16 @@ def _field(cls: Any, name: str, part: Core, config: Mapping[str, Any], definitio
     core["fields"][name] = {**_by_name(part, part["schema"]), "type": "model-field"}
     for key in ("name", "init", "kw_only", "init_only"):
         core["fields"][name].pop(key, None)
-    rule = f"{rule_of(info.annotation)} {rule_of(info.metadata)} {sorted(config.items(), key=str)}"
+    rule = " ".join(map(rule_of, (info.annotation, info.metadata, _rules(config))))
     has_default = not required and not getattr(info, "default_factory_takes_validated_data", False)
     default = (lambda: info.get_default(call_default_factory=True)) if has_default else None
     validate = _validator(core, definitions, {**config, "extra_fields_behavior": "ignore"})
     check, code = _check(name, cls.__pydantic_fields__, validate), tuple(_functions(part["schema"]))
     return Field(name, rule, check, required, default, "" if alias == name else alias, code)
+
+
+def _rules(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(((key, value) for key, value in config.items() if key != "title"), key=str)
 
 
 def _check(name: str, fields: Mapping[str, Any], validate: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -155,8 +159,9 @@ def _functions(core: Any) -> Iterator[Callable[..., Any]]:
     """What a field is validated with beside pydantic's own rules."""
     if isinstance(core, dict):
         for key, value in core.items():
-            if key == "function" and isinstance(value, dict) and callable(value.get("function")):
-                yield value["function"]
+            function: Any = value.get("function") if key == "function" and isinstance(value, dict) else None
+            if callable(function):
+                yield getattr(function, "__func__", function)  # whatever class it is bound to
             elif key != "metadata":
                 yield from _functions(value)
     elif isinstance(core, list | tuple):

@@ -34,7 +34,7 @@ class Schema:
     def fields(self) -> Mapping[str, Field]:
         return self.known.fields
 
-    def checked(self, values: Mapping[str, Any], node: str | None, *, whole: bool = False) -> dict[str, Any]:
+    def checked(self, values: Mapping[str, Any], who: str = "the input does", *, whole: bool = False) -> dict[str, Any]:
         """All of these values as validation makes them; with ``whole`` there must be one for each field that is
         required. Raises `SchemaError` with all that is wrong."""
         found: dict[str, Any] = {}
@@ -46,23 +46,30 @@ class Schema:
                 wrong.append((key, error))
         wrong += [(name, Misfit("it is missing")) for name in (self.missing(values) if whole else ())]
         if wrong:
-            raise self.error(wrong, node)
+            raise self.error(wrong, None, who)
         return found
 
     def missing(self, keys: Collection[str]) -> list[str]:
         """The required fields for which there is no value."""
         return [name for name, field in self.fields.items() if field.required and name not in keys]
 
-    def misfits(self, values: Mapping[str, Any], fields: Collection[str]) -> dict[str, str]:
-        """What does not fit in a state that was stored under another schema, by key; of values only those of ``fields``
-        are looked at. Validation must leave a value as it is: what is stored is not converted."""
-        wrong = dict.fromkeys(self.missing(values), "it is missing")
-        for key in values:
-            if key in self.fields and key not in fields:
+    def misfits(
+        self, values: Mapping[str, Any], fields: Collection[str], given: Collection[str] = (), *, whole: bool = True
+    ) -> dict[str, str]:
+        """What does not fit in a stored state, by key; of values only those of ``fields`` are looked at, and those of
+        ``given``, which may be what validation made of something else. ``whole``: all names are looked at.
+
+        Validation must leave a value as it is: what is stored is not converted.
+        """
+        wrong = dict.fromkeys(self.missing(values), "it is missing") if whole else {}
+        for key in values if whole else given:
+            if key in self.fields and key not in fields and key not in given:
                 continue
             value = values[key]
             try:
-                _unchanged(self.fitted(key, value), value)
+                made = self.fitted(key, value)
+                if key not in given or type(made) is not type(value):
+                    _unchanged(made, value)
             except Misfit as error:
                 wrong[key] = str(error)
         return wrong
@@ -81,10 +88,10 @@ class Schema:
         near = f"; it is the alias of {meant!r}, and the state has the names of fields" if meant is not None else ""
         return f"{self.name} has no such field{near or did_you_mean(key, self.fields)}"
 
-    def error(self, wrong: Sequence[tuple[str, Misfit]], node: str | None) -> SchemaError:
-        """The error that says what of the input, or of what a node set, does not fit."""
+    def error(self, wrong: Sequence[tuple[str, Misfit]], node: str | None, who: str = "") -> SchemaError:
+        """The error that says what does not fit, of what a node set, or of ``who``."""
         problems = tuple(f"{key!r}: {why}" for key, why in wrong)
-        who = "the input does" if node is None else f"what node {node!r} set does"
+        who = who or f"what node {node!r} set does"
         error = SchemaError(
             f"{who} not fit the schema {self.name}: {'; '.join(problems)}",
             node=node,

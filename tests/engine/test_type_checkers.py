@@ -1,0 +1,54 @@
+"""What mypy makes of programs that use typed and plain graphs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = Path(__file__).with_name("checked_program.py")
+WRONG = """
+from dataclasses import dataclass
+from tau import StateGraph
+
+@dataclass
+class Data:
+    count: int
+
+graph = StateGraph("typed", schema=Data)
+final = graph.execute({"count": 1})
+text: str = final.typed.count
+print(final.typed.wrong)
+graph.execute(5)
+StateGraph("typed", schema=5)
+"""
+
+
+def mypy(program: Path, tmp_path: Path) -> list[str]:
+    """The errors, each with the number of its line first."""
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        f"--cache-dir={tmp_path}",
+        "--no-error-summary",
+    ]
+    done = subprocess.run([*command, str(program)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return [line.removeprefix(f"{program}:") for line in done.stdout.splitlines()]
+
+
+def test_typed_and_plain_graphs_are_what_the_types_say(tmp_path: Path) -> None:
+    assert mypy(PROGRAM, tmp_path / "cache") == []
+
+
+def test_what_does_not_fit_the_schema_is_an_error_of_the_type_checker(tmp_path: Path) -> None:
+    program = tmp_path / "wrong.py"
+    program.write_text(WRONG, "utf-8")
+    lines = WRONG.splitlines()
+    wrong = [
+        lines[int(error.partition(":")[0]) - 1] for error in mypy(program, tmp_path / "cache") if "error:" in error
+    ]
+    assert wrong == lines[-4:]
