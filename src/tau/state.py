@@ -130,8 +130,7 @@ class State(Mapping[str, Any], Generic[Model_co]):
         load_module("tau.schema.schema")
         from tau.schema.schema import Reader  # only loaded where there is a schema
 
-        instance, _ = Reader(self._schema, self._schema.known.cls).read(self._data, self.__getitem__, None)
-        return instance  # type: ignore[no-any-return]
+        return Reader(self._schema, self._schema.known.cls).instance(self)  # type: ignore[no-any-return]
 
     def __getitem__(self, key: str) -> Any:
         try:

@@ -39,7 +39,7 @@ def choose(edges: Sequence[Edge], given: tuple[dict[str, Any], str, str, float],
         if state is None:
             state = view(*given)
         try:
-            if predicate(state):
+            if predicate(state if edge.reader is None else edge.reader.instance(state)):
                 return edge
         except Exception as error:
             label = f" ({edge.name})" if edge.name else ""
@@ -52,7 +52,7 @@ def choose(edges: Sequence[Edge], given: tuple[dict[str, Any], str, str, float],
 
 def _ask(route: Route, edges: Sequence[Edge], state: State) -> Edge:
     try:
-        answer = route.function(state)
+        answer = route.function(state if route.reader is None else route.reader.instance(state))
     except Exception as error:
         raise failed(route, error) from error
     if inspect.isawaitable(answer):

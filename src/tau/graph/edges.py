@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tau.errors import GraphError
 from tau.graph.fingerprint import NodeFingerprint, as_added, of_node
-from tau.graph.nodes import checked_depends_on, checked_version, is_async, is_generator
+from tau.graph.nodes import checked_depends_on, checked_version, is_async, is_generator, reader_for
 from tau.predicates import Condition, check_takes_state
+
+if TYPE_CHECKING:
+    from tau.schema.schema import Reader, Schema
 
 END: Final = "__end__"
 """What a route answers, or its mapping names, where the run ends after the node."""
@@ -24,6 +27,7 @@ class Route:
     """A function of the state, sync or async, that is asked where to go after the node ``source``.
 
     ``targets`` maps its answers to the names of nodes, or to `END`; where it is ``None``, the answers are such names.
+    ``reader`` makes what it is given instead of the state, where it asks for that.
     """
 
     source: str
@@ -33,6 +37,7 @@ class Route:
     targets: Mapping[Any, str] | None
     depends_on: tuple[Any, ...]
     quick: NodeFingerprint
+    reader: Reader | None = None
 
     @property
     def fingerprint(self) -> NodeFingerprint:
@@ -44,7 +49,8 @@ class Route:
 class Edge:
     """A way from one node to another; ``index`` is its place among the edges of its source, 0 being tried first.
 
-    One of a ``route`` is taken where the route gives the answer ``name``; its target may be `END`.
+    One of a ``route`` is taken where the route gives the answer ``name``; its target may be `END`. ``reader`` makes
+    what the predicate is given instead of the state, where it asks for that.
     """
 
     source: str
@@ -53,6 +59,7 @@ class Edge:
     name: str
     index: int
     route: Route | None = None
+    reader: Reader | None = None
 
 
 def make_route(
@@ -63,6 +70,7 @@ def make_route(
     name: str,
     version: str | int | None = None,
     depends_on: Iterable[Any] = (),
+    schema: Schema | None = None,
 ) -> Route:
     """A checked route. Raises `GraphError` for what cannot be one."""
     where = f"the route of node {source}"
@@ -80,6 +88,7 @@ def make_route(
         targets=targets,
         depends_on=items,
         quick=of_node(function, checked_version(where, version), items, trees=False),
+        reader=reader_for(where, function, schema),
     )
 
 

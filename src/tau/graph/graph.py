@@ -19,7 +19,7 @@ from tau.graph.edges import Edge, Route, checked_targets, edges_of, make_route
 from tau.graph.fingerprint import GraphFingerprint
 from tau.graph.fingerprinting import fingerprint_of
 from tau.graph.naming import name_of, own_name
-from tau.graph.nodes import Node, make_node
+from tau.graph.nodes import Node, make_node, reader_for
 from tau.graph.redefinition import (
     alike,
     both_lambdas,
@@ -217,7 +217,7 @@ class Graph:
         at = self._name_of(source, "from node")
         label = predicate_name(route) if name is None else checked_name("route name", name, GraphError)
         targets = checked_targets(at, mapping, self._name_of)
-        made = make_route(at, route, targets, name=label, version=version, depends_on=depends_on)
+        made = make_route(at, route, targets, name=label, version=version, depends_on=depends_on, schema=self.schema)
         with self._lock:
             before = self._routes.get(at)
             graph_checks.check_routable(at, self._edges.get(at, ()), before, made)
@@ -363,7 +363,9 @@ class Graph:
         self, source: str, target: str, predicate: Condition | None, name: str, again: Edge | None = None
     ) -> None:
         before = self._edges.get(source, ())
-        edge = Edge(source, target, predicate, name, len(before) if again is None else again.index)
+        reader = None if predicate is None else reader_for(f"edge {source} -> {target}", predicate, self.schema)
+        index = len(before) if again is None else again.index
+        edge = Edge(source, target, predicate, name, index, reader=reader)
         self._edges[source] = (*before[: edge.index], edge, *before[edge.index + 1 :])
 
     def _chain(self, nodes: Sequence[Any]) -> tuple[list[str], dict[str, Node]]:

@@ -88,7 +88,7 @@ def make_node(
         depends_on=items,
         quick=of_node(function, checked_version(f"node {name}", version), items, trees=False),
         schema=schema,
-        reader=None if schema is None else _reader(name, function, schema),
+        reader=reader_for(f"node {name}", function, schema),
     )
 
 
@@ -127,15 +127,18 @@ def checked_depends_on(where: str, depends_on: Any) -> Iterable[Any]:
 # Does it want a Context, and where?
 
 
-def _reader(name: str, function: Any, schema: Schema) -> Reader | None:
-    """What makes the instance that it asks for instead of the state. Raises `GraphError` where none can be made."""
+def reader_for(where: str, function: Any, schema: Schema | None) -> Reader | None:
+    """What makes the instance that a function asks for instead of the state, if it asks for one. Raises `GraphError`
+    where none can be made."""
+    if schema is None:
+        return None
     load_module("tau.graph.typed_states")
     from tau.graph.typed_states import reader_of  # only loaded where there is a schema
 
     try:
         return reader_of(_first(function), schema)
     except GraphError as error:
-        raise GraphError(f"node {name}: {error}") from None
+        raise GraphError(f"{where}: {error}") from None
 
 
 def _first(function: Any) -> tuple[Any, Any] | None:

@@ -198,7 +198,7 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
 async def answer_of(route: Route, state: State) -> Any:
     """Await an async route."""
     try:
-        return await route.function(state)
+        return await route.function(state if route.reader is None else route.reader.instance(state))
     except asyncio.CancelledError as error:
         if not cancellations():
             raise cancelled_inside(f"the route of node {route.source!r}", error) from error

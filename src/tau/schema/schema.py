@@ -137,6 +137,10 @@ class Reader:
             name for name, field in self.known.fields.items() if not same_rule(field, schema.fields[name])
         )
 
+    def instance(self, state: Mapping[str, Any]) -> Any:
+        """An instance from a state. Raises `SchemaError`."""
+        return self.read(state.keys(), state.__getitem__, None)[0]
+
     def read(
         self, has: Collection[str], value_of: Callable[[str], Any], node: str | None
     ) -> tuple[Any, dict[str, Any]]:

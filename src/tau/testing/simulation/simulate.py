@@ -19,6 +19,7 @@ from tau.engine.effects import RunRequest
 from tau.errors import ConfigError
 from tau.graph.graph import Graph
 from tau.log.records import Record
+from tau.node.typed import fitted_input
 from tau.state import State, cells_of
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
@@ -250,7 +251,7 @@ def _scenario(
     checkpoint = config.checkpoint
     return _Scenario(
         make=make,
-        input=input,
+        input=input if graph.schema is None else fitted_input(graph.schema, input),
         interval=interval or checkpoint.interval or 1,
         preserve=checkpoint.preserve if preserve is None else preserve,
         max_iterations=config.max_iterations,
