@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from started_once import PATIENCE, Starter
+
 import tau
 import tau.cli.app
 from tau.cli import main
@@ -62,10 +64,10 @@ number = 7
 class Shell:
     """A working directory with ``pipeline.py`` in it, in which the command is started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, starter: Starter | None = None) -> None:
         self.folder = folder
-        self.env = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(Path(tau.__path__[0]).parent)}
-        self.env.pop("TAU_STORE", None)
+        self.starter = starter
+        self.env = environment()
         self.write("pipeline.py", PIPELINE)
 
     def write(self, name: str, text: str) -> None:
@@ -80,11 +82,17 @@ class Shell:
         return (self.folder / "calls.txt").read_text().split()
 
     def run(self, *words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run ``tau`` with these words to its end; the exit code must be ``code``."""
-        done = subprocess.run(
-            command(*words), cwd=self.folder, env=self.env, text=True, timeout=120, check=False, encoding="utf-8",
-            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-        )  # fmt: skip
+        """Run ``tau`` with these words to its end, in a process of its own; the exit code must be ``code``.
+
+        Python itself is started where streams are given as options, or where it would start otherwise.
+        """
+        if not options and self.starter is not None and self.starter.fits(self.env):
+            done = self.starter.run(words, self.folder, self.env)
+        else:
+            done = subprocess.run(
+                command(*words), cwd=self.folder, env=self.env, text=True, timeout=PATIENCE, check=False,
+                encoding="utf-8", **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+            )  # fmt: skip
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -179,3 +187,10 @@ class Here:
 
 def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "tau", *words]
+
+
+def environment() -> dict[str, str]:
+    """That of a command, if a test wants no other."""
+    found = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(Path(tau.__path__[0]).parent)}
+    found.pop("TAU_STORE", None)
+    return found

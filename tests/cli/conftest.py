@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli_shell import Here, Shell
+from cli_shell import Here, Shell, environment
+from started_once import Starter
+
+
+@pytest.fixture(scope="session", autouse=True)  # before a test looks which processes there are
+def starter() -> Iterator[Starter]:
+    starter = Starter(environment())
+    yield starter
+    starter.close()
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+def shell(tmp_path: Path, starter: Starter) -> Shell:
+    return Shell(tmp_path, starter)
 
 
 @pytest.fixture(params=["sqlite:///runs.db", "file:runs"], ids=["sqlite", "file"])

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from interrupts import Alarm, Case, strikes
 
+# Where a coroutine is struck after it was made and before it is awaited, nothing of it has begun.
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 KINDS = pytest.mark.parametrize("kind", [KeyboardInterrupt, Alarm])
 
 

@@ -5,6 +5,8 @@ The quick part takes every first fault, and samples of the pairs and seeds; the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from simulated_graphs import (
     ANSWERS,
@@ -16,6 +18,7 @@ from simulated_graphs import (
     nodes_with_routes,
 )
 
+from tau import StateGraph
 from tau.testing import explore, simulate
 
 WANTED = {"wanted": 2}
@@ -96,23 +99,23 @@ def test_answers_at_every_point_and_crashes_after_them(interval: int, preserve: 
 
 
 def test_seeds_with_items() -> None:
-    for seed in range(200):
+    for seed in range(100):
         simulate(nodes_of_items, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
 
 
 def test_seeds_with_nodes_that_save() -> None:
-    for seed in range(200):
+    for seed in range(100):
         simulate(nodes_that_save, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
 
 
 def test_seeds_with_steps() -> None:
-    for seed in range(200):
+    for seed in range(100):
         simulate(nodes_of_steps, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
 
 
-@pytest.mark.parametrize("first", range(0, 1000, 250))
-def test_a_thousand_seeds(first: int) -> None:
-    run_seeds(first, 250)
+@pytest.mark.parametrize("first", range(0, 400, 100))
+def test_some_hundred_seeds(first: int) -> None:
+    run_seeds(first, 100)
 
 
 def run_seeds(first: int, number: int) -> None:
@@ -159,6 +162,13 @@ def test_every_other_fault_and_a_fault_in_what_follows(interval: int, preserve: 
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("first", range(1000, 11000, 1000))
+@pytest.mark.parametrize("first", range(400, 10400, 1000))
 def test_ten_thousand_seeds(first: int) -> None:
     run_seeds(first, 1000)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("graph", [nodes_of_items, nodes_that_save, nodes_of_steps])
+def test_more_seeds(graph: Callable[[], StateGraph]) -> None:
+    for seed in range(100, 500):
+        simulate(graph, WANTED, seed=seed, interval=1 + seed % 4, preserve=seed % 8 < 4)
