@@ -345,3 +345,23 @@ def test_the_order_of_stores(shell: Shell) -> None:
         assert shell.json("run", target, "--store", "file:option")["store"].endswith("option")
     assert len(shell.json("runs", "--store", "file:option")) == 2
     assert len(shell.json("runs")) == 1
+
+
+def test_an_input_that_does_not_fit_the_schema_is_a_wrong_use_and_such_a_node_a_failure(shell: Shell) -> None:
+    shell.write(
+        "typed_pipeline.py",
+        "from dataclasses import dataclass\n"
+        "from tau import StateGraph\n"
+        "@dataclass\n"
+        "class Model:\n"
+        "    count: int\n"
+        "graph = StateGraph('typed', schema=Model)\n"
+        "@graph.node\n"
+        "def grow(state: Model):\n"
+        "    return {'count': state.count + 1 if state.count < 5 else 'many'}\n"
+        "graph.sequence(grow)\n",
+    )
+    target = ("run", "typed_pipeline.py:graph")
+    assert "'coutn': Model has no such field; did you mean 'count'?" in shell.error(*target, "--set", "coutn=1", code=2)
+    assert shell.json(*target, "--set", "count=1")["status"] == "finished"
+    assert "node 'grow' set does not fit" in shell.error(*target, "--set", "count=5", code=1)

@@ -58,7 +58,6 @@ def step(state: Model, ctx: Context) -> dict[str, Any]:
 
 @typed.node
 async def other(state: State[Model]) -> State[Model]:
-    assert_type(state.typed, Model)
     return state.set("count", 2)
 
 

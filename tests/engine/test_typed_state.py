@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import pydantic
 import pytest
@@ -336,6 +337,65 @@ def test_an_attribute_that_is_assigned_and_not_returned_fails_the_node(cls: Any,
     for kept in (lambda state: state, lambda state: {"count": 5}):
         returned = kept
         assert made.execute({"count": 1})["count"] == 5
+
+
+@STORED
+def test_an_attribute_that_is_no_field_is_not_lost_in_silence(location: Any) -> None:
+    @dataclass
+    class Derives:
+        count: int
+        cached: ClassVar[int] = 0
+
+        def __post_init__(self) -> None:
+            self.half = self.count / 2
+
+        @cached_property
+        def double(self) -> int:
+            self._asked = True
+            return self.count * 2
+
+    def mistypes(state: Derives) -> Derives | None:
+        state.coutn = 5  # type: ignore[attr-defined]
+        return state if state.count else None
+
+    def derives(state: Derives) -> Derives:
+        return Derives(state.double + int(state.half))
+
+    for node in (mistypes, derives):
+        node.__annotations__["state"] = Derives
+    made = graph(Derives, mistypes, location=location)
+    for number in (0, 1):
+        assert failure(made, {"count": number}).keys == ("coutn",)
+    assert dict(graph(Derives, derives, location=location).execute({"count": 2})) == {"count": 5}
+
+
+def test_a_class_that_was_defined_again_has_the_same_rules() -> None:
+    def define() -> Any:
+        class Again(pydantic.BaseModel):
+            share: float = 0.0
+
+            @pydantic.field_validator("share")
+            @classmethod
+            def of_a_hundred(cls, value: float) -> float:
+                return value / 100
+
+        return Again
+
+    def reads(state: Any) -> Any:
+        assert state.share == 0.5
+        return type(state)(share=20)
+
+    reads.__annotations__["state"] = define()
+    assert dict(graph(define(), reads).execute({"share": 50})) == {"share": 0.2}
+
+
+def test_the_state_of_an_error_is_typed() -> None:
+    def bad(state: State) -> dict[str, Any]:
+        return {"count": "many"}
+
+    with pytest.raises(ExecutionError) as raised:
+        graph(AsModel, bad).execute({"count": 1})
+    assert raised.value.state.typed == AsModel(count=1)
 
 
 def test_a_returned_instance_sets_its_fields() -> None:

@@ -131,7 +131,7 @@ class Ending:
     def _error(self, name: str, error: Exception, text: str, path: tuple[str, ...]) -> ExecutionError:
         self.verdict = {"node": name, "error": text, "error_type": type(error).__name__}
         said, run_id = f"execution failed at node {name}: {text}", self.request.run_id
-        return ExecutionError(said, node=name, state=self.view(), path=path, run_id=run_id)
+        return ExecutionError(said, node=name, state=self.view(self.request.graph.schema), path=path, run_id=run_id)
 
     def interrupted(self, name: str, error: BaseException) -> BaseException:
         """The visit in flight was broken off."""

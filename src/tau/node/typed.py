@@ -7,6 +7,7 @@ An attribute that is assigned counts only where the node returns it; elsewhere i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from msgspec import Struct, field
@@ -21,13 +22,14 @@ from tau.values import Refused, encode, is_atom
 
 
 class Given(Struct, eq=False):
-    """An instance, its ``fields`` as it was made, the encodings of those that are not the state's own, and the names of
-    those that the state does not have."""
+    """An instance, its ``fields`` as it was made, the encodings of those that are not the state's own, the names of
+    those that the state does not have, and what else it has."""
 
     instance: Any
     fields: dict[str, Any]
     apart: dict[str, bytes] = field(default_factory=dict)
     defaults: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
 
 
 def fitted_input(schema: Schema, given: Any) -> Any:
@@ -49,7 +51,8 @@ def give(effect: RunNode) -> Any:
     assert reader is not None
     instance, own = reader.read(raw(state), state.__getitem__, effect.node.name)
     fields = reader.known.held(instance)
-    given = effect.given = Given(instance, fields, defaults=frozenset(fields.keys() - raw(state).keys()))
+    defaults = frozenset(fields.keys() - raw(state).keys())
+    given = effect.given = Given(instance, fields, {}, defaults, _others(instance, fields))
     for name, value in fields.items():
         if not (name in own and own[name] is value) and not is_atom(value):
             encoding = _encoding(value)
@@ -75,10 +78,18 @@ def settle(effect: RunNode, result: Any) -> Any:
         inside = {name: now[name] for name in changed & given.defaults if now.get(name) is before.get(name)}
         if inside and (made is None or (isinstance(made, Mapping) and not isinstance(made, State))):
             made = {**inside, **(made or {})}
+    changed |= _others(given.instance, before) - given.others
     lost = sorted(changed - made.keys() if isinstance(made, Mapping) else changed)
     if lost and (made is None or isinstance(made, Mapping)):
         raise _lost(node.name, node.reader.known.name, lost)
     return made
+
+
+def _others(instance: Any, fields: Mapping[str, Any]) -> frozenset[str]:
+    """The attributes of an instance that are no fields, but for private ones and those that are derived once."""
+    names = getattr(instance, "__dict__", {}).keys() - fields.keys()
+    kept = [one for one in names if not one.startswith("_")]
+    return frozenset(one for one in kept if not isinstance(getattr(type(instance), one, None), cached_property))
 
 
 def _lost(node: str, name: str, keys: list[str]) -> SchemaError:

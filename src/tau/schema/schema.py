@@ -182,7 +182,12 @@ class Reader:
 
 def same_rule(field: Field, other: Field) -> bool:
     """Whether what fits the one fits the other, and is the same then."""
-    return field is other or (field.rule == other.rule and field.code == other.code)
+    return field is other or (field.rule == other.rule and _code_of(field) == _code_of(other))
+
+
+def _code_of(field: Field) -> list[Any]:
+    """The same for a class that was defined again, as by a notebook's cell."""
+    return [getattr(function, "__code__", function) for function in field.code]
 
 
 def _kept(made: Any, value: Any) -> Any:
