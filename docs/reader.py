@@ -42,19 +42,19 @@ for run_id, summary, *log in runs(Path(argv[1])):
     for position in range(min(records, default=summary["position"] + 1), summary["position"] + 1):
         data = records.get(position, b"")
         sealed = b"%b\0%d\0" % (run_id.encode(), position) + data[3:5] + data[21:]
-        if data[:4] not in (b"tau\1", b"tau\2", b"tau\3") or data[5:21] != sha256(sealed).digest()[:16]:
+        if data[:4] not in (b"tau\1", b"tau\2", b"tau\3", b"tau\4") or data[5:21] != sha256(sealed).digest()[:16]:
             print(position, "DAMAGED, or of a later format")
             values = {}  # what grows is known again from the next manifest on
             continue
-        kind, _, _, time, _, *fields = decode(EXPAND[data[4]](data[21:]))
+        kind, _, _, time, scope, *fields = decode(EXPAND[data[4]](data[21:]))
         manifest = fields[0] if kind == "admitted" else fields[8] if kind == "checkpoint" else None
         changed = fields[5] if kind == "checkpoint" else fields[4] if kind == "answer" else (manifest or [0, {}])[1]
         where = fields[:5:4] if kind == "checkpoint" else [one for one in fields[:1] if isinstance(one, str)]
-        print(position, datetime.fromtimestamp(time, UTC), kind, " -> ".join(map(str, where)))
+        print(position, datetime.fromtimestamp(time, UTC), kind, " -> ".join(map(str, where)), *scope[: len(where) - 1])
         for key, (form, head, *place) in (manifest[1] if manifest else changed).items():
             skip, parts = place or (0, [])
-            names = [name for name, size in ([parts] if form == 2 else parts)]
-            pieces = [values.get(key) if form == 2 else b"", *map(contents.get, names)]
-            values[key] = encoded = None if None in pieces else head + b"".join(pieces)[skip:]
+            lies = (values[str(scope[:n]), key] for n in range(len(scope), -1, -1) if (str(scope[:n]), key) in values)
+            got = [next(lies, None) if form == 2 else b"", *[contents.get(n) for n, _ in ([parts], parts)[form != 2]]]
+            values[str(scope), key] = encoded = None if None in got else head + b"".join(got)[skip:]
             if key in changed:
                 print(f"    {key!r}:", repr(decode(encoded, ext_hook=lambda tag, _: {tag})) if encoded else "DAMAGED")

@@ -12,6 +12,7 @@ from tau.errors import (
     AnsweredError,
     AnswerError,
     ArtifactError,
+    BranchError,
     ChainError,
     CheckpointNotFoundError,
     ConditionalError,
@@ -24,6 +25,7 @@ from tau.errors import (
     HubError,
     LeaseLostError,
     LimitExceededError,
+    MergeError,
     NodeTimeoutError,
     ParallelError,
     PauseExpiredError,
@@ -63,6 +65,7 @@ from tau.version import __version__
 
 if TYPE_CHECKING:
     from tau import observers, testing
+    from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
     from tau.node.pauses import pause_node
     from tau.workflows.chain import ChainResult, process_chain
@@ -79,6 +82,7 @@ __all__ = [
     "AnsweredError",
     "Artifact",
     "ArtifactError",
+    "BranchError",
     "ChainConfig",
     "ChainError",
     "ChainResult",
@@ -99,6 +103,7 @@ __all__ = [
     "HubError",
     "LeaseLostError",
     "LimitExceededError",
+    "MergeError",
     "NodeTimeoutError",
     "OpenPause",
     "ParallelConfig",
@@ -134,9 +139,11 @@ __all__ = [
     "__version__",
     "always",
     "and_",
+    "branches_node",
     "chain_node",
     "conditional_node",
     "current",
+    "graph_node",
     "key_equals",
     "key_exists",
     "not_",
@@ -164,8 +171,10 @@ _LATE = {
     "OpenPause": "tau.log.answers",
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
+    "branches_node": "tau.graph.branches",
     "chain_node": "tau.workflows.nodes",
     "conditional_node": "tau.workflows.nodes",
+    "graph_node": "tau.graph.branches",
     "parallel_node": "tau.workflows.nodes",
     "pause_node": "tau.node.pauses",
     "process_chain": "tau.workflows.chain",

@@ -37,6 +37,8 @@
     ├── WorkerError (RuntimeError)              .deaths
     ├── ExecutorError (RuntimeError)
     ├── ConditionalError (RuntimeError)         .route .state
+    ├── BranchError (RuntimeError)              .errors
+    ├── MergeError (ValueError)                 .key .branches
     ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
     └── AgentError (RuntimeError)
@@ -46,8 +48,9 @@ A message says what happened, what was found and what to do; the fields carry th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 
@@ -336,6 +339,20 @@ class ConditionalError(TauError, RuntimeError):
     state: Any = None
 
 
+class BranchError(TauError, RuntimeError):
+    """Branches of a node failed, after the others had finished. ``errors`` has what each raised, by its name."""
+
+    errors: Mapping[str, BaseException] = MappingProxyType({})
+
+
+class MergeError(TauError, ValueError):
+    """Branches of a node changed the same ``key``, and nothing says how that becomes one value, or it cannot be done.
+    ``branches`` are those that did."""
+
+    key: str = ""
+    branches: tuple[str, ...] = ()
+
+
 class ArtifactError(TauError, RuntimeError):
     """A file that belongs to the state is missing or altered, or its node left it unfinished; ``node`` made it."""
 
@@ -361,6 +378,7 @@ NEVER_RETRIED: Final = (
     RunCancelledError,
     WorkerError,
     PauseExpiredError,
+    MergeError,
 )
 """Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
 

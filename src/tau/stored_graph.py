@@ -66,6 +66,11 @@ class StoredGraph(Graph):
         if config.checkpoint.interval > 0:
             self._store = resolve_store(config.checkpoint.store if store is None else store)
 
+    @property
+    def max_iterations(self) -> int:
+        """How many nodes a run may visit. Reading it raises nothing."""
+        return self.config.max_iterations
+
     def use_store(self, store: str | os.PathLike[str] | Store | FourVerbs) -> None:
         """Keep runs in this store from now on, and look for them there: `resume`, `plan`, `history` and `cancel` no
         longer find the runs in the earlier store. A graph that has already run may be given another store, too; a run

@@ -20,8 +20,8 @@ PREDICATES = {"always", "key_exists", "key_equals", "not_", "and_", "or_"}
 FUNCTIONS = {"stop_on", "current", "open_store", "register_store", "register_observer", "register_type", "Event", "END"}
 WORKFLOWS = {
     "process_chain", "ChainConfig", "ChainResult", "process_parallel", "ParallelConfig", "ParallelResult",
-    "process_conditional", "ConditionalConfig", "Routes", "chain_node", "parallel_node", "conditional_node",
-    "pause_node",
+    "process_conditional", "ConditionalConfig", "Routes", "branches_node", "graph_node", "chain_node", "parallel_node",
+    "conditional_node", "pause_node",
 }  # fmt: skip
 MODULES = {"observers", "testing"}
 ERRORS = {

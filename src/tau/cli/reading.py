@@ -15,6 +15,7 @@ from tau.log.pauses import PauseState, waiting
 from tau.log.planned import Plans
 from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.log.replay import Replay
+from tau.log.subgraphs import names_in, node_of
 from tau.node.items import ITEM
 from tau.stores import Store, Summary
 from tau.values.stored import StoredValue
@@ -57,7 +58,8 @@ class Account(Struct):
     """What the log of one run says. ``claims`` counts the processes that owned it, ``provenance`` is the oldest that is
     known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``reason``
     is why it was stopped, and ``begun`` whether the node in flight had begun by then; ``damage`` is what could not be
-    read; ``records`` are the sound ones with their positions; ``pauses`` wait for an answer."""
+    read; ``records`` are the sound ones with their positions; ``pauses`` wait for an answer; ``inside`` are the
+    finished visits of the graphs inside the node in flight."""
 
     summary: Summary
     status: str
@@ -76,6 +78,7 @@ class Account(Struct):
     begun: bool = False
     damage: str = ""
     pauses: list[PauseState] = []
+    inside: list[Visit] = []
 
 
 def read_run(store: Store, summary: Summary, until: int | None = None) -> Account:
@@ -108,7 +111,14 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
     for position, record in _sound(store, replay, after, until):
         account.records.append((position, record))
         if isinstance(record, CheckpointRecord):
-            account.visits.append(Visit(record.node, record.visit, record.attempt, record.seconds, record.time))
+            visit = Visit(node_of(record), record.visit, record.attempt, record.seconds, record.time)
+            if record.scope:
+                account.inside.append(visit)
+            else:
+                account.visits.append(visit)
+                account.inside = []
+        elif record.scope and isinstance(record, Failed | Interrupted):
+            continue  # its node fails or ends with it
         elif isinstance(record, Claimed):
             account.claims += 1
             account.failed, account.failure, account.reason = "", None, ""
@@ -137,7 +147,7 @@ def _pieces(finished: Iterable[tuple[Item, StoredValue]], plans: Plans) -> list[
     found: dict[tuple[str, str], Piece] = {}
     scopes: dict[tuple[str, str], set[Scope]] = {}
     for record, cell in finished:
-        name, kind = " / ".join(entry for *_, entry in record.scope) or record.name, record.key or "step"
+        name, kind = " / ".join(names_in(record.scope)) or record.name, record.key or "step"
         if kind.startswith(ITEM):
             kind = "items"
         one = Piece(name, kind, record.seconds, cell.size, record.time)

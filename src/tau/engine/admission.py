@@ -24,7 +24,8 @@ from tau.graph.fingerprint import GraphFingerprint
 from tau.log.journal import Append
 from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
 from tau.log.pauses import waiting
-from tau.log.records import Admitted, Claimed, Manifest, Progress
+from tau.log.records import Admitted, Claimed, Manifest, Progress, Scope
+from tau.log.subgraphs import claim_inside
 from tau.state import cells_of
 from tau.values.stored import StoredValue, digest
 
@@ -83,9 +84,10 @@ def may_go_on(request: RunRequest, found: LoadedRun) -> tuple[Progress, tuple[st
     """Where the run goes on, a crash that this ends being counted, and how the graph changed since; raises why it
     cannot."""
     progress = _judge(request, found)
-    changes = _compare(request, progress, found.misfits)
+    changes = _compare(request, progress, found)
     if found.status != "finished":
         _count_crash(request, found, progress)
+        claim_inside(found.subgraphs, found.status == "running")
     return progress, changes
 
 
@@ -165,9 +167,9 @@ def _differences(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
     return tuple(differs) or ("its keys are the same, as they were replaced by hand",)
 
 
-def _compare(request: RunRequest, progress: Progress, misfits: Mapping[str, str]) -> tuple[str, ...]:
+def _compare(request: RunRequest, progress: Progress, found: LoadedRun) -> tuple[str, ...]:
     """How the graph changed since; raises where that stands in the way."""
-    comparison = changes_since(progress, request.graph.fingerprint(progress.fingerprint), misfits)
+    comparison = changes_since(found, request.graph.fingerprint(progress.fingerprint))
     lost = comparison.foreign or (progress.next is not None and progress.next not in request.graph.nodes)
     if comparison.blocking and (request.on_change == "error" or lost):
         now = "this graph" if comparison.foreign else "the graph as it is now"
@@ -220,19 +222,40 @@ def input_digest(values: Mapping[str, StoredValue]) -> bytes:
     return digest(b"".join(digest(key.encode()) + values[key].digest() for key in sorted(values)))
 
 
-def changes_since(progress: Progress, current: GraphFingerprint, misfits: Mapping[str, str]) -> Comparison:
-    """How the graph differs from the one that made the run, the ``misfits`` of its state included; else in nothing for
-    a state that was saved by hand."""
-    stored = progress.fingerprint
-    if stored is None:
-        return only_misfits(misfits)
-    return compare(
+def changes_since(found: LoadedRun, current: GraphFingerprint) -> Comparison:
+    """How the graph differs from the one that made the run, the misfits of its state included; else in nothing for a
+    state that was saved by hand. The graphs inside the node in flight are judged as the whole is."""
+    progress = found.progress
+    stored = progress.fingerprint if progress is not None else None
+    if progress is None or stored is None:
+        return only_misfits(found.misfits)
+    return _changes(progress, stored, current, found, ())
+
+
+def _changes(
+    progress: Progress, stored: GraphFingerprint, current: GraphFingerprint, run: LoadedRun, scope: Scope
+) -> Comparison:
+    found = compare(
         current=current,
-        graph_name=progress.graph,
+        graph_name=progress.graph if not scope else current.name,
         admitted=stored,
         finished={name: stored.nodes[name] for name in progress.visits if name in stored.nodes},
         edges_taken=progress.taken,
         pending=progress.next,
         has_items=progress.items > 0,
-        misfits=misfits,
+        misfits=run.misfits if not scope else {},
     )
+    node = progress.next or ""
+    then, now = stored.inner.get(node), current.inner.get(node)
+    if found.foreign or then is None or now is None:
+        return found
+    graphs, visit = {one.name: one.graph for one in now.branches}, progress.visits.get(node, 0) + 1
+    for one in then.branches:
+        inside = (*scope, (node, visit, one.name))
+        if (part := run.subgraphs.get(inside)) is not None and one.name in graphs:
+            inner = _changes(part.progress, one.graph, graphs[one.name], run, inside)
+            where = f"in node {'/'.join(filter(None, (node, one.name)))!r}, "
+            found.notes += [where + sentence for sentence in inner.notes]
+            found.blocking += [where + sentence for sentence in inner.blocking]
+            found.ways += [way for way in inner.ways if way not in found.ways]
+    return found

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tau import forks
 from tau.engine.driver import Driver
-from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
+from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
 from tau.engine.stop import StopNow
 from tau.errors import StoreError
 from tau.log.journal import Append
@@ -29,9 +29,10 @@ from tau.node.async_calls import (
     with_timeout,
 )
 from tau.node.calls import call_in_thread, is_late
-from tau.node.current import RunNode
+from tau.node.current import RunNode, run_scope
 from tau.node.kept_state import stored_of
 from tau.node.left_calls import Call, left, waits
+from tau.node.step_commits import StepCommits
 from tau.state import State, cells_of, raw
 from tau.state_changes import collect
 from tau.stores.contract import Store
@@ -54,15 +55,15 @@ class AsyncDriver(Driver):
         self._task: Callable[[], asyncio.Task[Any] | None] = (lambda: None) if task is None else weakref.ref(task)
         try:
             self.begin()
-            return await self._interpret()
+            return await self._interpret()  # type: ignore[no-any-return]
         except BaseException as error:
             if self.is_over or isinstance(error, GeneratorExit) or self.process is not forks.process:
                 raise
-            return await self._interpret(error)  # it came between two effects
+            return await self._interpret(error)  # type: ignore[no-any-return]  # it came between two effects
         finally:
             self.end()
 
-    async def _interpret(self, error: BaseException | None = None) -> State:
+    async def _interpret(self, error: BaseException | None = None) -> Any:
         """Do what the engine asks for, and tell it whatever is raised meanwhile, until it has come to its end."""
         engine = self.engine
         step: Callable[[Any], Effect] = engine.send if error is None else engine.throw
@@ -85,7 +86,7 @@ class AsyncDriver(Driver):
                         raise
                     if self._cancelled is not None:
                         raise self._cancelled from None
-                    return raised.value  # type: ignore[no-any-return]
+                    return raised.value
                 step, given = engine.throw, raised
 
     def hurried(self) -> object:
@@ -107,6 +108,8 @@ class AsyncDriver(Driver):
                 reply = await self.pause(effect)
             case AskRoute():
                 reply = await self.ask(effect)
+            case RunTogether():
+                reply = await self._together(effect)
             case Load():
                 reply = await self._load(effect)
             case DeleteRecords():
@@ -216,6 +219,30 @@ class AsyncDriver(Driver):
             failure = error
         return self.answered(began, answer, failure)
 
+    async def _together(self, effect: RunTogether) -> list[Outcome]:
+        """Run branches, each in a task. After a cancellation they are cancelled and waited for; another one ends the
+        waiting."""
+        branches = [_Branch(self, one, effect.effect) for one in effect.branches]
+        tasks = [self._loop.create_task(branch.run(), name=f"tau-branch-{branch.name}") for branch in branches]
+        try:
+            await asyncio.wait(tasks)
+        except BaseException as error:
+            for task in tasks:
+                task.cancel()
+            if isinstance(error, GeneratorExit):  # nothing can be awaited any more
+                raise
+            try:
+                await asyncio.wait(tasks)
+            except BaseException:
+                for branch in branches:
+                    branch.leave()
+                raise
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # what this ends with counts
+            raise
+        return [task.result() for task in tasks]
+
     def _awaitable(self, error: BaseException) -> BaseException:
         """What was raised in a node, unless its task was dropped or its loop closed: then nothing can be awaited."""
         if isinstance(error, GeneratorExit):
@@ -266,6 +293,50 @@ class AsyncDriver(Driver):
             except Exception:
                 break
         return future.result()
+
+
+class _Branch(AsyncDriver):
+    """Runs a branch of a node in a task of its own, beside the others of the same run."""
+
+    def __init__(self, around: AsyncDriver, engine: Any, effect: RunNode) -> None:
+        self.__dict__.update(around.__dict__)
+        self.engine = engine
+        self.name = effect.node.name
+        self._cancelled = None
+        self._commits = None if self.journal is None else StepCommits(self.journal, self.name)
+        self.scope = self.new_scope()
+
+    async def run(self) -> Outcome:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = weakref.ref(task)
+        run_scope.set(self.scope)
+        try:
+            return await self._interpret()  # type: ignore[no-any-return]
+        finally:
+            if self._commits is not None:
+                self._commits.shut()
+
+    def leave(self) -> None:
+        """Nothing waits for it any more, and it can save nothing more."""
+        if self._commits is not None:
+            self._commits.shut()
+        self.scope.shut()
+
+    async def append(self, effect: Append) -> str:
+        journal, commits = self.journal, self._commits
+        assert journal is not None
+        assert commits is not None
+        if _writes_much(effect):
+            position = await self._in_thread(partial(commits.hold, effect))
+        else:
+            position = commits.hold(effect)
+        while journal.is_due(effect) and journal.stored < position:
+            try:
+                await commits.commit_to(position)
+            except asyncio.CancelledError as error:
+                self._cancelled = error
+        return commits.told()
 
 
 async def in_the_store(store: Store, function: Callable[[], T]) -> T:

@@ -80,15 +80,22 @@ class Driver:
         self._released = self._owned = False
         self._stoppable = stop is not None or max_runtime is not None
         self._now = host.now
-        self.scope = RunScope(
+        self._resources = resources
+        self._deadline = None if max_runtime is None else host.now() + max_runtime
+        self.scope = self.new_scope()
+
+    def new_scope(self) -> RunScope:
+        """What the visits share that are run one after the other."""
+        request, journal = self.request, self.journal
+        return RunScope(
             request.run_id,
-            resources=resources,
+            resources=self._resources,
             should_stop=self.stopping,
-            deadline=None if max_runtime is None else host.now() + max_runtime,
+            deadline=self._deadline,
             store=journal.store if journal is not None else None,
             make_items=self.items,
             seed=self.seed,
-            observer=observer,
+            observer=self.observer,
             tell=self.tell if request.observed else None,
         )
 

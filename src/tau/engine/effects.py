@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -77,6 +77,14 @@ class AskRoute(Struct):
     state: State
 
 
+class RunTogether(Struct):
+    """Run graphs inside a node at once, each of which yields effects as the engine does, of these only `Append`,
+    `RunNode`, `AskRoute`, `Backoff`, `Emit` and `RunTogether`; reply: what they return, a list of `Outcome`."""
+
+    branches: tuple[Generator[Any, Any, Outcome], ...]
+    effect: RunNode
+
+
 class DeleteRecords(Struct):
     """Delete the records and blobs of a finished run, the values stay readable; reply: what went wrong, or ``None``."""
 
@@ -102,4 +110,4 @@ class Outcome(Struct):
     waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
 
 
-Effect = Append | Load | RunNode | AskRoute | Emit | Backoff | DeleteRecords | Release
+Effect = Append | Load | RunNode | RunTogether | AskRoute | Emit | Backoff | DeleteRecords | Release

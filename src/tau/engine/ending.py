@@ -16,12 +16,13 @@ from tau.engine.choosing import NoTransition
 from tau.engine.effects import Effect, Emit, Release, RunRequest
 from tau.engine.stop import StopNow
 from tau.engine.verdicts import UNSAVED, stopped, terminal, waiting_for
-from tau.errors import ExecutionError, RunInterruptedError, RunWaitingError, StoreError, TauError
+from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
 from tau.graph.edges import Route
 from tau.log.journal import Append
 from tau.log.records import Failed, Interrupted, Pause, Progress, Record, describe
 from tau.log.replay import status_after
+from tau.log.subgraphs import Subgraphs
 from tau.node.current import RunNode
 from tau.state import State, view
 from tau.values.stored import StoredValue
@@ -51,6 +52,7 @@ class Ending:
         self.verdict: dict[str, Any] = {}  # what its terminal event says of the error
         self.conclusion: Emit | None = None  # its terminal event, of which there is one
         self.ended = False  # it has come to its exit point
+        self.subgraphs: Subgraphs = {}  # how far the graphs inside the node in flight are
 
     def end(self, error: BaseException) -> Generator[Effect, Any, BaseException]:
         """Whatever was raised, wherever: what is to reach the caller. Interrupts that come meanwhile change nothing."""
@@ -63,8 +65,7 @@ class Ending:
         if self.request.stored and not isinstance(error, UNSAVED):
             self.progress.status, last = self._last(error)
             try:
-                append = Append(last, self.progress, self.values, flush=True, ending=True, cells=self.cells)
-                newest = yield from self._insist(append)
+                newest = yield from self._insist(self.appended(last, ending=True, cells=self.cells))
                 yield from self.saved(newest)
             except TauError as unsaved:
                 if isinstance(final, TauError):
@@ -80,6 +81,14 @@ class Ending:
         with suppress(TauError):
             yield from self._insist(Release())
         return final
+
+    def appended(self, records: tuple[Record, ...], *, flush: bool = True, **more: Any) -> Append:
+        """What appends these records to the log."""
+        return Append(records, self.progress, self.values, flush=flush, **more)
+
+    def named(self, node: str) -> str:
+        """What people are told a node of this graph is called."""
+        return node
 
     def _last(self, error: BaseException) -> tuple[str, tuple[Record, ...]]:
         """The status in which the run is left, and the records that say so."""
@@ -129,6 +138,7 @@ class Ending:
         return self._error(name, error, text_of(error) or type(error).__name__, path if done else (*path, name))
 
     def _error(self, name: str, error: Exception, text: str, path: tuple[str, ...]) -> ExecutionError:
+        name = self.named(name)
         self.verdict = {"node": name, "error": text, "error_type": type(error).__name__}
         said, run_id = f"execution failed at node {name}: {text}", self.request.run_id
         return ExecutionError(said, node=name, state=self.view(self.request.graph.schema), path=path, run_id=run_id)
@@ -144,7 +154,7 @@ class Ending:
         self.interrupt = error
         return error
 
-    def waiting(self, name: str, waits: tuple[tuple[Pause, StoredValue | None], ...]) -> RunWaitingError:
+    def waiting(self, name: str, waits: tuple[tuple[Pause, StoredValue | None], ...]) -> BaseException:
         """The visit in flight asked people something."""
         self.last = tuple(record for record, _ in waits)
         self.cells = tuple(cell for _, cell in waits if cell is not None)
@@ -154,7 +164,7 @@ class Ending:
 
     def stopped(self, name: str, reason: str) -> RunInterruptedError:
         begun = self.effect is not None and self.effect.begun
-        return stopped(self.request, name, self.view(), reason, begun, unanswered=self.asks is not None)
+        return stopped(self.request, self.named(name), self.view(), reason, begun, unanswered=self.asks is not None)
 
     def view(self, schema: Schema | None = None) -> State:
         progress = self.progress

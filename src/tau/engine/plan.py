@@ -70,7 +70,7 @@ def plan_resume(store: Store, request: RunRequest, host: Host) -> ResumePlan:
     plan = ResumePlan(run_id=request.run_id, status=found.status, finished=(), pending=None, refusal=refusal)
     if found.progress is None:
         return plan
-    comparison = changes_since(found.progress, request.graph.fingerprint(found.progress.fingerprint), found.misfits)
+    comparison = changes_since(found, request.graph.fingerprint(found.progress.fingerprint))
     return replace(
         plan,
         finished=tuple(found.progress.path),

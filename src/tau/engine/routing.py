@@ -12,10 +12,9 @@ from typing import Any
 from tau.engine.choosing import NoTransition, answered, choose, failed, told
 from tau.engine.effects import AskRoute, Effect, Outcome
 from tau.engine.ending import Ending, Steps
-from tau.errors import RunInterruptedError, RunWaitingError
+from tau.errors import RunInterruptedError
 from tau.graph.edges import END, Edge, Route
 from tau.late_imports import load_module
-from tau.log.journal import Append
 from tau.log.records import Finished, Interrupted, Record, Routed, follow
 from tau.node.current import RunNode
 from tau.state import raw, view
@@ -33,7 +32,7 @@ class Routing(Ending):
             progress.next = graph.entry_point
         elif node in graph.exit_points:
             progress.status = "finished"
-            yield Append((Finished(node=node),), progress, self.values, flush=True)
+            yield self.appended((Finished(node=node),))
         elif (route := graph.routes.get(node)) is not None and route.is_async:
             self.asks = route
             _, stuck = yield from self.ask(route)
@@ -75,27 +74,24 @@ class Routing(Ending):
         yield from self._store(chosen, outcome.seconds)
         return chosen, None
 
-    def refused_answer(self, effect: RunNode, stuck: NoTransition, now: float) -> RunWaitingError | None:
+    def refused_answer(self, effect: RunNode, stuck: NoTransition, now: float) -> BaseException | None:
         """What a run waits for once more, as the answer to a `pause_node` leads nowhere: it counts as none."""
         load_module("tau.node.pauses")
         from tau.node.pauses import PauseNode  # only loaded where somebody is asked
 
-        ask = effect.node.function
-        if (
-            type(ask) is not PauseNode
-            or stuck.__cause__ is not None
-            or not self.request.graph.edges.get(effect.node.name)
-        ):
+        ask, name = effect.node.function, effect.name or effect.node.name
+        if type(ask) is not PauseNode or stuck.__cause__ is not None or not self.request.graph.edges.get(name):
             return None
-        asked = ask.again(self.values.get(ask.name), effect.attempt - 1, now, f"the run cannot go on with it: {stuck}")
+        asked = ask.again(self.values.get(ask.name), effect, now, f"the run cannot go on with it: {stuck}")
         if asked is None:
             return None
         self.values = raw(effect.state)
-        return self.waiting(effect.node.name, (asked,))
+        return self.waiting(name, (asked,))
 
     def tell(self, name: str, chosen: Edge | None, tried: Sequence[Edge]) -> Steps:
         for type_, about in told(name, chosen, tried):
-            yield from self.emit(type_, **about)
+            ends = {"from": self.named(about["from"]), "to": self.named(about["to"])}
+            yield from self.emit(type_, **{**about, **ends})
 
     def _store(self, chosen: Edge, seconds: float) -> Steps:
         progress, node = self.progress, chosen.source
@@ -106,5 +102,5 @@ class Routing(Ending):
         if progress.next is None:
             progress.status, records = "finished", (answer, Finished(node=node))
         if self.request.stored:
-            yield Append(records, progress, self.values, flush=True)
+            yield self.appended(records)
         self.at = progress.next or node

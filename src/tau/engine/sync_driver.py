@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release
+from tau import forks
+from tau.engine.driver import Driver, abandoned
+from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
 from tau.engine.stop import StopNow
+from tau.events import text_of
 from tau.late_imports import load_module
-from tau.log.journal import Append
+from tau.log.journal import Append, Journal
 from tau.node.calls import call_in_thread, is_late
-from tau.node.current import RunNode
-from tau.node.left_calls import left, waits
+from tau.node.current import RunNode, run_scope
+from tau.node.left_calls import Call, Key, left, waits
+from tau.node.step_commits import StepCommits
 from tau.state import State
+from tau.stores.contract import Batch
+from tau.waiting import LOOK, DaemonThread
 
 if TYPE_CHECKING:
     from tau.log.committer import Committer
     from tau.node.async_calls import NodeLoop
-
-from tau import forks
-from tau.engine.driver import Driver, abandoned
-from tau.log.journal import Journal
-from tau.stores.contract import Batch
 
 
 class SyncDriver(Driver):
@@ -32,21 +34,14 @@ class SyncDriver(Driver):
 
     def drive(self) -> State:
         """Run to the end."""
-        handlers: dict[type, Callable[[Any], Any]] = {
-            Emit: self.emit,
-            Load: self.load,
-            Backoff: self.pause,
-            DeleteRecords: self.drop,
-            AskRoute: self.ask,
-            Release: lambda _: self.release(),
-        }
+        handlers = self._handlers()
         try:
             self.begin()
-            return self._interpret(handlers)
+            return self._interpret(handlers)  # type: ignore[no-any-return]
         except BaseException as error:
             if self.is_over or self.process is not forks.process:
                 raise
-            return self._interpret(handlers, error)  # it came between two effects
+            return self._interpret(handlers, error)  # type: ignore[no-any-return]  # it came between two effects
         finally:
             try:
                 self.end()
@@ -54,7 +49,18 @@ class SyncDriver(Driver):
                 if self._loop is not None and self.process is forks.process:
                     self._loop.close()
 
-    def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]], error: BaseException | None = None) -> State:
+    def _handlers(self) -> Mapping[type, Callable[[Any], Any]]:
+        return {
+            Emit: self.emit,
+            Load: self.load,
+            Backoff: self.pause,
+            DeleteRecords: self.drop,
+            AskRoute: self.ask,
+            RunTogether: self.together,
+            Release: lambda _: self.release(),
+        }
+
+    def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]], error: BaseException | None = None) -> Any:
         """Do what the engine asks for, and tell it whatever is raised meanwhile, until it has come to its end."""
         engine = self.engine
         send: Callable[[Any], Effect] = engine.send
@@ -76,7 +82,7 @@ class SyncDriver(Driver):
                     raise  # in a child of fork nothing may follow: the run is its parent's
                 if self.is_over:
                     if isinstance(raised, StopIteration):
-                        return raised.value  # type: ignore[no-any-return]
+                        return raised.value
                     raise
                 step, given = engine.throw, raised
 
@@ -148,3 +154,91 @@ class SyncDriver(Driver):
         if self._loop is None:
             self._loop = NodeLoop()
         return self._loop.run(coroutine)
+
+    def together(self, effect: RunTogether) -> list[Outcome]:
+        """Run branches, each in a thread. After an interrupt no node begins, and those that have are waited for;
+        another one ends the waiting."""
+        branches = [_Branch(self, one, effect.effect) for one in effect.branches]
+        try:
+            for branch in branches:
+                branch.start()
+            for branch in branches:
+                branch.work.over.wait()
+        except BaseException as error:
+            for branch in branches:
+                branch.hurry(text_of(error) or type(error).__name__)
+            try:
+                for branch in branches:
+                    branch.work.over.wait()
+            except BaseException:
+                for branch in branches:
+                    branch.leave(self.key_of(effect.effect))
+                raise
+            raise
+        return [branch.work.result() for branch in branches]
+
+
+class _Branch(SyncDriver):
+    """Runs a branch of a node in a thread of its own, beside the others of the same run."""
+
+    def __init__(self, around: SyncDriver, engine: Any, effect: RunNode) -> None:
+        self.__dict__.update(around.__dict__)
+        self.engine = engine
+        self._loop = None
+        self._around = around
+        self._hurried = ""
+        self._stoppable = True
+        self._name = effect.node.name
+        self._commits = None if self.journal is None else StepCommits(self.journal, self._name)
+        self.scope = self.new_scope()
+        self.work = Call(self._run)
+
+    def start(self) -> None:
+        """Begin, in a thread where there is one to be had."""
+        try:
+            DaemonThread(contextvars.copy_context().run, f"tau-branch-{self._name}", (self.work,)).start()
+        except RuntimeError:
+            contextvars.copy_context().run(self.work)
+
+    def hurry(self, reason: str) -> None:
+        """Begin no further node, and have an async one end."""
+        self._hurried = self._hurried or reason
+        if self.work.give_up():
+            self.engine.close()
+            self.work.over.set()
+        elif self._loop is not None:
+            self._loop.cancel()
+
+    def leave(self, key: Key) -> None:
+        """Nothing waits for it any more, and it can save nothing more."""
+        if self.work.over.is_set():
+            return
+        if self._commits is not None:
+            self._commits.shut()
+        self.scope.shut()
+        self.work.leave(key)
+
+    def stopping(self) -> str:
+        return self._hurried or self._around.stopping()
+
+    def append(self, effect: Append) -> str:
+        assert self._commits is not None
+        self._commits.append(effect)
+        return self._commits.told()
+
+    def pause(self, effect: Backoff) -> str:
+        seconds, wake = self.time_until_retry(effect), self.stop.event if self.stop is not None else None
+        while seconds > 0 and not self.stopping():
+            self.host.sleep(min(seconds, LOOK), wake)
+            seconds -= LOOK
+        return self.stopping()
+
+    def _run(self) -> Outcome:
+        run_scope.set(self.scope)
+        try:
+            return self._interpret(self._handlers())  # type: ignore[no-any-return]
+        finally:
+            if self._commits is not None:
+                self._commits.close()
+            if self._loop is not None and self.process is forks.process:
+                self._loop.close()

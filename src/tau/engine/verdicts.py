@@ -9,6 +9,8 @@ from tau.config import Retry
 from tau.engine.effects import RunRequest
 from tau.errors import (
     NEVER_RETRIED,
+    BranchError,
+    ExecutionError,
     LeaseLostError,
     LimitExceededError,
     NodeTimeoutError,
@@ -76,11 +78,21 @@ def too_many_visits(limit: int, run_id: str) -> LimitExceededError:
 
 
 def may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
-    if tries >= retry.attempts or not retry.matches(error):
+    found = [error] if node.inside is None else _inside(error)
+    if tries >= retry.attempts or not all(retry.matches(one) for one in found):
         return False
-    if any(isinstance(one, NEVER_RETRIED) for one in leaves(error)):
+    if any(isinstance(one, NEVER_RETRIED) for each in found for one in leaves(each)):
         return False
     return node.idempotent or node.is_async or not isinstance(error, NodeTimeoutError)
+
+
+def _inside(error: BaseException) -> list[Exception]:
+    """What the nodes inside a node raised, of which it failed."""
+    if isinstance(error, BranchError):
+        return [found for one in error.errors.values() for found in _inside(one)]
+    if isinstance(error, ExecutionError) and error.__cause__ is not None:
+        return _inside(error.__cause__)
+    return [error] if isinstance(error, Exception) else []
 
 
 def terminal(error: BaseException) -> str:

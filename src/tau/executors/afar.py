@@ -17,7 +17,8 @@ from tau.state import State
 
 
 class About(Struct, frozen=True, array_like=True):
-    """The visit that an item belongs to; ``scope`` and ``key`` say which item of it, where its map is kept."""
+    """The visit that an item belongs to; ``scope`` and ``key`` say which item of it, where its map is kept. In a graph
+    inside a node, ``inside`` is where that belongs, and ``name`` what the node is called there."""
 
     run_id: str
     node: str
@@ -27,6 +28,8 @@ class About(Struct, frozen=True, array_like=True):
     deadline: float | None
     scope: Scope | None
     key: str
+    inside: Scope = ()
+    name: str = ""
 
 
 def about_here() -> About | None:
@@ -37,7 +40,8 @@ def about_here() -> About | None:
         return None
     item = item_here.get()
     where, key = (None, "") if item is None or item.effect is not effect else (item.scope, item.key)
-    return About(scope.run_id, effect.node.name, effect.visit, effect.attempt, scope.seed(), scope.deadline, where, key)
+    visit = (effect.node.name, effect.visit, effect.attempt)
+    return About(scope.run_id, *visit, scope.seed(), scope.deadline, where, key, effect.scope, effect.name)
 
 
 @contextmanager
@@ -46,7 +50,7 @@ def shown(about: About | None) -> Iterator[None]:
     if about is None:
         yield
         return
-    effect = RunNode(_node(about.node), State(), about.visit, about.attempt)
+    effect = RunNode(_node(about.node), State(), about.visit, about.attempt, scope=about.inside, name=about.name)
     here = run_scope.set(_ScopeAfar(about, effect))
     item = item_here.set(None if about.scope is None else ItemHere(effect, about.scope, about.key))
     try:

@@ -1,7 +1,4 @@
-"""What "changed" means: how the fingerprints of two graphs, nodes or pieces of code compare.
-
-Three answers: ``True`` (the same), ``False`` (changed), ``None`` (cannot be known).
-"""
+"""What "changed" means for a run: how the fingerprints of two graphs compare."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
+from tau.graph.changed_code import cannot_be_known, inner_changes, same_code, same_node, what_changed
 from tau.graph.edges import ANYWHERE, END
 from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerprint, NodeFingerprint
 
@@ -23,79 +21,6 @@ class Comparison(Struct):
     blocking: list[str]
     foreign: bool = False
     ways: list[str] = []
-
-
-def same_code(old: CodeFingerprint, new: CodeFingerprint) -> bool | None:
-    """Whether two pieces of code are the same; ``None`` when that cannot be known."""
-    if old.rule == new.rule:
-        return False if _fields_changed(old, new) else _same(old, old.digests, new, new.digests)
-    same = _same(old, (old.bytecode, old.ast), new, (new.bytecode, new.ast))
-    # Where the rules differ, another digest by the first one may tell of the name of a module only.
-    return None if same is False and (old.now or new.now) else same
-
-
-def _fields_changed(old: CodeFingerprint, new: CodeFingerprint) -> list[str]:
-    """The names of what is bound and differs, by the newest rule that made both."""
-    if old.rule != new.rule:
-        return []
-    pairs = [(old.bound, new.bound)]
-    if old.later is not None and new.later is not None and old.later.rule == new.later.rule:
-        pairs.append((old.later.bound, new.later.bound))
-    return sorted({name for a, b in pairs for name in a.keys() | b.keys() if a.get(name) != b.get(name)})
-
-
-_Digests = tuple[str, str | None]
-
-
-def _same(old: CodeFingerprint, then: _Digests, new: CodeFingerprint, now: _Digests) -> bool | None:
-    if then[1] is not None and then[1] == now[1]:
-        return True
-    if old.python == new.python and then[0] and now[0]:
-        return then[0] == now[0]
-    if then[1] is not None and now[1] is not None:
-        return False
-    if bool(then[0]) != bool(now[0]):
-        return False
-    return None
-
-
-def same_node(old: NodeFingerprint, new: NodeFingerprint) -> bool | None:
-    """Whether two nodes are the same: by version where both have one, else by code; and by what they depend on."""
-    if old.version is not None and new.version is not None:
-        answers: list[bool | None] = [old.version == new.version]
-    else:
-        answers = [same_code(old.code, new.code)]
-    for _, before, after in _both(old, new):
-        answers.append(same_code(before, after) if before is not None and after is not None else False)
-    if False in answers:
-        return False
-    return None if None in answers else True
-
-
-def _both(
-    old: NodeFingerprint, new: NodeFingerprint
-) -> list[tuple[str, CodeFingerprint | None, CodeFingerprint | None]]:
-    """What either depends on: the name that it was loaded under, what it was and what it is."""
-    before, after = _by_name(old.depends, new.depends), _by_name(new.depends, old.depends)
-    return [
-        (
-            after.get(name, before.get(name, ("", None)))[0],
-            before.get(name, ("", None))[1],
-            after.get(name, ("", None))[1],
-        )
-        for name in sorted(before.keys() | after.keys())
-    ]
-
-
-def _by_name(
-    depends: Mapping[str, CodeFingerprint], others: Mapping[str, CodeFingerprint]
-) -> dict[str, tuple[str, CodeFingerprint]]:
-    """By the name that does not depend on how a file was loaded; where the first rule has none, by the others'."""
-    names = [code.name for code in others.values() if code.name]
-    return {
-        code.name or next((name for name in names if f".{key}".endswith(f".{name}")), key): (key, code)
-        for key, code in depends.items()
-    }
 
 
 def compare(
@@ -200,7 +125,7 @@ class _Findings:
             return
         same = same_node(then, now)
         if same is False:
-            self.block(f"finished node {name!r} changed ({_what(then, now)})", _RESTORE, _ANEW, _KEEP)
+            self.block(f"finished node {name!r} changed ({what_changed(then, now)})", _RESTORE, _ANEW, _KEEP)
         elif same is None and then.opaque and now.opaque:
             self.block(
                 f"finished node {name!r} has no Python code, so it cannot be known whether it changed",
@@ -208,7 +133,9 @@ class _Findings:
                 _KEEP,
             )
         elif same is None:
-            self.note(_unknown(f"finished node {name!r}", then, now))
+            self.note(cannot_be_known(f"finished node {name!r}", then, now))
+        elif changes := self._inner(name, then, now):
+            self.block(f"finished node {name!r} changed ({'; '.join(changes)})", _RESTORE, _ANEW, _KEEP)
         if name in self.current.exits and name not in self.admitted.exits:
             self.block(
                 f"finished node {name!r} became an exit point, which would have ended the run", _RESTORE, _ANEW, _KEEP
@@ -226,13 +153,20 @@ class _Findings:
             )
             return
         same = False if then is None else same_node(then, now)
-        if same is True:
+        if same is True and then is not None:
+            changes = self._inner(name, then, now, began=has_items)
+            if changes and has_items:
+                self.block(
+                    f"node {name!r}, of which a part is finished, changed ({'; '.join(changes)})", _RESTORE, _ANEW
+                )
+            elif changes:
+                self.note(f"node {name!r}, which comes next, changed ({'; '.join(changes)})")
             return
         what = f"node {name!r}, which comes next,"
         if not has_items:
-            self.note(f"{what} changed" if same is False else _unknown(what, then or now, now))
+            self.note(f"{what} changed" if same is False else cannot_be_known(what, then or now, now))
         elif same is False or now.opaque:
-            what = f"changed ({_what(then, now)})" if then is not None and same is False else "changed"
+            what = f"changed ({what_changed(then, now)})" if then is not None and same is False else "changed"
             self.block(
                 f"node {name!r}, in which {'this time ' if again else ''}steps or files are finished already, {what}",
                 _RESTORE,
@@ -241,7 +175,7 @@ class _Findings:
                 "on_change='redo' also drops those steps and files, and does them anew",
             )
         elif not again:
-            self.note(_unknown(what, then or now, now))
+            self.note(cannot_be_known(what, then or now, now))
 
     def taken(self, source: str, target: str) -> None:
         anywhere = (source, ANYWHERE) in self.ends and target in self.current.nodes
@@ -266,13 +200,20 @@ class _Findings:
         self._each("node {!r} is new", new.keys() - old.keys() - set(judged))
         self._each("node {!r}, not run yet, is gone", old.keys() - new.keys() - set(judged))
         common = (old.keys() & new.keys()) - set(judged)
-        self._each("node {!r}, not run yet, changed", {n for n in common if same_node(old[n], new[n]) is False})
+        changed = {n for n in common if same_node(old[n], new[n]) is False or self._inner(n, old[n], new[n])}
+        self._each("node {!r}, not run yet, changed", changed)
         self._edges()
         if self.admitted.entry != self.current.entry:
             self.note(f"the entry point is now {self.current.entry!r}, this run began at {self.admitted.entry!r}")
         was, now = set(self.admitted.exits), set(self.current.exits)
         self._each("node {!r} became an exit point", (now - was) & old.keys())
         self._each("node {!r} is not an exit point any more", (was - now) & new.keys())
+
+    def _inner(self, name: str, then: NodeFingerprint, now: NodeFingerprint, *, began: bool = False) -> list[str]:
+        """What differs in the graphs that a node consists of, unless its versions decide."""
+        if then.version is not None and now.version is not None:
+            return []
+        return inner_changes(self.admitted.inner.get(name), self.current.inner.get(name), began=began)
 
     def _each(self, sentence: str, names: Iterable[str]) -> None:
         self.notes += [sentence.format(name) for name in sorted(names)]
@@ -298,7 +239,7 @@ class _Findings:
             self.note(f"{where} is new" if then is None else f"{where} is gone")
             return
         if same_node(then, now) is False:
-            self.note(f"{where} changed ({_what(then, now)})")
+            self.note(f"{where} changed ({what_changed(then, now)})")
         were, are = {edge.name: edge.target for edge in old}, {edge.name: edge.target for edge in new}
         if ANYWHERE in (*were.values(), *are.values()):
             answers = "an answer for each way it may go" if ANYWHERE in were.values() else "the names of nodes"
@@ -336,47 +277,3 @@ def _same_predicate(old: CodeFingerprint | None, new: CodeFingerprint | None) ->
     if old is None or new is None:
         return old is new
     return same_code(old, new)
-
-
-def _what(then: NodeFingerprint, now: NodeFingerprint) -> str:
-    changes = []
-    if then.version is not None and now.version is not None:
-        if then.version != now.version:
-            changes.append(f"version {then.version!r} -> {now.version!r}")
-    elif same_code(then.code, now.code) is False:
-        changes += _parts(then.code, now.code)
-    for name, before, after in _both(then, now):
-        if after is None:
-            changes.append(f"it no longer depends on {name}")
-        elif before is None:
-            changes.append(f"it now depends on {name}")
-        elif same_code(before, after) is False:
-            changes.append(f"{name}, on which it depends")
-    return ", ".join(changes)
-
-
-def _parts(then: CodeFingerprint, now: CodeFingerprint) -> list[str]:
-    """What differs in one piece of code: itself, or the fields of what is bound to it."""
-    fields = _fields_changed(then, now)
-    if fields and _same(then, then.digests, now, now.digests) is not False:
-        code = []
-    else:  # what was exchanged with the code is told by that
-        code, fields = ["its code"], [name for name in fields if _is_in_both(name, then, now)]
-    return code + [f"{name}, which is bound to it" for name in fields]
-
-
-def _is_in_both(name: str, then: CodeFingerprint, now: CodeFingerprint) -> bool:
-    """Whether a field is there before and after, or is one that objects have."""
-    later = [code.later.bound if code.later else {} for code in (then, now)]
-    return name in then.bound or name in now.bound or all(name in each for each in later)
-
-
-def _unknown(what: str, then: NodeFingerprint, now: NodeFingerprint) -> str:
-    if then.code.python != now.code.python:
-        pythons = f"it ran under Python {then.code.python}, this is Python {now.code.python}"
-        why = f"{pythons}, and there is no source to compare"
-    elif then.code.rule != now.code.rule and now.code.digests[0]:
-        why = "its fingerprint was made by another version of tau, which had another rule for what is bound to it"
-    else:
-        why = "it has no Python code; give it version="
-    return f"whether {what} changed cannot be known: {why}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from tau.graph.edges import END, Edge
 from tau.graph.nodes import Node
@@ -31,26 +32,45 @@ def mermaid(
     marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
     """A Mermaid flowchart: the entry point rounded, exit points with double sides, predicates on the edges, those of
-    routes dotted.
+    routes dotted; a node that consists of graphs is drawn around these.
 
     ``marks`` says of nodes how they stand in a run; those that are coloured get a class of that name.
     """
     ids = _ids(nodes, edges)
-    lines = ["flowchart TD"]
-    for name in ids:
-        left, right = ("[[", "]]") if name in (*exits, END) else ("([", "])") if name == entry else ("[", "]")
-        lines.append(f'    {ids[name]}{left}"{_label(shown(name))}"{right}')
-    for leaving in edges.values():
-        for edge in leaving:
-            name, arrow = label_of(edge), "-->" if edge.route is None else "-.->"
-            label = f'|"{_label(name)}"|' if name else ""
-            lines.append(f"    {ids[edge.source]} {arrow}{label} {ids[edge.target]}")
+    lines = ["flowchart TD", *_mermaid_lines(nodes, edges, entry, exits, ids=ids)]
     for mark, (fill, ink) in COLOURS.items():
         marked = [ids[name] for name in ids if marks.get(name) == mark]
         if marked:
             lines.append(f"    classDef {mark} fill:{fill},stroke:{ink},color:#1a1a1a")
             lines.append(f"    class {','.join(marked)} {mark}")
     return "\n".join(lines) + "\n"
+
+
+def _mermaid_lines(
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    *,
+    ids: Mapping[str, str],
+) -> Iterator[str]:
+    for name, at in ids.items():
+        graphs = _inside(nodes.get(name), at)
+        if graphs:
+            yield f'    subgraph {at}["{_label(name)}"]'
+            for where, title, graph in graphs:
+                lines = _mermaid_lines(*_about(graph, title), ids=_ids(graph.nodes, graph.edges, where))
+                around = [f'    subgraph {where}["{_label(title)}"]', *lines, "    end"] if title else lines
+                yield from (f"    {line}" for line in around)
+            yield "    end"
+            continue
+        left, right = ("[[", "]]") if name in (*exits, END) else ("([", "])") if name == entry else ("[", "]")
+        yield f'    {at}{left}"{_label(shown(name))}"{right}'
+    for leaving in edges.values():
+        for edge in leaving:
+            name, arrow = label_of(edge), "-->" if edge.route is None else "-.->"
+            label = f'|"{_label(name)}"|' if name else ""
+            yield f"    {ids[edge.source]} {arrow}{label} {ids[edge.target]}"
 
 
 def dot(
@@ -60,26 +80,51 @@ def dot(
     exits: Collection[str],
     marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
-    """The graph in Graphviz's language: the entry point rounded, exit points with a double border."""
-    ids = _ids(nodes, edges)
+    """The graph in Graphviz's language: the entry point rounded, exit points with a double border; a node that consists
+    of graphs is drawn around these."""
     lines = [
         "digraph {",
+        "    compound=true",
         '    node [shape=box, style=filled, fillcolor=white, color="#444444", fontname="Helvetica,sans-serif"]',
         '    edge [color="#444444", fontname="Helvetica,sans-serif", fontsize=11]',
+        *_dot_lines(nodes, edges, entry, exits, ids=_ids(nodes, edges), marks=marks),
     ]
-    for name in ids:
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _dot_lines(
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    *,
+    ids: Mapping[str, str],
+    marks: Mapping[str, str] = NO_MARKS,
+) -> Iterator[str]:
+    for name, at in ids.items():
         fill, ink = COLOURS.get(marks.get(name, ""), ("white", "#444444"))
+        graphs = _inside(nodes.get(name), at)
+        if graphs:
+            yield f'    subgraph cluster_{at} {{ label={_quoted(name)}; color="{ink}"; fontname="Helvetica,sans-serif"'
+            yield f'    {at} [label="", shape=point, style=invis]'
+            for where, title, graph in graphs:
+                yield f"    subgraph cluster_{where} {{ label={_quoted(title)}" if title else "    {"
+                yield from _dot_lines(*_about(graph, title), ids=_ids(graph.nodes, graph.edges, where))
+                yield "    }"
+            yield "    }"
+            continue
         style = "filled,rounded" if name == entry else "filled"
         tip = _quoted(marks.get(name, shown(name)))
         look = f'style="{style}", fillcolor="{fill}", color="{ink}", peripheries={2 if name in (*exits, END) else 1}'
-        lines.append(f"    {ids[name]} [label={_quoted(shown(name))}, tooltip={tip}, {look}]")
+        yield f"    {at} [label={_quoted(shown(name))}, tooltip={tip}, {look}]"
     for leaving in edges.values():
         for edge in leaving:
             name = label_of(edge)
             looks = [f"label={_quoted(name)}"] * bool(name) + ["style=dashed"] * (edge.route is not None)
+            for end, what in ((edge.source, "ltail"), (edge.target, "lhead")):
+                looks += [f"{what}=cluster_{ids[end]}"] * bool(_inside(nodes.get(end), ids[end]))
             how = f" [{', '.join(looks)}]" if looks else ""
-            lines.append(f"    {ids[edge.source]} -> {ids[edge.target]}{how}")
-    return "\n".join([*lines, "}"]) + "\n"
+            yield f"    {ids[edge.source]} -> {ids[edge.target]}{how}"
 
 
 def text(
@@ -89,20 +134,52 @@ def text(
     exits: Collection[str],
     marks: Mapping[str, str] = NO_MARKS,
 ) -> str:
-    """One line a node, in the order added, its edges below it in the order tried."""
-    lines = []
+    """One line a node, in the order added, its edges below it in the order tried; what a node consists of is indented
+    below its name."""
+    lines = _text_lines(nodes, edges, entry, exits, marks)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _text_lines(
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    marks: Mapping[str, str] = NO_MARKS,
+) -> Iterator[str]:
     for name in _names(nodes, edges):
         if name == END:
             continue
         roles = [role for role, holds in (("entry", name == entry), ("exit", name in exits)) if holds]
         roles += [marks[name]] if name in marks else []
-        lines.append(_plain(name) + (f"  [{', '.join(roles)}]" if roles else ""))
+        yield _plain(name) + (f"  [{', '.join(roles)}]" if roles else "")
+        for _, title, graph in _inside(nodes.get(name), ""):
+            if title:
+                yield f"  | {_plain(title)}:"
+            yield from (f"  | {'  ' if title else ''}{line}" for line in _text_lines(*_about(graph, title)))
         for edge in edges.get(name, ()):
             condition = f"  if {_plain(edge.name)}" if edge.name else ""
             if edge.route is not None:
                 condition = f"  if {_plain(edge.route.name)} answers {_plain(edge.name)}"
-            lines.append(f"  -> {_plain(shown(edge.target))}{condition}")
-    return "\n".join(lines) + ("\n" if lines else "")
+            yield f"  -> {_plain(shown(edge.target))}{condition}"
+
+
+def _inside(node: Node | None, at: str) -> list[tuple[str, str, Any]]:
+    """The graphs that a node consists of: where each is drawn, what it is called, and the graph. A branch that is one
+    function is drawn by that alone."""
+    if node is None or node.inside is None:
+        return []
+    return [
+        (f"{at}_{number}", "" if [*one.graph.nodes] == [one.name] else one.name, one.graph)
+        for number, one in enumerate(node.inside.branches)
+    ]
+
+
+def _about(graph: Any, title: str) -> tuple[Any, Any, Any, Any]:
+    """What is drawn of it; of a single function not that it is entry and exit at once."""
+    if not title and len(graph.nodes) == 1:
+        return graph.nodes, graph.edges, None, ()
+    return graph.nodes, graph.edges, graph.entry_point, graph.exit_points
 
 
 def shown(name: str) -> str:
@@ -121,8 +198,8 @@ def _names(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]]) -> li
     return list(dict.fromkeys([*nodes, *mentioned]))
 
 
-def _ids(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]]) -> dict[str, str]:
-    return {name: f"n{number}" for number, name in enumerate(_names(nodes, edges))}
+def _ids(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], where: str = "") -> dict[str, str]:
+    return {name: f"{where}n{number}" for number, name in enumerate(_names(nodes, edges))}
 
 
 def _label(name: str) -> str:

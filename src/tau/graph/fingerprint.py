@@ -84,7 +84,8 @@ class EdgeFingerprint(Struct, frozen=True, array_like=True):
 
 class GraphFingerprint(Struct, frozen=True, array_like=True):
     """A whole graph, small enough to be kept in every run's log. ``edges`` are in the order in which they are tried.
-    ``schema`` has a digest for each field of the schema, of what decides which values fit; ``None`` without one."""
+    ``schema`` has a digest for each field of the schema, of what decides which values fit; ``None`` without one.
+    ``inner`` are the graphs of which nodes consist, by node."""
 
     name: str
     nodes: dict[str, NodeFingerprint]
@@ -93,6 +94,22 @@ class GraphFingerprint(Struct, frozen=True, array_like=True):
     exits: tuple[str, ...]
     python: str = PYTHON
     schema: dict[str, str] | None = None
+    inner: dict[str, InnerFingerprint] = {}
+
+
+class BranchFingerprint(Struct, frozen=True, array_like=True):
+    """A graph inside a node, and the keys that it hands up."""
+
+    name: str
+    graph: GraphFingerprint
+    outputs: tuple[str, ...] | None = None
+
+
+class InnerFingerprint(Struct, frozen=True, array_like=True):
+    """What a node consists of, and how what the branches set is joined."""
+
+    branches: tuple[BranchFingerprint, ...]
+    merge: dict[str, str | CodeFingerprint] = {}
 
 
 _NOTHING_MORE = LaterRule(code_digest.LATER_RULE)

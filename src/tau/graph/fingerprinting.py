@@ -10,8 +10,10 @@ from msgspec.structs import replace
 from tau.graph.digesting import hashed
 from tau.graph.edges import ANYWHERE, Edge, Route
 from tau.graph.fingerprint import (
+    BranchFingerprint,
     EdgeFingerprint,
     GraphFingerprint,
+    InnerFingerprint,
     NodeFingerprint,
     alike_but_for_trees,
     by_later_rule,
@@ -19,6 +21,7 @@ from tau.graph.fingerprint import (
     code_by_later_rule,
     of_code,
 )
+from tau.graph.inner import InnerGraphs
 from tau.graph.nodes import Node
 
 if TYPE_CHECKING:
@@ -47,7 +50,21 @@ def fingerprint_of(
         entry=entry,
         exits=tuple(sorted(exits)),
         schema=None if schema is None else {name: _digest_of(field) for name, field in schema.fields.items()},
+        inner={
+            one: _inside(node.inside, stored.inner.get(one) if stored is not None else None)
+            for one, node in nodes.items()
+            if node.inside is not None
+        },
     )
+
+
+def _inside(inner: InnerGraphs, before: InnerFingerprint | None) -> InnerFingerprint:
+    known = {} if before is None else {one.name: one.graph for one in before.branches}
+    branches = tuple(
+        BranchFingerprint(one.name, one.graph.fingerprint(known.get(one.name)), one.outputs) for one in inner.branches
+    )
+    merge = {key: how if isinstance(how, str) else of_code(how) for key, how in inner.merge.items()}
+    return InnerFingerprint(branches, merge)
 
 
 def _digest_of(field: Field) -> str:

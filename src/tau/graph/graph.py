@@ -18,6 +18,7 @@ from tau.graph import validation as graph_checks
 from tau.graph.edges import Edge, Route, checked_targets, edges_of, make_route
 from tau.graph.fingerprint import GraphFingerprint
 from tau.graph.fingerprinting import fingerprint_of
+from tau.graph.inner import InnerGraphs
 from tau.graph.naming import name_of, own_name
 from tau.graph.nodes import Node, make_node, reader_for
 from tau.graph.redefinition import (
@@ -54,6 +55,11 @@ class Graph:
     added, together with every other problem.
     """
 
+    @property
+    def max_iterations(self) -> int:
+        """How many nodes a run of it may visit."""
+        return 1000
+
     def __init__(self, name: str, schema: Schema | None = None) -> None:
         self.name = checked_name("graph name", name, GraphError)
         self.schema = schema
@@ -75,7 +81,7 @@ class Graph:
     def add_node(
         self,
         name: str,
-        function: Callable[..., Any],
+        function: Callable[..., Any] | Graph,
         *,
         retry: Retry | None = None,
         timeout: float | None = None,
@@ -83,7 +89,8 @@ class Graph:
         version: str | int | None = None,
         depends_on: Iterable[Any] = (),
     ) -> None:
-        """Add a node: a callable, sync or async, that takes the state, or the state and a `Context`.
+        """Add a node: a callable, sync or async, that takes the state, or the state and a `Context`; or another graph,
+        whose nodes are then run, each committed when it finishes (see `graph_node`).
 
         ``retry``: how often and when it is tried again after an exception; without one, it is not. ``timeout``: seconds
         for each attempt, after which it fails with `NodeTimeoutError`. ``idempotent``: it may be tried again while an
@@ -97,7 +104,7 @@ class Graph:
         """
         node = make_node(
             name,
-            function,
+            InnerGraphs.of(function) if isinstance(function, Graph) else function,
             retry=retry,
             timeout=timeout,
             idempotent=idempotent,
@@ -275,7 +282,8 @@ class Graph:
 
     def validate(self) -> None:
         """Check the graph as a whole. Raises `GraphError` with every problem found in ``.problems``."""
-        problems = graph_checks.problems(self._nodes, self._edges, self.entry_point, self.exit_points)
+        about = (self._nodes, self._edges, self.entry_point, self.exit_points)
+        problems = graph_checks.problems(*about, around=(self,))
         if problems:
             raise GraphError("graph validation failed: " + "; ".join(problems), problems=tuple(problems))
 
@@ -294,6 +302,9 @@ class Graph:
         if not self._frozen:
             with self._lock:
                 self.validate()
+                for node in self._nodes.values():
+                    for one in node.inside.branches if node.inside is not None else ():
+                        one.graph.freeze()
                 self._frozen = True
 
     def fingerprint(self, stored: GraphFingerprint | None = None) -> GraphFingerprint:

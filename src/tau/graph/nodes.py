@@ -15,6 +15,7 @@ from tau.config import Retry
 from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
 from tau.graph.fingerprint import NodeFingerprint, as_added, of_node
+from tau.graph.inner import InnerGraphs
 from tau.late_imports import load_module
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class Node:
     reader: Reader | None = None
 
     @property
+    def inside(self) -> InnerGraphs | None:
+        """The graphs that the node consists of; ``None`` for a function."""
+        return self.function if type(self.function) is InnerGraphs else None
+
+    @property
     def fingerprint(self) -> NodeFingerprint:
         """What it was when it was added; ``quick`` is the same without syntax trees, for which sources are parsed."""
         return as_added(self.function, self.quick, self.depends_on)
@@ -74,7 +80,12 @@ def make_node(
         raise ConfigError(f"node {name}: idempotent must be True or False, found {idempotent!r:.80}")
     if is_generator(function):
         raise GraphError(f"node {name} is a generator (it contains yield); return a mapping of changes instead")
-    wants_context, context_name = _context(name, function)
+    if type(function) is InnerGraphs:
+        if timeout is not None:
+            raise ConfigError(f"node {name}: a timeout is for one call; give it to the nodes inside")
+        wants_context, context_name = False, None
+    else:
+        wants_context, context_name = _context(name, function)
     items = tuple(checked_depends_on(f"node {name}", depends_on))
     return Node(
         name=name,

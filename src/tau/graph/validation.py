@@ -13,9 +13,15 @@ from tau.spelling import did_you_mean
 
 
 def problems(
-    nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], entry: str | None, exits: Collection[str]
+    nodes: Mapping[str, Node],
+    edges: Mapping[str, Sequence[Edge]],
+    entry: str | None,
+    exits: Collection[str],
+    *,
+    around: tuple[Any, ...],
 ) -> list[str]:
-    """All that makes a graph impossible to run, each as one sentence; empty where nothing does."""
+    """All that makes a graph impossible to run, each as one sentence; empty where nothing does. ``around`` are the
+    graph and those inside whose nodes it is."""
     found = [] if nodes else ["graph has no nodes"]
     if entry is None:
         found.append("entry point not set")
@@ -31,6 +37,8 @@ def problems(
         where = f"edge {edge.source} -> {edge.target}"
         found += [f"{where}: from node {edge.source} does not exist"] * (edge.source not in nodes)
         found += [f"{where}: to node {edge.target} does not exist"] * (edge.target not in nodes and edge.target != END)
+    for name, node in nodes.items():
+        found += _problems_inside(name, node, around) if node.inside is not None else []
     if entry is None or entry not in nodes:
         return found
     reached, beyond = reachable(entry, edges, exits), reachable(entry, edges, ())
@@ -40,6 +48,18 @@ def problems(
     for name in nodes:
         if name in reached and name not in exits and not edges.get(name):
             found.append(f"node {name} has no outgoing edges and is not an exit point")
+    return found
+
+
+def _problems_inside(name: str, node: Node, around: tuple[Any, ...]) -> list[str]:
+    found: list[str] = []
+    for one in node.inside.branches if node.inside is not None else ():
+        graph, where = one.graph, f"in node {'/'.join(filter(None, (name, one.name)))}: "
+        if any(graph is other for other in around):
+            found.append(f"{where}graph {graph.name} is inside itself, which would never end")
+        else:
+            about = (graph.nodes, graph.edges, graph.entry_point, graph.exit_points)
+            found += [where + problem for problem in problems(*about, around=(*around, graph))]
     return found
 
 

@@ -25,6 +25,7 @@ from tau.log.loading import BlobLoader, LoadedRun, catch_up, emptied, load, not_
 from tau.log.pauses import PauseState, at_a_glance, expired, is_due, note, waiting
 from tau.log.records import Answer, Failed, Record, describe
 from tau.log.replay import Replay, status_after
+from tau.log.subgraphs import node_of_scope
 from tau.state import check_key
 from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary
 from tau.values import Refused, encode
@@ -102,7 +103,7 @@ def _shown(run_id: str, graph: str, node: str, state: PauseState) -> OpenPause:
         run_id=run_id,
         graph=graph,
         name=state.name,
-        node=node,
+        node=node_of_scope(state.scope) if state.scope else node,
         asked_at=datetime.fromtimestamp(state.asked, UTC),
         prompt=state.prompt,
         form=state.form,

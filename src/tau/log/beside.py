@@ -63,7 +63,7 @@ def behind(
     first = held[0].summary.position if held else 0
     for one in held:
         record = unseal(last.run_id, one.summary.position, one.data)
-        later = later or bool(one.checkpoint)
+        later = later or bool(one.checkpoint and not one.inside)
         if isinstance(record, Pause) and not later and record.name in answered and not record.refused:
             skipped = record
             continue
@@ -71,7 +71,7 @@ def behind(
         summary = one.summary
         base = summary.base + last.position + 1 - first if summary.base >= first else summary.base
         summary = replace(summary, position=record.position, base=base)
-        moved = Sealed(seal(last.run_id, record), summary, one.cells, one.blobs, one.checkpoint)
+        moved = Sealed(seal(last.run_id, record), summary, one.cells, one.blobs, one.checkpoint, one.inside)
         found.append(_waiting(moved, pauses))
     if skipped is not None:
         position, before = last.position + len(found), held[-1].summary

@@ -23,10 +23,10 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The newest format. Each record is of the oldest format that can hold what it says: 2 is for a manifest with a seed,
 which a reader of format 1 would leave out of its next manifest, 3 for pauses and answers, after which it would take a
-run for one that was killed."""
+run for one that was killed, 4 for what a graph inside a node has finished, which it would take for the run's own."""
 
 MAGIC: Final = b"tau"
 
@@ -66,7 +66,8 @@ def seal(run_id: str, record: Record) -> bytes:
             )
         kind, body = _squeeze(body)
     manifest = getattr(record, "manifest", None)
-    head = _HEADS[record.form_at_least if manifest is None or manifest.progress.seed is None else 2][kind]
+    form = record.form_inside if record.scope and record.form_inside > 1 else record.form_at_least
+    head = _HEADS[form if manifest is None or manifest.progress.seed is None else 2][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 
 

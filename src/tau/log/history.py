@@ -65,6 +65,8 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
         record = replay.add(position, data)
         if passed_over and not replay.damage and not isinstance(record, Claimed | Admitted):
             raise CorruptCheckpointError(f"a part of the history is lost: {passed_over}", run_id=run_id)
+        if record is None or record.scope:
+            continue
         if isinstance(record, CheckpointRecord):
             found.append(
                 Checkpoint(

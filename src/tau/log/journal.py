@@ -15,7 +15,7 @@ from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
 from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
-from tau.log.loading import BlobLoader, LoadedRun, Watch, load
+from tau.log.loading import BlobLoader, LoadedRun, Watch, load, why_lost
 from tau.log.pauses import PauseState, at_a_glance, note
 from tau.log.planned import Plans, note_planned
 from tau.log.records import (
@@ -29,8 +29,11 @@ from tau.log.records import (
     Progress,
     Record,
     Scope,
+    path_of,
 )
 from tau.log.sealed import Sealed, nothing
+from tau.log.subgraphs import drop_visit
+from tau.log.tickets import Flight
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
 from tau.waiting import Flag
@@ -49,7 +52,8 @@ class Append(Struct):
     ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are
     the cells as of the newest record. ``ending`` marks the last append of an attempt: its records are added only where
     the run is owned and has not ended yet, and what is held back is committed in any case. ``packed`` are blobs of
-    these that are compressed already, by name; ``cells`` are what pauses among these say.
+    these that are compressed already, by name; ``cells`` are what pauses among these say. With ``later`` they are held
+    back whatever the interval: another append follows at once.
     """
 
     records: tuple[Record, ...]
@@ -60,6 +64,7 @@ class Append(Struct):
     ending: bool = False
     packed: Mapping[bytes, bytes] | None = None
     cells: tuple[StoredValue, ...] = ()
+    later: bool = False
 
 
 class Journal:
@@ -81,6 +86,7 @@ class Journal:
         self.answers = 0
         """How many records of others lie between those of this journal."""
         self.lock = threading.RLock()
+        self.flight = Flight()
         self._process = forks.process
         self._nonce = owner.nonce.encode()
         self._batches = 1
@@ -88,11 +94,9 @@ class Journal:
         self._since_base = self._weight = self._base_weight = 0
         self._nodes = 0
         self._refused: LeaseLostError | RunCancelledError | None = None
+        # The newest record that is stored, and after it those that are held back. These are added at once; otherwise a
+        # new list takes its place, whole. So an interrupt leaves what was before or what comes after.
         self._now = [nothing(0, base)]
-        """The newest record that is stored, and after it those that are held back.
-
-        These are added at once; otherwise a new list takes its place, whole. So an interrupt leaves what was before or
-        what comes after."""
 
     @property
     def position(self) -> int:
@@ -157,19 +161,23 @@ class Journal:
         """The batch to commit now, or ``None`` where the interval holds the records back."""
         with self.lock:
             self._hold(append)
-            return self._batch() if append.flush or self._nodes >= self.interval else None
+            return self._batch() if self.is_due(append) else None
 
     def append(self, append: Append, commit: Callable[[Batch], int | Exception]) -> str:
         """`prepare`, ``commit`` and `settle` in one; other threads that save for this run wait for its end."""
         with self.lock:
             self._hold(append)
-            batch = self._batch() if append.flush or self._nodes >= self.interval else None
+            batch = self._batch() if self.is_due(append) else None
             while batch is not None:
                 result = commit(batch)
                 if type(result) is int or not self.goes_behind(result):
                     return self._settle(batch, result)
                 batch = self._batch()
             return ""
+
+    def is_due(self, append: Append) -> bool:
+        """Whether what is held back by that append is to be committed now."""
+        return append.flush or (self._nodes >= self.interval and not append.later)
 
     def hold(self, append: Append) -> None:
         """Hold the records back, all of them or none."""
@@ -200,7 +208,7 @@ class Journal:
                 return False
             held, last = now[mine + 1 :], now[mine].summary
             self.answers += len(answers)
-            if not any(one.checkpoint for one in held):  # else they are about an earlier visit
+            if not any(one.checkpoint and not one.inside for one in held):  # else they are about an earlier visit
                 for answer in answers:
                     note(self.pauses, answer, BlobLoader(self.store, self.run_id))
             after = replace(last, position=answers[-1].position, updated=answers[-1].time)
@@ -249,7 +257,7 @@ class Journal:
         newest = now[-1].summary
         for record in records:
             record.position, record.token = newest.position + 1, self._token
-            if type(record) is CheckpointRecord:
+            if type(record) is CheckpointRecord and not record.scope:
                 sealed = self._checkpoint(record, append, newest)
             else:
                 sealed = self._other(record, append, newest)
@@ -305,9 +313,7 @@ class Journal:
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
         sealed = seal(self.run_id, record)
-        cells = []
-        for key in record.changed:
-            cells.append(values[key])  # noqa: PERF401
+        cells = [values[key] for key in record.changed]
         self._nodes += 1
         if record.manifest is None:
             self._since_base += 1
@@ -322,13 +328,20 @@ class Journal:
         """The same for what is not a checkpoint."""
         progress = append.progress
         cells: tuple[StoredValue, ...] = ()
-        record.time = self.host.now()
+        inside = ""
+        if not isinstance(record, CheckpointRecord):
+            record.time = self.host.now()
         if isinstance(record, Admitted | Item):
             cells = tuple(append.values.values())
             if isinstance(record, Item):
                 self.items[record.scope, record.key] = cells[0]
             else:
                 self.pauses.clear()
+        elif isinstance(record, CheckpointRecord):  # inside a node: the run is as far as it was
+            drop_visit(record, self.items, self.pauses, self.plans)
+            cells = tuple(append.values[key] for key in record.changed)
+            inside = path_of(record.scope, record.node)
+            self._nodes += 1
         elif isinstance(record, Pause):
             cells = append.cells
         elif isinstance(record, Claimed):
@@ -337,7 +350,7 @@ class Journal:
                 self.items.clear()
                 self.plans.clear()
         note_planned(self.plans, record)
-        if isinstance(record, Pause | Failed):
+        if isinstance(record, Pause) or (isinstance(record, Failed) and not record.scope):
             note(self.pauses, record, BlobLoader(self.store, self.run_id))
         sealed = seal(self.run_id, record)
         if isinstance(record, Admitted) and record.manifest is not None:
@@ -349,7 +362,8 @@ class Journal:
         node, iterations = progress.node, progress.iteration
         if append.expected is None:  # the progress may be ahead of the log
             node, iterations = before.node, before.iterations
-        return Sealed(sealed, self._summary(record, base, progress, node, iterations), cells)
+        summary = self._summary(record, base, progress, node, iterations)
+        return Sealed(sealed, summary, cells, (), inside, inside=bool(inside))
 
     def _summary(self, record: Record, base: int, progress: Progress, node: str | None, iterations: int) -> Summary:
         status = progress.status
@@ -378,22 +392,8 @@ class Journal:
     def _lost(self) -> LeaseLostError | RunCancelledError:
         owned = self.claimed
         self._drop()
-        summary = self.store.summary(self.run_id)
         created = self.progress.created if self.progress is not None else None
-        if summary is None or summary.base == 0 or created not in (None, summary.created):
-            lost: LeaseLostError | RunCancelledError = LeaseLostError(
-                f"run {self.run_id!r} was deleted while it ran; what this process had not saved is dropped, and "
-                "nothing of the run is left",
-                run_id=self.run_id,
-            )
-        elif summary.status == "cancelled":
-            lost = RunCancelledError(f"run {self.run_id!r} was cancelled while it ran", run_id=self.run_id)
-        else:
-            lost = LeaseLostError(
-                f"run {self.run_id!r} was taken over or changed by another process; what this process had not saved is "
-                "dropped, and the run goes on elsewhere",
-                run_id=self.run_id,
-            )
+        lost = why_lost(self.store, self.run_id, created)
         if owned:  # else it never was, and is asked for again
             self._refused = lost
         return lost

@@ -7,12 +7,21 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunFinishedError, RunOwnedError, TauError
+from tau.errors import (
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    LeaseLostError,
+    RunCancelledError,
+    RunFinishedError,
+    RunOwnedError,
+    TauError,
+)
 from tau.host import Host
 from tau.log.encoding import unpack_blob
 from tau.log.pauses import PauseState
 from tau.log.records import Admitted, Progress
 from tau.log.replay import Replay
+from tau.log.subgraphs import Subgraphs
 from tau.stores.contract import Lease, Owner, Store, Summary
 from tau.values.stored import Part, StoredValue
 from tau.waiting import Flag
@@ -29,6 +38,7 @@ class LoadedRun(Struct):
     ``rewind``, the newest sound position, where that is not the newest. ``input`` is what the run was admitted with,
     where it was asked for and can be read. ``overdue`` says that it waits no more, because time is up (`is_due`).
     ``misfits`` says by key why a value does not fit the schema of the graph, where that was asked for.
+    ``subgraphs`` tells how far the graphs inside the node in flight are.
     """
 
     status: str
@@ -42,6 +52,7 @@ class LoadedRun(Struct):
     pauses: dict[str, PauseState] = {}
     overdue: bool = False
     misfits: dict[str, str] = {}
+    subgraphs: Subgraphs = {}
 
 
 def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
@@ -77,6 +88,7 @@ def _found(summary: Summary, replay: Replay) -> LoadedRun:
     position = max(replay.position, summary.position)
     progress, pauses = replay.progress, replay.pauses
     found = LoadedRun(progress.status, position, progress, replay.values, summary.updated, pauses=pauses)
+    found.subgraphs = replay.subgraphs
     if replay.damage:
         found.damaged, found.rewind = replay.damage, replay.applied
         found.status = "cancelled" if summary.status == "cancelled" else "interrupted"
@@ -190,6 +202,24 @@ def await_free(store: Store, run_id: str, host: Host, wait: float, wake: Flag | 
     while (position := watch.look()) is None:
         host.sleep(watch.pause, wake)
     return position
+
+
+def why_lost(store: Store, run_id: str, created: float | None) -> LeaseLostError | RunCancelledError:
+    """Why a commit of a run was refused that this process had owned, and that was created then."""
+    summary = store.summary(run_id)
+    if summary is None or summary.base == 0 or created not in (None, summary.created):
+        return LeaseLostError(
+            f"run {run_id!r} was deleted while it ran; what this process had not saved is dropped, and "
+            "nothing of the run is left",
+            run_id=run_id,
+        )
+    if summary.status == "cancelled":
+        return RunCancelledError(f"run {run_id!r} was cancelled while it ran", run_id=run_id)
+    return LeaseLostError(
+        f"run {run_id!r} was taken over or changed by another process; what this process had not saved is "
+        "dropped, and the run goes on elsewhere",
+        run_id=run_id,
+    )
 
 
 def is_ownerless(store: Store, summary: Summary, host: Host) -> bool:

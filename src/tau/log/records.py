@@ -19,6 +19,16 @@ PATH_LIMIT: Final = 250
 _LONGEST_PATH: Final = PATH_LIMIT + 32
 
 Scope = tuple[tuple[str, int, str], ...]
+"""Where a record belongs: a path of (node, visit, name); (key, 0, name) for what is inside an item of a map or chain.
+
+What a graph inside a node records has the visit of that node and the name of the branch, empty where it has none.
+"""
+
+
+def path_of(scope: Scope, node: str) -> str:
+    """What people are told a node is called that is part of a graph inside a node: ``prepare/co2/clean``."""
+    names = [one for outer, _, branch in scope for one in (outer, branch) if one]
+    return "/".join(names if scope and node == scope[-1][2] else [*names, node])
 
 
 class Progress(Struct, gc=False):
@@ -108,9 +118,11 @@ def before_it(error: BaseException) -> BaseException | None:
 
 
 class Record(Struct, array_like=True, gc=False):
-    """What all records begin with; the journal fills these in. ``form_at_least`` is the oldest format of a kind."""
+    """What all records begin with; the journal fills these in. ``form_at_least`` is the oldest format of a kind,
+    ``form_inside`` of one that tells of a graph inside a node."""
 
     form_at_least: ClassVar[int] = 1
+    form_inside: ClassVar[int] = 1
     position: int = 0
     token: bytes = b""
     time: float = 0.0
@@ -139,6 +151,7 @@ class Claimed(Record, tag="claimed"):
 class CheckpointRecord(Record, tag="checkpoint"):
     """A visit of a node is finished: what changed, and which node comes next (``None`` after an exit point)."""
 
+    form_inside: ClassVar[int] = 4
     node: str = ""
     visit: int = 1
     iteration: int = 1
@@ -156,6 +169,7 @@ class Routed(Record, tag="routed"):
     It is written where the checkpoint could not say it: for an async route, and where it is asked anew.
     """
 
+    form_inside: ClassVar[int] = 4
     node: str = ""
     visit: int = 1
     next: str | None = None
@@ -215,6 +229,7 @@ class Answer(Record, tag="answer"):
 class Failed(Record, tag="failed"):
     """The run failed at this node, of which that many attempts were made."""
 
+    form_inside: ClassVar[int] = 4
     node: str = ""
     failure: Failure | None = None
     attempt: int = 1
@@ -223,6 +238,7 @@ class Failed(Record, tag="failed"):
 class Interrupted(Record, tag="interrupted"):
     """The run was stopped before this node, or in an attempt at it."""
 
+    form_inside: ClassVar[int] = 4
     node: str = ""
     reason: str = ""
     attempt: int = 0
@@ -237,6 +253,7 @@ class Cancelled(Record, tag="cancelled"):
 class Finished(Record, tag="finished"):
     """The run reached this exit point."""
 
+    form_inside: ClassVar[int] = 4
     node: str = ""
 
 

@@ -27,6 +27,7 @@ from tau.log.records import (
     advance,
     follow,
 )
+from tau.log.subgraphs import Subgraphs, claim_inside, drop_subgraphs, drop_visit, is_inside, note_inside
 from tau.values.stored import Fetch, StoredValue, apply
 
 _STATUS: Final[dict[type[Record], str]] = {
@@ -43,8 +44,8 @@ class Replay:
 
     Records after a damaged one are passed over until a manifest, or a claim that goes on from ``applied``, the last
     sound position; while they are, ``damage`` says what is wrong. ``items`` are those of the node in flight, by scope
-    and key, ``pauses`` its pauses by name, ``plans`` what was planned of its items, by scope. ``since_base`` and
-    ``weight`` count records and bytes after ``base``.
+    and key, ``pauses`` its pauses by name, ``plans`` what was planned of its items, and ``subgraphs`` how far the
+    graphs inside it are, by scope. ``since_base`` and ``weight`` count records and bytes after ``base``.
     """
 
     def __init__(self, run_id: str, fetch: Fetch) -> None:
@@ -55,12 +56,12 @@ class Replay:
         self.items: dict[tuple[Scope, str], StoredValue] = {}
         self.pauses: dict[str, PauseState] = {}
         self.plans: Plans = {}
+        self.subgraphs: Subgraphs = {}
         self.position = self.applied = self.base = self.since_base = self.weight = 0
         self.damage = ""
 
     def add(self, position: int, data: bytes) -> AnyRecord | None:
-        """Apply one record; ``None`` where it is passed over, or tells of a visit inside a node. Raises where the very
-        first one is damaged."""
+        """Apply one record; ``None`` where it is passed over. Raises where the very first one is damaged."""
         self.position = position
         try:
             record = unseal(self.run_id, position, data)
@@ -69,10 +70,9 @@ class Replay:
                 raise
             self.damage = self.damage or str(error)
             return None
-        inner, manifest = False, None
+        manifest = None
         if isinstance(record, CheckpointRecord):
-            inner = bool(record.scope)
-            manifest = None if inner else record.manifest
+            manifest = None if record.scope else record.manifest
         elif isinstance(record, Admitted):
             manifest = record.manifest
         elif isinstance(record, Claimed) and record.rewind is not None:
@@ -87,7 +87,7 @@ class Replay:
             self.damage = ""
             self.progress = manifest.progress
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
-            self.items, self.pauses, self.plans = {}, {}, {}
+            self.items, self.pauses, self.plans, self.subgraphs = {}, {}, {}, {}
             if isinstance(record, Admitted):
                 self.progress.status = "admitted"
                 self.progress.provenance = self.progress.provenance or record.provenance
@@ -97,47 +97,61 @@ class Replay:
         self.since_base, self.weight = self.since_base + 1, self.weight + len(data)
         if manifest is not None:
             self.base, self.since_base, self.weight = position, 0, 0
-        return None if inner else record
+        return record
 
     def _apply(self, record: AnyRecord, progress: Progress) -> None:
-        values, fetch = self.values, self.fetch
+        if record.scope and is_inside(record):
+            note_inside(self.subgraphs, record, self.values, self.fetch)
         if isinstance(record, CheckpointRecord) and not record.scope:
-            for key, stored in record.changed.items():
-                values[key] = apply(stored, values.get(key), fetch)
-            for key in record.removed:
-                values.pop(key, None)
+            self._change(record)
             advance(progress, record.node, record.visit, record.next)
             progress.updated = record.time
-            self.items, self.pauses, self.plans = {}, {}, {}
+            self.items, self.pauses, self.plans, self.subgraphs = {}, {}, {}, {}
         elif isinstance(record, Claimed):
-            crashed = progress.status == "running" and record.rewind is None
-            progress.crashes += crashed
-            progress.stuck = progress.stuck + 1 if crashed else 0
-            if record.fingerprint is not None:
-                progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
-            progress.provenance = record.provenance or progress.provenance
-            if record.on_change == "redo":
-                progress.items = 0
-                self.items, self.plans = {}, {}
+            self._claim(record, progress)
         elif isinstance(record, CheckpointRecord | Item):
             progress.items += 1
             progress.stuck = 0
-            if isinstance(record, Item) and record.value is not None:
-                self.items[record.scope, record.key] = apply(record.value, None, fetch)
+            if isinstance(record, CheckpointRecord):
+                drop_visit(record, self.items, self.pauses, self.plans)
+                drop_subgraphs(self.subgraphs, record.scope, record.node, record.visit)
+            elif record.value is not None:
+                self.items[record.scope, record.key] = apply(record.value, None, self.fetch)
         elif isinstance(record, Routed) and not record.scope:
             follow(progress, record.node, record.next)
-        elif isinstance(record, Failed | Interrupted | Pause):
+        elif isinstance(record, Failed | Interrupted | Pause) and not is_inside(record):
             progress.crashes = record.attempt
         elif isinstance(record, Answer):
-            for key, stored in record.changed.items():
-                values[key] = apply(stored, values.get(key), fetch)
-        note(self.pauses, record, fetch)
+            self._change(record)
+        if not (isinstance(record, Failed) and record.scope):
+            note(self.pauses, record, self.fetch)
         note_planned(self.plans, record)
         progress.status = status_after(record, progress.status)
+
+    def _claim(self, record: Claimed, progress: Progress) -> None:
+        crashed = progress.status == "running" and record.rewind is None
+        progress.crashes += crashed
+        progress.stuck = progress.stuck + 1 if crashed else 0
+        claim_inside(self.subgraphs, crashed)
+        if record.fingerprint is not None:
+            progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name
+        progress.provenance = record.provenance or progress.provenance
+        if record.on_change == "redo":
+            progress.items = 0
+            self.items, self.plans = {}, {}
+
+    def _change(self, record: CheckpointRecord | Answer) -> None:
+        values = self.values
+        for key, stored in record.changed.items():
+            values[key] = apply(stored, values.get(key), self.fetch)
+        for key in record.removed if isinstance(record, CheckpointRecord) else ():
+            values.pop(key, None)
 
 
 def status_after(record: Record, status: str) -> str:
     """The status of a run after that record. An answer takes a run from nobody who works on it."""
     if isinstance(record, Answer):
         return "interrupted" if status == "waiting" else status
+    if record.scope and not isinstance(record, Pause):
+        return "running"
     return _STATUS.get(type(record), "running")

@@ -12,13 +12,14 @@ from tau.values.stored import StoredValue
 
 class Sealed(Struct, gc=False):
     """A sealed record: the summary as of it, the cells it sets and what is stored for them, its node where it is a
-    checkpoint."""
+    checkpoint (``inside`` another node: the path)."""
 
     data: bytes
     summary: Summary
     cells: Sequence[StoredValue] = ()
     blobs: tuple[tuple[bytes, bytes], ...] = ()
     checkpoint: str = ""
+    inside: bool = False
 
 
 def nothing(position: int, base: int) -> Sealed:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from msgspec import Struct, field
 
@@ -42,6 +43,19 @@ class Ticket(Struct, eq=False):
         self.waiting.append(woken.release)
         if not self.over:
             woken.acquire(timeout=LOOK)
+
+
+class Flight:
+    """What the parts of one run that commit at the same time share: the ticket ``under_way``, of which there is one at
+    a time as the log has one order, and the nodes of checkpoints that were held back and are stored by now (``told``
+    holds each once). ``newest`` handed something over last. To be used with the journal's lock."""
+
+    __slots__ = ("newest", "told", "under_way")
+
+    def __init__(self) -> None:
+        self.under_way: Ticket | None = None
+        self.told: deque[str] = deque()
+        self.newest: Any = None
 
 
 def wake(tickets: Sequence[Ticket]) -> None:

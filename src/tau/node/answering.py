@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tau.checks import checked_name, refused
@@ -10,7 +10,7 @@ from tau.graph.nodes import Node
 from tau.host import Host
 from tau.log.answers import answer, misfit
 from tau.log.pauses import PauseState
-from tau.node.forms import plain_of
+from tau.node.forms import Form, plain_of
 from tau.node.pauses import PauseNode
 from tau.schema.fields import Misfit
 from tau.state import check_run_id
@@ -20,7 +20,7 @@ from tau.stores.contract import Store
 def give(
     store: Store,
     host: Host,
-    nodes: Iterable[Node],
+    nodes: Mapping[str, Node],
     run_id: str,
     answers: Mapping[str, Any],
     *,
@@ -35,13 +35,12 @@ def give(
             raise refused(what, mapping, "a mapping of names to values")
     for name in answers:
         checked_name("the name of a pause", name)
-    forms = {one.function.name: one.function.question.form for one in nodes if type(one.function) is PauseNode}
 
     def plain(state: PauseState, value: Any) -> Any:
         """An answer as it is stored: plain data where the pause has a form."""
         if state.form is None:
             return value
-        form = None if state.scope else forms.get(state.name)
+        form = _form(nodes, state)
         try:
             return plain_of(value) if form is None or form.schema is None else form.plain(value)
         except Misfit as error:
@@ -49,3 +48,17 @@ def give(
 
     who = host.user() if by is None else checked_name("by", by)
     answer(store, check_run_id(run_id), answers, host, by=who, plain=plain, changes=changes, again=again)
+
+
+def _form(nodes: Mapping[str, Node], state: PauseState) -> Form | None:
+    """The form of a `pause_node`, as the graph knows it; ``None`` for what a node asks."""
+    if not state.scope:
+        asks = [one.function for one in nodes.values() if type(one.function) is PauseNode]
+        return next((one.question.form for one in asks if one.name == state.name), None)
+    *around, (name, _, asked) = state.scope
+    for outer, _, branch in around:
+        inner = nodes[outer].inside if outer in nodes else None
+        graph = next((one.graph for one in inner.branches if one.name == branch), None) if inner is not None else None
+        nodes = {} if graph is None else graph.nodes
+    function = nodes[name].function if name in nodes else None
+    return function.question.form if type(function) is PauseNode and function.name == asked else None

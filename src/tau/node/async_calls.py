@@ -122,6 +122,12 @@ class NodeLoop:
                 call.error = None  # no cycle through its own traceback
         return call.results[0]
 
+    def cancel(self) -> None:
+        """Have what runs in it end, from another thread."""
+        with suppress(RuntimeError):  # it is closed, or has not begun
+            loop = self._runner.get_loop()
+            loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+
     def close(self) -> None:
         if self._work is None:
             self._runner.close()

@@ -61,7 +61,11 @@ class Context:
     def key(self) -> str:
         """An idempotency key for outside effects: the same for every attempt of this visit, and for no other visit.
         Raises nothing."""
-        name = f"{len(self.run_id)}:{self.run_id}{len(self.node)}:{self.node}{self.visit}"
+        effect, name = self._effect, f"{len(self.run_id)}:{self.run_id}"
+        for node, visit, branch in effect.scope:
+            name += f"|{len(node)}:{node}{visit}|{len(branch)}:{branch}"
+        node = effect.name or self.node
+        name += f"{len(node)}:{node}{self.visit}"
         return hashlib.sha256(name.encode()).hexdigest()[:32]
 
     def seed(self, *names: str | int) -> int:
@@ -73,7 +77,8 @@ class Context:
 
         Raises `ConfigError` for a name that is neither text nor a whole number.
         """
-        return derive(self._scope.seed(), self.node, self.visit, names)
+        effect = self._effect
+        return derive(self._scope.seed(), effect.name or self.node, self.visit, names, inside=effect.scope)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class RunNode(Struct):
     """Run a node on a state; reply: `Outcome`. ``stored`` is the run's state, if the node is given a different one that
     an earlier attempt had saved; ``begun`` says whether the node was called; ``given`` is what it is given instead of
-    the state, where it asks for a class."""
+    the state, where it asks for a class. In a graph inside a node, ``scope`` is where that graph belongs, ``name`` what
+    the node is called there; ``node.name`` then is its path."""
 
     node: Node
     state: State
@@ -37,6 +38,22 @@ class RunNode(Struct):
     stored: State | None = None
     begun: bool = False
     given: Given | None = None
+    scope: Scope = ()
+    name: str = ""
+
+    def scope_of(self, name: str) -> Scope:
+        """Where something of that name in this visit belongs."""
+        return (*self.scope, (self.name or self.node.name, self.visit, name))
+
+    @property
+    def place(self) -> str:
+        """What names the node in its run; inside another one, with the number of that one's visit."""
+        if not self.scope:
+            return self.node.name
+        outer = "/".join(
+            f"{node}.{visit}/{branch}" if branch else f"{node}.{visit}" for node, visit, branch in self.scope
+        )
+        return f"{outer}/{self.name}"
 
 
 class _Resources(dict[str, Any]):
@@ -137,6 +154,12 @@ class RunScope:
         """The attempt that the code here belongs to, even if that attempt was left behind and has ended."""
         left = left_behind.get()
         return left[1] if left is not None and left[0] is self else self.effect
+
+    def shut(self) -> None:
+        """End the attempt without waiting: it was left behind, and saves nothing more."""
+        self.effect, items = None, self.items
+        if items is not None:
+            items.shut()
 
     def save(self, state: State) -> None:
         """Commit what an interval held back, and how that state differs from the stored one."""

@@ -11,7 +11,7 @@ from tau.checks import checked_name, refused
 from tau.errors import ConfigError, leaves
 from tau.log.pauses import PauseState, expired
 from tau.log.records import Pause, Scope
-from tau.node.current import item_here
+from tau.node.current import RunNode, item_here
 from tau.node.forms import Form
 from tau.node.paused import NOTHING, Paused
 from tau.schema.fields import Misfit
@@ -157,7 +157,7 @@ class Asked:
 
     def _wait(self, name: str, question: Question, state: PauseState | None, whole: bool, refusal: str = "") -> Paused:
         runner = self._runner
-        scope: Scope = () if whole else self._names[name] or runner.of_visit(name)
+        scope: Scope = () if whole and not runner.is_inside else self._names[name] or runner.of_visit(name)
         attempt = runner.effect.attempt - 1 if runner.effect is not None else 0
         self.waits.append(question.asked(scope, name, attempt, runner.now(), before=state, refusal=refusal))
         return Paused(f"pause {name!r} waits for an answer")
@@ -208,7 +208,7 @@ class PauseNode:
     def __call__(self, state: Any, ctx: Any) -> dict[str, Any]:
         return {self.name: ctx._ask(self.name, self.question, whole=True)}
 
-    def again(self, answer: StoredValue | None, attempt: int, now: float, why: str) -> Any:
+    def again(self, answer: StoredValue | None, effect: RunNode, now: float, why: str) -> Any:
         """The question once more, as `Question.asked`, because the run cannot go on with that answer; ``None`` where it
         is the default, which would come again."""
         default = self.question.default
@@ -216,7 +216,8 @@ class PauseNode:
             return None
         if default is not None and answer.data() == encode(self.question.form.kept(alone(default).open()[0])):
             return None
-        return self.question.asked((), self.name, attempt, now, refusal=why)
+        scope = effect.scope_of(self.name) if effect.scope else ()
+        return self.question.asked(scope, self.name, effect.attempt - 1, now, refusal=why)
 
     def __repr__(self) -> str:
         return f"<pause_node {self.name!r}>"

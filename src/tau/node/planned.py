@@ -11,7 +11,7 @@ import msgspec
 
 from tau.errors import GraphChangedError
 from tau.events import GRAPH_CHANGED
-from tau.graph.changes import same_code
+from tau.graph.changed_code import same_code
 from tau.graph.fingerprint import CodeFingerprint, of_called
 from tau.log.planned import SIZE, PlannedItems
 from tau.log.records import Planned, Scope

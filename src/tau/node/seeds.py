@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any, Final
 
 from tau.errors import ConfigError
+from tau.log.records import Scope
 
 BITS: Final = 63
 """A seed is a number from 0 to 2**63 - 1, which NumPy, PyTorch, JAX and `random` all take."""
@@ -26,10 +27,12 @@ def checked_seed(value: Any) -> int | None:
     return int(value)
 
 
-def derive(seed: int, node: str, visit: int, names: tuple[Any, ...]) -> int:
-    """The seed for these names in that visit. Raises `ConfigError` for a name that is neither text nor a number."""
+def derive(seed: int, node: str, visit: int, names: tuple[Any, ...], *, inside: Scope = ()) -> int:
+    """The seed for these names in that visit, of a graph ``inside`` other nodes perhaps. Raises `ConfigError` for a
+    name that is neither text nor a number."""
+    outer = b"".join(b"in" + _part(one) + _part(number) + _part(branch) for one, number, branch in inside)
     parts = [seed, node, visit, *(_checked(name) for name in names)]
-    return _number(b"".join(_part(part) for part in parts))
+    return _number(outer + b"".join(_part(part) for part in parts))
 
 
 def of_run(run_id: str) -> int:

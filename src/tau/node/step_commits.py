@@ -6,7 +6,6 @@ one. No event loop waits for a store: what its tasks need is committed in the th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from threading import get_ident
@@ -21,17 +20,16 @@ from tau.values.stored import StoredValue
 
 
 class StepCommits:
-    """The commits of one attempt at a visit of ``node``. Thread-safe.
+    """The commits of one attempt at a visit of ``node``, or of a branch of it. Thread-safe.
 
-    The engine stands still meanwhile, so the journal is free whenever none of these is under way.
+    The engine stands still meanwhile, so the journal is free whenever no ticket is under way.
     """
 
     def __init__(self, journal: Journal, node: str) -> None:
         self._journal = journal
         self._node = node
         self._closed = False
-        self._under_way: Ticket | None = None
-        self._told: deque[str] = deque()
+        self._flight = journal.flight
         self._failed: Exception | None = None
 
     def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> None:
@@ -39,15 +37,23 @@ class StepCommits:
         Raises why it could not be."""
         if record is not None:
             self.forgive()
+        self._commit(self._hold(record, cell))
+
+    def append(self, append: Append) -> None:
+        """Hold the records of a branch back, and commit them if that is due. Raises why they could not be."""
+        position = self.hold(append)
+        if self._journal.is_due(append):
+            self._commit(position)
+
+    def _commit(self, position: int) -> None:
         journal = self._journal
-        position = self._hold(record, cell)
         mine: Ticket | None = None
         try:
             while mine is None and journal.stored < position:
                 with journal.lock:
                     ticket = self._current()
                     if ticket is None and (batch := self._held(position)) is not None:
-                        mine = ticket = self._under_way = Ticket(batch, thread=get_ident())
+                        mine = ticket = self._flight.under_way = Ticket(batch, thread=get_ident())
                 if ticket is None:
                     continue
                 if ticket is mine:
@@ -67,20 +73,23 @@ class StepCommits:
     ) -> None:
         """The same for an event loop. A commit once begun is completed: a cancellation is raised after it. ``packed``
         are blobs of the item that are compressed already, by name."""
+        if record is not None:
+            self.forgive()
+        await self.commit_to(self._hold(record, cell, packed))
+
+    async def commit_to(self, position: int) -> None:
+        """Commit what is held back up to there. Raises why it could not be."""
         load_module("tau.node.async_calls")
         from tau.node.async_calls import over  # asyncio is only loaded where something needs it
 
-        if record is not None:
-            self.forgive()
         journal = self._journal
-        position = self._hold(record, cell, packed)
         while journal.stored < position:
             mine: Ticket | None = None
             try:
                 with journal.lock:
                     ticket = self._current()
                     if ticket is None and (batch := self._held(position)) is not None:
-                        mine = ticket = self._under_way = Ticket(batch)
+                        mine = ticket = self._flight.under_way = Ticket(batch)
                 if mine is not None:
                     mine.answer = partial(self._end, mine)
                     journal.store.committer.submit(mine)
@@ -98,7 +107,17 @@ class StepCommits:
         `commit` raises why that could not be."""
         self.check()
         self._hold(record, cell, packed)
+        self._flight.newest = self
         self._start_another()
+
+    def hold(self, append: Append) -> int:
+        """Hold the records of a branch back; the position up to which they lie."""
+        with self._journal.lock:
+            if self._closed:
+                raise too_late(self._node)
+            self.check()
+            self._journal.hold(append)
+            return self._journal.made
 
     def note(self, record: Planned) -> int:
         """Hold it back, to be stored with what is committed next; its position."""
@@ -113,7 +132,7 @@ class StepCommits:
     def told(self) -> str:
         """The node of a checkpoint that was held back and is stored by now, once; empty if there is none."""
         with self._journal.lock:  # with it a ticket is settled and this is noted
-            return self._told.popleft() if self._told else ""
+            return self._flight.told.popleft() if self._flight.told else ""
 
     def check(self) -> None:
         """Raise why something that was handed over could not be stored."""
@@ -161,7 +180,7 @@ class StepCommits:
                     return
                 if (batch := self._journal.held()) is None:
                     return
-                mine = self._under_way = Ticket(batch)
+                mine = self._flight.under_way = Ticket(batch)
             mine.answer = partial(self._answered, mine)
             self._journal.store.committer.submit(mine)
         except BaseException:
@@ -171,7 +190,8 @@ class StepCommits:
 
     def _answered(self, ticket: Ticket, result: Result) -> None:
         self._end(ticket, result, handed_over=True)
-        self._start_another()
+        another = self._flight.newest if self._closed else None  # a branch goes on where another one has ended
+        (another or self)._start_another()
 
     def close(self) -> None:
         """The attempt has ended, and what it left behind can save nothing more; waits for a commit under way."""
@@ -211,7 +231,7 @@ class StepCommits:
 
     def _current(self) -> Ticket | None:
         """The ticket under way; none where an interrupt kept the last one from being put away."""
-        ticket = self._under_way
+        ticket = self._flight.under_way
         return None if ticket is None or ticket.over else ticket
 
     def _held(self, position: int) -> Batch | None:
@@ -234,8 +254,8 @@ class StepCommits:
         and, for one that was handed over, in `check`."""
         try:
             with self._journal.lock:
-                if self._under_way is ticket and (newest := self._settled(ticket, result)):
-                    self._told.append(newest)
+                if self._flight.under_way is ticket and (newest := self._settled(ticket, result)):
+                    self._flight.told.append(newest)
                 if handed_over and isinstance(ticket.result, Exception):
                     self._failed = ticket.result
         finally:
@@ -253,4 +273,4 @@ class StepCommits:
             ticket.result = error
             return ""
         finally:
-            self._under_way = None
+            self._flight.under_way = None

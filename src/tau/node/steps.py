@@ -180,7 +180,12 @@ class StepRunner:
                         "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
                     )
                 self._files = AttemptFiles(
-                    place, self.run_id, self.node, visit=self.visit, position=self._began, kept=self._older_artifacts
+                    place,
+                    self.run_id,
+                    self.node if self.effect is None else self.effect.place,
+                    visit=self.visit,
+                    position=self._began,
+                    kept=self._older_artifacts,
                 )
             return self._files
 
@@ -201,10 +206,11 @@ class StepRunner:
         """
         made = {}
         if self._any_resumed and self.journal is not None:
+            *here, (*visit, _) = self.of_visit("")
             for scope, key in [*self.journal.items]:
                 cell = self.journal.item(scope, key)
-                if key == _ARTIFACT and scope[0][:2] == (self.node, self.visit) and cell is not None:
-                    made[scope[0][2]] = cell.open()[0]
+                if key == _ARTIFACT and scope[:-1] == (*here,) and scope[-1][:2] == (*visit,) and cell is not None:
+                    made[scope[-1][2]] = cell.open()[0]
         made.update((artifact.name, artifact) for artifact in self._made)
         if not made or not (result is None or isinstance(result, Mapping)):
             return result
@@ -346,11 +352,17 @@ class StepRunner:
         return (*here.scope, (here.key, 0, name))
 
     def of_visit(self, name: str) -> Scope:
-        return ((self.node, self.visit, name),)
+        return ((self.node, self.visit, name),) if self.effect is None else self.effect.scope_of(name)
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the node is one of a graph inside another node."""
+        return self.effect is not None and bool(self.effect.scope)
 
     def entry(self, scope: Scope) -> str:
         """What tells a step, map or chain from others of this visit."""
-        return f"step {scope[0][2]}" if len(scope) == 1 else f"step {scope[-1][2]!r} of item {scope[1:]!r}"
+        within = scope[0 if self.effect is None else len(self.effect.scope) :]
+        return f"step {within[0][2]}" if len(within) == 1 else f"step {within[-1][2]!r} of item {within[1:]!r}"
 
     def open(self, name: str, cell: StoredValue) -> Any:
         """A copy of a step's result. Damage is kept, as the node may catch the error and go on without it."""

@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from tau.cli import options
 from tau.cli.attempt import SIGNALS
-from tau.cli.commands.history import node_of
 from tau.cli.outcome import Exit, Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import is_there, url_in
@@ -27,6 +26,7 @@ from tau.cli.targets import read_project
 from tau.engine.stop import Stop, stop_on
 from tau.errors import ConfigError, RunInterruptedError
 from tau.log.records import CheckpointRecord, Claimed, Item
+from tau.log.subgraphs import node_of
 from tau.state_graph import StateGraph
 from tau.stores import Store
 

@@ -32,6 +32,7 @@ from tau.log.records import (
     Planned,
     Routed,
 )
+from tau.log.subgraphs import node_of
 from tau.state import check_run_id
 
 
@@ -121,12 +122,6 @@ def _group(position: int, record: AnyRecord) -> tuple[str, str]:
     return (kind if isinstance(record, Item) else f"{kind} {position}"), node_of(record)
 
 
-def node_of(record: AnyRecord) -> str:
-    """The node that a record is about; empty where it is about none."""
-    node = getattr(record, "node", "")
-    return str(node) if node else record.scope[0][0] if record.scope else ""
-
-
 def _detail(record: AnyRecord, is_last: bool) -> str:
     """A record in a few words; ``is_last``: nothing follows but the end of the run."""
     match record:
@@ -172,7 +167,7 @@ def _way(record: CheckpointRecord | Routed, is_last: bool) -> str:
         said = [f"answered {record.answer}", screen.duration(record.seconds)]
     else:
         said = _checkpoint(record)
-    following = "the run ends" if is_last else "next not decided yet"
+    following = f"the {'graph inside' if record.scope else 'run'} ends" if is_last else "next not decided yet"
     return ", ".join([*said, following if record.next is None else f"next {record.next}"])
 
 

@@ -53,6 +53,9 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     if account.visits:
         screen.line()
         _show_path(account.visits)
+    if account.inside:
+        screen.line()
+        _show_path(account.inside, f"inside {account.pending}")
     if account.items:
         screen.line()
         heads = ("item", "kind", "took", "size", "finished")
@@ -118,14 +121,14 @@ def _times(count: int) -> str:
     return "" if count < 1 else "once" if count == 1 else f"{count} times"
 
 
-def _show_path(visits: list[Visit]) -> None:
+def _show_path(visits: list[Visit], what: str = "node") -> None:
     if len(visits) > VISITS_SHOWN:
         complain(f"the first {len(visits) - VISITS_SHOWN} visits are left out; --json has them all")
     rows = [
         [one.node, str(one.visit), str(one.attempt), screen.duration(one.seconds), screen.moment(one.ended)]
         for one in visits[-VISITS_SHOWN:]
     ]
-    screen.table(("node", "visit", "attempt", "took", "finished"), rows)
+    screen.table((what, "visit", "attempt", "took", "finished"), rows)
 
 
 def _item(one: Piece) -> list[str]:
@@ -158,6 +161,16 @@ def _show_failure(failure: Failure, indent: str = "", what: str = "") -> None:
         _show_failure(failure.cause, indent, "raised from: ")
 
 
+def _visit(visit: Visit) -> dict[str, Any]:
+    return {
+        "node": visit.node,
+        "visit": visit.visit,
+        "attempt": visit.attempt,
+        "duration_seconds": visit.seconds,
+        "finished": screen.stamp(visit.ended),
+    }
+
+
 def _document(account: Account, keys: list[Key], values: bool, store: str) -> dict[str, Any]:
     failure = account.failure
     return {
@@ -166,16 +179,8 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
         "store": store,
         "next": account.pending,
         "resumed": max(0, account.claims - 1),
-        "path": [
-            {
-                "node": one.node,
-                "visit": one.visit,
-                "attempt": one.attempt,
-                "duration_seconds": one.seconds,
-                "finished": screen.stamp(one.ended),
-            }
-            for one in account.visits
-        ],
+        "path": [_visit(one) for one in account.visits],
+        "inside": [_visit(one) for one in account.inside],
         "items": [
             {
                 "name": one.name,

@@ -1,0 +1,48 @@
+"""Graphs inside a node: one, or named branches that run at once, and how what they changed becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+from tau.errors import GraphError
+
+if TYPE_CHECKING:
+    from tau.graph.graph import Graph
+
+Merge = str | Callable[[Any, list[Any]], Any]
+"""How the values that branches set for one key become one: a name of `MERGES`, or a function of the value before
+(``None`` where there was none) and the values that were set, in the order in which the branches are declared."""
+
+MERGES: Final = ("replace", "append", "add", "union")
+
+
+class Branch(NamedTuple):
+    """A graph inside a node; ``outputs`` are the keys that it hands up, ``None`` for all that it changes."""
+
+    name: str
+    graph: Graph
+    outputs: tuple[str, ...] | None
+
+
+class InnerGraphs:
+    """A node that consists of graphs; see `graph_node` and `branches_node`. Read only."""
+
+    __slots__ = ("branches", "merge")
+
+    def __init__(self, branches: tuple[Branch, ...], merge: Mapping[str, Merge]) -> None:
+        self.branches = branches
+        self.merge = merge
+
+    @classmethod
+    def of(cls, graph: Graph) -> InnerGraphs:
+        """One graph that hands up all that it changes."""
+        return cls((Branch("", graph, None),), {})
+
+    def __call__(self, state: Any) -> NoReturn:
+        """It is run node by node, by the run that it is part of."""
+        raise GraphError("a graph in a node is called by a run; add it with add_node, and execute the outer graph")
+
+    def __repr__(self) -> str:
+        names = ", ".join(one.name or one.graph.name for one in self.branches)
+        return f"<{'branches' if self.branches[0].name else 'graph'}_node {names}>"

@@ -1,0 +1,174 @@
+"""How far the graphs are that a node consists of: what the log says of the visits inside a visit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from msgspec import Struct, field
+
+from tau.log.pauses import PauseState
+from tau.log.planned import Plans
+from tau.log.records import (
+    CheckpointRecord,
+    Failed,
+    Finished,
+    Interrupted,
+    Item,
+    Pause,
+    Planned,
+    Progress,
+    Record,
+    Routed,
+    Scope,
+    advance,
+    follow,
+    path_of,
+)
+from tau.values.stored import Fetch, StoredValue, apply
+
+
+class Subgraph(Struct):
+    """A graph inside the node in flight: how far it is, and what it has changed and removed in the node's state.
+
+    ``progress.status`` is ``finished`` once it has come to an exit point. Its ``crashes`` count the attempts at the
+    node that comes next in it.
+    """
+
+    progress: Progress
+    changed: dict[str, StoredValue] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+
+
+Subgraphs = dict[Scope, Subgraph]
+
+
+def values_in(subgraphs: Subgraphs, scope: Scope, values: Mapping[str, StoredValue]) -> dict[str, StoredValue]:
+    """The state that the next node of that graph is given, where ``values`` is the state of the run."""
+    found = dict(values)
+    for depth in range(1, len(scope) + 1):
+        if (one := subgraphs.get(scope[:depth])) is not None:
+            for key in one.removed:
+                found.pop(key, None)
+            found.update(one.changed)
+    return found
+
+
+def note_inside(subgraphs: Subgraphs, record: Record, values: Mapping[str, StoredValue], fetch: Fetch) -> None:
+    """What a record tells of the graphs inside the node in flight."""
+    if isinstance(record, CheckpointRecord):
+        one = _of(subgraphs, record.scope, record.node)
+        for key, stored in record.changed.items():
+            one.changed[key] = apply(stored, _before(subgraphs, record.scope, key, values), fetch)
+            one.removed.discard(key)
+        for key in record.removed:
+            one.changed.pop(key, None)
+            one.removed.add(key)
+        advance(one.progress, record.node, record.visit, record.next)
+        one.progress.updated = record.time
+    elif isinstance(record, Routed):
+        follow(_of(subgraphs, record.scope, record.node).progress, record.node, record.next)
+    elif isinstance(record, Finished):
+        _of(subgraphs, record.scope, record.node).progress.status = "finished"
+    elif isinstance(record, Failed | Interrupted):
+        progress = _of(subgraphs, record.scope, record.node).progress
+        progress.crashes, progress.status = record.attempt, "failed"
+    elif isinstance(record, Item | Planned | Pause):
+        depth = _depth(record.scope)
+        if depth:
+            progress = _of(subgraphs, record.scope[:depth], record.scope[depth][0]).progress
+            if isinstance(record, Pause):
+                progress.crashes, progress.status = record.attempt, "waiting"
+            elif isinstance(record, Item):
+                progress.items += 1
+
+
+def is_inside(record: Record) -> bool:
+    """Whether it tells of a graph inside a node: of the visits of its nodes, or of what one of these does."""
+    if isinstance(record, CheckpointRecord | Routed | Finished | Failed | Interrupted):
+        return bool(record.scope)
+    return _depth(record.scope) > 0
+
+
+def node_of(record: Record) -> str:
+    """What people are told the node is called that a record is about; empty where it is about none."""
+    node = getattr(record, "node", "")
+    if isinstance(node, str) and node:
+        return path_of(record.scope, node)
+    return node_of_scope(record.scope)
+
+
+def node_of_scope(scope: Scope) -> str:
+    """The same of something that belongs there."""
+    depth = _depth(scope)
+    return path_of(scope[:depth], scope[depth][0]) if scope else ""
+
+
+def names_in(scope: Scope) -> list[str]:
+    """The names of what belongs there, from its node on: the path of that node, if it is inside another one, and the
+    names of steps, maps and items."""
+    depth = _depth(scope)
+    names = [name for *_, name in scope[depth:]]
+    return [node_of_scope(scope), *names] if depth else names
+
+
+def claim_inside(subgraphs: Subgraphs, crashed: bool) -> None:
+    """The run has another owner; ``crashed``: the one before was killed in the middle of what had not ended."""
+    for one in subgraphs.values():
+        progress = one.progress
+        progress.crashes += crashed and progress.status == "running"
+        progress.status = "finished" if progress.status == "finished" else "running"
+
+
+def drop_visit(
+    record: CheckpointRecord,
+    items: MutableMapping[tuple[Scope, str], StoredValue],
+    pauses: MutableMapping[str, PauseState],
+    plans: Plans,
+) -> None:
+    """Drop what belongs to a visit inside a node, which is finished by that record."""
+    visited = (*record.scope, (record.node, record.visit))
+    for item in [one for one in items if _belongs(one[0], visited)]:
+        del items[item]
+    for name in [name for name, state in pauses.items() if _belongs(state.scope, visited)]:
+        del pauses[name]
+    for plan in [one for one in plans if _belongs(one, visited)]:
+        del plans[plan]
+
+
+def drop_subgraphs(subgraphs: Subgraphs, scope: Scope, node: str, visit: int) -> None:
+    """Drop what is known of the graphs inside a visit that is finished."""
+    for inner in [one for one in subgraphs if _belongs(one, (*scope, (node, visit)))]:
+        subgraphs.pop(inner, None)
+
+
+def _belongs(place: Scope, visited: tuple[tuple[Any, ...], ...]) -> bool:
+    """Whether something that lies there belongs to a visit: what is around it, its node and number."""
+    depth = len(visited) - 1
+    return len(place) > depth and place[:depth] == visited[:depth] and place[depth][:2] == visited[depth]
+
+
+def _depth(scope: Scope) -> int:
+    """How many of its first parts name graphs inside nodes: what follows the last is a visit, which has a number."""
+    depth = 0
+    while depth + 1 < len(scope) and scope[depth + 1][1] > 0:
+        depth += 1
+    return depth
+
+
+def _of(subgraphs: Subgraphs, scope: Scope, node: str) -> Subgraph:
+    """That graph; where nothing was known of it, its ``node`` is the first."""
+    one = subgraphs.get(scope)
+    if one is None:
+        one = subgraphs[scope] = Subgraph(Progress(graph="", next=node))
+    return one
+
+
+def _before(subgraphs: Subgraphs, scope: Scope, key: str, values: Mapping[str, StoredValue]) -> StoredValue | None:
+    for depth in range(len(scope), 0, -1):
+        if (one := subgraphs.get(scope[:depth])) is not None:
+            if key in one.changed:
+                return one.changed[key]
+            if key in one.removed:
+                return None
+    return values.get(key)
