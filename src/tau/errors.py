@@ -112,10 +112,8 @@ class NodeTimeoutError(TauError, TimeoutError):
 
 
 class UnserializableError(TauError, TypeError):
-    """A state value that cannot be stored exactly. Nothing was written.
-
-    ``path`` leads to the offending part, as in ``state["a"][3].b``; ``node`` is ``None`` for the input of a run.
-    """
+    """A state value that cannot be stored exactly. Nothing was written. ``path`` leads to the offending part, as in
+    ``state["a"][3].b``; ``node`` is ``None`` for the input of a run."""
 
     key: str = ""
     node: str | None = None
@@ -340,14 +338,13 @@ class ConditionalError(TauError, RuntimeError):
 
 
 class BranchError(TauError, RuntimeError):
-    """Branches of a node failed, after the others had finished. ``errors`` has what each raised, by its name."""
+    """Branches of a node failed; the others had finished. ``errors`` has what each raised, by its name."""
 
     errors: Mapping[str, BaseException] = MappingProxyType({})
 
 
 class MergeError(TauError, ValueError):
-    """Branches of a node changed the same ``key``, and nothing says how that becomes one value, or it cannot be done.
-    ``branches`` are those that did."""
+    """These ``branches`` changed the same ``key``, and how that becomes one value is not said, or cannot be done."""
 
     key: str = ""
     branches: tuple[str, ...] = ()

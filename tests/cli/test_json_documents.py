@@ -15,7 +15,8 @@ from json_tables import PAGE, Tables
 from tau import State, open_store
 from tau.cli.app import tau as group
 from tau.host import Host
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.records import Answer, Pause, Planned
 
 STORE = "sqlite:///runs.db"

@@ -12,8 +12,9 @@ from engine_steps import config, elsewhere
 
 from tau import Context, ExecutionError, GraphChangedError, State, StateGraph, key_equals
 from tau.host import Host
+from tau.log.append import Append
 from tau.log.encoding import unseal
-from tau.log.journal import Append, Journal
+from tau.log.journal import Journal
 from tau.log.loading import load
 from tau.log.records import Claimed, Interrupted, Item
 from tau.observers import Recorder

@@ -13,7 +13,8 @@ from engine_steps import Steps, config
 
 from tau import Context, ExecutionError, StateGraph, TauError
 from tau.host import Host
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.records import Pause
 from tau.stores.contract import Store
 

@@ -29,7 +29,7 @@ class Overtaken(MemoryStore):
             found = rival.load(take=False)
             assert found.progress is not None
             found.progress.status = "running"
-            from tau.log.journal import Append
+            from tau.log.append import Append
             from tau.log.records import Claimed
 
             append = Append((Claimed(),), found.progress, found.values, flush=True, expected=found.position)

@@ -21,7 +21,7 @@ from tau.errors import (
 )
 from tau.graph.changes import Comparison, compare, only_misfits
 from tau.graph.fingerprint import GraphFingerprint
-from tau.log.journal import Append
+from tau.log.append import Append
 from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
 from tau.log.pauses import waiting
 from tau.log.records import Admitted, Claimed, Manifest, Progress, Scope

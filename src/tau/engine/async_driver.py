@@ -14,7 +14,7 @@ from tau.engine.driver import Driver
 from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
 from tau.engine.stop import StopNow
 from tau.errors import StoreError
-from tau.log.journal import Append
+from tau.log.append import Append
 from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
 from tau.log.tickets import Ticket

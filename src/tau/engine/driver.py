@@ -27,7 +27,8 @@ from tau.events import CHECKPOINT_RETRY, NODE_RETRY, Event, Observer, text_of
 from tau.host import Host, Work
 from tau.late_imports import load_module
 from tau.log import lease_renewal as renewal
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.loading import LoadedRun, Watch, admitted_input
 from tau.log.patience import Patience
 from tau.log.records import Interrupted

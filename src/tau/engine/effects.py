@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tau.graph.edges import Route
 from tau.graph.graph import Graph, Node
-from tau.log.journal import Append
+from tau.log.append import Append
 from tau.log.records import Pause
 from tau.node.current import RunNode
 from tau.state import State

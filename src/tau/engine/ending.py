@@ -19,7 +19,7 @@ from tau.engine.verdicts import UNSAVED, stopped, terminal, waiting_for
 from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
 from tau.graph.edges import Route
-from tau.log.journal import Append
+from tau.log.append import Append
 from tau.log.records import Failed, Interrupted, Pause, Progress, Record, describe
 from tau.log.replay import status_after
 from tau.log.subgraphs import Subgraphs

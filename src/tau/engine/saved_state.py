@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from tau.errors import ConfigError, CorruptCheckpointError, LeaseLostError, RunOwnedError
 from tau.host import Host
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.loading import LoadedRun, await_free, emptied, is_ownerless, load, not_found
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import run_scope

@@ -12,7 +12,8 @@ from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, L
 from tau.engine.stop import StopNow
 from tau.events import text_of
 from tau.late_imports import load_module
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode, run_scope
 from tau.node.left_calls import Call, Key, left, waits

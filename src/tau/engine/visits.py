@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import replace as with_fields
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec.structs import replace
 
@@ -21,7 +21,7 @@ from tau.events import text_of
 from tau.graph.edges import END, Edge
 from tau.graph.graph import Node
 from tau.graph.inner import Branch
-from tau.log.journal import Append
+from tau.log.append import Append
 from tau.log.records import (
     CheckpointRecord,
     Failed,
@@ -58,19 +58,19 @@ class Visits(Routing):
 
     def loop(self) -> Steps:
         """One visit after another until an exit point."""
-        progress, request = self.progress, self.request
+        progress, request, nodes = self.progress, self.request, self.graph.nodes
         while progress.next is not None:
             name = progress.next
             if progress.iteration >= request.max_iterations:
-                error = too_many_visits(request.max_iterations, request.run_id)
-                raise self.failed(name, error) from error
+                self._end_of_visits(name)
             visit = progress.visits.get(name, 0) + 1
             if visit > 1 and request.observed:
                 counts = {"visit_count": visit, "iteration": progress.iteration + 1, "path_length": progress.iteration}
                 yield from self.emit(events.CYCLE_DETECTED, node=self.named(name), **counts)
             self.at, attempt = name, progress.crashes + 1
             given = view(self.values, request.run_id, progress.node, progress.updated or progress.created)
-            effect = self.effect = self.visit(name, given, visit, attempt)
+            about = (given, visit, attempt)
+            effect = self.effect = self.visit(name, *about) if self.scope else RunNode(nodes[name], *about)
             plain = not (request.observed or effect.node.inside)
             outcome: Outcome = (yield effect) if plain else (yield from self._run(effect))
             failed = outcome.error if outcome.error is not None else self._take(effect, outcome)
@@ -93,6 +93,10 @@ class Visits(Routing):
                 raise self.failed(name, stuck) from (stuck.__cause__ or stuck)
             if outcome.stop and progress.next is not None:
                 raise self.stopped(progress.next, outcome.stop)
+
+    def _end_of_visits(self, name: str) -> NoReturn:
+        error = too_many_visits(self.request.max_iterations, self.request.run_id)
+        raise self.failed(name, error) from error
 
     def visit(self, name: str, given: State, visit: int, attempt: int) -> RunNode:
         """What runs a node of this graph."""
@@ -249,6 +253,8 @@ class Visits(Routing):
         elif outcome.stop:
             progress.status, ending = "interrupted", Interrupted(node=progress.next or "", reason=outcome.stop)
         else:
+            if not self.scope:  # the short way, as every step takes it
+                return Append((checkpoint,), progress, self.values, flush=self.asks is not None)
             return self.appended((checkpoint,), flush=self.asks is not None)
         return self.appended((checkpoint, ending))
 

@@ -33,6 +33,7 @@ class Node:
     ``wants_context``: it takes a `Context` beside the state, as the second positional argument, or under the keyword
     ``context_name`` where that is not ``None``. ``timeout`` is in seconds, ``None`` for none. ``schema`` is what it
     may change, where the graph has one; ``reader`` makes what it is given instead of the state, where it asks for that.
+    ``inside`` are the graphs that it consists of, ``None`` for a function.
     """
 
     name: str
@@ -47,11 +48,7 @@ class Node:
     quick: NodeFingerprint
     schema: Schema | None = None
     reader: Reader | None = None
-
-    @property
-    def inside(self) -> InnerGraphs | None:
-        """The graphs that the node consists of; ``None`` for a function."""
-        return self.function if type(self.function) is InnerGraphs else None
+    inside: InnerGraphs | None = None
 
     @property
     def fingerprint(self) -> NodeFingerprint:
@@ -98,6 +95,7 @@ def make_node(
         idempotent=idempotent,
         depends_on=items,
         quick=of_node(function, checked_version(f"node {name}", version), items, trees=False),
+        inside=function if type(function) is InnerGraphs else None,
         schema=schema,
         reader=reader_for(f"node {name}", function, schema),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tau.host import Host
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.records import Cancelled
 from tau.stores.contract import PositionConflict, Store
 from tau.stores.reentry import Entrance, ReentryError

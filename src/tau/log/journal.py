@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
+from tau.log.append import Append
 from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load, why_lost
@@ -44,27 +44,6 @@ _TOLD = {"told": "checkpoint.load"}  # an observer is told the same
 
 MANIFEST_EVERY: Final = 32
 """A full manifest follows after so many records, once these outweigh the last one."""
-
-
-class Append(Struct):
-    """Append these records; reply: the node of the newest checkpoint that is on disk by that, or nothing.
-
-    ``expected`` is given with the first append of a run, ``flush`` with one that must not be held back. ``values`` are
-    the cells as of the newest record. ``ending`` marks the last append of an attempt: its records are added only where
-    the run is owned and has not ended yet, and what is held back is committed in any case. ``packed`` are blobs of
-    these that are compressed already, by name; ``cells`` are what pauses among these say. With ``later`` they are held
-    back whatever the interval: another append follows at once.
-    """
-
-    records: tuple[Record, ...]
-    progress: Progress
-    values: Mapping[str, StoredValue]
-    flush: bool = False
-    expected: int | None = None
-    ending: bool = False
-    packed: Mapping[bytes, bytes] | None = None
-    cells: tuple[StoredValue, ...] = ()
-    later: bool = False
 
 
 class Journal:
@@ -167,7 +146,8 @@ class Journal:
         """`prepare`, ``commit`` and `settle` in one; other threads that save for this run wait for its end."""
         with self.lock:
             self._hold(append)
-            batch = self._batch() if self.is_due(append) else None
+            is_due = append.flush or (self._nodes >= self.interval and not append.later)
+            batch = self._batch() if is_due else None
             while batch is not None:
                 result = commit(batch)
                 if type(result) is int or not self.goes_behind(result):
@@ -313,7 +293,9 @@ class Journal:
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
         sealed = seal(self.run_id, record)
-        cells = [values[key] for key in record.changed]
+        cells = []
+        for key in record.changed:  # no comprehension, which is a call
+            cells.append(values[key])  # noqa: PERF401
         self._nodes += 1
         if record.manifest is None:
             self._since_base += 1

@@ -12,7 +12,8 @@ from threading import get_ident
 
 from tau.errors import StoreError, too_late
 from tau.late_imports import load_module
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.records import Item, Planned
 from tau.log.tickets import Result, Ticket, wake
 from tau.stores.contract import Batch

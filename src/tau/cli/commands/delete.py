@@ -12,7 +12,8 @@ from tau.cli.reading import status_of
 from tau.cli.targets import read_project
 from tau.errors import CorruptCheckpointError, RunOwnedError
 from tau.host import Host
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.loading import await_free
 from tau.log.records import Cancelled, Progress
 from tau.state import check_run_id

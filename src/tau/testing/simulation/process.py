@@ -12,7 +12,8 @@ from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, L
 from tau.engine.stop import Stop, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.events import STEP_START
-from tau.log.journal import Append, Journal
+from tau.log.append import Append
+from tau.log.journal import Journal
 from tau.log.loading import LoadedRun, Watch
 from tau.node.async_calls import answer_of, with_timeout
 from tau.node.calls import is_late
