@@ -483,3 +483,18 @@ def test_a_timeout_is_for_the_nodes_inside() -> None:
     graph = StateGraph("g")
     with pytest.raises(ValueError, match="node x: a timeout is for one call; give it to the nodes inside"):
         graph.add_node("x", Work().inner(), timeout=3.0)
+
+
+def test_an_answer_inside_that_leads_nowhere_can_be_given_again(store: Store) -> None:
+    inner = StateGraph("inner")
+    inner.add_node("review", pause_node("review", form=str))
+    inner.add_conditional_edges("review", lambda state: state["review"], {"yes": END}, version="1")
+    inner.set_entry_point("review")
+    graph = Work(store).graph(inner)
+    with pytest.raises(RunWaitingError):
+        graph.execute({}, run_id="r")
+    with pytest.raises(RunWaitingError):
+        graph.resume("r", answers={"review": "no"})
+    [pause] = graph.pauses("r")
+    assert (pause.node, "no" in pause.refused) == ("prepare/review", True)
+    assert graph.resume("r", answers={"review": "yes"})["review"] == "yes"
