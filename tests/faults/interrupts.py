@@ -177,13 +177,17 @@ WANTED = {"a": [1, 2, 3], "b": bytes(2000), "c": 3, "d": ["a", "b", "c"]}
 
 
 def strikes(case: Case, kind: Callable[[], BaseException], base: Path, *, by_line: bool) -> Iterator[str]:
-    """What went wrong at each place; the first item is how many there were."""
+    """What went wrong at each place; the first item is how many there were.
+
+    Each is struck the first and the last time that it is met; by line one place the first time, the next the last.
+    """
     plain = Strike(kind, None, by_line=by_line)
     attempt(case, plain, base / "plain")
     places = sorted(plain.met)
     yield f"{len(places)}"
     for number, place in enumerate(places):
-        for last in {1, plain.met[place]}:
+        times = [1, plain.met[place]]
+        for last in {times[number % 2]} if by_line else {*times}:
             strike = Strike(kind, place, by_line=by_line, last=last)
             for problem in attempt(case, strike, base / f"{number}.{last}"):
                 yield f"{'.'.join(map(str, place))} (time {last}): {problem}"

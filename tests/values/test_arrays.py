@@ -42,18 +42,24 @@ def repr_of_kinds(dtype: Any) -> str:
     return "".join(repr_of_kinds(dtype[name]) for name in dtype.names)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-@given(st.data())
-def test_any_array_is_exact_and_its_bytes_are_the_same_again(data: Any) -> None:
-    dtype = data.draw(dtypes)
-    shape = data.draw(arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
-    value = data.draw(arrays.arrays(dtype, shape, fill=st.nothing()))
-    if value.ndim:
-        value = value[data.draw(arrays.basic_indices(value.shape, allow_newaxis=True))]
-    for whole in (np.asarray(value), np.asfortranarray(value), {"a": (1, np.asarray(value))}):
-        encoded = encode(whole)
-        assert same(decode(encoded), whole)
-        assert encode(decode(encoded)) == encoded
+@pytest.mark.parametrize("examples", [100, pytest.param(3_000, marks=pytest.mark.deep)])
+def test_any_array_is_exact_and_its_bytes_are_the_same_again(examples: int) -> None:
+    slow = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+
+    @settings(max_examples=examples, deadline=None, derandomize=examples < 1_000, suppress_health_check=slow)
+    @given(st.data())
+    def holds(data: Any) -> None:
+        dtype = data.draw(dtypes)
+        shape = data.draw(arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
+        value = data.draw(arrays.arrays(dtype, shape, fill=st.nothing()))
+        if value.ndim:
+            value = value[data.draw(arrays.basic_indices(value.shape, allow_newaxis=True))]
+        for whole in (np.asarray(value), np.asfortranarray(value), {"a": (1, np.asarray(value))}):
+            encoded = encode(whole)
+            assert same(decode(encoded), whole)
+            assert encode(decode(encoded)) == encoded
+
+    holds()
 
 
 @pytest.mark.parametrize("value", PLAIN_ARRAYS, ids=lambda value: str(value.dtype)[:30])

@@ -116,7 +116,7 @@ def fuzz(count: int, seed: int) -> None:
 
 
 def test_fuzzed_bytes_give_values_or_typed_errors_and_run_nothing() -> None:
-    fuzz(20_000, 1)
+    fuzz(10_000, 1)
 
 
 @pytest.mark.deep
