@@ -7,6 +7,9 @@ from typing import Any, NotRequired, TypedDict
 
 import msgspec
 import pydantic
+import pytest
+
+from tau import ExecutionError, SchemaError, StateGraph
 
 
 class AsModel(pydantic.BaseModel):
@@ -73,3 +76,21 @@ class Percent(pydantic.BaseModel):
 
 def value(state: Any, name: str) -> Any:
     return state[name] if isinstance(state, dict) else getattr(state, name)
+
+
+STORED = pytest.mark.parametrize("location", [None, "memory:"], ids=["unstored", "stored"])
+EVERY = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+OBJECTS = pytest.mark.parametrize("cls", WITH_ATTRIBUTES, ids=lambda cls: cls.__name__)
+
+
+def graph(cls: Any, *nodes: Any, location: Any = "memory:") -> StateGraph[Any]:
+    made: StateGraph[Any] = StateGraph("typed", schema=cls, store=location)
+    made.sequence(*nodes)
+    return made
+
+
+def failure(made: StateGraph[Any], given: Any) -> SchemaError:
+    with pytest.raises(ExecutionError) as raised:
+        made.execute(given)
+    assert isinstance(raised.value.__cause__, SchemaError)
+    return raised.value.__cause__

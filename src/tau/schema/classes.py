@@ -90,7 +90,11 @@ def _default(value: Any, factory: Any, missing: Any) -> Callable[[], Any] | None
 
 
 def _attributes(names: tuple[str, ...]) -> Callable[[Any], dict[str, Any]]:
-    return lambda instance: {name: getattr(instance, name) for name in names if hasattr(instance, name)}
+    def held(instance: Any) -> dict[str, Any]:
+        found = {name: getattr(instance, name) for name in names if hasattr(instance, name)}
+        return {name: value for name, value in found.items() if value is not msgspec.UNSET}
+
+    return held
 
 
 def _field(

@@ -8,13 +8,17 @@ rules over several fields run, and the values stay the objects that they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tau.errors import ConfigError
 from tau.late_imports import load_module
 from tau.schema.fields import ClassFields, Field, Misfit, name_of, rule_of
 
 Core = dict[str, Any]
+_NO_RULES: Final = frozenset(
+    {"title", "frozen", "extra_fields_behavior", "loc_by_alias", "hide_input_in_errors", "populate_by_name",
+     "validate_by_name", "validate_by_alias", "serialize_by_alias"}
+)  # fmt: skip
 
 
 def fields_of_model(cls: Any) -> ClassFields:
@@ -123,7 +127,8 @@ def _field(cls: Any, name: str, part: Core, config: Mapping[str, Any], definitio
 
 
 def _rules(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(((key, value) for key, value in config.items() if key != "title"), key=str)
+    """What of a configuration decides whether a value fits."""
+    return sorted(((key, value) for key, value in config.items() if key not in _NO_RULES), key=str)
 
 
 def _check(name: str, fields: Mapping[str, Any], validate: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -144,9 +144,11 @@ class Reader:
     def read(
         self, has: Collection[str], value_of: Callable[[str], Any], node: str | None
     ) -> tuple[Any, dict[str, Any]]:
-        """An instance, and the values with which it was made, those that the state does not hold left out where the
-        class has a default. Raises `SchemaError`."""
-        values, wrong = {}, []
+        """An instance, and those of the values with which it was made that are the state's own objects. Raises
+        `SchemaError`."""
+        values: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        wrong: list[tuple[str, str]] = []
         for name, field in self.known.fields.items():
             default = self.schema.fields[name].default
             if name in has:
@@ -158,13 +160,15 @@ class Reader:
                     wrong.append((name, "the state does not have it"))
                 continue
             try:
-                values[name] = _kept(field.fitted(value), value) if name in self.checked else value
+                made = values[name] = _kept(field.fitted(value), value) if name in self.checked else value
+                if made is value and name in has:
+                    own[name] = value
             except Misfit as error:
                 wrong.append((name, str(error)))
         if wrong:
             raise self._error(wrong, node, "which does not fit")
         try:
-            return self.known.make(values), values
+            return self.known.make(values), own
         except Exception as error:  # a rule over several fields
             pass_on(error)
             raise self._error([("", said(error))], node, "whose rules do not hold") from error
