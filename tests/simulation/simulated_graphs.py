@@ -5,7 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tau import END, CheckpointConfig, Context, GraphConfig, Retry, State, StateGraph, pause_node, process_chain
+from tau import (
+    END,
+    CheckpointConfig,
+    Context,
+    GraphConfig,
+    Retry,
+    State,
+    StateGraph,
+    branches_node,
+    pause_node,
+    process_chain,
+)
 
 LAPS = 2
 
@@ -215,3 +226,61 @@ def nodes_that_ask() -> StateGraph:
     graph.add_edge("choose", "end")
     graph.set_exit_point("end")
     return graph
+
+
+def collect(state: State, ctx: Context) -> dict[str, Any]:
+    """A map and a step inside a branch; the first attempt fails."""
+    found = ctx.map("squares", lambda item: item * item, range(3), executor="inline")
+    total = ctx.step("total", sum, found)
+    if ctx.attempt == 1:
+        raise ValueError("not yet")
+    return {"rows": [*state["rows"], (ctx.node, ctx.seed("x") % 7, total)]}
+
+
+def a_branch(name: str) -> StateGraph:
+    """open -> collect -> collect ... -> close: a cycle of its own."""
+    graph = StateGraph(name)
+    graph.add_node("open", lambda state: {name: 0, "rows": [*state["rows"], name]})
+    graph.add_node("collect", collect, retry=Retry(attempts=3, delay=0.2))
+    graph.add_node("count", lambda state: {name: state[name] + 1})
+    graph.add_edge("open", "collect")
+    graph.add_edge("collect", "count")
+    graph.add_edge("count", "collect", lambda state: state[name] < 2, name="more")
+    graph.add_edge("count", "close")
+    graph.add_node("close", lambda state: {"text": state["text"] + name})
+    graph.set_entry_point("open")
+    graph.set_exit_point("close")
+    return graph
+
+
+def graphs_in_nodes() -> StateGraph:
+    """begin -> both -> lap -> both ... -> review -> end: two branches and a graph with a pause, in a cycle."""
+    lap = StateGraph("lap")
+    lap.add_node("add", lambda state: {"laps": state["laps"] + 1})
+    lap.add_node("ask", pause_node("ask", form=bool))
+    lap.add_conditional_edges("ask", answer_later, {True: "note", False: END}, version="1")
+    lap.add_node("note", lambda state: state.drop("ask").set("text", state["text"] + "!"))
+    lap.add_edge("add", "ask")
+    lap.set_entry_point("add")
+    lap.set_exit_point("note")
+    graph = StateGraph(
+        GraphConfig("inside", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"rows": [], "laps": 0, "text": "x" * 600})
+    both = {"a": a_branch("a"), "b": a_branch("b"), "c": lambda state: {"c": state["laps"]}}
+    graph.add_node("both", branches_node(both, merge={"rows": "append", "text": "append"}))
+    graph.add_node("lap", lap)
+    graph.add_node("end", lambda state: {"report": repr(state["rows"])})
+    graph.add_edge("begin", "both")
+    graph.add_edge("both", "lap")
+    graph.add_edge("lap", "both", has_more, name="more")
+    graph.add_edge("lap", "end")
+    graph.set_entry_point("begin")
+    graph.set_exit_point("end")
+    return graph
+
+
+async def answer_later(state: State) -> bool:
+    """An async route inside a graph inside a node."""
+    await asyncio.sleep(0.01)
+    return bool(state["ask"])

@@ -11,6 +11,7 @@ import pytest
 from simulated_graphs import (
     ANSWERS,
     four_nodes,
+    graphs_in_nodes,
     nodes_of_items,
     nodes_of_steps,
     nodes_that_ask,
@@ -96,6 +97,50 @@ def test_answers_at_every_point_and_crashes_after_them(interval: int, preserve: 
     assert explore(nodes_that_ask, {"wanted": 1}, kinds=["answer"], **how) > 30
     pairs = {"depth": 2, "kinds": DEATHS, "second_kinds": ["answer"], "stride": 31}
     assert explore(nodes_that_ask, {"wanted": 1}, **pairs, **how) > 30
+
+
+INSIDE = {"input": {"wanted": 1}, "answers": {"ask": True}}
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_crashes_and_interrupts_at_every_point_of_graphs_in_nodes(interval: int) -> None:
+    """Two branches that are cycles with a map and steps, a function beside them, a graph with a pause and a route."""
+    assert explore(graphs_in_nodes, **INSIDE, interval=interval, kinds=("crash", "interrupt")) > 300
+
+
+def test_seeds_with_graphs_in_nodes() -> None:
+    run_inside(0, 40)
+
+
+def run_inside(first: int, number: int) -> None:
+    for seed in range(first, first + number):
+        how = {"interval": 1 + seed % 4, "preserve": seed % 8 < 4, "answers": {"ask": True}}
+        simulate(graphs_in_nodes, {"wanted": 1 + seed % 2}, seed=seed, **how)
+
+
+@pytest.mark.deep
+@each_configuration
+def test_every_fault_at_every_point_of_graphs_in_nodes(interval: int, preserve: bool) -> None:
+    assert explore(graphs_in_nodes, **INSIDE, interval=interval, preserve=preserve) > 1_500
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("interval", [1, 3])
+def test_second_crashes_of_graphs_in_nodes(interval: int) -> None:
+    how = {"kinds": DEATHS, "second_kinds": (*DEATHS, "answer"), "stride": 41, "interval": interval}
+    assert explore(graphs_in_nodes, **INSIDE, depth=2, **how) > 300
+
+
+@pytest.mark.deep
+def test_a_second_owner_at_every_point_of_graphs_in_nodes() -> None:
+    how = {"kinds": ("pause", "freeze"), "second_kinds": (*DEATHS, "pause", "freeze", "error"), "stride": 97}
+    assert explore(graphs_in_nodes, **INSIDE, depth=2, **how) > 300
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("first", range(40, 1040, 250))
+def test_a_thousand_seeds_with_graphs_in_nodes(first: int) -> None:
+    run_inside(first, 250)
 
 
 def test_seeds_with_items() -> None:

@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 from broken_stores import Forgetful, Hollow, Losing, Torn, Unfenced
-from simulated_graphs import four_nodes
+from simulated_graphs import four_nodes, graphs_in_nodes, nodes_of_steps
 
 from tau import (
     CheckpointConfig,
@@ -25,7 +25,8 @@ from tau import (
     State,
     StateGraph,
 )
-from tau.log.records import Cancelled, CheckpointRecord
+from tau.log.records import Cancelled, CheckpointRecord, Item
+from tau.node.steps import StepRunner
 from tau.stores.memory import MemoryStore
 from tau.testing import Fault, Moment, SimulationError, explore, simulate
 from tau.testing.simulation.process import Process
@@ -259,3 +260,16 @@ def test_a_fault_that_cannot_happen_or_never_did_is_refused(wrong: Callable[[], 
 def test_a_kind_that_cannot_happen_at_its_point_is_told(what: str, kind: str) -> None:
     with pytest.raises(ConfigError, match=f"{what}\\) of process 0 must be one of crash, "):
         simulate(four_nodes, WANTED, faults=lambda moment: kind if moment.what == what else None)
+
+
+@pytest.mark.parametrize(("graph", "answers"), [(nodes_of_steps, {}), (graphs_in_nodes, {"ask": True})])
+def test_each_call_of_a_step_is_noticed_and_one_too_many_is_a_broken_promise(
+    graph: Callable[[], StateGraph], answers: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = simulate(graph, WANTED, answers=answers)
+    stored = {(record.scope, record.name) for record in result.log if isinstance(record, Item) and not record.key}
+    assert {(call.scope, call.step) for call in result.steps} >= stored
+    assert stored
+    monkeypatch.setattr(StepRunner, "find", lambda *_: None)  # what is finished is not found again
+    with pytest.raises(SimulationError, match="again, which was finished and stored"):
+        simulate(graph, WANTED, answers=answers)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from tau.graph.edges import Route
 from tau.graph.graph import Graph, Node
 from tau.log.append import Append
-from tau.log.records import Pause
+from tau.log.records import Pause, Scope
 from tau.node.current import RunNode
 from tau.state import State
 from tau.values.stored import StoredValue
@@ -71,10 +71,13 @@ class Backoff(Struct):
 
 
 class AskRoute(Struct):
-    """Await an async route on this state; reply: `Outcome`, its result the answer."""
+    """Await an async route on this state, after that ``visit`` of its source, in a graph inside a node where there is a
+    ``scope``; reply: `Outcome`, its result the answer."""
 
     route: Route
     state: State
+    visit: int = 1
+    scope: Scope = ()
 
 
 class RunTogether(Struct):

@@ -20,7 +20,7 @@ from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
 from tau.graph.edges import Route
 from tau.log.append import Append
-from tau.log.records import Failed, Interrupted, Pause, Progress, Record, describe
+from tau.log.records import Failed, Interrupted, Pause, Progress, Record, Scope, describe
 from tau.log.replay import status_after
 from tau.log.subgraphs import Subgraphs
 from tau.node.current import RunNode
@@ -52,6 +52,7 @@ class Ending:
         self.verdict: dict[str, Any] = {}  # what its terminal event says of the error
         self.conclusion: Emit | None = None  # its terminal event, of which there is one
         self.ended = False  # it has come to its exit point
+        self.scope: Scope = ()  # where the graph belongs, if it is one inside a node
         self.subgraphs: Subgraphs = {}  # how far the graphs inside the node in flight are
 
     def end(self, error: BaseException) -> Generator[Effect, Any, BaseException]:

@@ -56,7 +56,7 @@ class Routing(Ending):
         if stop:
             raise self.stopped(name, stop)
         given = view(self.values, request.run_id, name, progress.updated or progress.created)
-        outcome: Outcome = yield AskRoute(route, given)
+        outcome: Outcome = yield AskRoute(route, given, progress.visits.get(name, 1), self.scope)
         error = outcome.error
         if error is not None and (not isinstance(error, Exception) or isinstance(error, RunInterruptedError)):
             final = self.interrupted(name, error)

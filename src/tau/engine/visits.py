@@ -30,7 +30,6 @@ from tau.log.records import (
     Pause,
     Progress,
     Record,
-    Scope,
     advance,
     describe,
     path_of,
@@ -51,7 +50,6 @@ class Visits(Routing):
         super().__init__(request)
         self.graph = request.graph
         self.root: Visits = self
-        self.scope: Scope = ()
         self.nodes_inside: dict[str, Node] = {}  # by their paths
         self.changed: dict[str, StoredValue] = {}  # what the visit set, and what it removed
         self.removed: list[str] = []

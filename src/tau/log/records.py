@@ -25,6 +25,12 @@ What a graph inside a node records has the visit of that node and the name of th
 """
 
 
+def place_of(scope: Scope, node: str) -> str:
+    """What names a node in its run: the path of one inside others, with the numbers of their visits."""
+    outer = [f"{around}.{visit}/{branch}" if branch else f"{around}.{visit}" for around, visit, branch in scope]
+    return "/".join([*outer, node])
+
+
 def path_of(scope: Scope, node: str) -> str:
     """What people are told a node is called that is part of a graph inside a node: ``prepare/co2/clean``."""
     names = [one for outer, _, branch in scope for one in (outer, branch) if one]

@@ -15,7 +15,7 @@ from tau.errors import too_late
 from tau.events import Observer
 from tau.graph.graph import Node
 from tau.late_imports import load_module
-from tau.log.records import Scope
+from tau.log.records import Scope, place_of
 from tau.spelling import did_you_mean
 from tau.state import State
 
@@ -48,12 +48,7 @@ class RunNode(Struct):
     @property
     def place(self) -> str:
         """What names the node in its run; inside another one, with the number of that one's visit."""
-        if not self.scope:
-            return self.node.name
-        outer = "/".join(
-            f"{node}.{visit}/{branch}" if branch else f"{node}.{visit}" for node, visit, branch in self.scope
-        )
-        return f"{outer}/{self.name}"
+        return place_of(self.scope, self.name or self.node.name)
 
 
 class _Resources(dict[str, Any]):

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tau.errors import TauError
 from tau.log.encoding import unseal
-from tau.log.records import Answer, Cancelled, Claimed, Failed, Finished, Interrupted, Pause, Record
+from tau.log.records import Answer, Cancelled, Claimed, Failed, Finished, Interrupted, Pause, Record, Scope
 from tau.stores.contract import Batch, Store
 
 STATUS: Final[Mapping[type[Record], str]] = {
@@ -32,7 +32,8 @@ class Entry(Struct):
 
 
 class Execution(Struct):
-    """A node was called. ``current``: by the owner of the run at that time; ``nonce`` is that of the process."""
+    """A node was called, one inside others by its path with the numbers of their visits. ``current``: by the owner of
+    the run at that time; ``nonce`` is that of the process."""
 
     process: int
     node: str
@@ -44,7 +45,7 @@ class Execution(Struct):
 
 
 class StepCall(Struct):
-    """The function of a step was called; ``current`` as in `Execution`."""
+    """The function of a step was called; ``current`` as in `Execution`, ``scope`` that of its item."""
 
     process: int
     node: str
@@ -52,6 +53,7 @@ class StepCall(Struct):
     step: str
     turn: int
     current: bool
+    scope: Scope = ()
 
 
 class RouteCall(Struct):
@@ -125,7 +127,8 @@ class History:
             self.problems.append(str(error))
             return
         if not isinstance(record, Answer):
-            self.status = STATUS.get(type(record), "running")
+            is_inside = record.scope and not isinstance(record, Pause)
+            self.status = "running" if is_inside else STATUS.get(type(record), "running")
         elif self.status == "waiting":
             self.status = "interrupted"
         if isinstance(record, Claimed) and record.owner is not None:

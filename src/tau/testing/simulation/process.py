@@ -8,13 +8,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tau.engine.driver import Driver
-from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunRequest
+from tau.engine.effects import (
+    AskRoute,
+    Backoff,
+    DeleteRecords,
+    Effect,
+    Emit,
+    Load,
+    Outcome,
+    Release,
+    RunRequest,
+    RunTogether,
+)
 from tau.engine.stop import Stop, StopNow
 from tau.errors import ExecutionError, RunFinishedError
 from tau.events import STEP_START
 from tau.log.append import Append
 from tau.log.journal import Journal
 from tau.log.loading import LoadedRun, Watch
+from tau.log.records import place_of
 from tau.node.async_calls import answer_of, with_timeout
 from tau.node.calls import is_late
 from tau.node.current import RunNode, run_scope
@@ -223,8 +235,10 @@ class SimulatedDriver(Driver):
             wait=wait,
         )
         self._process = process
+        self._hurried = ""
         self._handlers: dict[type, Callable[[Any], Any]] = {
             RunNode: self.run_node,
+            RunTogether: self.together,
             AskRoute: self.ask,
             Append: self.append,
             Emit: self.emit,
@@ -261,14 +275,18 @@ class SimulatedDriver(Driver):
             history.problems.append(f"process {process.number} was allowed to take the run from an owner that is alive")
         return found
 
-    def emit(self, effect: Emit) -> Any:
-        data, process = effect.data, self._process
-        if effect.type == STEP_START and not data["resumed"]:
+    def tell(self, type_: str, data: dict[str, Any], effect: Emit | None = None) -> None:
+        process, at = self._process, self.scope.effect
+        if type_ == STEP_START and at is not None and not data["resumed"]:
             world = process.world
             current = world.history.owner == process.nonce
-            call = StepCall(process.number, data["node"], data["visit"], data["step"], world.turns, current)
+            scope = at.scope_of(data["step"])
+            call = StepCall(process.number, at.node.name, at.visit, data["step"], world.turns, current, scope)
             world.step_calls.append(call)
-        return super().emit(effect)
+        super().tell(type_, data, effect)
+
+    def stopping(self) -> str:
+        return self._hurried or super().stopping()
 
     def release(self) -> None:
         self._process.journal.release()
@@ -285,8 +303,8 @@ class SimulatedDriver(Driver):
         if reason := self.stopping():
             return self.outcome(began, error=StopNow(reason))
         current = world.history.owner == process.nonce
-        name, visit, attempt = effect.node.name, effect.visit, effect.attempt
-        execution = Execution(process.number, name, visit, attempt, world.turns, current)
+        where = (effect.place, effect.visit, effect.attempt)
+        execution = Execution(process.number, *where, world.turns, current)
         world.executions.append(execution)
         world.advance(NODE_SECONDS)
         try:
@@ -300,25 +318,52 @@ class SimulatedDriver(Driver):
             return self.outcome(began, error=error)
         return self.outcome(began, result)
 
+    def together(self, effect: RunTogether) -> list[Outcome]:
+        """Run branches in turns, an effect of each. An interrupt lets none begin another node."""
+        process, interrupt = self._process, ""
+        outcomes: dict[int, Outcome] = {}
+        todo: dict[int, Effect | None] = dict.fromkeys(range(len(effect.branches)))
+        while todo:
+            for number in [*todo]:
+                branch, given, reply = effect.branches[number], todo[number], None
+                step: Callable[[Any], Effect] = branch.send
+                process.world.turns += 1
+                if given is not None:
+                    fault = process.reach(_name(given))
+                    if fault == "interrupt":
+                        interrupt = self._hurried = "interrupted"
+                    try:
+                        reply = self.handle(given)
+                    except Crashed:
+                        raise
+                    except BaseException as error:
+                        step, reply = branch.throw, error
+                    if process.status == "crashed" or fault == "crash-after":
+                        process.die()
+                try:
+                    todo[number] = step(reply)
+                except StopIteration as end:
+                    outcomes[number] = end.value
+                    del todo[number]
+        if interrupt:
+            self._hurried = ""
+            raise KeyboardInterrupt
+        return [outcomes[number] for number in range(len(effect.branches))]
+
     def ask(self, effect: AskRoute) -> Outcome:
         process, world = self._process, self._process.world
-        began, node = self.host.now(), effect.route.source
+        began = self.host.now()
         if reason := self.stopping():
             return self.answered(began, error=StopNow(reason))
-        visit = self.visits(node)
         current = world.history.owner == process.nonce
-        world.route_calls.append(RouteCall(process.number, node, visit, world.turns, current))
+        where = (place_of(effect.scope, effect.route.source), effect.visit)
+        world.route_calls.append(RouteCall(process.number, *where, world.turns, current))
         try:
             return self.answered(began, run_to_the_end(world, answer_of(effect.route, effect.state)))
         except Crashed:
             raise
         except BaseException as error:
             return self.answered(began, error=error)
-
-    def visits(self, node: str) -> int:
-        """How often that node was visited, as this process knows."""
-        progress = self._process.journal.progress
-        return progress.visits.get(node, 0) if progress is not None else 0
 
 
 def _name(effect: Effect) -> str:
