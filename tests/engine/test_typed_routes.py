@@ -8,9 +8,9 @@ from typing import Any
 
 import pydantic
 import pytest
-from typed_models import AsDataclass, AsModel, Unknown, Words
+from typed_models import AsDataclass, AsModel, Percent, Unknown, Words
 
-from tau import END, Artifact, ExecutionError, GraphError, SchemaError, State, StateGraph, not_
+from tau import END, Artifact, ExecutionError, GraphError, SchemaError, State, StateGraph, branches_node, not_
 from tau.stores.contract import Store
 from tau.testing import explore, simulate
 
@@ -116,3 +116,54 @@ def test_every_crash_point_of_a_typed_run_leads_to_the_same_state() -> None:
     final = simulate(make, {"count": 1, "level": 1}).state
     assert final is not None
     assert dict(final) == {"count": 1, "words": ["x", "x"], "level": 2.0}
+
+
+def test_functions_as_branches_have_the_schema_of_their_graph(store: Store) -> None:
+    def words(state: Words) -> Words:
+        return Words([*state.words, "w"])
+
+    async def level(state: AsModel) -> dict[str, Any]:
+        return {"level": state.count}
+
+    def unknown(state: Unknown) -> None: ...
+
+    graph: StateGraph[AsModel] = StateGraph("typed", schema=AsModel, store=store)
+    graph.add_node("both", branches_node({"words": words, "level": level}))
+    graph.sequence("both")
+    final = graph.execute({"count": 2})
+    assert final.typed == AsModel(count=2, words=["w"], level=2.0)
+    assert type(final["level"]) is float
+    other: StateGraph[AsModel] = StateGraph("typed", schema=AsModel)
+    with pytest.raises(GraphError, match="'wrods'"):
+        other.add_node("both", branches_node({"unknown": unknown}))
+
+
+@pytest.mark.parametrize("location", [None, "memory:"])
+def test_what_a_graph_inside_has_validated_is_not_validated_twice(location: Any) -> None:
+    def share(state: Percent) -> dict[str, Any]:
+        return {"share": 50}
+
+    def total(state: Percent) -> Percent:
+        state.total = 7
+        return state
+
+    inner = StateGraph("inner", schema=Percent)
+    inner.sequence(share)
+    graph = StateGraph("outer", schema=Percent, store=location)
+    graph.add_node("inner", inner)
+    graph.add_node("both", branches_node({"share": share, "total": total}))
+    graph.sequence("inner", "both")
+    assert dict(graph.execute({})) == {"share": 0.5, "total": 7}
+
+
+def test_what_a_graph_inside_hands_up_fits_the_outer_schema(store: Store) -> None:
+    inner = StateGraph("inner")
+    inner.add_node("bad", lambda state: {"count": "many"})
+    inner.sequence("bad")
+    graph: StateGraph[AsModel] = StateGraph("outer", schema=AsModel, store=store)
+    graph.add_node("inner", inner)
+    graph.sequence("inner")
+    with pytest.raises(ExecutionError) as raised:
+        graph.execute({"count": 1})
+    assert isinstance(raised.value.__cause__, SchemaError)
+    assert raised.value.__cause__.keys == ("count",)

@@ -12,7 +12,9 @@ from tau.events import text_of
 from tau.graph.inner import Merge
 from tau.node.current import RunNode
 from tau.node.paused import Paused
+from tau.schema.fields import same_rule
 from tau.state import view
+from tau.state_changes import Fitted
 from tau.values.equality import equal
 from tau.values.stored import StoredValue, make
 
@@ -42,6 +44,9 @@ def together(
         changed, removed = _merged(effect, values, branches)
         if stored and effect.node.schema is None:
             made.result, made.changes = {}, (_cells(effect, values, changed), removed)
+        elif not removed and effect.node.schema is not None:
+            made.result = Fitted({key: _opened(value) for key, value in changed.items()})
+            made.result.done = _fitted_inside(effect, branches)
         else:
             left = {key: value for key, value in values.items() if key not in removed}
             opened = {key: _opened(value) for key, value in changed.items()}
@@ -49,6 +54,21 @@ def together(
     except Exception as error:
         made.error = error
     return made
+
+
+def _fitted_inside(effect: RunNode, branches: Sequence[Inside]) -> frozenset[str]:
+    """The keys that a branch set and validated by the rule that its node has for them."""
+    rules = effect.node.schema.fields if effect.node.schema is not None else {}
+    merge = effect.node.inside.merge if effect.node.inside is not None else {}
+    found: set[str] = set()
+    for one in branches:
+        known = one.branch.graph.schema.fields if one.branch.graph.schema is not None else {}
+        found |= {
+            key
+            for key in one.handed_up()[0]
+            if key not in merge and key in known and key in rules and same_rule(known[key], rules[key])
+        }
+    return frozenset(found)
 
 
 def _error(branches: Sequence[Inside], outcomes: Sequence[Outcome]) -> BaseException | None:

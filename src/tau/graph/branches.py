@@ -8,7 +8,7 @@ from typing import Any
 from tau.checks import checked_name, refused
 from tau.errors import ConfigError
 from tau.graph.graph import Graph
-from tau.graph.inner import MERGES, Branch, InnerGraphs, Merge
+from tau.graph.inner import MERGES, Branch, InnerGraphs, Merge, single
 from tau.graph.nodes import is_async
 
 
@@ -55,11 +55,7 @@ def _branch(name: str, given: Any) -> Branch:
         return Branch(name, given, None)
     if not callable(given):
         raise refused(f"branch {name!r}", given, "a function or a graph")
-    graph = Graph(name)
-    graph.add_node(name, given)
-    graph.set_entry_point(name)
-    graph.set_exit_point(name)
-    return Branch(name, graph, None)
+    return Branch(name, single(Graph(name), given), None, given)
 
 
 def _checked_graph(where: str, graph: Any) -> Graph:

@@ -95,7 +95,7 @@ def make_node(
         idempotent=idempotent,
         depends_on=items,
         quick=of_node(function, checked_version(f"node {name}", version), items, trees=False),
-        inside=function if type(function) is InnerGraphs else None,
+        inside=function.under(schema) if type(function) is InnerGraphs else None,
         schema=schema,
         reader=reader_for(f"node {name}", function, schema),
     )

@@ -15,7 +15,8 @@ from msgspec import Struct, field
 from tau.errors import SchemaError
 from tau.node.current import RunNode
 from tau.schema.classes import is_schema_class
-from tau.schema.schema import Schema, known_of, same_rule
+from tau.schema.fields import same_rule
+from tau.schema.schema import Schema, known_of
 from tau.state import State, raw
 from tau.state_changes import Fitted
 from tau.values import Refused, encode, is_atom

@@ -62,6 +62,16 @@ class ClassFields:
         return name_of(self.cls)
 
 
+def same_rule(field: Field, other: Field) -> bool:
+    """Whether what fits the one fits the other, and is the same then."""
+    return field is other or (field.rule == other.rule and _code_of(field) == _code_of(other))
+
+
+def _code_of(field: Field) -> list[Any]:
+    """The same for a class that was defined again, as by a notebook's cell."""
+    return [getattr(function, "__code__", function) for function in field.code]
+
+
 def name_of(cls: Any) -> str:
     """What a class is called in messages."""
     return str(getattr(cls, "__qualname__", None) or cls).rpartition("<locals>.")[2]

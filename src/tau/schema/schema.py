@@ -8,7 +8,7 @@ from typing import Any
 
 from tau.errors import GraphError, SchemaError
 from tau.schema.classes import fields_of
-from tau.schema.fields import ClassFields, Field, Misfit, name_of, said
+from tau.schema.fields import ClassFields, Field, Misfit, name_of, said, same_rule
 from tau.signals import pass_on
 from tau.spelling import did_you_mean
 from tau.values.equality import equal
@@ -182,16 +182,6 @@ class Reader:
             keys=tuple(key for key, _ in wrong if key),
             problems=problems,
         )
-
-
-def same_rule(field: Field, other: Field) -> bool:
-    """Whether what fits the one fits the other, and is the same then."""
-    return field is other or (field.rule == other.rule and _code_of(field) == _code_of(other))
-
-
-def _code_of(field: Field) -> list[Any]:
-    """The same for a class that was defined again, as by a notebook's cell."""
-    return [getattr(function, "__code__", function) for function in field.code]
 
 
 def _kept(made: Any, value: Any) -> Any:
