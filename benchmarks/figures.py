@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import inside
 import items
 import large
 import parallel
@@ -35,6 +36,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "many": resumes.many,
     "items": items.items,
     "million": items.million,
+    "inside": inside.inside,
     "science": science.science,
     "view": progress.view,
     "processes": parallel.processes,

@@ -19,7 +19,6 @@ from tau.engine.verdicts import UNSAVED, may_retry, no_changes, too_many_visits
 from tau.errors import RunInterruptedError
 from tau.events import text_of
 from tau.graph.edges import END, Edge
-from tau.graph.graph import Node
 from tau.graph.inner import Branch
 from tau.log.append import Append
 from tau.log.records import (
@@ -50,7 +49,6 @@ class Visits(Routing):
         super().__init__(request)
         self.graph = request.graph
         self.root: Visits = self
-        self.nodes_inside: dict[str, Node] = {}  # by their paths
         self.changed: dict[str, StoredValue] = {}  # what the visit set, and what it removed
         self.removed: list[str] = []
 
@@ -222,9 +220,9 @@ class Visits(Routing):
                         raise (self.late or waits) from error
                     stuck = error
         advance(progress, name, visit, None if chosen is None or chosen.target == END else chosen.target)
-        self.effect = None
-        if self.root.subgraphs:
+        if self.effect is not None and self.effect.node.inside is not None:
             drop_subgraphs(self.root.subgraphs, self.scope, name, visit)
+        self.effect = None
         return chosen, tried, stuck
 
     def _checkpoint(self, name: str, visit: int, attempt: int, outcome: Outcome, stuck: NoTransition | None) -> Append:
@@ -234,6 +232,8 @@ class Visits(Routing):
             if cell.change is not None:
                 changed[key] = cell.change
         checkpoint = CheckpointRecord(
+            time=progress.updated,
+            scope=self.scope,
             node=name,
             visit=visit,
             iteration=progress.iteration,
@@ -251,9 +251,7 @@ class Visits(Routing):
         elif outcome.stop:
             progress.status, ending = "interrupted", Interrupted(node=progress.next or "", reason=outcome.stop)
         else:
-            if not self.scope:  # the short way, as every step takes it
-                return Append((checkpoint,), progress, self.values, flush=self.asks is not None)
-            return self.appended((checkpoint,), flush=self.asks is not None)
+            return Append((checkpoint,), self.root.progress, self.values, flush=self.asks is not None)
         return self.appended((checkpoint, ending))
 
 
@@ -265,7 +263,8 @@ class Inside(Visits):
         graph = branch.graph
         super().__init__(replace(outer.request, graph=graph, max_iterations=graph.max_iterations))
         self.root, self.branch, self.scope = outer.root, branch, effect.scope_of(branch.name)
-        self.nodes_inside = self.root.nodes_inside
+        assert effect.node.inside is not None
+        self._named = effect.node.inside.named.setdefault(path_of(self.scope, ""), {})
         self._is_alone = is_alone
         self._before = outer.values
         self._waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
@@ -308,10 +307,9 @@ class Inside(Visits):
         return {key: changed[key] for key in kept}, gone
 
     def visit(self, name: str, given: State, visit: int, attempt: int) -> RunNode:
-        path = self.named(name)
-        node = self.nodes_inside.get(path)
+        node = self._named.get(name)
         if node is None:
-            node = self.nodes_inside[path] = with_fields(self.graph.nodes[name], name=path)
+            node = self._named[name] = with_fields(self.graph.nodes[name], name=self.named(name))
         return RunNode(node, given, visit, attempt, scope=self.scope, name=name)
 
     def named(self, node: str) -> str:
@@ -321,8 +319,6 @@ class Inside(Visits):
         ends = isinstance(records[-1], Finished)  # what comes of its node follows at once, if this is all of it
         for record in records:
             record.scope = self.scope
-            if isinstance(record, CheckpointRecord):
-                record.time = self.progress.updated
         return Append(
             records, self.root.progress, self.values, flush=flush and not ends, later=ends and self._is_alone, **more
         )
@@ -337,8 +333,9 @@ class Inside(Visits):
         self._stop = outcome.stop
         if failed is None and self.request.stored:
             found = self.found
-            found.changed.update(self.changed)
-            found.removed.difference_update(self.changed)
+            if self.changed:
+                found.changed.update(self.changed)
+                found.removed.difference_update(self.changed)
             for key in self.removed:
                 found.changed.pop(key, None)
                 found.removed.add(key)

@@ -9,6 +9,7 @@ from tau.errors import GraphError
 
 if TYPE_CHECKING:
     from tau.graph.graph import Graph
+    from tau.graph.nodes import Node
     from tau.schema.schema import Schema
 
 Merge = str | Callable[[Any, list[Any]], Any]
@@ -29,13 +30,15 @@ class Branch(NamedTuple):
 
 
 class InnerGraphs:
-    """A node that consists of graphs; see `graph_node` and `branches_node`. Read only."""
+    """A node that consists of graphs; see `graph_node` and `branches_node`. Read only, but for ``named``: the nodes of
+    these graphs under the names that people are told, by the paths of the graphs."""
 
-    __slots__ = ("branches", "merge")
+    __slots__ = ("branches", "merge", "named")
 
     def __init__(self, branches: tuple[Branch, ...], merge: Mapping[str, Merge]) -> None:
         self.branches = branches
         self.merge = merge
+        self.named: dict[str, dict[str, Node]] = {}
 
     @classmethod
     def of(cls, graph: Graph) -> InnerGraphs:

@@ -237,8 +237,8 @@ class Journal:
         newest = now[-1].summary
         for record in records:
             record.position, record.token = newest.position + 1, self._token
-            if type(record) is CheckpointRecord and not record.scope:
-                sealed = self._checkpoint(record, append, newest)
+            if type(record) is CheckpointRecord:
+                sealed = (self._inside if record.scope else self._checkpoint)(record, append, newest)
             else:
                 sealed = self._other(record, append, newest)
             for cell in sealed.cells:
@@ -306,24 +306,31 @@ class Journal:
         summary = self._summary(record, base, progress, progress.node, progress.iteration)
         return Sealed(sealed, summary, cells, (), record.node)
 
+    def _inside(self, record: CheckpointRecord, append: Append, before: Summary) -> Sealed:
+        """The same for a visit inside a node: the run is as far as it was."""
+        if self.items or self.pauses or self.plans:
+            drop_visit(record, self.items, self.pauses, self.plans)
+        sealed = seal(self.run_id, record)
+        self._nodes += 1
+        self._since_base += 1
+        self._weight += len(sealed)
+        summary = self._summary(record, before.base, append.progress, before.node, before.iterations)
+        cells = []
+        for key in record.changed:
+            cells.append(append.values[key])  # noqa: PERF401
+        return Sealed(sealed, summary, cells, (), path_of(record.scope, record.node), inside=True)
+
     def _other(self, record: Record, append: Append, before: Summary) -> Sealed:
         """The same for what is not a checkpoint."""
         progress = append.progress
         cells: tuple[StoredValue, ...] = ()
-        inside = ""
-        if not isinstance(record, CheckpointRecord):
-            record.time = self.host.now()
+        record.time = self.host.now()
         if isinstance(record, Admitted | Item):
             cells = tuple(append.values.values())
             if isinstance(record, Item):
                 self.items[record.scope, record.key] = cells[0]
             else:
                 self.pauses.clear()
-        elif isinstance(record, CheckpointRecord):  # inside a node: the run is as far as it was
-            drop_visit(record, self.items, self.pauses, self.plans)
-            cells = tuple(append.values[key] for key in record.changed)
-            inside = path_of(record.scope, record.node)
-            self._nodes += 1
         elif isinstance(record, Pause):
             cells = append.cells
         elif isinstance(record, Claimed):
@@ -344,8 +351,7 @@ class Journal:
         node, iterations = progress.node, progress.iteration
         if append.expected is None:  # the progress may be ahead of the log
             node, iterations = before.node, before.iterations
-        summary = self._summary(record, base, progress, node, iterations)
-        return Sealed(sealed, summary, cells, (), inside, inside=bool(inside))
+        return Sealed(sealed, self._summary(record, base, progress, node, iterations), cells)
 
     def _summary(self, record: Record, base: int, progress: Progress, node: str | None, iterations: int) -> Summary:
         status = progress.status

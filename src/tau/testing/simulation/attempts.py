@@ -9,7 +9,6 @@ from tau.log.records import (
     CheckpointRecord,
     Claimed,
     Failed,
-    Finished,
     Interrupted,
     Item,
     Pause,
@@ -22,7 +21,7 @@ from tau.testing.simulation.world import World
 def attempts(world: World) -> Iterator[str]:
     """The first attempt of a visit by an owner counts those of earlier ones; of a node that consists of graphs, each
     node inside has a count of its own."""
-    if any(isinstance(record, CheckpointRecord | Finished) and record.scope for record in world.history.records):
+    if any(node.inside for node in world.processes[0].request.graph.nodes.values()):
         return
     crashes = _earlier(world)
     for process in world.processes:
