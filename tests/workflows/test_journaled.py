@@ -668,7 +668,7 @@ def test_an_interrupt_as_an_item_is_handed_over_leaves_nothing_under_way(monkeyp
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store.committer, "submit", broken_off)
+    monkeypatch.setattr(store.committer, "soon", broken_off)
     with pytest.raises(KeyboardInterrupt):
         graph_of(store, node).execute({}, run_id="r")
     assert graph_of(store, node).resume("r")["out"] == 4

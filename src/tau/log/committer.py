@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -52,7 +53,7 @@ class Committer(forks.Forked):
         self.pool = Pool("tau-io", 4, partial(start_thread, location=store.location))
         """The threads in which event loops read from the store and encode what is large."""
         self._later: list[tuple[float, Ticket, Exception]] = []
-        self._news: deque[Callable[[], None]] = deque()
+        self._news: deque[Callable[[], object]] = deque()
 
     def commit(self, batch: Batch) -> Result:
         """Commit, in the caller's thread: the new position, or why not."""
@@ -97,13 +98,21 @@ class Committer(forks.Forked):
 
     def submit(self, ticket: Ticket) -> Ticket:
         """Commit in the committer's own thread."""
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            self._start()
         patience = self.patience.get(ticket.batch.run_id)
         if patience is not None:
             ticket.began = patience.now()
-        self._queue.append(ticket)
+        self._put(self._queue, ticket)
+        return ticket
+
+    def soon(self, work: Callable[[], object]) -> None:
+        """Call it in the committer's own thread, once that has done what it is at."""
+        self._put(self._news, work)
+
+    def _put(self, queue: deque[Any], what: Any) -> None:
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            self._start()
+        queue.append(what)
         if not self._wake.is_set():
             self._wake.set()
         if self._thread is None:  # it left at this moment
@@ -111,9 +120,8 @@ class Committer(forks.Forked):
                 self._start()
             except BaseException:
                 with suppress(ValueError):
-                    self._queue.remove(ticket)
+                    queue.remove(what)
                 raise
-        return ticket
 
     def _start(self) -> None:
         if self._is_served():

@@ -79,6 +79,19 @@ class Items:
         while self._unsaved() >= self.most:
             self._runner.make_room()
 
+    def has_room(self, begun: int, then: Callable[[], object]) -> bool:
+        """Whether another item may begin beside so many that have begun; if not, ``then`` is called, by any thread,
+        when that may have changed. Raises why others could not be stored."""
+        runner = self._runner
+        while True:
+            runner.check()
+            if begun + self._unsaved() < 2 * self.most:
+                return True
+            if begun:
+                runner.when_stored(then)
+                return False
+            runner.make_room()
+
     async def wait_for_room_async(self) -> None:
         """`wait_for_room` for an event loop."""
         self._runner.check()

@@ -6,7 +6,7 @@ one. No event loop waits for a store: what its tasks need is committed in the th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from threading import get_ident
 
@@ -32,6 +32,7 @@ class StepCommits:
         self._closed = False
         self._flight = journal.flight
         self._failed: Exception | None = None
+        self._is_asked = False
 
     def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> None:
         """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
@@ -104,12 +105,18 @@ class StepCommits:
         self.check()
 
     def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
-        """Have an item committed by the committer, with whatever else is made meanwhile, and wait for nothing; a later
-        `commit` raises why that could not be."""
+        """Have an item committed by the committer, with whatever else is made until its thread has its turn, and wait
+        for nothing; a later `commit` raises why that could not be."""
         self.check()
         self._hold(record, cell, packed)
         self._flight.newest = self
-        self._start_another()
+        if not self._is_asked and self._current() is None:
+            self._is_asked = True
+            try:
+                self._journal.store.committer.soon(self._start)
+            except BaseException:
+                self._is_asked = False
+                raise
 
     def hold(self, append: Append) -> int:
         """Hold the records of a branch back; the position up to which they lie."""
@@ -159,6 +166,14 @@ class StepCommits:
         self.check()
         return True
 
+    def then(self, work: Callable[[], object]) -> bool:
+        """Have ``work`` called at the end of the ticket under way, from any thread; whether there is one."""
+        ticket = self._current()
+        if ticket is None:
+            return False
+        ticket.waiting.append(work)
+        return not ticket.over
+
     async def wait_async(self) -> bool:
         """`wait` for an event loop."""
         load_module("tau.node.async_calls")
@@ -171,6 +186,10 @@ class StepCommits:
         await over(ticket)
         self.check()
         return True
+
+    def _start(self) -> None:
+        self._is_asked = False
+        self._start_another()
 
     def _start_another(self) -> None:
         """Hand what is held back to the committer, unless a ticket is under way, at whose end this is called again."""

@@ -323,6 +323,10 @@ class StepRunner:
         if self._commits is not None and not self._commits.wait():
             self.commit()
 
+    def when_stored(self, work: Callable[[], object]) -> bool:
+        """Have ``work`` called when the commit under way has ended, from any thread; whether there is one."""
+        return self._commits is not None and self._commits.then(work)
+
     async def make_room_async(self) -> None:
         """`make_room` for an event loop."""
         if self._commits is not None and not await self._commits.wait_async():

@@ -115,9 +115,11 @@ def run_map(
     def plain(item: Any) -> Any:
         return not_async(f"the task of parallel {chosen!r}", task(item))
 
-    kind = InlineMap if config.executor == INLINE else ThreadedMap
+    calling = _calling(named, plain)
     with block_of(kept_items):
-        return kind(ledger, _calling(named, plain), _room(ledger, kept_items)).run()
+        if config.executor == INLINE:
+            return InlineMap(ledger, calling, _room(ledger, kept_items)).run()
+        return ThreadedMap(ledger, calling, _has_room(ledger, kept_items)).run()
 
 
 def _calling(named: Named | None, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
@@ -133,6 +135,13 @@ def _room(ledger: Ledger, items: Items | None) -> Callable[[], object] | None:
         return None
     items.most = ledger.workers
     return items.wait_for_room
+
+
+def _has_room(ledger: Ledger, items: Items | None) -> Callable[[int, Callable[[], object]], bool] | None:
+    if items is None:
+        return None
+    items.most = ledger.workers
+    return items.has_room
 
 
 def _room_async(ledger: Ledger, items: Items | None) -> Callable[[], Awaitable[object]] | None:
@@ -151,7 +160,7 @@ def _run_elsewhere(
     executor = opened(ledger.config.executor, _sent(ledger, task))
     try:
         remote = RemoteTask(ledger.around, ledger.config, executor, _widening(ledger, items))
-        room = _room(ledger, items)
+        room = _has_room(ledger, items)
         with block_of(items):
             return ThreadedMap(ledger, _calling(named, remote), room, has_clock=True).run()
     finally:

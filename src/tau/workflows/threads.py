@@ -69,17 +69,17 @@ class ThreadedMap:
         self,
         ledger: Ledger,
         call: Callable[[int, Any], Any],
-        wait_for_room: Callable[[], object] | None = None,
+        has_room: Callable[[int, Callable[[], object]], bool] | None = None,
         has_clock: bool = False,
     ) -> None:
-        """``wait_for_room`` is called before each try begins; its time is none of the item's. ``has_clock``: ``call``
-        itself sees to the timeout."""
-        self._ledger, self._call, self._wait_for_room = ledger, call, wait_for_room
+        """``has_room`` says whether another item may begin beside so many, and calls something when there may be room
+        again. ``has_clock``: ``call`` itself sees to the timeout."""
+        self._ledger, self._call, self._has_room = ledger, call, has_room
         self._config, self._around = ledger.config, ledger.around
         self._timeout = None if has_clock else self._config.timeout
         self._pace = Pace(self._config.rate)
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._reports: SimpleQueue[_Job] = SimpleQueue()
+        self._reports: SimpleQueue[_Job | None] = SimpleQueue()
         self._halt = Flag()
         self._in_flight: dict[int, _Job] = {}
         self._threads = 0
@@ -133,7 +133,12 @@ class ThreadedMap:
         ledger = self._ledger
         if ledger.halted or self._around.stopping():
             self._halt.set()
-        return ledger.is_drawn or self._halt.is_set() or len(self._in_flight) >= 2 * ledger.workers
+        if ledger.is_drawn or self._halt.is_set() or len(self._in_flight) >= 2 * ledger.workers:
+            return True
+        return self._has_room is not None and not self._has_room(len(self._in_flight), self._look_again)
+
+    def _look_again(self) -> None:
+        self._reports.put(None)
 
     def _hire(self, worker: int, first: _Job | None = None) -> None:
         DaemonThread(self._serve, f"tau-{self._around.name}-{worker}", (worker, first)).start()
@@ -147,7 +152,8 @@ class ThreadedMap:
             except Empty:
                 self._around.check_process()
                 break
-            self._take(job)
+            if job is not None:
+                self._take(job)
             waits = False
         if self._timeout is not None:
             self._check_times()
@@ -281,8 +287,6 @@ class ThreadedMap:
                     job.began = datetime.now(UTC)
                     self._reports.put(job)
                 try:
-                    if self._wait_for_room is not None:
-                        self._wait_for_room()
                     if self._timeout is not None:
                         job.deadline = time.monotonic() + self._timeout
                     return DONE, self._context.copy().run(self._call, job.index, job.item)

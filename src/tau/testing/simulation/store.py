@@ -31,6 +31,9 @@ class _AtOnce(Committer):
         wake((ticket,))
         return ticket
 
+    def soon(self, work: Callable[[], object]) -> None:
+        work()
+
 
 class SimulatedStore(Store):
     """One connection to the world's store. With ``watched`` leases have no time, as in files and S3.
