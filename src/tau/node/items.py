@@ -17,6 +17,7 @@ from tau.log.encoding import pack_blob
 from tau.log.records import Item
 from tau.node.current import ItemHere, item_here
 from tau.node.left_calls import key_of
+from tau.node.own_copies import OwnCopies, check_async
 from tau.node.planned import Plan
 from tau.node.step_results import cell_of
 from tau.node.steps import StepRunner
@@ -52,6 +53,16 @@ class Items:
         self._plan = plan = Plan(self._runner, self._scope, kind, function, in_order=in_order)
         plan.begin()
         return plan
+
+    def own(self) -> OwnCopies:
+        """Copies of what is the state's, for what is called for the items."""
+        assert self._runner.effect is not None
+        return OwnCopies(self._runner.effect)
+
+    async def check_async(self, own: OwnCopies, what: str) -> None:
+        """`OwnCopies.check`, outside the loop where something is large."""
+        assert self._runner.journal is not None
+        await check_async(own, self._runner.journal.store.committer, what)
 
     def __enter__(self) -> Items:
         self._runner.enter(self._entry, self._name, self)

@@ -30,6 +30,7 @@ from tau.log.records import Item, Planned, Scope
 from tau.node.current import RunNode, item_here
 from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
+from tau.node.own_copies import called, called_async
 from tau.node.pauses import Asked
 from tau.node.step import Step
 from tau.node.step_commits import StepCommits
@@ -48,8 +49,7 @@ _NAMES_FILES: Final = 1 << 20  # values longer than this are looked into for no 
 class StepRunner:
     """The items of one attempt at a visit; made when the node first asks for one. Thread-safe.
 
-    Without a ``journal`` nothing is stored; ``place`` tells where artifacts go; ``emit``, which tells the observers,
-    is ``None`` where there are none.
+    Without a ``journal`` nothing is stored; ``place`` tells where artifacts go; ``emit`` is ``None`` without observers.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class StepRunner:
         try:
             step.begin(key)
             if not step.resumed:
-                step.take(no_awaitable(self.node, name, function(*args, **kwargs)))
+                step.take(no_awaitable(self.node, name, called(self, name, function, args, kwargs)))
             if step.unsaved and commits is not None:
                 commits.commit(step.record, step.cell)
                 self.saved()
@@ -118,9 +118,11 @@ class StepRunner:
     ) -> Any:
         self.unawaited.begun(step)
         key, commits = self.entry(step.scope), self._commits
+        cancelled: BaseException | None = None
         try:
             step.begin(key)
-            cancelled = await step.take_async(await function(*args, **kwargs)) if not step.resumed else None
+            if not step.resumed:
+                cancelled = await step.take_async(await called_async(self, step.name, function, args, kwargs))
             if step.unsaved and commits is not None:
                 await commits.commit_async(step.record, step.cell, step.packed)
                 self.saved()

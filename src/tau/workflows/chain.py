@@ -10,6 +10,7 @@ from tau.errors import ChainError
 from tau.events import CHAIN_COMPLETE, CHAIN_START, STEP_COMPLETE, STEP_START
 from tau.graph.nodes import is_async
 from tau.node.items import Items
+from tau.node.own_copies import OwnCopies
 from tau.workflows.config import ChainConfig
 from tau.workflows.driving import Work, drive, drive_async, not_async
 from tau.workflows.journaled import Key, Links, block_of, items_of
@@ -104,25 +105,37 @@ def process_chain(
     chosen = name_of(step, name)
     around = Surroundings("workflows.ProcessChain", "chain", chosen, config.observer)
     kept_items = items_of(around)
-    links = None if kept_items is None else Links(kept_items, items, initial, step, key)
+    links, own = None, None if kept_items is None else kept_items.own()
+    if kept_items is not None:
+        links = Links(kept_items, items, initial, step, key, keeps_states=config.capture_intermediate)
     chain = _Chain(
         around, items if links is None else links, initial if links is None else links.initial, config, progress
     )
+    if own is not None:
+        step = own.function(step)
     if is_async(step):
         call = (lambda index, item, state: step(item, state)) if links is None else links.awaiting(step)
-        return _drive_in_loop(chain, kept_items, call)
+        return _drive_in_loop(chain, kept_items, call, own)
 
     def plain(item: Any, state: Any) -> Any:
         return not_async(f"the step of chain {chosen!r}", step(item, state))
 
     with block_of(kept_items):
         call = (lambda index, item, state: plain(item, state)) if links is None else links.calling(plain)
-        return drive(around, chain.work(), call)
+        result = drive(around, chain.work(), call)
+    if own is not None:
+        own.check(f"chain {chosen!r}")
+    return result
 
 
-async def _drive_in_loop(chain: _Chain, items: Items | None, call: Callable[[int, Any, Any], Any]) -> ChainResult[Any]:
+async def _drive_in_loop(
+    chain: _Chain, items: Items | None, call: Callable[[int, Any, Any], Any], own: OwnCopies | None
+) -> ChainResult[Any]:
     async with block_of(items):
-        return await drive_async(chain.around, chain.work(), call)
+        result = await drive_async(chain.around, chain.work(), call)
+    if items is not None and own is not None:
+        await items.check_async(own, f"chain {chain.around.name!r}")
+    return result
 
 
 class _Chain:

@@ -13,6 +13,7 @@ from typing import Any
 from tau.node.items import ITEM, Items, Keys, copied, encoded
 from tau.node.planned import Plan, entry_of
 from tau.state import State
+from tau.values import decode
 from tau.workflows.surroundings import Surroundings, drawn
 
 Key = Callable[[Any], str | int]
@@ -50,6 +51,7 @@ class _Drawn(ABC):
     def __init__(self, items: Items, source: Iterable[Any], function: Callable[..., Any], key: Key | None) -> None:
         """Raises `ConfigError` for what cannot be iterated."""
         self._items, self._listed, self._function, self._key = items, source, function, key
+        self._own = items.own()
         self._source, self._total = drawn(source)
 
     def __iter__(self) -> Iterator[Any]:
@@ -93,6 +95,10 @@ class _Drawn(ABC):
             plan.check(wrong)
         return ahead
 
+    def _given_item(self, item: Any, data: bytes | None) -> Any:
+        """The item for one call: a copy of its own, so that what is done to it in place reaches nobody else."""
+        return self._own.apart(item) if data is None else copied(item, data)
+
     @abstractmethod
     def _key_of(self, item: Any) -> tuple[str, bytes | None]:
         """The key of an item, and its encoding."""
@@ -132,7 +138,7 @@ class Named(_Drawn):
 
         def call(index: int, item: Any) -> Any:
             key, data = self._drawn[index]
-            result = self._items.do(key, task, copied(item, data), alone=not self._may_run_twice)
+            result = self._items.do(key, task, self._given_item(item, data), alone=not self._may_run_twice)
             self._forget(index)
             return result
 
@@ -143,7 +149,7 @@ class Named(_Drawn):
 
         async def call(index: int, item: Any) -> Any:
             key, data = self._drawn[index]
-            result = await self._items.do_async(key, task, copied(item, data))
+            result = await self._items.do_async(key, task, self._given_item(item, data))
             self._forget(index)
             return result
 
@@ -157,14 +163,22 @@ class Links(_Drawn):
     kind = "chain"
 
     def __init__(
-        self, items: Items, source: Iterable[Any], initial: Any, step: Callable[[Any, Any], Any], key: Key | None
+        self,
+        items: Items,
+        source: Iterable[Any],
+        initial: Any,
+        step: Callable[[Any, Any], Any],
+        key: Key | None,
+        *,
+        keeps_states: bool,
     ) -> None:
-        """Raises `ConfigError` for what cannot be iterated, `UnserializableError` for an initial state that cannot be
-        stored."""
+        """``keeps_states``: the chain hands out what each step was given, too. Raises `ConfigError` for what cannot be
+        iterated, `UnserializableError` for an initial state that cannot be stored."""
         super().__init__(items, source, step, key)
+        self._keeps_states = keeps_states
         self._state = initial if isinstance(initial, State) else None
         data = encoded(self._stored(initial))
-        self.initial = initial if self._state is not None else copied(initial, data)
+        self.initial = self._own.apart(initial) if self._state is not None else copied(initial, data)
         self._link = sha256(data)
         self._now: tuple[str, bytes | None] = "", None
 
@@ -189,6 +203,10 @@ class Links(_Drawn):
             return values
         return self._state.merge(values).drop(*(key for key in self._state if key not in values))
 
+    def _apart(self, state: Any) -> Any:
+        """The state for one step, where somebody else is given it, too."""
+        return self._given(decode(encoded(self._stored(state)))) if self._keeps_states else state
+
     def calling(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
         """What calls a sync step for an item and a state, unless that is done already."""
 
@@ -198,7 +216,7 @@ class Links(_Drawn):
         def call(index: int, item: Any, state: Any) -> Any:
             self._items.wait_for_room()
             key, data = self._next()
-            return self._given(self._items.do(key, take, copied(item, data), state))
+            return self._given(self._items.do(key, take, self._given_item(item, data), self._apart(state)))
 
         return call
 
@@ -211,7 +229,7 @@ class Links(_Drawn):
         async def call(index: int, item: Any, state: Any) -> Any:
             await self._items.wait_for_room_async()
             key, data = self._next()
-            return self._given(await self._items.do_async(key, take, copied(item, data), state))
+            return self._given(await self._items.do_async(key, take, self._given_item(item, data), self._apart(state)))
 
         return call
 

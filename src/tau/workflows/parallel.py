@@ -10,6 +10,7 @@ from tau.executors.registry import DASK, INLINE, is_here
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
 from tau.node.items import Items
+from tau.node.own_copies import OwnCopies
 from tau.workflows.config import ParallelConfig
 from tau.workflows.driving import not_async
 from tau.workflows.inline import InlineMap
@@ -107,8 +108,11 @@ def run_map(
     kept_items = items_of(around)
     named = None if kept_items is None else Named(kept_items, items, task, key, config.idempotent)
     ledger = Ledger(around, items if named is None else named, config, progress)
+    own = None if kept_items is None or not is_here(config.executor) else kept_items.own()
+    if own is not None:
+        task = own.function(task)
     if is_async(task):
-        return _awaited(ledger, task, named, kept_items)
+        return _awaited(ledger, task, named, kept_items, own)
     if not is_here(config.executor):
         return _run_elsewhere(ledger, task, named, kept_items)
 
@@ -118,8 +122,12 @@ def run_map(
     calling = _calling(named, plain)
     with block_of(kept_items):
         if config.executor == INLINE:
-            return InlineMap(ledger, calling, _room(ledger, kept_items)).run()
-        return ThreadedMap(ledger, calling, _has_room(ledger, kept_items)).run()
+            result = InlineMap(ledger, calling, _room(ledger, kept_items)).run()
+        else:
+            result = ThreadedMap(ledger, calling, _has_room(ledger, kept_items)).run()
+    if own is not None:
+        own.check(f"map {chosen!r}")
+    return result
 
 
 def _calling(named: Named | None, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
@@ -168,14 +176,17 @@ def _run_elsewhere(
 
 
 async def _awaited(
-    ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None
+    ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None, own: OwnCopies | None
 ) -> ParallelResult[Any]:
     load_module("tau.workflows.tasks")
     from tau.workflows.tasks import TaskMap  # asyncio is only loaded where something needs it
 
     if is_here(ledger.config.executor):
         async with block_of(items):
-            return await TaskMap(ledger, _awaiting(named, task), _room_async(ledger, items)).run()
+            result = await TaskMap(ledger, _awaiting(named, task), _room_async(ledger, items)).run()
+        if items is not None and own is not None:
+            await items.check_async(own, f"map {ledger.around.name!r}")
+        return result
     load_module("tau.workflows.remote")
     from tau.workflows.remote import AwaitedTask, closed, closed_async, opened_async
 
