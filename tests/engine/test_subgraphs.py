@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import pytest
 from engine_steps import config, elsewhere
@@ -23,6 +23,7 @@ from tau import (
     Retry,
     RunInterruptedError,
     RunWaitingError,
+    SchemaError,
     State,
     StateGraph,
     Stop,
@@ -498,3 +499,22 @@ def test_an_answer_inside_that_leads_nowhere_can_be_given_again(store: Store) ->
     [pause] = graph.pauses("r")
     assert (pause.node, "no" in pause.refused) == ("prepare/review", True)
     assert graph.resume("r", answers={"review": "yes"})["review"] == "yes"
+
+
+class Given(TypedDict):
+    begin: int
+    wanted: NotRequired[str]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_graph_with_a_schema_begins_and_goes_on_only_with_what_fits(tmp_path: Path, stored: bool) -> None:
+    work = Work(open_store(f"sqlite:///{tmp_path}/r.db") if stored else None)
+    inner = StateGraph("inner", schema=Given)
+    inner.add_node("load", lambda state: {"wanted": "yes"}, version="1")
+    inner.sequence("load")
+    assert work.graph(inner).execute({"other": 1}, run_id="a")["wanted"] == "yes"
+    with pytest.raises(ExecutionError) as caught:
+        work.graph(inner).execute({"wanted": 3}, run_id="b")
+    found = caught.value.__cause__
+    assert isinstance(found, SchemaError)
+    assert found.keys == ("wanted",)

@@ -36,6 +36,7 @@ from tau.log.records import (
 from tau.log.subgraphs import Subgraph, drop_subgraphs
 from tau.node.current import RunNode
 from tau.node.paused import Paused
+from tau.schema.fields import Misfit
 from tau.state import State, raw, snapshot, view
 from tau.state_changes import collect, fitted_values
 from tau.values.plain_mappings import only_items
@@ -287,6 +288,7 @@ class Inside(Visits):
         progress = self.progress
         try:
             if progress.status != "finished":
+                self._check_state()
                 if progress.next is None:
                     yield from self.decide()
                 yield from self.loop()
@@ -295,6 +297,17 @@ class Inside(Visits):
         except BaseException as error:
             return (yield from self._broken_off(error))
         return Outcome(began=self._began, stop=self._stop)
+
+    def _check_state(self) -> None:
+        """Raises `SchemaError` where it cannot begin or go on with this state: other keys are none of its own."""
+        schema = self.graph.schema
+        if schema is None:
+            return
+        given = {key: value for key, value in self.values.items() if key in schema.fields}
+        wrong = schema.misfits(view(given, self.request.run_id, None, 0.0), schema.fields)
+        if wrong:
+            who = f"the state with which graph {self.graph.name!r} goes on does"
+            raise schema.error([(key, Misfit(why)) for key, why in wrong.items()], None, who)
 
     def handed_up(self) -> tuple[dict[str, Any], list[str]]:
         """What it changed in the state of its node and hands up: values or cells by key, and the keys it removed."""
