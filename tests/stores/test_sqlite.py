@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tau.errors import CorruptCheckpointError, StoreError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import mounts
 from tau.stores.contract import Lease, Query
+from tau.stores.disk import Descriptor
 from tau.stores.file import FileStore
 from tau.stores.sqlite import SQLiteStore
 from tau.testing.store_contract.batches import batch, one, owner
@@ -231,6 +232,19 @@ def test_an_interrupted_transaction_leaves_nothing_behind(tmp_path: Path, monkey
     assert one(store, batch("r", 1)) == 2
     assert len(store.read("r")) == 2
     store.close()
+
+
+def test_a_directory_that_an_interrupt_left_open_is_closed_with_the_next_connection(tmp_path: Path) -> None:
+    """Ctrl-C may come between the opening of a descriptor and the `with` that would close it."""
+    with SQLiteStore(tmp_path / "a.db") as store:
+        one(store, batch("r", 0))
+    left = Descriptor(str(tmp_path), os.O_RDONLY)
+    number = left.number
+    del left
+    with SQLiteStore(tmp_path / "a.db") as store:
+        assert store.summary("r") is not None
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
 
 
 def test_one_batch_that_is_too_much_does_not_fail_its_neighbours(tmp_path: Path) -> None:

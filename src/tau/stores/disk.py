@@ -30,12 +30,12 @@ _open: dict[int, tuple[weakref.ref[Descriptor], list[int]]] = {}
 class Descriptor:
     """An open file or directory; a context manager.
 
-    One that nothing refers to any more is closed when the next one is opened: Ctrl-C may come between `os.open` and any
-    ``with`` or ``try``, and what it raises in a finaliser is lost.
+    One that nothing refers to any more is closed when the next one is opened, or a connection to SQLite: Ctrl-C may
+    come between `os.open` and any ``with`` or ``try``, and what it raises in a finaliser is lost.
     """
 
     def __init__(self, path: str, flags: int, *, dir_fd: int | None = None) -> None:
-        _close_forgotten()
+        close_forgotten()
         self._number = number = [-1]
         _open[id(number)] = weakref.ref(self), number
         number[0] = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
@@ -67,7 +67,8 @@ def _close(number: list[int]) -> None:
     _open.pop(id(number), None)
 
 
-def _close_forgotten() -> None:
+def close_forgotten() -> None:
+    """Close what Ctrl-C has left open; called when the store is used again."""
     for holder, number in [*_open.values()]:
         if holder() is None and _open.pop(id(number), None) is not None:  # for one thread only
             _close(number)

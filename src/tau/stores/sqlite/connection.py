@@ -17,7 +17,7 @@ import apsw
 
 from tau import forks
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
-from tau.stores.disk import make_directories, sync_directory
+from tau.stores.disk import close_forgotten, make_directories, sync_directory
 from tau.stores.failures import FULL, REMEDIES, TRANSIENT, from_os, is_foreign
 from tau.stores.sqlite.statements import SCHEMA, WHAT_IT_IS
 
@@ -163,6 +163,7 @@ def beside(path: str) -> tuple[tuple[int, int] | None, ...]:
 def connect(path: str, location: str, busy_timeout: float, rewrite: bool = False) -> apsw.Connection:
     """A connection with everything set and read back, to a database whose format is known. With ``rewrite`` all that
     lies in the write-ahead log is first brought into the database."""
+    close_forgotten()
     process, connection = forks.process, None
     try:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)
