@@ -6,8 +6,8 @@ stays inside: what leaves a function is plain Python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import coverage
@@ -19,7 +19,6 @@ from association import association
 from carbon import growth_rates
 from seasonal import seasonal_cycle
 
-TRIANGLE = "triangle from "
 BLOCK_PERIODS = ((1979, 2020), (1850, 2021))
 
 
@@ -36,62 +35,48 @@ class Effort:
 
 @dataclass(frozen=True)
 class Item:
-    """One piece of work, `function(*arguments)`, under a name of its own.
-
-    `number` counts all items from 1, `of_kind` those of the triangle and the others apart.
-    """
+    """One piece of work but for the triangle: `function(*arguments)`, under a name of its own, with that `seed`."""
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    number: int = 0
-    of_kind: int = 0
-
-    @property
-    def of_triangle(self) -> bool:
-        return self.name.startswith(TRIANGLE)
+    seed: int
 
 
-def items(state: Mapping[str, Any], seed: int, effort: Effort) -> list[Item]:
-    """All pieces of work, the short ones first, then one for each first year of the triangle."""
-    short, long = list(_short_items(state, seed, effort)), list(_triangle_items(state, seed, effort))
-    return [
-        replace(item, number=before + place, of_kind=place)
-        for before, part in ((0, short), (len(short), long))
-        for place, item in enumerate(part, 1)
-    ]
-
-
-def _short_items(state: Mapping[str, Any], seed: int, effort: Effort) -> Iterator[Item]:
+def items(state: Mapping[str, Any], seed: Callable[[str], int], effort: Effort) -> list[Item]:
+    """All of it, in the order in which it is done; `seed` gives the one that belongs to a name."""
     temperature, prepared = state["temperature_annual"], state["prepared"]
-    size = (seed, effort.resamples)
+    found: list[Item] = []
+
+    def add(name: str, function: Callable[..., Any], *arguments: Any) -> None:
+        """`arguments` and the seed, in this order, are what the function takes."""
+        found.append(Item(name, function, (*arguments, own := seed(name)), own))
+
     for first, last in trends.PERIODS:
-        yield Item(f"trend {first}-{last}", trends.period_trend, (temperature, first, last, *size))
+        add(f"trend {first}-{last}", trends.period_trend, temperature, first, last, effort.resamples)
     for first, last in BLOCK_PERIODS:
-        yield Item(f"blocks {first}-{last}", trends.block_effect, (temperature, first, last, *size))
-    yield Item("co2 growth", growth.co2_growth, (prepared["annual"], *size))
-    yield Item("seasonal cycle", seasonal_cycle, (prepared["curve"]["weeks"], *size))
-    yield Item("association", association, (prepared["aligned"], prepared["bare_annual"], *size))
+        add(f"blocks {first}-{last}", trends.block_effect, temperature, first, last, effort.resamples)
+    add("co2 growth", growth.co2_growth, prepared["annual"], effort.resamples)
+    add("seasonal cycle", seasonal_cycle, prepared["curve"]["weeks"], effort.resamples)
+    add("association", association, state["aligned"], prepared["bare_annual"], effort.resamples)
     for case in range(len(coverage.CASES)):
-        yield Item(f"coverage {case + 1}", coverage.coverage, (case, effort.series, seed))
+        add(f"coverage {case + 1}", coverage.coverage, case, effort.series)
     for case in range(len(coverage.GROWTH_CASES)):
-        yield Item(f"growth coverage {case + 1}", coverage.growth_coverage, (case, effort.series, seed))
+        add(f"growth coverage {case + 1}", coverage.growth_coverage, case, effort.series)
+    return found
 
 
-def _triangle_items(state: Mapping[str, Any], seed: int, effort: Effort) -> Iterator[Item]:
-    annual = [row[:2] for row in state["temperature_annual"]]
-    for first in triangle.first_years(annual, effort.every):
-        arguments = (annual, first, effort.every, seed, effort.triangle_resamples)
-        yield Item(f"{TRIANGLE}{first}", triangle.piece, arguments)
+def assemble(
+    state: Mapping[str, Any], found: Mapping[str, Any], pieces: Sequence[triangle.Piece], effort: Effort
+) -> dict[str, Any]:
+    """Everything the report shows: `estimates` in reading order, tables, and the series behind the figures.
 
-
-def assemble(state: Mapping[str, Any], found: Mapping[str, Any], effort: Effort) -> dict[str, Any]:
-    """Everything the report shows: `estimates` in reading order, tables, and the series behind the figures."""
+    `found` is what the items gave, by name, `pieces` is the trend triangle.
+    """
     prepared, temperature = state["prepared"], state["temperature_annual"]
     annual = prepared["annual"]
     periods = [found[f"trend {first}-{last}"] for first, last in trends.PERIODS]
     season, together = found["seasonal cycle"], found["association"]
-    pieces = [value for name, value in found.items() if name.startswith(TRIANGLE)]
     errors = measurement.difference_half_widths(temperature, *trends.LONG_PERIOD)
     carbon = [*found["co2 growth"], *growth.decade_growth(annual), *season["estimates"]]
     return {
@@ -108,7 +93,7 @@ def assemble(state: Mapping[str, Any], found: Mapping[str, Any], effort: Effort)
         "growth_coverage": [found[f"growth coverage {case + 1}"] for case in range(len(coverage.GROWTH_CASES))],
         "triangle": {
             "summary": triangle.summary(pieces, effort.triangle_resamples, effort.every),
-            "pieces": pieces,
+            "pieces": list(pieces),
         },
         "annual_growth": growth.annual_growth(annual),
         "growth_rates": growth_rates(prepared["curve"]),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bootstrap import Resampling, slope_with_limits
+from bootstrap import slope_with_limits
 from distributions import Z
 from estimates import RESIDUAL_BLOCKS, estimate
 from slopes import (
@@ -40,14 +40,13 @@ def fisher_limits(correlation: float, n: int) -> tuple[float, float]:
 
 
 def association(
-    aligned: Sequence[tuple[int, float, float]], bare_annual: Sequence[tuple[int, float]], seed: int, resamples: int
+    aligned: Sequence[tuple[int, float, float]], bare_annual: Sequence[tuple[int, float]], resamples: int, seed: int
 ) -> dict[str, Any]:
     """`estimates`, `limits` of the slope by several methods, and the line's `intercept` at log2(ppm) = 0."""
     doublings = np.log2(np.array([row[1] for row in aligned]))
     kelvin = np.array([row[2] for row in aligned])
     period = f"{aligned[0][0]}-{aligned[-1][0]}"
-    random = Resampling(seed, resamples).stream("association")
-    found = slope_with_limits(doublings, kelvin, resamples, random, ols_slope)
+    found = slope_with_limits(doublings, kelvin, resamples, np.random.default_rng(seed), ols_slope)
     line = fit_line(doublings, kelvin)
     slope = estimate(
         "association", "Temperature associated with a doubling of CO2", period, "K per doubling",

@@ -1,4 +1,4 @@
-"""Limits that allow for serial correlation: the moving-block bootstrap, repeatable from one seed.
+"""Limits that allow for serial correlation: the moving-block bootstrap, repeatable from its seed.
 
 Sources:
   Künsch, H.R., 1989: The jackknife and the bootstrap for general stationary observations. Ann. Stat., 17, 1217-1241.
@@ -9,37 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from distributions import LEVEL, Z
 from numpy.typing import NDArray
 from slopes import Array, Limits, lag1, theil_sen
-
-STREAMS = (
-    *("trend 1979-2020", "trend 1951-2012", "trend 1850-2021", "blocks 1979-2020", "blocks 1850-2021"),
-    *("co2 growth", "seasonal 1959-2001", "seasonal 1959-1968", "seasonal 1992-2001", "seasonal shape"),
-    *("seasonal growth 1959-2001", "seasonal growth 1959-1982", "association", "coverage", "triangle"),
-    "growth coverage",
-)
-"""What draws random numbers, one stream each. New names go to the end: a stream is known by its place."""
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How often to resample, and from which seed."""
-
-    seed: int
-    resamples: int
-
-    def sequence(self, name: str) -> np.random.SeedSequence:
-        """The child of the seed that belongs to one of `STREAMS`: independent of the others and of their order."""
-        return np.random.SeedSequence(self.seed).spawn(len(STREAMS))[STREAMS.index(name)]
-
-    def stream(self, name: str) -> np.random.Generator:
-        """The random numbers of one of `STREAMS`."""
-        return np.random.default_rng(self.sequence(name))
 
 
 def percentiles(values: Array) -> Limits:

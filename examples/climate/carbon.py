@@ -117,17 +117,15 @@ def bare_annual(weeks: Weeks, years: Sequence[int]) -> list[tuple[int, float]]:
     return [(year, math.fsum(values) / len(values)) for year, values in found.items() if values]
 
 
-def prepare(weeks: Weeks, temperature: Sequence[tuple[int, float, float, float]]) -> dict[str, Any]:
-    """What the analysis works on: the curve, annual means of CO2, the years both records share, what was filled."""
+def prepare(weeks: Weeks) -> dict[str, Any]:
+    """What the analysis works on: the curve, annual means of CO2, what was filled."""
     curve = fit_curve(weeks)
     annual = annual_means(curve["weeks"])
-    anomaly = {year: value for year, value, _, _ in temperature}
     length, start = longest_gap(weeks)
     return {
         "curve": curve,
         "annual": annual,
         "bare_annual": bare_annual(weeks, [year for year, _ in annual]),
-        "aligned": [(year, ppm, anomaly[year]) for year, ppm in annual if year in anomaly],
         "gaps": {
             "empty_weeks": sum(value is None for _, value in weeks),
             "filled_weeks": sum(not row[4] for row in curve["weeks"]),
@@ -138,6 +136,14 @@ def prepare(weeks: Weeks, temperature: Sequence[tuple[int, float, float, float]]
             "years_used": len(annual),
         },
     }
+
+
+def aligned(
+    annual: Sequence[tuple[int, float]], temperature: Sequence[tuple[int, float, float, float]]
+) -> list[tuple[int, float, float]]:
+    """(year, ppm, K) of the years that both records have."""
+    anomaly = {year: value for year, value, _, _ in temperature}
+    return [(year, ppm, anomaly[year]) for year, ppm in annual if year in anomaly]
 
 
 def growth_rates(curve: Mapping[str, Any]) -> list[tuple[float, float]]:

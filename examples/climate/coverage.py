@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from bootstrap import Resampling, block_length, block_noise, residuals_about, stretched_noise
+from bootstrap import block_length, block_noise, residuals_about, stretched_noise
 from distributions import LEVEL, Z
 from growth import growth_limits, growth_weights
 from kendall import sen_limits
@@ -66,7 +66,7 @@ def coverage(case: int, series: int, seed: int) -> dict[str, Any]:
     `error`: the standard error that a fraction near the nominal level has from so many series.
     """
     n, r = CASES[case]
-    children = Resampling(seed, RESAMPLES).sequence("coverage").spawn(len(CASES))[case].spawn(series)
+    children = np.random.SeedSequence(seed).spawn(series)
     x = np.arange(n, dtype=np.float64)
     held = np.zeros(len(METHODS))
     for child in children:
@@ -85,7 +85,7 @@ def growth_coverage(case: int, series: int, seed: int) -> dict[str, Any]:
     `wider`: the mean half width, by what the estimates' own scatter would need.
     """
     n, r = GROWTH_CASES[case]
-    children = Resampling(seed, RESAMPLES).sequence("growth coverage").spawn(len(GROWTH_CASES))[case].spawn(series)
+    children = np.random.SeedSequence(seed).spawn(series)
     years = np.arange(n, dtype=np.float64)
     from_middle = years - years.mean()
     level, slope, half_bend = TRUE_PARABOLA

@@ -281,5 +281,5 @@ def all_figures(state: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
          draw("season", lambda *axes: season(*axes, results), (9.6, 4.0), 2)),
         ("together", "Each year once",
          "From 1959 (dark) to 2001 (light). An association, not a climate sensitivity.",
-         draw("together", lambda axes: together(axes, prepared["aligned"], results))),
+         draw("together", lambda axes: together(axes, state["aligned"], results))),
     ]  # fmt: skip

@@ -15,7 +15,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from bootstrap import Resampling
 from distributions import LEVEL
 from estimates import between, estimate
 from slopes import Array, ols_slope
@@ -30,7 +29,7 @@ NOTE = "Residuals about a parabola: the limits tell year-to-year variation, not 
 Annual = Sequence[tuple[int, float]]
 
 
-def co2_growth(annual: Annual, seed: int, resamples: int) -> list[dict[str, Any]]:
+def co2_growth(annual: Annual, resamples: int, seed: int) -> list[dict[str, Any]]:
     """Growth in ppm per year: end points, least squares, and how fast the growth itself grew.
 
     The record bends upwards. Residuals are therefore taken about a parabola, so that the bend does not pass for noise.
@@ -43,7 +42,7 @@ def co2_growth(annual: Annual, seed: int, resamples: int) -> list[dict[str, Any]
         ("co2-acceleration", "Rise of the CO2 growth rate", f"{unit} per decade", "Least-squares parabola"),
     ]
     found = []
-    measured = growth_limits(years, ppm, resamples, Resampling(seed, resamples).stream("co2 growth"))
+    measured = growth_limits(years, ppm, resamples, np.random.default_rng(seed))
     for (name, quantity, measured_in, method), (value, half) in zip(named, measured, strict=True):
         row = estimate(
             name, quantity, period, measured_in, f"{method}; gaps filled from the fitted curve", source="co2",

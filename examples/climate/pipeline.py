@@ -1,8 +1,8 @@
 """Ingest -> preprocess -> analyze -> report, on two real climate records, as a tau graph.
 
-The nodes are functions of the state. Inputs, all with defaults: `data_dir`, `out_dir`, `seed`, `resamples`,
-`triangle_resamples`, `series`, `every`. Results depend on the data files and these numbers alone: no clock, no
-environment, no run id.
+The nodes are functions of the state; each data set is prepared in a branch of `ingest`. Inputs, all with defaults:
+`data_dir`, `out_dir`, `resamples`, `triangle_resamples`, `series`, `every`. Results depend on the data files, these
+numbers and the seed of the run alone: no clock, no environment, no run id.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import tables
 import trends
 import triangle
 
-from tau import CheckpointConfig, Context, GraphConfig, StateGraph
+from tau import CheckpointConfig, Context, GraphConfig, StateGraph, branches_node
 
 HERE = Path(__file__).resolve().parent
 RUN_ID = "climate"
@@ -67,28 +67,41 @@ def say(stage: str, message: str) -> None:
     log.info(message, extra={"stage": stage})
 
 
-def ingest(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Read both files, check every line, and note what they are."""
-    folder = Path(state.get("data_dir") or HERE / "data")
-    co2, weeks = data.read_co2(folder)
+def read_co2(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the weekly record, check every line, and note what it is."""
+    table, weeks = data.read_co2(folder_of(state))
     missing = sum(value is None for _, value in weeks)
-    say("ingest", f"{co2.name}: {len(weeks)} weeks, {missing} of them empty")
-    temperature, years = data.read_temperature(folder)
-    say("ingest", f"{temperature.name}: {len(years)} years")
-    sources = [
-        data.describe("co2", co2, weeks[0][0], weeks[-1][0], missing),
-        data.describe("temperature", temperature, years[0][0], years[-1][0], 0),
-    ]
-    return {"sources": sources, "co2_weekly": weeks, "temperature_annual": years}
+    say("ingest", f"{table.name}: {len(weeks)} weeks, {missing} of them empty")
+    return {"sources": [data.describe("co2", table, weeks[0][0], weeks[-1][0], missing)], "co2_weekly": weeks}
+
+
+def fill(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Fit the CO2 curve, fill the gaps from it, and take annual means."""
+    prepared = carbon.prepare(state["co2_weekly"])
+    gaps = prepared["gaps"]
+    say("ingest", f"{gaps['dropped_weeks']} weeks of 1958 dropped, {gaps['filled_weeks']} empty weeks filled")
+    return {"prepared": prepared}
+
+
+def read_temperature(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the annual record, check every line, and note what it is."""
+    table, years = data.read_temperature(folder_of(state))
+    say("ingest", f"{table.name}: {len(years)} years")
+    return {
+        "sources": [data.describe("temperature", table, years[0][0], years[-1][0], 0)],
+        "temperature_annual": years,
+    }
+
+
+def folder_of(state: Mapping[str, Any]) -> Path:
+    return Path(state.get("data_dir") or HERE / "data")
 
 
 def preprocess(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Fit the CO2 curve, fill the gaps from it, and put both records on one calendar."""
-    prepared = carbon.prepare(state["co2_weekly"], state["temperature_annual"])
-    gaps = prepared["gaps"]
-    say("preprocess", f"{gaps['dropped_weeks']} weeks of 1958 dropped, {gaps['filled_weeks']} empty weeks filled")
-    say("preprocess", f"{gaps['years_used']} annual means of CO2 from {gaps['first_year_used']} on")
-    return {"prepared": prepared}
+    """Put both records on one calendar."""
+    aligned = carbon.aligned(state["prepared"]["annual"], state["temperature_annual"])
+    say("preprocess", f"{len(aligned)} years, {aligned[0][0]} to {aligned[-1][0]}, are in both records")
+    return {"aligned": aligned}
 
 
 def effort_of(state: Mapping[str, Any]) -> analysis.Effort:
@@ -100,27 +113,45 @@ def effort_of(state: Mapping[str, Any]) -> analysis.Effort:
 def analyze(state: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Trends, growth, seasonal cycle, association, coverage and the trend triangle: the stage that takes time.
 
-    Every item is a step: it is on disk when it is done, and a kill costs the one in flight.
+    An item is a step, a piece of the triangle an item of a map: each is on disk when it is done, and a kill costs what
+    was in flight. Each has random numbers of its own.
     """
-    seed, effort = whole_number(state, "seed", SEED, 0), effort_of(state)
-    items = analysis.items(state, seed, effort)
+    effort = effort_of(state)
+    items, annual = analysis.items(state, context.seed, effort), [row[:2] for row in state["temperature_annual"]]
+    first_years = triangle.first_years(annual, effort.every)
+    seeds = {first: context.seed("window", first) for first in first_years}
     say("analyze", f"{len(items)} items; resamples: {effort.resamples}, in the triangle {effort.triangle_resamples}")
-    computed: list[str] = []
+    computed: list[str | int] = []  # by this process, which did not find them in the store
+
+    def item_done(item: analysis.Item) -> Any:
+        computed.append(item.name)
+        return item.function(*item.arguments)
+
+    def piece(first: int) -> triangle.Piece:
+        computed.append(first)
+        return triangle.piece(annual, first, effort.every, effort.triangle_resamples, seeds[first])
+
     found = {}
-    for item in items:
-        found[item.name] = context.step(item.name, compute, item, computed)
-        if item.name in computed[-1:] and (not item.of_triangle or item.of_kind % 10 == 0 or item.number == len(items)):
-            say("analyze", f"{item.name}: item {item.number} of {len(items)}")
-    return {"results": {**analysis.assemble(state, found, effort), "parameters": {"seed": seed, **asdict(effort)}}}
+    for number, item in enumerate(items, 1):
+        found[item.name] = context.step(item.name, item_done, item)
+        if item.name in computed[-1:]:
+            say("analyze", f"{item.name}: item {number} of {len(items)}")
+    kept = len(items) - len(computed)
+    pieces = context.map("window", piece, first_years, progress=tell_of_piece)
+    kept_pieces = len(items) + len(pieces) - len(computed) - kept
+    if kept or kept_pieces:
+        say("analyze", f"{kept} items and {kept_pieces} pieces of the triangle were kept from the execution before")
+    named = {
+        **{item.name: item.seed for item in items},
+        **{f"triangle from {year}": seed for year, seed in seeds.items()},
+    }
+    parameters = {**asdict(effort), "seeds": named}
+    return {"results": {**analysis.assemble(state, found, pieces, effort), "parameters": parameters}}
 
 
-def compute(item: analysis.Item, computed: list[str]) -> Any:
-    """What the item is; `computed` collects the names of the items that this process did not find in the store."""
-    if not computed and item.number > 1:
-        pieces = item.of_kind - 1 if item.of_triangle else 0
-        say("analyze", f"{item.number - 1} items kept from the execution before, {pieces} of them of the triangle")
-    computed.append(item.name)
-    return item.function(*item.arguments)
+def tell_of_piece(done: int, total: int | None, piece: triangle.Piece) -> None:
+    if done % 10 == 0 or done == total:
+        say("analyze", f"triangle from {piece['first']}: piece {done} of {total}")
 
 
 def report(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,12 +167,19 @@ def report(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def build(store: object = "sqlite:///climate.db", observer: Any = None) -> StateGraph:
     """The pipeline on a store (a URL or an object): a checkpoint after every stage, kept after the run."""
+    co2 = StateGraph("co2")
+    co2.add_node("read", read_co2, depends_on=(data,))
+    co2.add_node("fill", fill, depends_on=(carbon, data, slopes))
+    co2.sequence("read", "fill")
+    temperature = StateGraph("temperature")
+    temperature.add_node("read", read_temperature, depends_on=(data,))
+    temperature.sequence("read")
     kept = CheckpointConfig(store=store, interval=1, preserve=True)
     graph = StateGraph(GraphConfig("climate", observer=observer, checkpoint=kept))
     statistics = (bootstrap, distributions, estimates, kendall, measurement, slopes)
     parts = (analysis, association, carbon, coverage, growth, references, seasonal, trends, triangle)
-    graph.add_node("ingest", ingest, depends_on=(data,))
-    graph.add_node("preprocess", preprocess, depends_on=(carbon, data, slopes))
+    graph.add_node("ingest", branches_node({"co2": co2, "temperature": temperature}, merge={"sources": "append"}))
+    graph.add_node("preprocess", preprocess, depends_on=(carbon,))
     graph.add_node("analyze", analyze, depends_on=(*parts, *statistics))
     graph.add_node("report", report, depends_on=(reporting, tables, figures, references))
     graph.sequence("ingest", "preprocess", "analyze", "report")
@@ -182,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--store", required=True, help="a store URL, such as sqlite:///out/climate.db")
     parser.add_argument("--run-id", default=RUN_ID)
     parser.add_argument("--out", default="out", help="folder for the report (start only)")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of all random numbers (start only)")
     for name, meaning in EFFORT.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(QUICK, name), help=meaning)
     parser.add_argument("--events", type=Path, help="append events to this file, one JSON object a line")
@@ -192,8 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.verb == "resume":
         pipeline.resume(given.run_id)
     else:
-        inputs = {"out_dir": given.out, "seed": given.seed, **{name: getattr(given, name) for name in EFFORT}}
-        pipeline.execute(inputs, run_id=given.run_id)
+        inputs = {"out_dir": given.out, **{name: getattr(given, name) for name in EFFORT}}
+        pipeline.execute(inputs, run_id=given.run_id, seed=given.seed)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ DIGITS = 6
 
 EFFORT_TEXT = (
     "This report was computed with {resamples} resamples for each estimate, {triangle_resamples} for each period of "
-    "the trend triangle and {series} simulated series for the coverage of the limits, from seed {seed}. {full}"
+    "the trend triangle and {series} simulated series for the coverage of the limits; report.json lists the seeds. "
+    "{full}"
 )
 LESS = "The whole, scripts/demo --full, takes 10000, 1000 and 1000."
 LIMITS_TEXT = (

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-from bootstrap import Resampling, block_length, moving_blocks, percentiles, slope_with_limits
+from bootstrap import block_length, moving_blocks, percentiles, slope_with_limits
 from carbon import HARMONICS, harmonics
 from estimates import RESIDUAL_BLOCKS, YEAR_BLOCKS, estimate, scaled
 from slopes import Array, ols_slope
@@ -56,13 +56,15 @@ def curves(left: Array, right: Array, phase: Array) -> Array:
     return np.einsum("km,pm->kp", coefficients[:, 1:], harmonics(phase))
 
 
-def _amplitude(name: str, sums: tuple[Array, Array, Array], plan: Resampling) -> dict[str, Any]:
+def _amplitude(
+    name: str, sums: tuple[Array, Array, Array], resamples: int, random: np.random.Generator
+) -> dict[str, Any]:
     names, left, right = sums
     period = f"{names[0]:.0f}-{names[-1]:.0f}"
     phase = np.arange(DAYS) / DAYS
     mean = curves(left.sum(axis=0)[None], right.sum(axis=0)[None], phase)[0]
     length = max(2, block_length(right[:, 1]))
-    picks = moving_blocks(len(names), length, plan.resamples, plan.stream(f"seasonal {period}"))
+    picks = moving_blocks(len(names), length, resamples, random)
     lower, upper = percentiles(np.ptp(curves(left[picks].sum(axis=1), right[picks].sum(axis=1), phase), axis=1))
     return estimate(
         name, "Seasonal cycle of CO2, peak to peak", period, "ppm",
@@ -89,11 +91,13 @@ def _gain(cycle: Array, values: Array) -> float:
     return float(np.sum(centred * values) / np.sum(centred * centred))
 
 
-def _growth(observed: tuple[Array, Array, Array], until: int, plan: Resampling) -> dict[str, Any]:
+def _growth(
+    observed: tuple[Array, Array, Array], until: int, resamples: int, random: np.random.Generator
+) -> dict[str, Any]:
     chosen = observed[0] <= until
     names, sizes = yearly_sizes(*(column[chosen] for column in observed))
     period = f"{names[0]:.0f}-{until}"
-    found = slope_with_limits(names, sizes, plan.resamples, plan.stream(f"seasonal growth {period}"), ols_slope)
+    found = slope_with_limits(names, sizes, resamples, random, ols_slope)
     return estimate(
         f"seasonal-growth-{until}", "Growth of the seasonal cycle", period, "% per year",
         "Least-squares slope of each year's size relative to the mean cycle", source="co2",
@@ -101,14 +105,14 @@ def _growth(observed: tuple[Array, Array, Array], until: int, plan: Resampling) 
     )  # fmt: skip
 
 
-def seasonal_cycle(curve_weeks: CurveWeeks, seed: int, resamples: int) -> dict[str, Any]:
+def seasonal_cycle(curve_weeks: CurveWeeks, resamples: int, seed: int) -> dict[str, Any]:
     """The mean cycle, its size and its growth.
 
     `estimates`: size over the record and its first and last ten years, and growth; `cycle`: (month, ppm, lower, upper)
     at the middle of each month; `curve`: (phase of the year, ppm, lower, upper) every `STEP` days; `sizes`: (year, size
     relative to the mean cycle).
     """
-    plan = Resampling(seed, resamples)
+    shape, *streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(1 + 3 + len(GROWTH_UNTIL)))
     observed = deviations(curve_weeks)
     names, left, right = yearly_sums(*observed)
     spans = (
@@ -116,11 +120,17 @@ def seasonal_cycle(curve_weeks: CurveWeeks, seed: int, resamples: int) -> dict[s
         ("seasonal-early", slice(None, SPAN_YEARS)),
         ("seasonal-late", slice(-SPAN_YEARS, None)),
     )
-    rows = [_amplitude(name, (names[part], left[part], right[part]), plan) for name, part in spans]
-    rows += [_growth(observed, until, plan) for until in GROWTH_UNTIL]
+    rows = [
+        _amplitude(name, (names[part], left[part], right[part]), resamples, random)
+        for (name, part), random in zip(spans, streams, strict=False)
+    ]
+    rows += [
+        _growth(observed, until, resamples, random)
+        for until, random in zip(GROWTH_UNTIL, streams[len(spans) :], strict=True)
+    ]
     phases = np.array([*MIDDLE_OF_MONTH, *(np.arange(0, DAYS + 1, STEP) / DAYS)])
     mean = curves(left.sum(axis=0)[None], right.sum(axis=0)[None], phases)[0]
-    picks = moving_blocks(len(names), rows[0]["block_length"], resamples, plan.stream("seasonal shape"))
+    picks = moving_blocks(len(names), rows[0]["block_length"], resamples, shape)
     drawn = curves(left[picks].sum(axis=1), right[picks].sum(axis=1), phases)
     found = [(float(mean[place]), *percentiles(drawn[:, place])) for place in range(len(phases))]
     cycle = [(month, *row) for month, row in enumerate(found[:12], 1)]

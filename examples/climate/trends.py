@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from bootstrap import (
-    Resampling,
     block_length,
     block_noise,
     percentiles,
@@ -43,12 +42,11 @@ LENGTHS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 36, 43)
 Temperature = Sequence[tuple[int, float, float, float]]
 
 
-def period_trend(temperature: Temperature, first: int, last: int, seed: int, resamples: int) -> dict[str, Any]:
+def period_trend(temperature: Temperature, first: int, last: int, resamples: int, seed: int) -> dict[str, Any]:
     """One period, in K per decade: `estimate` (Theil-Sen), `limits` by six methods, `kendall`, `measurement`."""
     years, values = between(temperature, first, last)
     period = f"{first}-{last}"
-    random = Resampling(seed, resamples).stream(f"trend {period}")
-    robust = scaled(slope_with_limits(years, values, resamples, random), DECADE)
+    robust = scaled(slope_with_limits(years, values, resamples, np.random.default_rng(seed)), DECADE)
     line = fit_line(years, values)
     errors = slope_half_widths(temperature, first, last)
     both = widened(robust, errors[f"ar1 {PERSISTENCE}"])
@@ -80,7 +78,7 @@ def period_trend(temperature: Temperature, first: int, last: int, seed: int, res
     }  # fmt: skip
 
 
-def block_effect(temperature: Temperature, first: int, last: int, seed: int, resamples: int) -> dict[str, Any]:
+def block_effect(temperature: Temperature, first: int, last: int, resamples: int, seed: int) -> dict[str, Any]:
     """How the limits of one period depend on the block length: `rows` of (years, half width, half width stretched).
 
     In K per decade; `rule` is the length that the rule chooses. Every length has random numbers of its own.
@@ -88,7 +86,7 @@ def block_effect(temperature: Temperature, first: int, last: int, seed: int, res
     years, values = between(temperature, first, last)
     slope = theil_sen(years, values)
     residuals = residuals_about(years, values, slope)
-    children = Resampling(seed, resamples).sequence(f"blocks {first}-{last}").spawn(len(LENGTHS))
+    children = np.random.SeedSequence(seed).spawn(len(LENGTHS))
     rows = []
     for length, child in zip(LENGTHS, children, strict=True):
         if length > len(years) // 4:

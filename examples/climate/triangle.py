@@ -1,8 +1,8 @@
 """The trend triangle: the Theil-Sen trend of every period whose first and last year are `SHORTEST` or more years apart.
 
 A chosen period can be made to say much; the triangle shows what all the others say. It is the long part of the
-analysis, some 12,500 periods, and falls into one piece for each first year. A piece is a function of the data, the seed
-and its year alone, so that pieces can be computed in any order, and the one that a kill left unfinished once more.
+analysis, some 12,500 periods, and falls into one piece for each first year. A piece is a function of the data, its year
+and its seed alone, so that several can be computed at once, and those that a kill left unfinished once more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bootstrap import Resampling, block_length, residuals_about, stretched_noise
+from bootstrap import block_length, residuals_about, stretched_noise
 from distributions import Z
 from slopes import Array, theil_sen
 
@@ -42,17 +42,16 @@ def standard_error(x: Array, y: Array, value: float, resamples: int, sequence: n
     return float(np.std(theil_sen(x, noise), ddof=1))
 
 
-def piece(annual: Annual, first: int, every: int, seed: int, resamples: int) -> Piece:
+def piece(annual: Annual, first: int, every: int, resamples: int, seed: int) -> Piece:
     """All periods that begin in `first`: `first`, and for each last year `last trend half_width` in K per decade.
 
     Limits are the trend -+ half_width, 1.96 standard errors: a few resamples tell a spread better than its percentiles.
-    Random numbers: the triangle's sequence spawns one child for each year of the record, that one for each last year.
+    Random numbers: `seed` is this piece's own, and spawns a child for each last year.
     """
-    begin, end = annual[0][0], annual[-1][0]
+    begin = annual[0][0]
     years = np.array([row[0] for row in annual], dtype=np.float64)
     values = np.array([row[1] for row in annual], dtype=np.float64)
-    mine = Resampling(seed, resamples).sequence("triangle").spawn(end - begin + 1)[first - begin]
-    children = mine.spawn(end - first + 1)
+    children = np.random.SeedSequence(seed).spawn(annual[-1][0] - first + 1)
     found: Piece = {"first": first, "last": [], "trend": [], "half_width": []}
     for last in last_years(annual, first, every):
         part = slice(first - begin, last - begin + 1)

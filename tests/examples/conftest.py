@@ -26,7 +26,7 @@ def run_stages(out: Path) -> dict[str, Any]:
     from tau import open_store
 
     graph = pipeline.build(open_store("memory:"))
-    return dict(graph.execute({"out_dir": str(out), "seed": 1958, **SMALL}, run_id=str(out)))
+    return dict(graph.execute({"out_dir": str(out), **SMALL}, run_id=str(out), seed=1958))
 
 
 @pytest.fixture(scope="session")

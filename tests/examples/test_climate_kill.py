@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def kill_when(process: subprocess.Popen[str], sign: str) -> None:
     assert process.returncode == -signal.SIGKILL, f"it ended before {sign!r}"
 
 
-def events_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+def events_of(folder: Path, name: str = "events.jsonl") -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -55,23 +56,22 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def test_killed_in_the_analysis_it_resumes_to_the_same_report(tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
-    kill_when(worker("start", tmp_path, *SMALL, "--out", "here"), '"triangle from 1886: ')
+    kill_when(worker("start", tmp_path, *SMALL, "--out", "here"), r'"triangle from \d+: piece 10 of 40"')
     assert not (tmp_path / "here").exists()
     with closing(open_store(f"sqlite:///{tmp_path}/runs.db")) as store:
         assert [(row.run_id, row.status, row.node) for row in store.runs()] == [("climate", "dead", "preprocess")]
     second = worker("resume", tmp_path)
     said, _ = second.communicate(timeout=120)
     assert second.returncode == 0
-    kept = re.search(r"(\d+) items kept from the execution before, (\d+) of them of the triangle", said)
+    kept = re.search(r"(\d+) items and (\d+) pieces of the triangle were kept from the execution before", said)
     assert kept, "nothing of the analysis was kept"
-    assert int(kept[2]) >= 10, "the pieces up to that of 1886 were on disk"
-    assert int(kept[1]) == int(kept[2]) + 16, (
-        "three trends, two of blocks, growth, cycle, association, eight of coverage"
-    )
+    assert int(kept[1]) == 16, "three trends, two of blocks, growth, cycle, association, eight of coverage"
+    assert int(kept[2]) >= 10, "ten pieces were on disk when the tenth was told of"
     assert {name: (tmp_path / "here" / name).read_bytes() for name in REPORTS} == undisturbed
     events = events_of(tmp_path)
     starts = Counter(event["data"]["node"] for event in events if event["type"] == "node.start")
-    assert starts == {"ingest": 1, "preprocess": 1, "analyze": 2, "report": 1}
+    inside = {"ingest/co2/read": 1, "ingest/co2/fill": 1, "ingest/temperature/read": 1}
+    assert starts == {"ingest": 1, **inside, "preprocess": 1, "analyze": 2, "report": 1}
     assert {event["data"]["run_id"] for event in events} == {"climate"}
 
 
@@ -86,6 +86,77 @@ def test_killed_in_every_stage_it_still_writes_the_same_report(tmp_path: Path, u
     assert {name: (tmp_path / "here" / name).read_bytes() for name in REPORTS} == undisturbed
     saved = Counter(event["data"]["node"] for event in events_of(tmp_path) if event["type"] == "checkpoint.save")
     assert max(saved.values()) == 1, "a finished stage was run again"
+
+
+COUNTED = """
+import os, sys, threading
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+import pipeline, triangle
+calls = os.open(sys.argv[2], os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+
+def look(frame, event, argument):
+    if event == "call" and frame.f_code is triangle.piece.__code__:
+        os.write(calls, b"%d\\n" % frame.f_locals["first"])
+
+threading.setprofile(look)
+pipeline.main(sys.argv[3:])
+"""
+
+
+def counted(verb: str, folder: Path, number: int, *options: str) -> subprocess.Popen[str]:
+    """An execution that notes each call of `triangle.piece` in a file of its own, as it notes its events."""
+    told = ("--store", f"sqlite:///{folder}/runs.db", "--events", str(folder / f"events-{number}.jsonl"), *options)
+    command = [
+        sys.executable,
+        "-c",
+        COUNTED,
+        str(CLIMATE / "pipeline.py"),
+        str(folder / f"calls-{number}"),
+        verb,
+        *told,
+    ]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=folder)
+
+
+def kill_in_the_triangle(process: subprocess.Popen[str], done: int, delay: float) -> None:
+    """SIGKILL that many seconds after so many more pieces are done."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        done -= '"type":"worker.complete"' in line
+        if done <= 0:
+            break
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(delay)
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.deep
+def test_killed_five_times_every_window_is_computed_once_but_for_those_in_flight(
+    tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """In flight is what is worked on, by one worker each, and as many that are done and not yet stored."""
+    chance, calls, stored, kills, workers = random.Random(5), Counter[int](), set[int](), 5, 0
+    years = list(range(1850, 2008, 4))
+    for number in range(kills + 1):
+        options = () if number else (*SMALL, "--out", "here")
+        process = counted("resume" if number else "start", tmp_path, number, *options)
+        if number < kills:
+            kill_in_the_triangle(process, len(stored) + chance.randint(1, 8), chance.uniform(0.0, 0.05))
+        else:
+            process.communicate(timeout=120)
+            assert process.returncode == 0
+        made = [int(line) for line in (tmp_path / f"calls-{number}").read_text().splitlines()]
+        assert not stored & set(made), "a window that was stored was computed again"
+        calls.update(made)
+        events = events_of(tmp_path, f"events-{number}.jsonl")
+        workers = next(event["data"]["worker_count"] for event in events if event["type"] == "parallel.start")
+        told = [event["data"] for event in events if event["type"] == "worker.complete"]
+        done = [years[one["item_index"]] for one in told if not one["error"]]
+        stored.update(done[:-workers])
+    assert set(calls) == set(years)
+    assert calls.total() - len(years) <= kills * 2 * workers
+    assert {name: (tmp_path / "here" / name).read_bytes() for name in REPORTS} == undisturbed
 
 
 def demo(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -128,7 +128,7 @@ def test_the_data_sets_own_errors_widen_the_limits(periods: Any) -> None:
 
 
 def test_longer_blocks_matter_where_years_depend_on_each_other(temperature: Any) -> None:
-    found = trends.block_effect(temperature, 1850, 2021, 1958, 200)
+    found = trends.block_effect(temperature, 1850, 2021, 200, 1958)
     bare = {length: half for length, half, _ in found["rows"]}
     assert bare[20] > 2 * bare[1]
     assert found["rule"] > 15

@@ -33,8 +33,8 @@ def test_every_period_of_15_years_and_more_is_there_once(annual: Any) -> None:
 
 
 def test_a_thinned_triangle_keeps_the_newest_year_and_is_part_of_the_whole(annual: Any) -> None:
-    thin = triangle.piece(annual, 1994, 4, 1958, 20)
-    whole = triangle.piece(annual, 1994, 1, 1958, 20)
+    thin = triangle.piece(annual, 1994, 4, 20, 1958)
+    whole = triangle.piece(annual, 1994, 1, 20, 1958)
     assert thin["last"] == [2010, 2014, 2018, 2022]
     for last, trend, half in zip(thin["last"], thin["trend"], thin["half_width"], strict=True):
         place = whole["last"].index(last)
@@ -42,17 +42,17 @@ def test_a_thinned_triangle_keeps_the_newest_year_and_is_part_of_the_whole(annua
 
 
 def test_a_piece_depends_on_its_own_years_and_the_seed_alone(annual: Any) -> None:
-    piece = triangle.piece(annual, 1990, 8, 1958, 20)
-    assert triangle.piece(annual, 1990, 8, 1958, 20) == piece
-    other = triangle.piece(annual, 1990, 8, 1959, 20)
+    piece = triangle.piece(annual, 1990, 8, 20, 1958)
+    assert triangle.piece(annual, 1990, 8, 20, 1958) == piece
+    other = triangle.piece(annual, 1990, 8, 20, 1959)
     assert other["trend"] == piece["trend"]
     assert other["half_width"] != piece["half_width"]
     changed = [(year, value + (1.0 if year < 1990 else 0.0)) for year, value in annual]
-    assert triangle.piece(changed, 1990, 8, 1958, 20) == piece
+    assert triangle.piece(changed, 1990, 8, 20, 1958) == piece
 
 
 def test_trends_are_medians_of_pairwise_slopes(annual: Any) -> None:
-    piece = triangle.piece(annual, 1979, 1, 1958, 20)
+    piece = triangle.piece(annual, 1979, 1, 20, 1958)
     values = dict(annual)
     for last in (1994, 2007, 2020):
         years = list(range(1979, last + 1))
@@ -62,7 +62,7 @@ def test_trends_are_medians_of_pairwise_slopes(annual: Any) -> None:
 
 def test_half_widths_settle_with_more_resamples(annual: Any) -> None:
     """40 resamples know a spread to 11 %; three times that, and that of 400, is the tolerance."""
-    few, many = (np.array(triangle.piece(annual, 1979, 6, 1958, count)["half_width"]) for count in (40, 400))
+    few, many = (np.array(triangle.piece(annual, 1979, 6, count, 1958)["half_width"]) for count in (40, 400))
     assert np.abs(few / many - 1.0).max() < 0.45
     assert np.abs(np.mean(few / many) - 1.0) < 0.15
 
