@@ -179,11 +179,11 @@ class AsyncDriver(Driver):
                     await asyncio.sleep(seconds)
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
-            if node.is_async:
+            if node.executor == "inline" or (node.is_async and node.executor is None):
                 result = self.call(effect)
             else:
                 result, failure = await self._in_pool(effect)
-            if failure is None and (node.is_async or is_late(result)):
+            if failure is None and ((node.is_async and node.executor is None) or is_late(result)):
                 asked = self._asked()
                 result = await (result if node.timeout is None else with_timeout(node, result))
                 if self._asked() > asked:  # the node kept it to itself: the run stops after it
@@ -259,7 +259,7 @@ class AsyncDriver(Driver):
     async def _in_pool(self, effect: RunNode) -> tuple[Any, BaseException | None]:
         """Call a sync node; what it returned, or what it raised."""
         key, call = self.key_of(effect), lambda: self.call(effect)
-        if effect.node.timeout is None:
+        if effect.node.timeout is None or effect.node.executor == "processes":
             return await in_a_thread(key, call)
         return await in_a_thread(key, lambda: call_in_thread(effect, key, call))
 

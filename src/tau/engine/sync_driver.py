@@ -117,9 +117,11 @@ class SyncDriver(Driver):
                     self.host.sleep(seconds, self._wake)
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
-            if node.is_async:
+            if node.executor is not None and node.executor != "threads":
+                result = self.call(effect)
+            elif node.is_async:
                 result = self._awaited(effect, self.call(effect))
-            elif node.timeout is not None:
+            elif node.timeout is not None or node.executor is not None:
                 result = call_in_thread(effect, self.key_of(effect), lambda: self.call(effect))
             else:
                 result = self.call(effect)

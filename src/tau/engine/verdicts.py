@@ -83,7 +83,8 @@ def may_retry(node: Node, retry: Retry, error: Exception, tries: int) -> bool:
         return False
     if any(isinstance(one, NEVER_RETRIED) for each in found for one in leaves(each)):
         return False
-    return node.idempotent or node.is_async or not isinstance(error, NodeTimeoutError)
+    has_ended = node.idempotent or node.is_async or node.executor == "processes"
+    return has_ended or not isinstance(error, NodeTimeoutError)
 
 
 def _inside(error: BaseException) -> list[Exception]:

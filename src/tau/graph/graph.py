@@ -88,19 +88,20 @@ class Graph:
         idempotent: bool = False,
         version: str | int | None = None,
         depends_on: Iterable[Any] = (),
+        executor: str | None = None,
     ) -> None:
         """Add a node: a callable, sync or async, that takes the state, or the state and a `Context`; or another graph,
         whose nodes are then run, each committed when it finishes (see `graph_node`).
 
         ``retry``: how often and when it is tried again after an exception; without one, it is not. ``timeout``: seconds
         for each attempt, after which it fails with `NodeTimeoutError`. ``idempotent``: it may be tried again while an
-        earlier attempt that ran into its timeout still runs. ``version``: decides, instead of the code, whether the
-        node changed since a run was stored. ``depends_on``: functions, classes and modules whose change counts as a
-        change of the node.
+        earlier attempt that ran into its timeout still runs. ``version`` decides, instead of the code, whether the node
+        changed since a run was stored; ``depends_on`` are functions, classes and modules whose change counts as its
+        own. ``executor``: where it is called, ``"inline"`` in the thread (or loop) of the run, ``"threads"`` in a
+        thread, ``"processes"`` in a process of its own, which a timeout kills.
 
-        Raises `GraphError` for a name that is taken, for what cannot be a node, for a ``version`` or ``depends_on``
-        that cannot be one, and once the graph is frozen; `ConfigError` for a ``retry`` that is not a `Retry`, an
-        ``idempotent`` that is not a bool, and a ``timeout`` that is not a number of seconds above 0.
+        Raises `GraphError` for a name that is taken, for what cannot be a node, a ``version`` or ``depends_on``, and
+        once the graph is frozen; `ConfigError` for other options that cannot be used.
         """
         node = make_node(
             name,
@@ -110,6 +111,7 @@ class Graph:
             idempotent=idempotent,
             version=version,
             depends_on=depends_on,
+            executor=executor,
             schema=self.schema,
         )
         with self._lock:
@@ -132,6 +134,7 @@ class Graph:
         idempotent: bool = ...,
         version: str | int | None = ...,
         depends_on: Iterable[Any] = ...,
+        executor: str | None = ...,
     ) -> Callable[[_F], _F]: ...
 
     def node(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
@@ -270,10 +273,8 @@ class Graph:
             self.entry_point = name
 
     def set_exit_point(self, node: Any) -> None:
-        """Say where a run may end; call it once for each exit point. A run ends at the first that it visits.
-
-        Raises `GraphError` for anything that cannot name a node, and once the graph is frozen.
-        """
+        """Say where a run may end, once for each exit point; a run ends at the first that it visits. Raises
+        `GraphError` for anything that cannot name a node, and once the graph is frozen."""
         name = self._name_of(node, "exit point")
         with self._lock:
             if name not in self._exits:
@@ -282,8 +283,7 @@ class Graph:
 
     def validate(self) -> None:
         """Check the graph as a whole. Raises `GraphError` with every problem found in ``.problems``."""
-        about = (self._nodes, self._edges, self.entry_point, self.exit_points)
-        problems = graph_checks.problems(*about, around=(self,))
+        problems = graph_checks.problems_of(self)
         if problems:
             raise GraphError("graph validation failed: " + "; ".join(problems), problems=tuple(problems))
 

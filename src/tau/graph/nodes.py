@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tau.checks import checked_name, checked_seconds
+from tau.checks import checked_name, checked_seconds, refused
 from tau.config import Retry
 from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
@@ -33,7 +33,8 @@ class Node:
     ``wants_context``: it takes a `Context` beside the state, as the second positional argument, or under the keyword
     ``context_name`` where that is not ``None``. ``timeout`` is in seconds, ``None`` for none. ``schema`` is what it
     may change, where the graph has one; ``reader`` makes what it is given instead of the state, where it asks for that.
-    ``inside`` are the graphs that it consists of, ``None`` for a function.
+    ``inside`` are the graphs that it consists of, ``None`` for a function. ``executor`` is where it is called, ``None``
+    for where that is done without being asked for.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Node:
     schema: Schema | None = None
     reader: Reader | None = None
     inside: InnerGraphs | None = None
+    executor: str | None = None
 
     @property
     def fingerprint(self) -> NodeFingerprint:
@@ -65,9 +67,10 @@ def make_node(
     idempotent: bool = False,
     version: str | int | None = None,
     depends_on: Iterable[Any] = (),
+    executor: str | None = None,
     schema: Schema | None = None,
 ) -> Node:
-    """A checked node. Raises `GraphError` for what cannot be a node, `ConfigError` for a bad ``timeout``."""
+    """A checked node. Raises `GraphError` for what cannot be a node, `ConfigError` for a bad option."""
     checked_name("node name", name, GraphError)
     if not callable(function):
         raise GraphError(f"node {name}: expected a callable, found {type(function).__name__}: {function!r:.80}")
@@ -84,6 +87,9 @@ def make_node(
     else:
         wants_context, context_name = _context(name, function)
     items = tuple(checked_depends_on(f"node {name}", depends_on))
+    reader = reader_for(f"node {name}", function, schema)
+    if executor is not None:
+        _check_executor(name, function, executor, timeout, reads=reader is not None)
     return Node(
         name=name,
         function=function,
@@ -97,8 +103,27 @@ def make_node(
         quick=of_node(function, checked_version(f"node {name}", version), items, trees=False),
         inside=function.under(schema) if type(function) is InnerGraphs else None,
         schema=schema,
-        reader=reader_for(f"node {name}", function, schema),
+        reader=reader,
+        executor=executor,
     )
+
+
+EXECUTORS: Final = ("inline", "threads", "processes")
+"""Where a node may be called."""
+
+
+def _check_executor(name: str, function: Any, executor: Any, timeout: Any, *, reads: bool) -> None:
+    where = f"node {name}: executor"
+    if not isinstance(executor, str) or executor not in EXECUTORS:
+        raise refused(where, executor, f"one of {', '.join(map(repr, EXECUTORS))}, or None")
+    if type(function) is InnerGraphs:
+        raise ConfigError(f"{where}: it is for one function; give it to the nodes inside")
+    if executor != "processes" and is_async(function):
+        raise ConfigError(f"{where}: an async node is called in its event loop, or in 'processes', not {executor!r}")
+    if executor == "inline" and timeout is not None:
+        raise ConfigError(f"{where}: 'inline' has no timeout, as nothing can end a call in the caller's own thread")
+    if executor == "processes" and reads:
+        raise ConfigError(f"{where}: a node in another process is given the state; take that, and read its fields")
 
 
 def is_async(function: Any) -> bool:

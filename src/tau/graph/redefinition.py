@@ -60,7 +60,7 @@ def same_code(function: Any, other: Any) -> bool:
 
 def alike(part: Any, other: Any) -> bool:
     """Whether a node or route that is defined again is what it was."""
-    names = ("fingerprint", "retry", "timeout", "idempotent", "targets", "name")
+    names = ("fingerprint", "retry", "timeout", "idempotent", "executor", "targets", "name")
     return same_code(part.function, other.function) and all(
         getattr(part, name, None) == getattr(other, name, None) for name in names
     )

@@ -12,6 +12,11 @@ from tau.graph.redefinition import both_lambdas, same, same_home
 from tau.spelling import did_you_mean
 
 
+def problems_of(graph: Any) -> list[str]:
+    """All that makes it impossible to run, the graphs inside its nodes included."""
+    return problems(graph.nodes, graph.edges, graph.entry_point, graph.exit_points, around=(graph,))
+
+
 def problems(
     nodes: Mapping[str, Node],
     edges: Mapping[str, Sequence[Edge]],

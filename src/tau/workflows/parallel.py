@@ -114,7 +114,7 @@ def run_map(
     if is_async(task):
         return _awaited(ledger, task, named, kept_items, own)
     if not is_here(config.executor):
-        return _run_elsewhere(ledger, task, named, kept_items)
+        return run_elsewhere(ledger, task, named, kept_items)
 
     def plain(item: Any) -> Any:
         return not_async(f"the task of parallel {chosen!r}", task(item))
@@ -159,9 +159,10 @@ def _room_async(ledger: Ledger, items: Items | None) -> Callable[[], Awaitable[o
     return items.wait_for_room_async
 
 
-def _run_elsewhere(
+def run_elsewhere(
     ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None
 ) -> ParallelResult[Any]:
+    """A map whose items are worked on by an executor."""
     load_module("tau.workflows.remote")
     from tau.workflows.remote import RemoteTask, closed, opened  # only loaded where there are other processes
 
