@@ -19,11 +19,11 @@ import pytest
 from cli_shell import Shell, command
 
 import tau
-from tau import State, StateGraph, open_store
+from tau import State, StateGraph, Stop, open_store
 from tau.cli.outcome import Session
 from tau.cli.output import screen
 from tau.cli.output.forecast import Estimate, Forecast, forecast
-from tau.cli.output.progress import OwnProgress, Progress
+from tau.cli.output.progress import SHOWN, OwnProgress, Progress, Work, announcing
 from tau.cli.output.terminal import AT_ONCE, Terminal
 from tau.cli.output.view import Status, shown, signs_of_life
 
@@ -50,6 +50,19 @@ def at_terminal(monkeypatch: pytest.MonkeyPatch) -> TTY:
     return stream
 
 
+def told_on_stderr(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
+    """What is written to stderr from now on, which is no terminal."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    class Log(io.StringIO):
+        def write(self, text: str) -> int:
+            lines.put(text)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stderr", Log())
+    return lines
+
+
 def plain(text: str) -> str:
     """Without the codes that move the cursor and colour."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
@@ -74,6 +87,11 @@ def tell(progress: Progress, type_: str, **data: Any) -> None:
     progress(Event(type_, "test", datetime.now(UTC), data))
 
 
+def outer(progress: Progress) -> Work:
+    assert progress.outer is not None
+    return progress.outer
+
+
 def test_the_status_counts_what_is_finished_running_and_pending() -> None:
     progress = Progress(Session(), quiet=True)
     status = Status(branching(), progress)
@@ -83,13 +101,13 @@ def test_the_status_counts_what_is_finished_running_and_pending() -> None:
     tell(progress, "node.complete", node="start", iteration=1, visit=1, attempt=1, error=False, duration_seconds=1.0)
     assert status() == "1 finished"
     tell(progress, "node.start", node="left", iteration=2)
-    tell(progress, "parallel.start", item_count=5)
-    tell(progress, "worker.complete", error=False)
-    tell(progress, "worker.complete", error=True)
+    tell(progress, "parallel.start", node="left", item_count=5)
+    tell(progress, "worker.complete", node="left", error=False)
+    tell(progress, "worker.complete", node="left", error=True)
     assert status() == "1 finished, left runs, 1 of 5 items, 1 pending"
     tell(progress, "node.start", node="end", iteration=8)
     assert status() == "7 finished, end runs, 0 pending"
-    progress.began -= 75
+    outer(progress).began -= 75
     assert status().startswith("7 finished, end 1 min 15 s")
 
 
@@ -97,16 +115,96 @@ def test_what_a_node_says_of_itself_is_shown_with_the_time_that_is_left() -> Non
     progress = Progress(Session(), quiet=True)
     status = Status(branching(), progress)
     tell(progress, "node.start", node="start", iteration=1)
-    tell(progress, "node.progress", done=500, total=2000)
+    tell(progress, "node.progress", node="start", done=500, total=2000)
     assert status() == "0 finished, start runs, 500 of 2,000, 3 pending"
-    tell(progress, "node.progress", done=1000, total=2000)
-    assert progress.own is not None
-    progress.own = progress.own._replace(began=progress.own.at - 3600)  # 500 in an hour
+    tell(progress, "node.progress", node="start", done=1000, total=2000)
+    work = outer(progress)
+    assert work.own is not None
+    work.own = work.own._replace(began=work.own.at - 3600)  # 500 in an hour
     assert re.fullmatch(r"0 finished, .*, 1,000 of 2,000 \((2 h|1 h 59 min).* left in it\), 3 pending", status())
-    tell(progress, "node.progress", done=7, total=None)
+    tell(progress, "node.progress", node="start", done=7, total=None)
     assert ", 7, " in status()
     tell(progress, "node.start", node="left", iteration=2)
     assert status() == "1 finished, left runs, 1 pending"
+
+
+def test_of_branches_that_run_at_once_each_node_at_work_has_a_line() -> None:
+    """What is inside of a node counts neither as finished nor as pending; the items are those of each."""
+    progress = Progress(Session(), quiet=True)
+    status = Status(branching(), progress)
+    tell(progress, "node.start", node="start", iteration=1)
+    for branch in ("co2/read", "sst"):
+        tell(progress, "node.start", node=f"start/{branch}", iteration=1)
+    tell(progress, "parallel.start", node="start/sst", item_count=5)
+    tell(progress, "worker.complete", node="start/sst", error=False)
+    head = "0 finished, start runs, 3 pending"
+    assert status.lines() == [head, "start/co2/read runs", "start/sst runs, 1 of 5 items"]
+    assert status() == f"{head}; start/co2/read runs; start/sst runs, 1 of 5 items"
+    ended = {"visit": 1, "attempt": 1, "error": False, "duration_seconds": 1.0}
+    tell(progress, "node.complete", node="start/co2/read", iteration=1, **ended)
+    assert status.lines() == ["0 finished, start/sst runs, 1 of 5 items, 3 pending"]
+    tell(progress, "node.start", node="start/co2/fill", iteration=2)
+    assert status.lines() == [head, "start/sst runs, 1 of 5 items", "start/co2/fill runs"]
+    tell(progress, "node.complete", node="start/co2/fill", iteration=2, **ended)
+    tell(progress, "node.complete", node="start/sst", iteration=1, **ended)
+    assert status() == head
+    tell(progress, "node.complete", node="start", iteration=1, **ended)
+    assert status() == "1 finished"
+    assert progress.visited == {"start"}
+
+
+def test_of_very_many_branches_some_are_named() -> None:
+    progress = Progress(Session(), quiet=True)
+    tell(progress, "node.start", node="start", iteration=1)
+    for number in range(SHOWN + 3):
+        tell(progress, "node.start", node=f"start/{number}", iteration=1)
+    lines = Status(branching(), progress).lines()
+    assert len(lines) == 1 + SHOWN + 1
+    assert lines[-1] == "3 more"
+
+
+def test_a_run_with_branches_and_graphs_in_nodes_is_counted_by_its_own_nodes() -> None:
+    inner, graph, progress = StateGraph("inner"), StateGraph("outer"), Progress(Session(), quiet=True)
+    for name in ("a", "b"):
+        inner.add_node(name, lambda state: None)
+    inner.sequence("a", "b")
+    both = threading.Barrier(2)
+    seen: dict[str, list[str]] = {}
+
+    def meet(state: State) -> None:
+        here = tau.current().node
+        both.wait(60)
+        seen[here] = sorted(work.node for work in progress.innermost())
+        both.wait(60)
+
+    graph.add_node("first", lambda state: None)
+    graph.add_node("graph", inner)
+    graph.add_node("branches", tau.branches_node({"left": meet, "right": meet}))
+    graph.sequence("first", "graph", "branches")
+    graph.execute({}, observer=progress)
+    both_at_work = ["branches/left", "branches/right"]
+    assert seen == {"branches/left": both_at_work, "branches/right": both_at_work}
+    assert (progress.finished, progress.visited) == (3, {"first", "graph", "branches"})
+    assert progress.innermost() == []
+
+
+def test_who_stops_a_run_is_told_of_each_node_that_is_finished_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = told_on_stderr(monkeypatch)
+    progress, stop = Progress(Session(), quiet=True), Stop()
+    for node in ("start", "start/left", "start/right"):
+        tell(progress, "node.start", node=node, iteration=1)
+    with announcing(stop, progress):
+        stop.set("SIGTERM")
+        said = lines.get(timeout=60)
+    assert said.startswith("note: SIGTERM: stopping when start/left and start/right are finished; ")
+
+
+def test_the_view_has_a_line_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = at_terminal(monkeypatch)
+    with Terminal(lambda: ["the run", "left [bold]", "right"]) as view, view.lock:
+        view._live.refresh()
+    lines = [line.strip() for line in plain(terminal.getvalue()).replace("\r", "\n").splitlines()]
+    assert {"left [bold]", "right"} <= set(lines)
 
 
 def test_progress_without_a_pace_promises_nothing() -> None:
@@ -127,9 +225,9 @@ def test_an_item_with_a_step_inside_is_counted_once() -> None:
     seen = {}
 
     def watch(event: tau.Event) -> None:
-        progress(event)
         if event.type == "node.complete":
-            seen[progress.node] = (progress.items, progress.expected)
+            seen[event.data["node"]] = (outer(progress).items, outer(progress).expected)
+        progress(event)
 
     graph.sequence("map", "chain", "steps")
     graph.execute({}, observer=watch)
@@ -168,10 +266,10 @@ def test_earlier_runs_are_finished_kept_short_and_of_the_same_graph(store: str, 
     status.began -= 10
     tell(status.progress, "node.start", node="a", iteration=1)
     assert status().endswith(", about 1.0 s left (as in 2 earlier runs)")
-    status.progress.began -= 60
+    outer(status.progress).began -= 60
     assert status().endswith("a 1 min 0 s, 1 pending, longer than in 2 earlier runs") is False
     tell(status.progress, "node.start", node="b", iteration=2)
-    status.progress.began -= 60
+    outer(status.progress).began -= 60
     assert status().endswith("b 1 min 0 s, 0 pending, longer than in 2 earlier runs")
 
 
@@ -182,7 +280,7 @@ def fails_on_demand(state: State) -> None:
 
 def test_what_nodes_print_stands_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = at_terminal(monkeypatch)
-    with Terminal(lambda: "status \x1b[5m [bold]") as view:
+    with Terminal(lambda: ["status \x1b[5m [bold]"]) as view:
         print("out [bold]:smile:")
         print("err", file=sys.stderr)
         sys.stdout.write("in ")
@@ -203,7 +301,7 @@ def test_what_nodes_print_stands_above_the_line(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_program_that_draws_on_its_own_line_gets_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = at_terminal(monkeypatch)
-    with Terminal(lambda: "THE STATUS") as view:
+    with Terminal(lambda: ["THE STATUS"]) as view:
         for percent in (10, 20):
             sys.stderr.write(f"\r{percent} %")
         sys.stdout.write("go on? ")
@@ -226,7 +324,7 @@ def test_a_child_of_fork_prints_by_itself(monkeypatch: pytest.MonkeyPatch) -> No
             held.set()
             done.wait(60)
 
-    with Terminal(lambda: "status") as view:
+    with Terminal(lambda: ["status"]) as view:
         thread = threading.Thread(target=hold, args=(view,))
         thread.start()
         held.wait(60)
@@ -241,7 +339,7 @@ def test_a_child_of_fork_prints_by_itself(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_of_many_lines_at_once_the_newest_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = at_terminal(monkeypatch)
-    with Terminal(lambda: "status") as view, view.lock:
+    with Terminal(lambda: ["status"]) as view, view.lock:
         for number in range(50):
             view.say(screen.styled(f"node{number}"))
         view._tell()
@@ -264,14 +362,7 @@ def test_a_terminal_that_goes_away_takes_nothing_from_the_run(monkeypatch: pytes
 
 
 def test_without_a_terminal_a_long_node_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: queue.Queue[str] = queue.Queue()
-
-    class Log(io.StringIO):
-        def write(self, text: str) -> int:
-            lines.put(text)
-            return len(text)
-
-    monkeypatch.setattr(sys, "stderr", Log())
+    lines = told_on_stderr(monkeypatch)
     progress = Progress(Session(), quiet=False)
     tell(progress, "node.start", node="start", iteration=1)
     with signs_of_life(Status(branching(), progress), first=0.001):

@@ -21,7 +21,9 @@ ice 0.50: 253.5 K, +0.78 K
 ice 0.60: 237.8 K, +0.63 K
 """
 SAYS = {
+    "branches.py": "3.08 K (formula), 3.08 K (ocean) after 10 centuries\n",
     "chain.py": "most snow on day 154: 387 mm of water, 148 left\n",
+    "edges.py": "288 K: an albedo of 0.301\n400 K: no albedo does that\n",
     "parallel.py": TRENDS,
     "processes.py": PLANETS,
     "routes.py": "Alert: [315, 316.0, 317, 317, 318.0, 319] after 2 passes\nBaring: given up after 3 passes\n",

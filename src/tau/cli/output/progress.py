@@ -31,6 +31,9 @@ from tau.node.paused import Paused
 
 Data = Mapping[str, Any]
 
+SHOWN = 8
+"""Of so many nodes that are at work at the same time, each is named."""
+
 
 class OwnProgress(NamedTuple):
     """What a node told last of itself, ``at`` that time, and first."""
@@ -50,13 +53,23 @@ class OwnProgress(NamedTuple):
         return max(0.0, left - (time.monotonic() - self.at))
 
 
+class Work:
+    """A visit of a node that goes on since ``began`` of `time.monotonic`: ``items`` of its ``expected`` ones (0:
+    unknown) are finished; ``own`` is how far the node says that it is."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.began = time.monotonic()
+        self.items = self.expected = 0
+        self.own: OwnProgress | None = None
+
+
 class Progress:
     """An observer that keeps count of a run, notes in the session that it has started, and says a line on stderr for
     each node that ends, unless ``quiet``.
 
-    ``finished`` counts the visits of the whole run, also those of other processes; ``node`` is the last that began,
-    at ``began`` of `time.monotonic`, and in flight while it ``runs``; ``items`` of its ``expected`` ones (0: unknown)
-    are finished; ``own`` is how far the node says that it is.
+    ``finished`` counts the visits of the whole run, also those of other processes; ``outer`` is the node of the run
+    itself that began last; ``at_work`` are those in flight, by name: that node, and those inside of it.
     """
 
     def __init__(self, session: Session, quiet: bool) -> None:
@@ -66,12 +79,9 @@ class Progress:
         self.at_start: Callable[[], None] = _nothing
         self.finished = 0
         self.visited: set[str] = set()
-        self.node = ""
-        self.runs = False
+        self.outer: Work | None = None
+        self.at_work: dict[str, Work] = {}
         self.resumed = ""
-        self.began = 0.0
-        self.items = self.expected = 0
-        self.own: OwnProgress | None = None
         self.handlers: dict[str, Callable[[Data], None]] = {
             GRAPH_START: self._started,
             CHECKPOINT_LOAD: self._loaded,
@@ -117,20 +127,38 @@ class Progress:
             found = (f"{name.removeprefix('package.')} {old} -> {new}" for name, (old, new) in data["changes"].items())
             complain(f"changed since the run was last worked on: {', '.join(found)}")
 
+    def innermost(self) -> list[Work]:
+        """What is at work, without the nodes that only consist of others at work."""
+        at_work = dict(self.at_work)
+        around = {name[:end] for name in at_work for end, sign in enumerate(name) if sign == "/"}
+        return [one for name, one in at_work.items() if name not in around]
+
+    def _is_inside(self, node: str) -> bool:
+        """Whether it is inside the node of the run that is in flight."""
+        outer = self.outer
+        return outer is not None and outer.node in self.at_work and node.startswith(f"{outer.node}/")
+
     def _node_began(self, data: Data) -> None:
-        self.node, self.began = data["node"], time.monotonic()
-        self.finished, self.runs = data["iteration"] - 1, True
-        self.items = self.expected = 0
-        self.own = None
+        work = Work(data["node"])
+        if self._is_inside(work.node):
+            self.at_work[work.node] = work
+        else:
+            self.outer, self.at_work = work, {work.node: work}
+            self.finished = data["iteration"] - 1
         if self.resumed and not self.quiet:
             visit = f" (visit {data['visit']})" if data["visit"] > 1 else ""
             self.say(("resumes", "cyan"), f" at {data['node']}{visit}{self.resumed}")
         self.resumed = ""
-        self.at_start()
+        if len(self.innermost()) == 1:  # otherwise another that draws may still be at work
+            self.at_start()
 
     def _node_ended(self, data: Data) -> None:
-        failed, self.runs = data["error"], False
-        if not failed:
+        failed, inside = data["error"], self._is_inside(data["node"])
+        if inside:
+            self.at_work.pop(data["node"], None)
+        else:
+            self.at_work = {}
+        if not failed and not inside:
             self.finished = data["iteration"]
             self.visited.add(data["node"])
         if self.quiet:
@@ -148,17 +176,23 @@ class Progress:
 
     def _own_progress(self, data: Data) -> None:
         now = time.monotonic()
-        began, first = (now, data["done"]) if self.own is None else (self.own.began, self.own.first)
-        self.own = OwnProgress(data["done"], data["total"], began, first, now)
+        if (work := self._work(data)) is not None:
+            began, first = (now, data["done"]) if work.own is None else (work.own.began, work.own.first)
+            work.own = OwnProgress(data["done"], data["total"], began, first, now)
 
     def _expects(self, data: Data) -> None:
         count = data.get("item_count", 0)
-        self.expected += count if isinstance(count, int) else 0
+        if (work := self._work(data)) is not None:
+            work.expected += count if isinstance(count, int) else 0
 
     def _item(self, data: Data) -> None:
-        if self.expected and "step" in data:
+        if (work := self._work(data)) is None or (work.expected and "step" in data):
             return  # a step of `ctx.step` within an item, which is counted when it is done
-        self.items += not data.get("error")
+        work.items += not data.get("error")
+
+    def _work(self, data: Data) -> Work | None:
+        """Of which node in flight an event tells."""
+        return self.at_work.get(data.get("node", ""))
 
 
 def _nothing() -> None:
@@ -173,8 +207,10 @@ def announcing(stop: Stop, progress: Progress) -> Iterator[None]:
     def announce() -> None:
         stop.event.wait()
         if not ended:
-            node = f"when {progress.node} is finished" if progress.node else "as soon as it can"
-            complain(f"{stop.reason}: stopping {node}; a second signal stops in the middle of the node")
+            names = [one.node for one in progress.innermost()[:SHOWN]]
+            verb = "is" if len(names) == 1 else "are"
+            when = f"when {' and '.join(names)} {verb} finished" if names else "as soon as it can"
+            complain(f"{stop.reason}: stopping {when}; a second signal stops in the middle of the node")
 
     thread = Thread(target=announce, name="tau-announce", daemon=True)
     thread.start()

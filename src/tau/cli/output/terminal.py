@@ -1,10 +1,10 @@
-"""A view on a terminal: a line at the bottom that is drawn again and again, and above it whatever is said meanwhile."""
+"""A view on a terminal: lines at the bottom that are drawn again and again, and above them what is said meanwhile."""
 
 from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Event, RLock, Thread
 from typing import Any, TextIO
@@ -34,7 +34,7 @@ class Terminal:
     gets the terminal to itself until its node ends.
     """
 
-    def __init__(self, status: Callable[[], str]) -> None:
+    def __init__(self, status: Callable[[], Sequence[str]]) -> None:
         self.status = status
         self.console = screen.console(sys.stderr)
         self.lock = RLock()
@@ -113,9 +113,10 @@ class Terminal:
         return bool(lines)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        text = Text(screen.clean(self.status()))
-        text.truncate(max(1, options.max_width - 3), overflow="ellipsis")
-        self._spinner.text = text
+        lines = [Text(screen.clean(line)) for line in self.status()]
+        for line in lines:
+            line.truncate(max(1, options.max_width - 3), overflow="ellipsis")
+        self._spinner.text = Text("\n  ").join(lines)
         yield self._spinner
 
 

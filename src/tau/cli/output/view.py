@@ -12,7 +12,7 @@ from threading import Event, Thread
 from tau.cli.commands.plan import reachable
 from tau.cli.output import screen
 from tau.cli.output.forecast import Forecast, forecast
-from tau.cli.output.progress import OwnProgress, Progress
+from tau.cli.output.progress import SHOWN, OwnProgress, Progress, Work
 from tau.cli.output.terminal import Terminal
 from tau.state_graph import StateGraph
 
@@ -26,7 +26,8 @@ LARGE = 1_000
 
 
 class Status:
-    """The run in one line: what is finished, what runs and since when, what may follow, how long it may take."""
+    """The run in one line: what is finished, what runs and since when, what may follow, how long it may take; and a
+    line for each node at work, where there are several."""
 
     def __init__(self, graph: StateGraph, progress: Progress) -> None:
         self.graph = graph
@@ -36,29 +37,33 @@ class Status:
         self._pending: tuple[str, int, int] = ("", -1, 0)
 
     def __call__(self) -> str:
-        progress = self.progress
-        if not progress.runs:
-            return f"{progress.finished} finished" if progress.node else "starting"
-        node, elapsed = progress.node, self.elapsed()
-        parts = [f"{progress.finished} finished", f"{node} {screen.duration(elapsed) if elapsed >= 1 else 'runs'}"]
-        if progress.items or progress.expected:
-            of = f" of {progress.expected}" if progress.expected >= progress.items else ""
-            parts.append(f"{progress.items}{of} items")
-        if progress.own is not None:
-            parts.append(own(progress.own))
-        pending = self.pending(node)
+        return "; ".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The first line is of the whole run."""
+        progress, outer = self.progress, self.progress.outer
+        if outer is None:
+            return ["starting"]
+        innermost = progress.innermost()
+        if not innermost:
+            return [f"{progress.finished} finished"]
+        parts = [f"{progress.finished} finished", *at_work(innermost[0] if len(innermost) == 1 else outer)]
+        pending = self.pending(outer.node)
         if pending is not None:
             parts.append(f"{pending} pending")
-        left = self.left(node, elapsed)
-        return ", ".join([*parts, left] if left else parts)
+        left = self.left(outer.node, time.monotonic() - outer.began)
+        found = [", ".join([*parts, left] if left else parts)]
+        if len(innermost) > 1:
+            found += [", ".join(at_work(one)) for one in innermost[:SHOWN]]
+        return [*found, f"{len(innermost) - SHOWN} more"] if len(innermost) > SHOWN else found
 
-    def node(self) -> tuple[str, float]:
-        """The visit in flight, told apart from every other."""
-        return self.progress.node, self.progress.began
+    def visits(self) -> frozenset[Work]:
+        """The visits in flight, told apart from all others."""
+        return frozenset(self.progress.innermost())
 
     def elapsed(self) -> float:
-        """Seconds since the node in flight began, or since the start where none has."""
-        return time.monotonic() - (self.progress.began or self.began)
+        """Seconds since the last of the nodes in flight began, or since the start where none has."""
+        return time.monotonic() - max((one.began for one in self.progress.innermost()), default=self.began)
 
     def pending(self, node: str) -> int | None:
         """How many nodes may still follow for the first time; which of them do is decided by the edges."""
@@ -86,6 +91,16 @@ class Status:
         return f"about {screen.duration(max(1.0, estimate.seconds))} left (as in {runs})"
 
 
+def at_work(work: Work) -> list[str]:
+    """A node that runs, since when, and how far it is."""
+    elapsed = time.monotonic() - work.began
+    parts = [f"{work.node} {screen.duration(elapsed) if elapsed >= 1 else 'runs'}"]
+    if work.items or work.expected:
+        of = f" of {work.expected}" if work.expected >= work.items else ""
+        parts.append(f"{work.items}{of} items")
+    return parts if work.own is None else [*parts, own(work.own)]
+
+
 def own(progress: OwnProgress) -> str:
     """How far a node says that it is, and how long it may still take."""
     of = "" if progress.total is None else f" of {progress.total:,g}"
@@ -104,7 +119,7 @@ def shown(graph: StateGraph, progress: Progress) -> Iterator[None]:
         with signs_of_life(status):
             yield
         return
-    with Terminal(status) as view:
+    with Terminal(status.lines) as view:
         progress.say = lambda *parts: view.say(screen.styled(*parts))
         progress.at_start = view.node_began
         yield
@@ -121,10 +136,10 @@ def signs_of_life(status: Status, first: float = FIRST_SIGN) -> Iterator[None]:
     over = Event()
 
     def speak() -> None:
-        node, due = status.node(), first
+        visits, due = status.visits(), first
         while not over.wait(first):
-            if status.node() != node:
-                node, due = status.node(), first
+            if status.visits() != visits:
+                visits, due = status.visits(), first
             elif status.elapsed() >= due:
                 screen.line(("... ", "dim"), status(), error=True)
                 due = min(2 * due, due + LAST_SIGN)
