@@ -7,6 +7,7 @@ waits for its own thread. A lock in C is either taken or not, at whatever moment
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -106,6 +107,13 @@ class DaemonThread(Thread):
     def __init__(self, target: Callable[..., object], name: str, args: tuple[Any, ...] = ()) -> None:
         super().__init__(target=target, name=name, args=args, daemon=True)
         self._started = _Started()
+
+    def start(self) -> None:
+        """Raises `RuntimeError` at the end of the interpreter, when no daemon thread can begin and this would wait for
+        ever."""
+        if sys.is_finalizing():
+            raise RuntimeError("no thread can begin any more: the interpreter ends")
+        super().start()
 
 
 class _Started(Flag):

@@ -25,7 +25,7 @@ from tau.log.append import Append
 from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
 from tau.log.pauses import waiting
 from tau.log.records import Admitted, Claimed, Manifest, Progress, Scope
-from tau.log.subgraphs import claim_inside
+from tau.log.subgraphs import claim_inside, redo_inside
 from tau.state import cells_of
 from tau.values.stored import StoredValue, digest
 
@@ -88,6 +88,8 @@ def may_go_on(request: RunRequest, found: LoadedRun) -> tuple[Progress, tuple[st
     if found.status != "finished":
         _count_crash(request, found, progress)
         claim_inside(found.subgraphs, found.status == "running")
+        if request.on_change == "redo":
+            redo_inside(found.subgraphs)
     return progress, changes
 
 
@@ -170,7 +172,7 @@ def _differences(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
 def _compare(request: RunRequest, progress: Progress, found: LoadedRun) -> tuple[str, ...]:
     """How the graph changed since; raises where that stands in the way."""
     comparison = changes_since(found, request.graph.fingerprint(progress.fingerprint))
-    lost = comparison.foreign or (progress.next is not None and progress.next not in request.graph.nodes)
+    lost = comparison.foreign or comparison.lost
     if comparison.blocking and (request.on_change == "error" or lost):
         now = "this graph" if comparison.foreign else "the graph as it is now"
         ways = tuple(way for way in comparison.ways if not (lost and way.startswith("on_change=")))
@@ -246,6 +248,7 @@ def _changes(
         misfits=run.misfits if not scope else {},
     )
     node = progress.next or ""
+    found.lost = bool(node) and node not in current.nodes
     then, now = stored.inner.get(node), current.inner.get(node)
     if found.foreign or then is None or now is None:
         return found
@@ -258,4 +261,5 @@ def _changes(
             found.notes += [where + sentence for sentence in inner.notes]
             found.blocking += [where + sentence for sentence in inner.blocking]
             found.ways += [way for way in inner.ways if way not in found.ways]
+            found.lost = found.lost or inner.lost
     return found

@@ -222,14 +222,22 @@ class AsyncDriver(Driver):
     async def _together(self, effect: RunTogether) -> list[Outcome]:
         """Run branches, each in a task. After a cancellation they are cancelled and waited for; another one ends the
         waiting."""
+        if left:
+            for seconds in waits(self.key_of(effect.effect), effect.effect, self.stopping):
+                await asyncio.sleep(seconds)
         branches = [_Branch(self, one, effect.effect) for one in effect.branches]
         tasks = [self._loop.create_task(branch.run(), name=f"tau-branch-{branch.name}") for branch in branches]
+        for task in tasks:
+            task.add_done_callback(_looked_at)
         try:
             await asyncio.wait(tasks)
         except BaseException as error:
-            for task in tasks:
-                task.cancel()
+            with suppress(RuntimeError):  # the loop was closed
+                for task in tasks:
+                    task.cancel()
             if isinstance(error, GeneratorExit):  # nothing can be awaited any more
+                for branch in branches:
+                    branch.leave()
                 raise
             try:
                 await asyncio.wait(tasks)
@@ -237,9 +245,6 @@ class AsyncDriver(Driver):
                 for branch in branches:
                     branch.leave()
                 raise
-            for task in tasks:
-                if not task.cancelled():
-                    task.exception()  # what this ends with counts
             raise
         return [task.result() for task in tasks]
 
@@ -293,6 +298,12 @@ class AsyncDriver(Driver):
             except Exception:
                 break
         return future.result()
+
+
+def _looked_at(task: asyncio.Task[Any]) -> None:
+    """What it raised is told by who waits for it, or counts no more."""
+    if not task.cancelled():
+        task.exception()
 
 
 class _Branch(AsyncDriver):

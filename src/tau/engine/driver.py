@@ -142,7 +142,8 @@ class Driver:
 
     def hand_over(self, journal: Journal, batch: Batch) -> None:
         """Have the last batch committed without waiting: nothing can be awaited in a task that is collected."""
-        journal.store.committer.submit(Ticket(batch, lambda result: abandoned(journal, batch, result)))
+        with suppress(RuntimeError, StoreError):  # there is no thread: the interpreter ends, and with it this owner
+            journal.store.committer.submit(Ticket(batch, lambda result: abandoned(journal, batch, result)))
 
     def stopping(self) -> str:
         """Why the run should stop, or nothing."""

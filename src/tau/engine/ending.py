@@ -146,7 +146,7 @@ class Ending:
 
     def interrupted(self, name: str, error: BaseException) -> BaseException:
         """The visit in flight was broken off."""
-        reason = text_of(error) or type(error).__name__
+        reason = text_of(getattr(error, "reason", "")) or text_of(error) or type(error).__name__
         self.last = (Interrupted(node=name, reason=reason, attempt=self.tried),)
         if isinstance(error, StopNow | RunInterruptedError):
             final = self.stopped(name, reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tau import forks
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 class SyncDriver(Driver):
     """Does each effect at once, in the caller's thread."""
 
+    branches: Sequence[_Branch] = ()
     _loop: NodeLoop | None = None
     _committer: Committer | None = None
 
@@ -161,7 +162,11 @@ class SyncDriver(Driver):
     def together(self, effect: RunTogether) -> list[Outcome]:
         """Run branches, each in a thread. After an interrupt no node begins, and those that have are waited for;
         another one ends the waiting."""
-        branches = [_Branch(self, one, effect.effect) for one in effect.branches]
+        key = self.key_of(effect.effect)
+        if left:
+            for seconds in waits(key, effect.effect, self.stopping):
+                self.host.sleep(seconds, self._wake)
+        self.branches = branches = [_Branch(self, one, effect.effect) for one in effect.branches]
         try:
             for branch in branches:
                 branch.start()
@@ -175,9 +180,11 @@ class SyncDriver(Driver):
                     branch.work.over.wait()
             except BaseException:
                 for branch in branches:
-                    branch.leave(self.key_of(effect.effect))
+                    branch.leave(key)
                 raise
             raise
+        finally:
+            self.branches = []
         return [branch.work.result() for branch in branches]
 
 
@@ -187,6 +194,7 @@ class _Branch(SyncDriver):
     def __init__(self, around: SyncDriver, engine: Any, effect: RunNode) -> None:
         self.__dict__.update(around.__dict__)
         self.engine = engine
+        self.branches = ()
         self._loop = None
         self._around = around
         self._hurried = ""
@@ -211,11 +219,15 @@ class _Branch(SyncDriver):
             self.work.over.set()
         elif self._loop is not None:
             self._loop.cancel()
+        for branch in self.branches:
+            branch.hurry(reason)
 
     def leave(self, key: Key) -> None:
         """Nothing waits for it any more, and it can save nothing more."""
         if self.work.over.is_set():
             return
+        for branch in self.branches:
+            branch.leave(key)
         if self._commits is not None:
             self._commits.shut()
         self.scope.shut()

@@ -80,7 +80,9 @@ class Visits(Routing):
                 if self.late is not None:
                     raise self.late
                 if saved and request.observed:
-                    yield from self.saved(saved, changed=sorted(self.changed), removed=sorted(self.removed))
+                    mine = saved == self.named(name)  # or of another branch
+                    keys = {"changed": sorted(self.changed), "removed": sorted(self.removed)} if mine else {}
+                    yield from self.saved(saved, **keys)
             if self.asks is not None:
                 chosen, stuck = yield from self.ask(self.asks, outcome.stop)
                 tried = [] if chosen is None else [chosen]
@@ -137,7 +139,14 @@ class Visits(Routing):
         if len(branches) == 1:
             outcomes = [(yield from branches[0].run())]
         else:
-            outcomes = yield RunTogether(tuple(one.run() for one in branches), effect)
+            try:
+                outcomes = yield RunTogether(tuple(one.run() for one in branches), effect)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # an interrupt: what the branches have done is kept
+                if isinstance(error, UNSAVED):
+                    raise
+                return Outcome(error=error)
         for outcome in outcomes:
             if isinstance(outcome.error, UNSAVED):  # not of a node: the store failed, or the run is another's
                 raise outcome.error
@@ -265,13 +274,14 @@ class Inside(Visits):
         super().__init__(replace(outer.request, graph=graph, max_iterations=graph.max_iterations))
         self.root, self.branch, self.scope = outer.root, branch, effect.scope_of(branch.name)
         assert effect.node.inside is not None
-        self._named = effect.node.inside.named.setdefault(path_of(self.scope, ""), {})
+        around = tuple((node, branch) for node, _, branch in self.scope)
+        self._named = effect.node.inside.named.setdefault(around, {})
         self._is_alone = is_alone
         self._before = outer.values
         self._waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
         self._began = 0.0
         self._stop = ""
-        found = self.root.subgraphs.get(self.scope)
+        found = self.root.subgraphs.get(self.scope) if self.request.stored else None
         if found is None:
             progress = Progress(graph=graph.name, next=graph.entry_point, crashes=effect.attempt - 1)
             found = self.root.subgraphs[self.scope] = Subgraph(progress)

@@ -15,11 +15,12 @@ from tau.graph.fingerprint import CodeFingerprint, EdgeFingerprint, GraphFingerp
 class Comparison(Struct):
     """What differs: ``notes`` do not stand in the way of a resume, ``blocking`` differences do; each is a sentence.
     ``ways`` are what can be done about the blocking ones, each once. Of a ``foreign`` run nothing else is said, and no
-    ``on_change`` makes it this graph's."""
+    ``on_change`` makes it this graph's, nor where the node that comes next is ``lost``."""
 
     notes: list[str]
     blocking: list[str]
     foreign: bool = False
+    lost: bool = False
     ways: list[str] = []
 
 

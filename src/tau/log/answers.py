@@ -254,8 +254,8 @@ def _changed(
         return {}
     if len(states) != 1 or states[0].scope or found.status != "waiting":
         raise AnswerError(
-            f"run {run_id!r}: only the answer to a pause_node can change the state, and only while the run waits; "
-            "leave out the changes",
+            f"run {run_id!r}: only the answer to a pause_node can change the state, of the graph itself and not of a "
+            "graph inside a node, and only while the run waits; leave out the changes",
             run_id=run_id,
             name=states[0].name,
         )

@@ -102,6 +102,11 @@ class Journal:
         """Whether this journal's owner owns the run, by what is stored."""
         return self._now[0].summary.owner is not None
 
+    @property
+    def refused(self) -> LeaseLostError | RunCancelledError | None:
+        """Why nothing of this journal can be stored any more, if that is known."""
+        return self._refused
+
     def load(self, take: bool, wait: float = 0.0, wake: Flag | None = None) -> LoadedRun:
         """Read the run, to go on where it stands; with ``take``, once it has no owner."""
         watch = self.watch(wait, wake) if take else None

@@ -27,7 +27,7 @@ from tau.log.records import (
     advance,
     follow,
 )
-from tau.log.subgraphs import Subgraphs, claim_inside, drop_subgraphs, drop_visit, is_inside, note_inside
+from tau.log.subgraphs import Subgraphs, claim_inside, drop_subgraphs, drop_visit, is_inside, note_inside, redo_inside
 from tau.values.stored import Fetch, StoredValue, apply
 
 _STATUS: Final[dict[type[Record], str]] = {
@@ -101,7 +101,7 @@ class Replay:
 
     def _apply(self, record: AnyRecord, progress: Progress) -> None:
         if record.scope and is_inside(record):
-            note_inside(self.subgraphs, record, self.values, self.fetch)
+            note_inside(self.subgraphs, record, self.values, self.fetch, crashes=progress.crashes)
         if isinstance(record, CheckpointRecord) and not record.scope:
             self._change(record)
             advance(progress, record.node, record.visit, record.next)
@@ -139,6 +139,7 @@ class Replay:
         if record.on_change == "redo":
             progress.items = 0
             self.items, self.plans = {}, {}
+            redo_inside(self.subgraphs)
 
     def _change(self, record: CheckpointRecord | Answer) -> None:
         values = self.values

@@ -54,10 +54,14 @@ def values_in(subgraphs: Subgraphs, scope: Scope, values: Mapping[str, StoredVal
     return found
 
 
-def note_inside(subgraphs: Subgraphs, record: Record, values: Mapping[str, StoredValue], fetch: Fetch) -> None:
-    """What a record tells of the graphs inside the node in flight."""
+def note_inside(
+    subgraphs: Subgraphs, record: Record, values: Mapping[str, StoredValue], fetch: Fetch, *, crashes: int
+) -> None:
+    """What a record tells of the graphs inside the node in flight. ``crashes`` are the earlier attempts at that node,
+    which are those at the first node of a graph of which nothing is known."""
+    _begin(subgraphs, record, crashes)
     if isinstance(record, CheckpointRecord):
-        one = _of(subgraphs, record.scope, record.node)
+        one = subgraphs[record.scope]
         for key, stored in record.changed.items():
             one.changed[key] = apply(stored, _before(subgraphs, record.scope, key, values), fetch)
             one.removed.discard(key)
@@ -67,20 +71,35 @@ def note_inside(subgraphs: Subgraphs, record: Record, values: Mapping[str, Store
         advance(one.progress, record.node, record.visit, record.next)
         one.progress.updated = record.time
     elif isinstance(record, Routed):
-        follow(_of(subgraphs, record.scope, record.node).progress, record.node, record.next)
+        follow(subgraphs[record.scope].progress, record.node, record.next)
     elif isinstance(record, Finished):
-        _of(subgraphs, record.scope, record.node).progress.status = "finished"
+        subgraphs[record.scope].progress.status = "finished"
     elif isinstance(record, Failed | Interrupted):
-        progress = _of(subgraphs, record.scope, record.node).progress
+        progress = subgraphs[record.scope].progress
         progress.crashes, progress.status = record.attempt, "failed"
     elif isinstance(record, Item | Planned | Pause):
         depth = _depth(record.scope)
         if depth:
-            progress = _of(subgraphs, record.scope[:depth], record.scope[depth][0]).progress
+            progress = subgraphs[record.scope[:depth]].progress
             if isinstance(record, Pause):
                 progress.crashes, progress.status = record.attempt, "waiting"
             elif isinstance(record, Item):
                 progress.items += 1
+
+
+def _begin(subgraphs: Subgraphs, record: Record, crashes: int) -> None:
+    told = isinstance(record, CheckpointRecord | Routed | Finished | Failed | Interrupted)
+    depth = len(record.scope) if told else _depth(record.scope)
+    if depth and record.scope[:depth] not in subgraphs:
+        node = record.node if told else record.scope[depth][0]  # type: ignore[attr-defined]
+        subgraphs[record.scope[:depth]] = Subgraph(Progress(graph="", next=node, crashes=crashes))
+
+
+def redo_inside(subgraphs: Subgraphs) -> None:
+    """Drop what is known of the node in flight, if all that it consists of has come to its end: it is the whole that
+    is to be done anew."""
+    if all(one.progress.status == "finished" for scope, one in subgraphs.items() if len(scope) == 1):
+        subgraphs.clear()
 
 
 def is_inside(record: Record) -> bool:
@@ -154,14 +173,6 @@ def _depth(scope: Scope) -> int:
     while depth + 1 < len(scope) and scope[depth + 1][1] > 0:
         depth += 1
     return depth
-
-
-def _of(subgraphs: Subgraphs, scope: Scope, node: str) -> Subgraph:
-    """That graph; where nothing was known of it, its ``node`` is the first."""
-    one = subgraphs.get(scope)
-    if one is None:
-        one = subgraphs[scope] = Subgraph(Progress(graph="", next=node))
-    return one
 
 
 def _before(subgraphs: Subgraphs, scope: Scope, key: str, values: Mapping[str, StoredValue]) -> StoredValue | None:

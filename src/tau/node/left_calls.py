@@ -31,7 +31,7 @@ _lock = threading.RLock()  # a signal handler may run a node, too
 def key_of(store: Store | None, run_id: str, effect: RunNode) -> Key:
     """What tells the calls of one node of one run: a child of fork has none of its parent's threads."""
     place = store.location if store is not None and "//" in store.location else store and id(store)
-    return (forks.process, place, run_id, effect.node.name)
+    return (forks.process, place, run_id, *((node, branch) for node, _, branch in effect.scope_of("")))
 
 
 def note(key: Key, over: Flag) -> None:

@@ -123,7 +123,7 @@ class Asked:
         scope = self._enter(name)
         read = question.form.kept if whole else question.form.taken
         state = runner.journal.pauses.get(name)
-        if state is not None and not whole and state.scope != scope:
+        if state is not None and state.scope != scope and (runner.is_inside or not whole):
             raise ConfigError(
                 f"node {runner.node!r} asks {name!r} in two places of one visit, and the answer to the one would be "
                 "given to the other; give each question a name of its own, such as one with the item in it"

@@ -258,7 +258,8 @@ class StepCommits:
         """What is held back, to be stored by one ticket at a time; ``None`` where it is stored up to there."""
         batch = self._journal.held() if self._journal.stored < position else None
         if batch is None and self._journal.stored < position:
-            raise StoreError("what a step had to save was refused with another commit; resume the run")
+            said = "what a step had to save was refused with another commit; resume the run"
+            raise self._journal.refused or StoreError(said)
         return batch
 
     def _check(self, ticket: Ticket, position: int) -> None:
