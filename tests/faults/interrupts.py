@@ -216,6 +216,8 @@ def attempt(case: Case, strike: Strike, directory: Path) -> list[str]:
     finally:
         faulthandler.cancel_dump_traceback_later()
     if strike.place is None:
+        if raised is not None and not (case.second and isinstance(raised, KeyboardInterrupt)):
+            raise raised
         return []
     if strike.error is None:  # what an earlier run of this process has done once for all
         return []

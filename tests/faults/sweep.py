@@ -102,7 +102,7 @@ class Sweep:
             found = outcome(getattr(self.subject, verb), place)
         finally:
             reached = self.fault.disarm() if at is not None else 0
-        found["reached"] = reached
+        found["missed"] = at is not None and reached < at
         found["leftovers"] = self.subject.leftovers(place)
         if self.rule.interrupts and at is not None and "error" in found:
             found["again"] = self._again(place)
@@ -215,8 +215,8 @@ class Sweep:
 
     def judge_interrupt(self, leg: Leg) -> list[str]:
         found = leg.end.value
-        if "ok" in found:
-            return ["the interrupt was swallowed"]
+        if "ok" in found:  # a run that waited less for its commits may end before the last points
+            return [] if found["missed"] else ["the interrupt was swallowed"]
         again = found["again"]
         if again.get("ok") != self.expected:
             if self.subject.is_gone(again) and sorted(set(leg.nodes)) == sorted(self.subject.nodes):
