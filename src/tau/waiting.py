@@ -113,7 +113,12 @@ class DaemonThread(Thread):
         ever."""
         if sys.is_finalizing():
             raise RuntimeError("no thread can begin any more: the interpreter ends")
-        super().start()
+        try:
+            super().start()
+        except KeyError as error:
+            if error.args != (self,) or error.__context__ is None:
+                raise
+            raise error.__context__ from None  # of a signal handler, as the thread had just begun
 
 
 class _Started(Flag):

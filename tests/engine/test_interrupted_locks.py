@@ -21,6 +21,7 @@ from tau.log.tickets import Ticket
 from tau.node.left_calls import Call
 from tau.stores.memory import MemoryStore
 from tau.testing.store_contract.batches import batch
+from tau.waiting import DaemonThread
 
 SECONDS = 30.0
 
@@ -140,3 +141,16 @@ def test_a_run_goes_on_after_an_interrupt_at_each_lock_that_is_taken_in_python(
         case.store.close()
         at += 1
     assert len(results) == at - 1
+
+
+def test_what_a_handler_raises_while_a_thread_begins_comes_out_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, begun = threading._start_new_thread, threading.Event()  # type: ignore[attr-defined]
+
+    def struck(*about: Any) -> None:
+        start(*about)
+        assert begun.wait(SECONDS)
+        raise ValueError("struck")
+
+    monkeypatch.setattr(threading, "_start_new_thread", struck)
+    with pytest.raises(ValueError, match="struck"):
+        DaemonThread(begun.set, "begins").start()

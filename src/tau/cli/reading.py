@@ -79,6 +79,7 @@ class Account(Struct):
     damage: str = ""
     pauses: list[PauseState] = []
     inside: list[Visit] = []
+    seed: int | None = None
 
 
 def read_run(store: Store, summary: Summary, until: int | None = None) -> Account:
@@ -137,6 +138,8 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
     items = ((finished[key], cell) for key, cell in replay.items.items() if key in finished)
     account.items = _pieces(items, replay.plans)
     account.damage = account.damage or replay.damage
+    if replay.progress is not None:
+        account.seed = replay.progress.seed
     if replay.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = replay.progress.next
         account.pauses = waiting(replay.pauses)

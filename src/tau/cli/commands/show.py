@@ -200,6 +200,7 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
         else {"node": account.failed, "attempt": account.attempt, **contents.failure(failure)},
         "stopped_by": account.reason or None,
         "waits_for": [one.name for one in account.pauses],
+        "seed": account.seed,
         "provenance": account.provenance,
         "provenance_changes": [
             {"resume": one.resume, "seq": one.position, "time": screen.stamp(one.at), "changes": one.changes}
