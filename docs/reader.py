@@ -47,7 +47,7 @@ for run_id, summary, *log in runs(Path(argv[1])):
             values = {}  # what grows is known again from the next manifest on
             continue
         kind, _, _, time, scope, *fields = decode(EXPAND[data[4]](data[21:]))
-        manifest = fields[0] if kind == "admitted" else fields[8] if kind == "checkpoint" else None
+        manifest = fields[0] if kind == "admitted" else fields[8] if kind == "checkpoint" and not scope else None
         changed = fields[5] if kind == "checkpoint" else fields[4] if kind == "answer" else (manifest or [0, {}])[1]
         where = fields[:5:4] if kind == "checkpoint" else [one for one in fields[:1] if isinstance(one, str)]
         print(position, datetime.fromtimestamp(time, UTC), kind, " -> ".join(map(str, where)), *scope[: len(where) - 1])

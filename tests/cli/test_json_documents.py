@@ -195,7 +195,8 @@ def of_an_odd_log(shell: Shell, here: Here, tables: Tables) -> None:
     store = open_store(STORE)
     store.save(State({"a": 1}, run_id="hand"))
     journal = Journal(store, "r", Host(), Host().owner(0.0), interval=1)
-    found = journal.load(take=False)
+    found = journal.look(None)
+    assert found is not None
     assert found.progress is not None
     records = (Planned(name="p", keys=("1", "2")), Pause(name="q"), Answer(name="q"))
     batch = journal.prepare(Append(records, found.progress, {}, flush=True, expected=found.position))

@@ -242,7 +242,8 @@ def with_items(store: Store, count: int) -> None:
     """As a node leaves it that finished so many items and then was stopped."""
     host = Host()
     journal = Journal(store, "r", host, host.owner(0.0), interval=1)
-    found = journal.load(take=True)
+    found = journal.look(journal.watch(0.0, None))
+    assert found is not None
     assert found.progress is not None
     items = [Item(name="page", key=str(number)) for number in range(count)]
     found.progress.status = "interrupted"

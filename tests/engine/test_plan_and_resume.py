@@ -67,7 +67,8 @@ def test_a_run_that_waits_for_an_answer(store: Store) -> None:
     steps = failed(store)
     host = Host()
     journal = Journal(store, "r", host, host.owner(0.0), interval=1)
-    found = journal.load(take=False)
+    found = journal.look(None)
+    assert found is not None
     assert found.progress is not None
     found.progress.status = "waiting"
     asked = Append((Pause(name="go on?"),), found.progress, found.values, flush=True, expected=found.position)

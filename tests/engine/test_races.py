@@ -26,7 +26,8 @@ class Overtaken(MemoryStore):
             owner = host.owner(60.0)
             self.rival = host.hold(owner)
             rival = Journal(self, run_id, host, owner, interval=1)
-            found = rival.load(take=False)
+            found = rival.look(None)
+            assert found is not None
             assert found.progress is not None
             found.progress.status = "running"
             from tau.log.append import Append

@@ -284,3 +284,31 @@ async def answer_later(state: State) -> bool:
     """An async route inside a graph inside a node."""
     await asyncio.sleep(0.01)
     return bool(state["ask"])
+
+
+def graphs_in_graphs() -> StateGraph:
+    """begin -> around (grow -> in (work -> drop) -> grow ...) -> end: graphs in one another, which go round."""
+    inner = StateGraph("in")
+    inner.add_node("work", lambda state, ctx: {"last": ctx.step("last", lambda: len(state["rows"])), "gone": 1})
+    inner.add_node("drop", lambda state: state.drop("gone").set("seen", (*state["seen"], state["last"])))
+    inner.sequence("work", "drop")
+    around = StateGraph("around")
+    around.add_node("grow", lambda state: {"rows": [*state["rows"], "x" * 300], "laps": state["laps"] + 1})
+    around.add_node("in", inner)
+    around.add_edge("grow", "in")
+    around.add_edge("in", "grow", has_more, name="more")
+    around.add_edge("in", "rest")
+    around.add_node("rest", lambda state: {"laps": 0})
+    around.set_entry_point("grow")
+    around.set_exit_point("rest")
+    graph = StateGraph(
+        GraphConfig("graphs", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"rows": [], "laps": 0, "seen": ()})
+    graph.add_node("around", around)
+    graph.add_node("end", lambda state: {"report": repr(state["seen"]), "times": state.get("times", 0) + 1})
+    graph.add_edge("begin", "around")
+    graph.add_edge("around", "end")
+    graph.set_entry_point("begin")
+    graph.set_exit_point("end")
+    return graph

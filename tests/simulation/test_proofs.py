@@ -11,6 +11,7 @@ import pytest
 from simulated_graphs import (
     ANSWERS,
     four_nodes,
+    graphs_in_graphs,
     graphs_in_nodes,
     nodes_of_items,
     nodes_of_steps,
@@ -20,6 +21,7 @@ from simulated_graphs import (
 )
 
 from tau import StateGraph
+from tau.log.records import CheckpointRecord
 from tau.testing import explore, simulate
 
 WANTED = {"wanted": 2}
@@ -106,6 +108,20 @@ INSIDE = {"input": {"wanted": 1}, "answers": {"ask": True}}
 def test_crashes_and_interrupts_at_every_point_of_graphs_in_nodes(interval: int) -> None:
     """Two branches that are cycles with a map and steps, a function beside them, a graph with a pause and a route."""
     assert explore(graphs_in_nodes, **INSIDE, interval=interval, kinds=("crash", "interrupt")) > 300
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_manifests_in_the_middle_of_a_node(interval: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a resume begins to read, also inside a node, it finds what all of the log adds up to."""
+    monkeypatch.setattr("tau.log.journal.MANIFEST_EVERY", 1)
+    result = simulate(graphs_in_graphs, {"wanted": 12}, interval=interval)
+    inside = [record for record in result.log if isinstance(record, CheckpointRecord) and record.scope]
+    assert sum(record.manifest is not None for record in inside) > 2
+    kinds = ("crash", "interrupt")
+    assert explore(graphs_in_graphs, {"wanted": 7}, interval=interval, kinds=kinds) > 200
+    for seed in range(10):
+        simulate(graphs_in_graphs, {"wanted": 8}, seed=seed, interval=interval)
+        simulate(graphs_in_nodes, {"wanted": 1}, seed=seed, interval=interval, answers={"ask": True})
 
 
 def test_seeds_with_graphs_in_nodes() -> None:

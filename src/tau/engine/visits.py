@@ -33,7 +33,7 @@ from tau.log.records import (
     describe,
     path_of,
 )
-from tau.log.subgraphs import Subgraph, drop_subgraphs
+from tau.log.subgraphs import Subgraph, Subgraphs, drop_subgraphs
 from tau.node.current import RunNode
 from tau.node.paused import Paused
 from tau.schema.fields import Misfit
@@ -50,6 +50,7 @@ class Visits(Routing):
         super().__init__(request)
         self.graph = request.graph
         self.root: Visits = self
+        self.around: tuple[dict[str, Any], Subgraphs] | None = None  # what a manifest inside a node says beside
         self.changed: dict[str, StoredValue] = {}  # what the visit set, and what it removed
         self.removed: list[str] = []
 
@@ -261,7 +262,9 @@ class Visits(Routing):
         elif outcome.stop:
             progress.status, ending = "interrupted", Interrupted(node=progress.next or "", reason=outcome.stop)
         else:
-            return Append((checkpoint,), self.root.progress, self.values, flush=self.asks is not None)
+            return Append(
+                (checkpoint,), self.root.progress, self.values, flush=self.asks is not None, around=self.around
+            )
         return self.appended((checkpoint, ending))
 
 
@@ -277,6 +280,8 @@ class Inside(Visits):
         around = tuple((node, branch) for node, _, branch in self.scope)
         self._named = effect.node.inside.named.setdefault(around, {})
         self._is_alone = is_alone
+        if is_alone and (outer is outer.root or outer.around is not None):
+            self.around = self.root.values, self.root.subgraphs
         self._before = outer.values
         self._waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
         self._began = 0.0
@@ -343,8 +348,9 @@ class Inside(Visits):
         for record in records:
             record.scope = self.scope
         return Append(
-            records, self.root.progress, self.values, flush=flush and not ends, later=ends and self._is_alone, **more
-        )
+            records, self.root.progress, self.values,
+            flush=flush and not ends, later=ends and self._is_alone, around=self.around, **more,
+        )  # fmt: skip
 
     def waiting(self, name: str, waits: tuple[tuple[Pause, StoredValue | None], ...]) -> BaseException:
         self._waits = waits

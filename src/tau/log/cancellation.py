@@ -29,7 +29,8 @@ def cancel_run(store: Store, run_id: str, host: Host) -> bool:
 def _cancel(store: Store, run_id: str, host: Host) -> bool:
     while True:
         journal = Journal(store, run_id, host, host.owner(0.0), interval=1)
-        found = journal.load(take=False)
+        found = journal.look(None)
+        assert found is not None
         if found.status == "deleted":
             return False
         if found.status in ("finished", "cancelled") or found.progress is None:

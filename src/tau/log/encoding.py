@@ -33,6 +33,7 @@ MAGIC: Final = b"tau"
 _HEADER = len(MAGIC) + 2
 _SEAL = 16
 _RAW, _ZSTD = 0, 1
+_SEEDED: Final = 2
 _HEADS = tuple(tuple(bytes((form, kind)) for kind in (_RAW, _ZSTD)) for form in range(FORMAT + 1))
 _WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
 _SAMPLE = 1 << 16
@@ -67,7 +68,9 @@ def seal(run_id: str, record: Record) -> bytes:
         kind, body = _squeeze(body)
     manifest = getattr(record, "manifest", None)
     form = record.form_inside if record.scope and record.form_inside > 1 else record.form_at_least
-    head = _HEADS[form if manifest is None or manifest.progress.seed is None else 2][kind]
+    if manifest is not None and manifest.progress.seed is not None and form < _SEEDED:
+        form = _SEEDED
+    head = _HEADS[form][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 
 

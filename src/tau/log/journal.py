@@ -32,7 +32,7 @@ from tau.log.records import (
     path_of,
 )
 from tau.log.sealed import Sealed, nothing
-from tau.log.subgraphs import drop_visit
+from tau.log.subgraphs import drop_visit, manifest_inside
 from tau.log.tickets import Flight
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
@@ -72,6 +72,7 @@ class Journal:
         self._token = b"%b-1" % self._nonce
         self._since_base = self._weight = self._base_weight = 0
         self._nodes = 0
+        self._finished = 0  # what of the node in flight is
         self._refused: LeaseLostError | RunCancelledError | None = None
         # The newest record that is stored, and after it those that are held back. These are added at once; otherwise a
         # new list takes its place, whole. So an interrupt leaves what was before or what comes after.
@@ -107,14 +108,6 @@ class Journal:
         """Why nothing of this journal can be stored any more, if that is known."""
         return self._refused
 
-    def load(self, take: bool, wait: float = 0.0, wake: Flag | None = None) -> LoadedRun:
-        """Read the run, to go on where it stands; with ``take``, once it has no owner."""
-        watch = self.watch(wait, wake) if take else None
-        while (found := self.look(watch)) is None:
-            assert watch is not None
-            self.host.sleep(watch.pause, wake)
-        return found
-
     def watch(self, wait: float, wake: Flag | None) -> Watch:
         """What waits until the run has no owner, for so many seconds or until ``wake`` is set; see `look`."""
         return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake)
@@ -138,6 +131,7 @@ class Journal:
                 )
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items, self.pauses, self.plans = replay.items, replay.pauses, replay.plans
+            self._finished = replay.progress.items if replay.progress is not None else 0
             self._now = [nothing(found.position, replay.base)]
         return found
 
@@ -295,6 +289,7 @@ class Journal:
             self.plans.clear()
         if self.pauses:
             self.pauses.clear()
+        self._finished = 0
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
         sealed = seal(self.run_id, record)
@@ -315,11 +310,17 @@ class Journal:
         """The same for a visit inside a node: the run is as far as it was."""
         if self.items or self.pauses or self.plans:
             drop_visit(record, self.items, self.pauses, self.plans)
-        sealed = seal(self.run_id, record)
+        self._finished += 1
         self._nodes += 1
-        self._since_base += 1
-        self._weight += len(sealed)
-        summary = self._summary(record, before.base, append.progress, before.node, before.iterations)
+        is_due = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
+        if is_due and append.around is not None and not (self.items or self.pauses or self.plans):
+            record.manifest = manifest_inside(append.progress, append.around, self._finished)
+        sealed, base = seal(self.run_id, record), before.base
+        if record.manifest is not None:
+            base = self._based(record.position, sealed)
+        else:
+            self._since_base, self._weight = self._since_base + 1, self._weight + len(sealed)
+        summary = self._summary(record, base, append.progress, before.node, before.iterations)
         cells = []
         for key in record.changed:
             cells.append(append.values[key])  # noqa: PERF401
@@ -333,6 +334,7 @@ class Journal:
         if isinstance(record, Admitted | Item):
             cells = tuple(append.values.values())
             if isinstance(record, Item):
+                self._finished += 1
                 self.items[record.scope, record.key] = cells[0]
             else:
                 self.pauses.clear()
@@ -341,6 +343,7 @@ class Journal:
         elif isinstance(record, Claimed):
             record.owner = self.owner
             if record.on_change == "redo":
+                self._finished = 0
                 self.items.clear()
                 self.plans.clear()
         note_planned(self.plans, record)

@@ -40,7 +40,7 @@ def path_of(scope: Scope, node: str) -> str:
 class Progress(Struct, gc=False):
     """How far a run is: everything that resume needs but the values. ``crashes`` counts the attempts at the node
     that comes next, ``stuck`` those that were killed in a row since an item of it was finished. ``seed`` is ``None`` in
-    runs that older versions admitted."""
+    runs that older versions admitted. ``inside`` is for a manifest that is written inside a node."""
 
     graph: str
     fingerprint: GraphFingerprint | None = None
@@ -62,6 +62,16 @@ class Progress(Struct, gc=False):
     provenance: dict[str, str] = field(default_factory=dict)
     stuck: int = 0
     seed: int | None = None
+    inside: list[InsideManifest] = field(default_factory=list)
+
+
+class InsideManifest(Struct, array_like=True, gc=False):
+    """How far a graph inside the node in flight is, in a manifest that is written there."""
+
+    scope: Scope
+    progress: Progress
+    changed: dict[str, Stored]
+    removed: list[str]
 
 
 class Manifest(Struct, array_like=True, gc=False):

@@ -27,7 +27,16 @@ from tau.log.records import (
     advance,
     follow,
 )
-from tau.log.subgraphs import Subgraphs, claim_inside, drop_subgraphs, drop_visit, is_inside, note_inside, redo_inside
+from tau.log.subgraphs import (
+    Subgraphs,
+    claim_inside,
+    drop_subgraphs,
+    drop_visit,
+    is_inside,
+    note_inside,
+    redo_inside,
+    subgraphs_of,
+)
 from tau.values.stored import Fetch, StoredValue, apply
 
 _STATUS: Final[dict[type[Record], str]] = {
@@ -71,9 +80,7 @@ class Replay:
             self.damage = self.damage or str(error)
             return None
         manifest = None
-        if isinstance(record, CheckpointRecord):
-            manifest = None if record.scope else record.manifest
-        elif isinstance(record, Admitted):
+        if isinstance(record, CheckpointRecord | Admitted):
             manifest = record.manifest
         elif isinstance(record, Claimed) and record.rewind is not None:
             # What follows builds on that position: on any other it would be mixed with what was passed over.
@@ -87,7 +94,8 @@ class Replay:
             self.damage = ""
             self.progress = manifest.progress
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
-            self.items, self.pauses, self.plans, self.subgraphs = {}, {}, {}, {}
+            self.items, self.pauses, self.plans = {}, {}, {}
+            self.subgraphs = subgraphs_of(self.progress, self.fetch)
             if isinstance(record, Admitted):
                 self.progress.status = "admitted"
                 self.progress.provenance = self.progress.provenance or record.provenance

@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tau.log.pauses import PauseState
 from tau.log.planned import Plans
@@ -13,8 +14,10 @@ from tau.log.records import (
     CheckpointRecord,
     Failed,
     Finished,
+    InsideManifest,
     Interrupted,
     Item,
+    Manifest,
     Pause,
     Planned,
     Progress,
@@ -43,14 +46,27 @@ class Subgraph(Struct):
 Subgraphs = dict[Scope, Subgraph]
 
 
-def values_in(subgraphs: Subgraphs, scope: Scope, values: Mapping[str, StoredValue]) -> dict[str, StoredValue]:
-    """The state that the next node of that graph is given, where ``values`` is the state of the run."""
-    found = dict(values)
-    for depth in range(1, len(scope) + 1):
-        if (one := subgraphs.get(scope[:depth])) is not None:
-            for key in one.removed:
-                found.pop(key, None)
-            found.update(one.changed)
+def manifest_inside(progress: Progress, around: tuple[Mapping[str, StoredValue], Subgraphs], items: int) -> Manifest:
+    """Everything at once, in the middle of a node: the state of the run, and what the graphs inside have done;
+    ``items`` counts what is finished in the node."""
+    values, subgraphs = around
+    inside = [
+        InsideManifest(scope, one.progress, {key: cell.whole for key, cell in one.changed.items()}, sorted(one.removed))
+        for scope, one in subgraphs.items()
+    ]
+    progress = replace(progress, inside=inside, items=items, stuck=0)
+    return Manifest(progress, {key: cell.whole for key, cell in values.items()})
+
+
+def subgraphs_of(progress: Progress, fetch: Fetch) -> Subgraphs:
+    """What the progress of a manifest says of the graphs inside, which is taken out of it."""
+    found = {
+        one.scope: Subgraph(
+            one.progress, {key: apply(stored, None, fetch) for key, stored in one.changed.items()}, set(one.removed)
+        )
+        for one in progress.inside
+    }
+    progress.inside = []
     return found
 
 
