@@ -96,6 +96,7 @@ def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: 
         of_a_finished_run,
         of_a_graph,
         of_a_waiting_run,
+        of_a_graph_in_a_node,
         of_an_odd_log,
         of_a_damaged_log,
         of_the_end,
@@ -184,6 +185,31 @@ def of_a_waiting_run(shell: Shell, here: Here, tables: Tables) -> None:
     here("answer", "asks", "review", "--set", "ok=true", "--set", "who=ada", "--store", STORE)
     here("resume", "asks", "asks.py:graph", "--store", STORE, code=4)
     tables.check("tau-pauses", here.json("pauses", "asks", "--store", STORE)[0])
+
+
+NESTED = """
+from tau import StateGraph
+inner = StateGraph("inner")
+@inner.node
+def done(state):
+    pass
+@inner.node
+def broken(state):
+    raise ValueError("broken")
+inner.sequence(done, broken)
+graph = StateGraph("nested")
+graph.add_node("around", inner)
+graph.sequence("around")
+"""
+
+
+def of_a_graph_in_a_node(shell: Shell, here: Here, tables: Tables) -> None:
+    shell.write("nested.py", NESTED)
+    here("run", "nested.py:graph", "--run-id", "nested", "--store", STORE, code=1)
+    found = here.json("show", "nested", "--store", STORE)
+    assert [one["node"] for one in found["inside"]] == ["around/done"]
+    tables.check("tau-show", found)
+    tables.check("tau-history", here.json("history", "nested", "--store", STORE))
 
 
 def of_an_odd_log(shell: Shell, here: Here, tables: Tables) -> None:
