@@ -276,3 +276,27 @@ def test_an_interrupt_while_work_is_handed_to_a_thread_leaves_no_node_beside_its
         loop.close()
     assert struck > 10
     assert (at_work, most) == ([], 1)
+
+
+def test_ctrl_c_as_asyncio_begins_to_listen_for_it_is_no_cancellation() -> None:
+    """`asyncio.Runner.run` forgets a signal that comes between the setting of its handler and its next line."""
+
+    def strike(frame: FrameType, event: str, argument: Any) -> Any:
+        if frame.f_code is not asyncio.Runner.run.__code__:
+            return None
+        if event == "line" and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        return strike
+
+    async def node(state: State) -> dict[str, int]:
+        return {"x": 1}
+
+    graph = graph_of(node)
+    sys.settrace(strike)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            graph.execute({}, run_id="r")
+    finally:
+        sys.settrace(None)
+    assert graph.resume("r")["x"] == 1

@@ -103,7 +103,7 @@ class NodeLoop:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         context = contextvars.copy_context()
         if self._work is None:
-            return self._runner.run(coroutine, context=context)
+            return self._run_here(coroutine, context)
         call = _Call(self._runner, coroutine, context)
         try:
             self._work.put(call)
@@ -127,6 +127,22 @@ class NodeLoop:
         with suppress(RuntimeError):  # it is closed, or has not begun
             loop = self._runner.get_loop()
             loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
+
+    def _run_here(self, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> T:
+        """Ctrl-C at one place of `asyncio.Runner.run` comes out as the cancellation of what has not begun."""
+        begun: list[bool] = []
+
+        async def noted() -> T:
+            begun.append(True)
+            return await coroutine
+
+        try:
+            return self._runner.run(noted(), context=context)
+        except asyncio.CancelledError as error:
+            if begun:
+                raise
+            coroutine.close()
+            raise KeyboardInterrupt from error
 
     def close(self) -> None:
         if self._work is None:
