@@ -375,7 +375,6 @@ NEVER_RETRIED: Final = (
     RunCancelledError,
     WorkerError,
     PauseExpiredError,
-    MergeError,
 )
 """Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
 

@@ -45,7 +45,7 @@ def test_a_run_is_answered_from_the_command_line_a_process_later(asking: Shell, 
     at = ("--store", store)
     said = asking.error("run", TARGET, "--run-id", "r", *at, code=4)
     assert "waiting: run 'r' is waiting for an answer to 'review'" in said
-    assert "--set NAME=VALUE; tau pauses shows what is asked" in said
+    assert "--value JSON, or --set FIELD=VALUE for a form; tau pauses shows what is asked" in said
     assert "tau resume" in said
     assert asking.json("runs", *at)[0]["status"] == "waiting"
     shown = asking.run("pauses", *at).stdout.splitlines()[-1].split("\t")

@@ -308,3 +308,32 @@ def test_a_task_that_is_left_behind_does_not_keep_the_process_from_ending() -> N
     done = subprocess.run([sys.executable, "-c", LEFT], timeout=4 * LONG, check=False, capture_output=True, text=True)
     assert done.returncode == 0
     assert "no thread can begin" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+def test_what_a_branch_asks_can_be_answered_while_another_works(tmp_path: Path, kind: str) -> None:
+    url = {"file": f"file://{tmp_path}/runs", "sqlite": f"sqlite:///{tmp_path}/runs.db"}[kind]
+    answered: list[str] = []
+
+    def build() -> StateGraph:
+        asks = StateGraph("asks")
+        asks.add_node("ok", pause_node("ok", form=bool, deadline=3600.0, default=False))
+        asks.sequence("ok")
+        return outer(url, branches_node({"slow": slow, "asks": asks}))
+
+    def slow(state: State) -> dict[str, int]:
+        here = build()
+        ends = threading.Event()
+        for _ in range(3000):
+            if found := here.pauses("r"):
+                answered.append(found[0].node)
+                here.answer("r", "ok", True)
+                return {"slow": 1}
+            ends.wait(0.01)
+        raise TimeoutError
+
+    with pytest.raises((RunWaitingError, RunInterruptedError)):
+        build().execute({}, run_id="r")
+    assert answered == ["all/asks/ok"]
+    assert dict(build().resume("r")) == {"slow": 1, "ok": True}
+    assert answered == ["all/asks/ok"]

@@ -312,3 +312,19 @@ def graphs_in_graphs() -> StateGraph:
     graph.set_entry_point("begin")
     graph.set_exit_point("end")
     return graph
+
+
+def branches_that_ask() -> StateGraph:
+    """both (ask | open -> collect -> collect ... -> close) -> end: a question that waits beside work."""
+    asks = StateGraph("asks")
+    asks.add_node("ask", pause_node("ask", form=bool))
+    asks.add_node("told", lambda state: {"told": state["ask"]})
+    asks.sequence("ask", "told")
+    graph = StateGraph(
+        GraphConfig("asking", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"rows": [], "text": ""})
+    graph.add_node("both", branches_node({"asks": asks, "b": a_branch("b")}))
+    graph.add_node("end", lambda state: {"report": repr(state["rows"])})
+    graph.sequence("begin", "both", "end")
+    return graph

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from simulated_graphs import (
     ANSWERS,
+    branches_that_ask,
     four_nodes,
     graphs_in_graphs,
     graphs_in_nodes,
@@ -122,6 +123,13 @@ def test_manifests_in_the_middle_of_a_node(interval: int, monkeypatch: pytest.Mo
     for seed in range(10):
         simulate(graphs_in_graphs, {"wanted": 8}, seed=seed, interval=interval)
         simulate(graphs_in_nodes, {"wanted": 1}, seed=seed, interval=interval, answers={"ask": True})
+
+
+def test_a_question_beside_work_is_answered_once_whatever_dies() -> None:
+    how = {"answers": {"ask": True}, "interval": 1}
+    assert explore(branches_that_ask, kinds=("crash", "interrupt", "answer"), **how) > 150
+    for seed in range(20):
+        simulate(branches_that_ask, seed=seed, **how)
 
 
 def test_seeds_with_graphs_in_nodes() -> None:

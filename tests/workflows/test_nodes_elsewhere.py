@@ -22,6 +22,7 @@ from tau import (
     UnserializableError,
     WorkerError,
     open_store,
+    pause_node,
 )
 from tau.stores.contract import Store
 
@@ -46,6 +47,13 @@ def test_a_node_runs_in_a_process_of_its_own(store: Store | None) -> None:
     state = run(store, nodes.plain)
     assert (state["twice"], state["n"]) == (2, 1)
     assert state["pid"] != os.getpid()
+
+
+def test_the_decorator_takes_the_option_too() -> None:
+    graph = StateGraph("g")
+    graph.node(executor="processes")(nodes.plain)
+    graph.sequence(nodes.plain)
+    assert graph.execute({"n": 4})["twice"] == 8
 
 
 def test_changes_in_place_and_states_count_as_ever(store: Store | None) -> None:
@@ -88,7 +96,7 @@ def test_a_timeout_kills_its_process_and_it_may_be_tried_again(store: Store | No
 @pytest.mark.parametrize(
     ("function", "kind", "said"),
     [
-        (nodes.dying, WorkerError, "each time its worker process died"),
+        (nodes.dying, WorkerError, "its worker process died .pid .* was killed by SIGKILL"),
         (nodes.number, TypeError, "returned int; return a mapping of changes, a State, or None"),
         (nodes.unstorable, UnserializableError, "node 'node' set state"),
     ],
@@ -130,6 +138,7 @@ def test_the_executor_is_no_change_of_the_node(tmp_path: Path) -> None:
         (nodes.plain, {"executor": 3}, "executor: expected one of"),
         (nodes.later, {"executor": "threads"}, "an async node is called in its event loop"),
         (nodes.plain, {"executor": "inline", "timeout": 1.0}, "'inline' has no timeout"),
+        (pause_node("p"), {}, "a pause_node runs nothing"),
         (StateGraph("g"), {}, "it is for one function; give it to the nodes inside"),
     ],
 )

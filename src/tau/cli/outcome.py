@@ -263,7 +263,7 @@ def _anew(error: BaseException, session: Session) -> str:
         return f"to do the work again, use another run id, or {delete}; preserve=True in the graph keeps results"
     if isinstance(error, RunWaitingError):
         name = shlex.quote(error.pauses[0]) if error.pauses else "NAME"
-        return f"{answer} {name} --set NAME=VALUE; tau pauses shows what is asked"
+        return f"{answer} {name} --value JSON, or --set FIELD=VALUE for a form; tau pauses shows what is asked"
     if isinstance(error, ExecutionError) and (key := _missing_key(error.__cause__)):
         then = f"{delete}, then tau run with --set NAME=VALUE"
         return f"if {key} should have been in the input, which never changes: {then}"

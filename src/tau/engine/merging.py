@@ -29,8 +29,9 @@ def together(
 ) -> Outcome:
     """The outcome of a node that consists of these; ``values`` is the state that it was given."""
     before = effect.state.timestamp.timestamp()
-    began = min((one.began for one in outcomes if one.began), default=before)
-    seconds = max(0.0, max(one.progress.updated for one in branches) - began)
+    ended = max(one.progress.updated or before for one in branches)
+    began = min((one.began for one in outcomes if one.began), default=ended)  # nothing was left to be done but this
+    seconds = max(0.0, ended - began)
     stop = next((one.stop for one in outcomes if one.stop), "")
     waits = tuple(wait for one in outcomes for wait in one.waits)
     made = Outcome(began=began, seconds=seconds, stop=stop)
@@ -75,7 +76,7 @@ def _error(branches: Sequence[Inside], outcomes: Sequence[Outcome]) -> BaseExcep
     """What the node ends with, if not all came to their exit points: an interrupt before a stop, before a failure,
     before a question."""
     errors = {one.branch.name: outcome.error for one, outcome in zip(branches, outcomes, strict=True) if outcome.error}
-    if len(branches) == 1:
+    if not branches[0].branch.name:  # a single graph
         return next(iter(errors.values()), None)
     for error in errors.values():
         if not isinstance(error, (Exception, Paused)):
@@ -148,7 +149,10 @@ def _opened(value: Any) -> Any:
 def _as_one(effect: RunNode, key: str, how: Merge, before: Any, changes: Sequence[tuple[str, Any]]) -> Any:
     given = [_opened(change) for _, change in changes]
     if callable(how):
-        return how(before, given)
+        try:
+            return how(before, given)
+        except Exception as error:
+            raise _conflict(effect, key, changes, f"the function that merges it failed ({text_of(error)})") from error
     try:
         return {"append": _appended, "add": _added, "union": _union}[how](before, given)
     except (TypeError, ValueError) as error:
@@ -178,6 +182,8 @@ def _added(before: Any, given: Sequence[Any]) -> Any:
 
 
 def _union(before: Any, given: Sequence[Any]) -> Any:
+    if any(name not in one for one in given for name in (before if isinstance(before, AbstractSet | dict) else ())):
+        raise ValueError("a branch took something away that was there before, instead of adding to it")
     if all(isinstance(one, AbstractSet) for one in given):
         return type(given[0])().union(*given)
     if not all(isinstance(one, dict) for one in given):

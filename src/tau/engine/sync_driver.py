@@ -173,9 +173,12 @@ class SyncDriver(Driver):
             for branch in branches:
                 branch.work.over.wait()
         except BaseException as error:
+            was_stopping = self.stopping()  # then a first signal has said so, and this is the second one
             for branch in branches:
                 branch.hurry(text_of(error) or type(error).__name__)
             try:
+                if was_stopping:
+                    raise
                 for branch in branches:
                     branch.work.over.wait()
             except BaseException:

@@ -16,12 +16,13 @@ from tau.engine.merging import together
 from tau.engine.routing import Routing
 from tau.engine.stop import StopNow
 from tau.engine.verdicts import UNSAVED, may_retry, no_changes, too_many_visits
-from tau.errors import RunInterruptedError
+from tau.errors import ConfigError, RunInterruptedError
 from tau.events import text_of
 from tau.graph.edges import END, Edge
 from tau.graph.inner import Branch
 from tau.log.append import Append
 from tau.log.records import (
+    EARLY,
     CheckpointRecord,
     Failed,
     Finished,
@@ -37,6 +38,7 @@ from tau.log.subgraphs import Subgraph, Subgraphs, drop_subgraphs
 from tau.node.current import RunNode
 from tau.node.paused import Paused
 from tau.schema.fields import Misfit
+from tau.spelling import did_you_mean
 from tau.state import State, raw, snapshot, view
 from tau.state_changes import collect, fitted_values
 from tau.values.plain_mappings import only_items
@@ -330,6 +332,12 @@ class Inside(Visits):
         if not self.request.stored:
             changed = {key: value for key, value in self.values.items() if self._before.get(key, self) is not value}
             removed = self._before.keys() - self.values.keys()
+        missing = next((key for key in outputs or () if key not in self.values and key not in self._before), None)
+        if missing is not None:
+            near = did_you_mean(missing, self.values)
+            raise ConfigError(
+                f"graph {self.graph.name!r} is to hand up {missing!r}, which its state does not have{near}"
+            )
         kept = [key for key in changed if outputs is None or key in outputs]
         gone = [key for key in self._before if key in removed and (outputs is None or key in outputs)]
         return {key: changed[key] for key in kept}, gone
@@ -379,4 +387,8 @@ class Inside(Visits):
             _, last = self._last(error)
             progress.status, progress.crashes = "failed", self.tried
             yield self.appended(last, flush=False)
+        if self._waits and not self._is_alone:  # people may answer while other branches work
+            asked = tuple(replace(record, body={EARLY: True}) for record, _ in self._waits)
+            cells = tuple(cell for _, cell in self._waits if cell is not None)
+            yield Append(asked, self.root.progress, self.values, flush=True, cells=cells)
         return Outcome(error=final, began=self._began, waits=self._waits)

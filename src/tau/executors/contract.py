@@ -18,13 +18,14 @@ from tau.waiting import Flag
 
 class Function(Struct, frozen=True):
     """What is called for each item, and the ``name`` by which errors call the map; ``workers`` work at a time, 0 for as
-    many as there is room for. ``timeout`` is that of each call."""
+    many as there is room for. ``timeout`` is that of each call, ``deaths`` how often an item may cost its worker."""
 
     call: Callable[[Any], Any]
     name: str
     is_async: bool
     workers: int
     timeout: float | None
+    deaths: int = 2
 
 
 class Call(Struct, eq=False):

@@ -39,9 +39,6 @@ _log = logging.getLogger("tau")
 _encode = Encoder().encode
 _read_answer = Decoder(wire.Answer).decode
 
-DEATHS: Final = 2
-"""How often an item may cost its worker: then it is not tried again."""
-
 STARTS: Final = 3
 """How many workers may die before they are ready, one after the other: then none can be started."""
 
@@ -82,7 +79,7 @@ class ProcessExecutor(Executor):
                 f"map {function.name!r} was begun while a worker process imports the script; put what starts the work "
                 "under `if __name__ == '__main__':`"
             )
-        self._name = function.name
+        self._name, self._deaths = function.name, function.deaths
         setup = wire.Setup(
             wire.packed_function(function.call, function.name, function.is_async), _where(), wire.script()
         )
@@ -104,7 +101,7 @@ class ProcessExecutor(Executor):
                 self._lost(worker)
                 self._check(call)
                 deaths += died.is_at_work
-                if deaths == DEATHS:
+                if deaths == self._deaths:
                     raise _killed(deaths, worker) from None
                 _log.warning("a worker process of map %r %s; its item is tried again", self._name, worker.how_it_died())
                 continue
@@ -345,9 +342,11 @@ def _check(call: Call) -> None:
 
 
 def _killed(deaths: int, worker: _Worker) -> WorkerError:
+    tried = "its" if deaths == 1 else f"it was tried {deaths} times, and each time its"
+    last = "" if deaths == 1 else "; the last"
     return WorkerError(
-        f"it was tried {deaths} times, and each time its worker process died; the last {worker.how_it_died()}. If "
-        "memory is short, let fewer workers run at a time",
+        f"{tried} worker process died{last} {worker.how_it_died()}. If memory is short, let fewer workers run at a "
+        "time",
         deaths=deaths,
     )
 

@@ -116,6 +116,8 @@ def _check_executor(name: str, function: Any, executor: Any, timeout: Any, *, re
     where = f"node {name}: executor"
     if not isinstance(executor, str) or executor not in EXECUTORS:
         raise refused(where, executor, f"one of {', '.join(map(repr, EXECUTORS))}, or None")
+    if getattr(type(function), "asks", False):
+        raise ConfigError(f"{where}: a pause_node runs nothing, so it has none")
     if type(function) is InnerGraphs:
         raise ConfigError(f"{where}: it is for one function; give it to the nodes inside")
     if executor != "processes" and is_async(function):

@@ -178,5 +178,5 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise TypeError(f"@graph.node has no option {name!r}{near or f'; its options are {_LISTED}'}")
 
 
-_OPTIONS = ("name", "retry", "timeout", "idempotent", "version", "depends_on")
+_OPTIONS = ("name", "retry", "timeout", "idempotent", "version", "depends_on", "executor")
 _LISTED = ", ".join(_OPTIONS)

@@ -211,6 +211,10 @@ class Item(Record, tag="item"):
     body: dict[str, Any] = field(default_factory=dict)
 
 
+EARLY: Final = "early"
+"""In the body of a pause that is stored while other branches of its node work: the run does not wait yet."""
+
+
 class Pause(Record, tag="pause"):
     """The run waits for an answer, to a node of the graph (without a scope) or from inside of one.
 

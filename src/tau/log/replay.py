@@ -9,6 +9,7 @@ from tau.log.encoding import damaged, unseal
 from tau.log.pauses import PauseState, note
 from tau.log.planned import Plans, note_planned
 from tau.log.records import (
+    EARLY,
     Admitted,
     Answer,
     AnyRecord,
@@ -163,4 +164,6 @@ def status_after(record: Record, status: str) -> str:
         return "interrupted" if status == "waiting" else status
     if record.scope and not isinstance(record, Pause):
         return "running"
+    if isinstance(record, Pause) and record.body.get(EARLY):
+        return status
     return _STATUS.get(type(record), "running")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from tau.checks import checked_name, refused
 from tau.errors import ConfigError, leaves
@@ -204,6 +204,7 @@ class PauseNode:
 
     name: str
     question: Question
+    asks: ClassVar[bool] = True
 
     def __call__(self, state: Any, ctx: Any) -> dict[str, Any]:
         return {self.name: ctx._ask(self.name, self.question, whole=True)}

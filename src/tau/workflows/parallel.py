@@ -160,13 +160,13 @@ def _room_async(ledger: Ledger, items: Items | None) -> Callable[[], Awaitable[o
 
 
 def run_elsewhere(
-    ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None
+    ledger: Ledger, task: Callable[[Any], Any], named: Named | None, items: Items | None, *, deaths: int = 2
 ) -> ParallelResult[Any]:
-    """A map whose items are worked on by an executor."""
+    """A map whose items are worked on by an executor; ``deaths``: how often one may cost its worker."""
     load_module("tau.workflows.remote")
     from tau.workflows.remote import RemoteTask, closed, opened  # only loaded where there are other processes
 
-    executor = opened(ledger.config.executor, _sent(ledger, task))
+    executor = opened(ledger.config.executor, _sent(ledger, task, deaths))
     try:
         remote = RemoteTask(ledger.around, ledger.config, executor, _widening(ledger, items))
         room = _has_room(ledger, items)
@@ -215,6 +215,6 @@ def _widening(ledger: Ledger, items: Items | None) -> Callable[[int | None], obj
     return widen
 
 
-def _sent(ledger: Ledger, task: Callable[[Any], Any]) -> Function:
+def _sent(ledger: Ledger, task: Callable[[Any], Any], deaths: int = 2) -> Function:
     workers = ledger.config.max_workers if ledger.config.executor == DASK else ledger.workers
-    return Function(task, ledger.around.name, is_async(task), workers, ledger.config.timeout)
+    return Function(task, ledger.around.name, is_async(task), workers, ledger.config.timeout, deaths)

@@ -31,7 +31,7 @@ def call_elsewhere(scope: RunScope, effect: RunNode) -> State:
     config = ParallelConfig(executor=PROCESSES, max_workers=1, timeout=node.timeout, observer=None)
     task = (_AsyncTask if node.is_async else _Task).of(node)
     try:
-        [found] = run_elsewhere(Ledger(around, [(values, at)], config, None), task, None, None).results
+        [found] = run_elsewhere(Ledger(around, [(values, at)], config, None), task, None, None, deaths=1).results
     except ParallelError as error:
         _raise(node, error)
     changed, removed = found

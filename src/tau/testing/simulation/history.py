@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from tau.errors import TauError
 from tau.log.encoding import unseal
-from tau.log.records import Answer, Cancelled, Claimed, Failed, Finished, Interrupted, Pause, Record, Scope
+from tau.log.records import EARLY, Answer, Cancelled, Claimed, Failed, Finished, Interrupted, Pause, Record, Scope
 from tau.stores.contract import Batch, Store
 
 STATUS: Final[Mapping[type[Record], str]] = {
@@ -127,7 +127,7 @@ class History:
             self.problems.append(str(error))
             return
         if not isinstance(record, Answer):
-            is_inside = record.scope and not isinstance(record, Pause)
+            is_inside = record.scope and not (isinstance(record, Pause) and not record.body.get(EARLY))
             self.status = "running" if is_inside else STATUS.get(type(record), "running")
         elif self.status == "waiting":
             self.status = "interrupted"
