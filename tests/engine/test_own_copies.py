@@ -33,20 +33,20 @@ Node = Callable[..., Any]
 
 @register_type
 @dataclass
-class Model:
+class Fitted:
     weights: list[int] = field(default_factory=list)
 
     def fit(self, weight: int) -> None:
         self.weights.append(weight)
 
-    def fitted(self, weight: int) -> Model:
+    def fitted(self, weight: int) -> Fitted:
         self.fit(weight)
         return self
 
 
 def given() -> dict[str, Any]:
     table = pd.DataFrame({"t": [1.0, 2.0]})
-    return {"rows": [1], "inner": {"rows": [1], "more": [[1]]}, "model": Model([1]), "table": table}
+    return {"rows": [1], "inner": {"rows": [1], "more": [[1]]}, "model": Fitted([1]), "table": table}
 
 
 def graph_of(node: Node, store: Any = None) -> StateGraph:
@@ -191,7 +191,7 @@ def captured(state: State, ctx: Context) -> Any:
             {"more": [1, 2]},
         ),
         (lambda state, ctx: {"both": ctx.step("s", lambda rows: (rows.append(2), rows), state["rows"])}, {"rows": [1]}),
-        (lambda state, ctx: {"model": ctx.step("s", state["model"].fitted, 2)}, {"model": Model([1, 2])}),
+        (lambda state, ctx: {"model": ctx.step("s", state["model"].fitted, 2)}, {"model": Fitted([1, 2])}),
         (returned_in_a_dict, {"rows": [1, 2]}),
         (first_by_the_node, {"rows": [1, 2, 4]}),
         (counted, {"called": True}),

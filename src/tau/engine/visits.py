@@ -37,7 +37,7 @@ from tau.log.records import (
 from tau.log.subgraphs import Subgraph, Subgraphs, drop_subgraphs
 from tau.node.current import RunNode
 from tau.node.paused import Paused
-from tau.schema.fields import Misfit
+from tau.schema.fields import Misfit, same_rule
 from tau.spelling import did_you_mean
 from tau.state import State, raw, snapshot, view
 from tau.state_changes import collect, fitted_values
@@ -284,7 +284,7 @@ class Inside(Visits):
         self._is_alone = is_alone
         if is_alone and (outer is outer.root or outer.around is not None):
             self.around = self.root.values, self.root.subgraphs
-        self._before = outer.values
+        self._before, self._around_schema = outer.values, outer.graph.schema
         self._waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
         self._began = 0.0
         self._stop = ""
@@ -317,14 +317,19 @@ class Inside(Visits):
 
     def _check_state(self) -> None:
         """Raises `SchemaError` where it cannot begin or go on with this state: other keys are none of its own."""
-        schema = self.graph.schema
-        if schema is None:
+        schema, known = self.graph.schema, self._around_schema
+        if schema is None or schema is known:
             return
-        given = {key: value for key, value in self.values.items() if key in schema.fields}
-        wrong = schema.misfits(view(given, self.request.run_id, None, 0.0), schema.fields)
+        wrong = [(key, Misfit("it is missing")) for key in schema.missing(self.values)]
+        for key, field in schema.fields.items():
+            same = known is not None and key in known.fields and same_rule(field, known.fields[key])
+            if key in self.values and not same and key not in self.found.changed:  # what it set itself is validated
+                try:
+                    field.fitted(self.view()[key])
+                except Misfit as error:
+                    wrong.append((key, error))
         if wrong:
-            who = f"the state with which graph {self.graph.name!r} goes on does"
-            raise schema.error([(key, Misfit(why)) for key, why in wrong.items()], None, who)
+            raise schema.error(wrong, None, f"the state with which graph {self.graph.name!r} goes on does")
 
     def handed_up(self) -> tuple[dict[str, Any], list[str]]:
         """What it changed in the state of its node and hands up: values or cells by key, and the keys it removed."""
