@@ -5,6 +5,7 @@ Stands still for half a minute: the stacks of all threads are printed, and the p
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import logging
 import random
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread, get_ident
@@ -73,13 +75,23 @@ def deaf() -> None:
         return
 
 
+def start(life: Life) -> None:
+    """`asyncio.run` forgets a Ctrl-C in the moment in which it begins to listen, and cancels what has not begun."""
+    try:
+        life.start()
+    except asyncio.CancelledError:
+        if life.done or life.store.summary(RUN) is not None:
+            raise
+        raise KeyboardInterrupt from None
+
+
 def one(case: Case, striker: Striker, directory: Path) -> list[str]:
     """Run and resume under interrupts, and at last without one: what is wrong."""
     life, problems = Life(case, directory), list[str]()
     for _ in range(3):
         before, returned = list(life.done), list(life.returned)
         begun = life.store.summary(RUN) is not None
-        struck = striker.during(life.resume if begun else life.start)
+        struck = striker.during(life.resume if begun else partial(start, life))
         problems += _judge_done(before, returned, life.done[len(before) :], case) if begun else []
         if not struck:
             break
