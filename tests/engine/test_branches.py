@@ -168,7 +168,7 @@ def counted(before: Any, given: list[Any]) -> Any:
         ("add", None, (1, 2), 3),
         ("add", 1.5, (2.0, 1.0), 1.5),
         ("union", {1}, ({1, 2}, {1, 3}), {1, 2, 3}),
-        ("union", frozenset({1}), (frozenset({1, 2}), frozenset({1})), frozenset({1, 2})),
+        ("union", frozenset({1}), (frozenset({1, 2}), frozenset()), frozenset({1, 2})),
         ("union", {"a": 1}, ({"a": 1, "b": 2}, {"a": 1, "c": 3}), {"a": 1, "b": 2, "c": 3}),
         (counted, 1, (2, 3), [1, 2, 3]),
         (counted, None, (2, 3), [None, 2, 3]),
@@ -192,8 +192,6 @@ def test_what_branches_set_is_joined_as_declared(
         ("add", False, (True, True), "truth values"),
         ("union", {}, ({"a": 1}, {"a": 2}), "they set 'a' in it to different values"),
         ("union", None, ([1], [2]), "only sets, or only mappings"),
-        ("union", {1, 2}, ({2}, {1, 2, 3}), "took something away that was there before"),
-        ("union", {"a": 1}, ({"b": 2}, {"a": 1, "c": 3}), "took something away that was there before"),
     ],
 )
 def test_what_cannot_be_joined_is_an_error(how: str, before: Any, given: tuple[Any, Any], said: str) -> None:

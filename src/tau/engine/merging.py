@@ -182,8 +182,6 @@ def _added(before: Any, given: Sequence[Any]) -> Any:
 
 
 def _union(before: Any, given: Sequence[Any]) -> Any:
-    if any(name not in one for one in given for name in (before if isinstance(before, AbstractSet | dict) else ())):
-        raise ValueError("a branch took something away that was there before, instead of adding to it")
     if all(isinstance(one, AbstractSet) for one in given):
         return type(given[0])().union(*given)
     if not all(isinstance(one, dict) for one in given):
