@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgspec.structs import replace
-from simulated_graphs import four_nodes
+from simulated_graphs import four_nodes, graphs_in_nodes
 
 from tau import CheckpointConfig, GraphConfig, LeaseLostError, Retry, RunFinishedError, State, StateGraph
 from tau.log.records import Interrupted
@@ -120,3 +120,8 @@ def test_only_our_own_records_are_continued_after_a_conflict() -> None:
     assert isinstance(commit(b"a", b"x", b"c", b"d"), PositionConflict)
     assert isinstance(commit(b"a", b"b", b"d"), PositionConflict)
     assert [data for _, data in store.read("r")] == [b"a", b"b", b"c"]
+
+
+def test_branches_of_an_owner_that_was_superseded_do_not_go_on_once_one_knows() -> None:
+    """A branch went on to its next node after another one's commit had been refused."""
+    simulate(graphs_in_nodes, {"wanted": 2}, seed=61, interval=2, preserve=False, answers={"ask": True})

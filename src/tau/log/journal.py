@@ -223,9 +223,9 @@ class Journal:
         if append.expected is not None:
             self._nodes, self._refused = 0, None
             now = self._now = [nothing(append.expected, now[0].summary.base)]
+        elif self._refused is not None:  # another branch has found out
+            raise self._refused
         elif append.ending:
-            if self._refused is not None:
-                raise self._refused
             if len(now) == 1 and not self.claimed:
                 return
             if now[-1].summary.status != "running":
