@@ -183,7 +183,7 @@ def test_the_drawings_show_what_each_answer_leads_to() -> None:
         'flowchart TD\n    n0(["a"])\n    n1[["b"]]\n    n2[["c"]]\n    n3[["END"]]\n'
         '    n0 -.->|"yes"| n1\n    n0 -.->|"no"| n2\n    n0 -.->|"stop"| n3\n'
     )
-    drawn = dot(graph.nodes, graph.edges, graph.entry_point, graph.exit_points)
+    drawn = dot(graph)
     assert 'n0 -> n3 [label="stop", style=dashed]' in drawn
     assert '[label="END", tooltip="END"' in drawn
     picture = graph._repr_html_()

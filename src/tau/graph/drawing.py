@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tau.graph.edges import END, Edge
 from tau.graph.nodes import Node
+
+if TYPE_CHECKING:
+    from tau.graph.graph import Graph
 
 NO_MARKS: Mapping[str, str] = MappingProxyType({})
 
@@ -24,20 +27,14 @@ _ESCAPES = str.maketrans(
 )
 
 
-def mermaid(
-    nodes: Mapping[str, Node],
-    edges: Mapping[str, Sequence[Edge]],
-    entry: str | None,
-    exits: Collection[str],
-    marks: Mapping[str, str] = NO_MARKS,
-) -> str:
+def mermaid(graph: Graph, marks: Mapping[str, str] = NO_MARKS) -> str:
     """A Mermaid flowchart: the entry point rounded, exit points with double sides, predicates on the edges, those of
     routes dotted; a node that consists of graphs is drawn around these.
 
     ``marks`` says of nodes how they stand in a run; those that are coloured get a class of that name.
     """
-    ids = _ids(nodes, edges)
-    lines = ["flowchart TD", *_mermaid_lines(nodes, edges, entry, exits, ids=ids)]
+    ids = _ids(graph)
+    lines = ["flowchart TD", *_mermaid_lines(graph, ids)]
     for mark, (fill, ink) in COLOURS.items():
         marked = [ids[name] for name in ids if marks.get(name) == mark]
         if marked:
@@ -46,20 +43,14 @@ def mermaid(
     return "\n".join(lines) + "\n"
 
 
-def _mermaid_lines(
-    nodes: Mapping[str, Node],
-    edges: Mapping[str, Sequence[Edge]],
-    entry: str | None,
-    exits: Collection[str],
-    *,
-    ids: Mapping[str, str],
-) -> Iterator[str]:
+def _mermaid_lines(graph: Graph, ids: Mapping[str, str], *, bare: bool = False) -> Iterator[str]:
+    nodes, edges, entry, exits = _about(graph, bare)
     for name, at in ids.items():
         graphs = _inside(nodes.get(name), at)
         if graphs:
             yield f'    subgraph {at}["{_label(name)}"]'
-            for where, title, graph in graphs:
-                lines = _mermaid_lines(*_about(graph, title), ids=_ids(graph.nodes, graph.edges, where))
+            for where, title, inner, is_bare in graphs:
+                lines = _mermaid_lines(inner, _ids(inner, where), bare=is_bare)
                 around = [f'    subgraph {where}["{_label(title)}"]', *lines, "    end"] if title else lines
                 yield from (f"    {line}" for line in around)
             yield "    end"
@@ -73,13 +64,7 @@ def _mermaid_lines(
             yield f"    {ids[edge.source]} {arrow}{label} {ids[edge.target]}"
 
 
-def dot(
-    nodes: Mapping[str, Node],
-    edges: Mapping[str, Sequence[Edge]],
-    entry: str | None,
-    exits: Collection[str],
-    marks: Mapping[str, str] = NO_MARKS,
-) -> str:
+def dot(graph: Graph, marks: Mapping[str, str] = NO_MARKS) -> str:
     """The graph in Graphviz's language: the entry point rounded, exit points with a double border; a node that consists
     of graphs is drawn around these."""
     lines = [
@@ -87,29 +72,24 @@ def dot(
         "    compound=true",
         '    node [shape=box, style=filled, fillcolor=white, color="#444444", fontname="Helvetica,sans-serif"]',
         '    edge [color="#444444", fontname="Helvetica,sans-serif", fontsize=11]',
-        *_dot_lines(nodes, edges, entry, exits, ids=_ids(nodes, edges), marks=marks),
+        *_dot_lines(graph, _ids(graph), marks),
     ]
     return "\n".join([*lines, "}"]) + "\n"
 
 
 def _dot_lines(
-    nodes: Mapping[str, Node],
-    edges: Mapping[str, Sequence[Edge]],
-    entry: str | None,
-    exits: Collection[str],
-    *,
-    ids: Mapping[str, str],
-    marks: Mapping[str, str] = NO_MARKS,
+    graph: Graph, ids: Mapping[str, str], marks: Mapping[str, str] = NO_MARKS, *, bare: bool = False
 ) -> Iterator[str]:
+    nodes, edges, entry, exits = _about(graph, bare)
     for name, at in ids.items():
         fill, ink = COLOURS.get(marks.get(name, ""), ("white", "#444444"))
         graphs = _inside(nodes.get(name), at)
         if graphs:
             yield f'    subgraph cluster_{at} {{ label={_quoted(name)}; color="{ink}"; fontname="Helvetica,sans-serif"'
             yield f'    {at} [label="", shape=point, style=invis]'
-            for where, title, graph in graphs:
+            for where, title, inner, is_bare in graphs:
                 yield f"    subgraph cluster_{where} {{ label={_quoted(title)}" if title else "    {"
-                yield from _dot_lines(*_about(graph, title), ids=_ids(graph.nodes, graph.edges, where))
+                yield from _dot_lines(inner, _ids(inner, where), bare=is_bare)
                 yield "    }"
             yield "    }"
             continue
@@ -127,36 +107,25 @@ def _dot_lines(
             yield f"    {ids[edge.source]} -> {ids[edge.target]}{how}"
 
 
-def text(
-    nodes: Mapping[str, Node],
-    edges: Mapping[str, Sequence[Edge]],
-    entry: str | None,
-    exits: Collection[str],
-    marks: Mapping[str, str] = NO_MARKS,
-) -> str:
+def text(graph: Graph, marks: Mapping[str, str] = NO_MARKS) -> str:
     """One line a node, in the order added, its edges below it in the order tried; what a node consists of is indented
     below its name."""
-    lines = _text_lines(nodes, edges, entry, exits, marks)
+    lines = _text_lines(graph, marks)
     return "".join(f"{line}\n" for line in lines)
 
 
-def _text_lines(
-    nodes: Mapping[str, Node],
-    edges: Mapping[str, Sequence[Edge]],
-    entry: str | None,
-    exits: Collection[str],
-    marks: Mapping[str, str] = NO_MARKS,
-) -> Iterator[str]:
-    for name in _names(nodes, edges):
+def _text_lines(graph: Graph, marks: Mapping[str, str] = NO_MARKS, *, bare: bool = False) -> Iterator[str]:
+    nodes, edges, entry, exits = _about(graph, bare)
+    for name in _names(graph):
         if name == END:
             continue
         roles = [role for role, holds in (("entry", name == entry), ("exit", name in exits)) if holds]
         roles += [marks[name]] if name in marks else []
         yield _plain(name) + (f"  [{', '.join(roles)}]" if roles else "")
-        for _, title, graph in _inside(nodes.get(name), ""):
+        for _, title, inner, is_bare in _inside(nodes.get(name), ""):
             if title:
                 yield f"  | {_plain(title)}:"
-            yield from (f"  | {'  ' if title else ''}{line}" for line in _text_lines(*_about(graph, title)))
+            yield from (f"  | {'  ' if title else ''}{line}" for line in _text_lines(inner, bare=is_bare))
         for edge in edges.get(name, ()):
             condition = f"  if {_plain(edge.name)}" if edge.name else ""
             if edge.route is not None:
@@ -164,20 +133,21 @@ def _text_lines(
             yield f"  -> {_plain(shown(edge.target))}{condition}"
 
 
-def _inside(node: Node | None, at: str) -> list[tuple[str, str, Any]]:
-    """The graphs that a node consists of: where each is drawn, what it is called, and the graph. A branch that is one
-    function is drawn by that alone."""
-    if node is None or node.inside is None:
-        return []
-    return [
-        (f"{at}_{number}", "" if [*one.graph.nodes] == [one.name] else one.name, one.graph)
-        for number, one in enumerate(node.inside.branches)
-    ]
+def _inside(node: Node | None, at: str) -> list[tuple[str, str, Graph, bool]]:
+    """The graphs that a node consists of: where each is drawn, what it is called, the graph, and whether that is only
+    one function, which is drawn bare: its branch has its name, and it is entry and exit at once."""
+    found = []
+    for number, one in enumerate(node.inside.branches if node is not None and node.inside is not None else ()):
+        is_bare = [*one.graph.nodes] == [one.name]
+        found.append((f"{at}_{number}", "" if is_bare else one.name, one.graph, is_bare))
+    return found
 
 
-def _about(graph: Any, title: str) -> tuple[Any, Any, Any, Any]:
-    """What is drawn of it; of a single function not that it is entry and exit at once."""
-    if not title and len(graph.nodes) == 1:
+def _about(
+    graph: Graph, bare: bool
+) -> tuple[Mapping[str, Node], Mapping[str, Sequence[Edge]], str | None, Collection[str]]:
+    """What is drawn of a graph: its nodes, edges, entry and exits."""
+    if bare:
         return graph.nodes, graph.edges, None, ()
     return graph.nodes, graph.edges, graph.entry_point, graph.exit_points
 
@@ -192,14 +162,14 @@ def label_of(edge: Edge) -> str:
     return "" if edge.route is not None and edge.route.targets is None else edge.name
 
 
-def _names(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]]) -> list[str]:
+def _names(graph: Graph) -> list[str]:
     """The nodes in the order added, then those that only edges mention."""
-    mentioned = [name for leaving in edges.values() for edge in leaving for name in (edge.source, edge.target)]
-    return list(dict.fromkeys([*nodes, *mentioned]))
+    mentioned = [name for leaving in graph.edges.values() for edge in leaving for name in (edge.source, edge.target)]
+    return list(dict.fromkeys([*graph.nodes, *mentioned]))
 
 
-def _ids(nodes: Mapping[str, Node], edges: Mapping[str, Sequence[Edge]], where: str = "") -> dict[str, str]:
-    return {name: f"{where}n{number}" for number, name in enumerate(_names(nodes, edges))}
+def _ids(graph: Graph, where: str = "") -> dict[str, str]:
+    return {name: f"{where}n{number}" for number, name in enumerate(_names(graph))}
 
 
 def _label(name: str) -> str:

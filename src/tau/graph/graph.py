@@ -328,17 +328,17 @@ class Graph:
 
     def to_mermaid(self) -> str:
         """A drawing as a Mermaid flowchart, ending with a newline. Raises nothing."""
-        return drawing.mermaid(self._nodes, self._edges, self.entry_point, self.exit_points)
+        return drawing.mermaid(self)
 
     def to_text(self) -> str:
         """A drawing as plain text, one line for each node and edge, ending with a newline. Raises nothing."""
-        return drawing.text(self._nodes, self._edges, self.entry_point, self.exit_points)
+        return drawing.text(self)
 
     def _repr_html_(self) -> str:
         load_module("tau.graph.svg")
         from tau.graph.svg import svg
 
-        return svg(self._nodes, self._edges, self.entry_point, self.exit_points)
+        return svg(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/plain": repr(self), "text/vnd.mermaid": self.to_mermaid()}

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from tau.graph.drawing import COLOURS, NO_MARKS, label_of, shown
 from tau.graph.edges import END, Edge
 from tau.graph.nodes import Node
 
+if TYPE_CHECKING:
+    from tau.graph.graph import Graph
+
 ROW, BOX, LETTER = 64, 30, 7.5
 LONGEST = 40
 
 
-def svg(
-    nodes: Mapping[str, Node],
-    edges: Mapping[str, Sequence[Edge]],
-    entry: str | None,
-    exits: Collection[str],
-    marks: Mapping[str, str] = NO_MARKS,
-) -> str:
+def svg(graph: Graph, marks: Mapping[str, str] = NO_MARKS) -> str:
     """The entry point has round ends, exit points a double frame; text is escaped, nothing is loaded or run.
 
     ``marks`` says of nodes how they stand in a run.
     """
-    order = _order(nodes, edges, entry)
+    edges, entry, exits = graph.edges, graph.entry_point, graph.exit_points
+    order = _order(graph.nodes, edges, entry)
     place = {name: number for number, name in enumerate(order)}
     widest = max((_width(shown(name)) for name in order), default=0.0)
     middle, right = widest / 2 + 10, widest + 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -19,18 +19,20 @@ from tau.cli.reading import Account, read_run
 from tau.cli.targets import load_graph, read_project
 from tau.errors import ConfigError
 from tau.graph import drawing
+from tau.graph.graph import Graph
 from tau.graph.svg import svg
 from tau.state import check_run_id
 from tau.state_graph import StateGraph
 
 
-def _svg(*graph: Any) -> str:
+def _svg(graph: Graph, marks: Mapping[str, str]) -> str:
     """What Graphviz makes of the graph where it is installed, else a simpler picture. Raises `ConfigError` where
     Graphviz refuses."""
     program = shutil.which("dot")
     if program is None:
-        return svg(*graph)
-    done = subprocess.run([program, "-Tsvg"], input=drawing.dot(*graph).encode(), capture_output=True, check=False)
+        return svg(graph, marks)
+    given = drawing.dot(graph, marks).encode()
+    done = subprocess.run([program, "-Tsvg"], input=given, capture_output=True, check=False)
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
         raise ConfigError(f"dot ended with exit code {done.returncode}: {said}; use --format mermaid instead")
@@ -76,7 +78,7 @@ def graph(session: Session, *, target: str, form: str | None, run_id: str | None
         place = loaded.store if is_there(loaded.store) else None
         marks = marks_of(read_run(*find(place, check_run_id(run_id), session)))
     form = form or ("" if session.as_json else "text")
-    drawn = FORMATS[form](loaded.nodes, loaded.edges, loaded.entry_point, loaded.exit_points, marks) if form else ""
+    drawn = FORMATS[form](loaded, marks) if form else ""
     if session.as_json:
         screen.document({**_document(loaded, marks), "run_id": run_id, **({"drawing": drawn} if form else {})})
     else:
