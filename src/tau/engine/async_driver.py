@@ -55,13 +55,14 @@ class AsyncDriver(Driver):
         self._task: Callable[[], asyncio.Task[Any] | None] = (lambda: None) if task is None else weakref.ref(task)
         try:
             self.begin()
-            return await self._interpret()  # type: ignore[no-any-return]
+            final: State = await self._interpret()
         except BaseException as error:
             if self.is_over or isinstance(error, GeneratorExit) or self.process is not forks.process:
                 raise
-            return await self._interpret(error)  # type: ignore[no-any-return]  # it came between two effects
+            final = await self._interpret(error)  # it came between two effects
         finally:
             self.end()
+        return final
 
     async def _interpret(self, error: BaseException | None = None) -> Any:
         """Do what the engine asks for, and tell it whatever is raised meanwhile, until it has come to its end."""
@@ -323,10 +324,11 @@ class _Branch(AsyncDriver):
         self._task = weakref.ref(task)
         run_scope.set(self.scope)
         try:
-            return await self._interpret()  # type: ignore[no-any-return]
+            outcome: Outcome = await self._interpret()
         finally:
             if self._commits is not None:
                 self._commits.shut()
+        return outcome
 
     def leave(self) -> None:
         """Nothing waits for it any more, and it can save nothing more."""

@@ -205,7 +205,8 @@ def _cells(effect: RunNode, values: Mapping[str, Any], changed: Mapping[str, Any
     found = {}
     for key, value in changed.items():
         if type(value) is StoredValue:
-            found[key] = StoredValue(value.whole, value.encoded, value.atom, value.whole, (), value.fetch)
+            # The record of the node says where all of it lies; the blobs are those of a record inside.
+            found[key] = StoredValue(value.whole, value.encoded, value.atom, change=value.whole, fetch=value.fetch)
         elif (cell := make(key, value, values.get(key), effect.node.name)) is not None:
             found[key] = cell
     return found

@@ -39,17 +39,18 @@ class SyncDriver(Driver):
         handlers = self._handlers()
         try:
             self.begin()
-            return self._interpret(handlers)  # type: ignore[no-any-return]
+            final: State = self._interpret(handlers)
         except BaseException as error:
             if self.is_over or self.process is not forks.process:
                 raise
-            return self._interpret(handlers, error)  # type: ignore[no-any-return]  # it came between two effects
+            final = self._interpret(handlers, error)  # it came between two effects
         finally:
             try:
                 self.end()
             finally:
                 if self._loop is not None and self.process is forks.process:
                     self._loop.close()
+        return final
 
     def _handlers(self) -> Mapping[type, Callable[[Any], Any]]:
         return {
@@ -254,9 +255,10 @@ class _Branch(SyncDriver):
     def _run(self) -> Outcome:
         run_scope.set(self.scope)
         try:
-            return self._interpret(self._handlers())  # type: ignore[no-any-return]
+            outcome: Outcome = self._interpret(self._handlers())
         finally:
             if self._commits is not None:
                 self._commits.close()
             if self._loop is not None and self.process is forks.process:
                 self._loop.close()
+        return outcome

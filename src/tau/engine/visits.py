@@ -280,7 +280,7 @@ class Inside(Visits):
         self.root, self.branch, self.scope = outer.root, branch, effect.scope_of(branch.name)
         assert effect.node.inside is not None
         around = tuple((node, branch) for node, _, branch in self.scope)
-        self._named = effect.node.inside.named.setdefault(around, {})
+        self._labelled = effect.node.inside.labelled.setdefault(around, {})
         self._is_alone = is_alone
         if is_alone and (outer is outer.root or outer.around is not None):
             self.around = self.root.values, self.root.subgraphs
@@ -348,9 +348,9 @@ class Inside(Visits):
         return {key: changed[key] for key in kept}, gone
 
     def visit(self, name: str, given: State, visit: int, attempt: int) -> RunNode:
-        node = self._named.get(name)
+        node = self._labelled.get(name)
         if node is None:
-            node = self._named[name] = with_fields(self.graph.nodes[name], name=self.named(name))
+            node = self._labelled[name] = with_fields(self.graph.nodes[name], name=self.named(name))
         return RunNode(node, given, visit, attempt, scope=self.scope, name=name)
 
     def named(self, node: str) -> str:

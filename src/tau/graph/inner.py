@@ -30,15 +30,15 @@ class Branch(NamedTuple):
 
 
 class InnerGraphs:
-    """A node that consists of graphs; see `graph_node` and `branches_node`. Read only, but for ``named``: the nodes of
-    these graphs under the names that people are told, by the nodes and branches around them."""
+    """A node that consists of graphs; see `graph_node` and `branches_node`. Read only, but for ``labelled``, a cache:
+    the nodes of these graphs under the names that people are told, by the nodes and branches around them."""
 
-    __slots__ = ("branches", "merge", "named")
+    __slots__ = ("branches", "labelled", "merge")
 
     def __init__(self, branches: tuple[Branch, ...], merge: Mapping[str, Merge]) -> None:
         self.branches = branches
         self.merge = merge
-        self.named: dict[tuple[tuple[str, str], ...], dict[str, Node]] = {}
+        self.labelled: dict[tuple[tuple[str, str], ...], dict[str, Node]] = {}
 
     @classmethod
     def of(cls, graph: Graph) -> InnerGraphs:

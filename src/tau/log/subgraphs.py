@@ -104,11 +104,13 @@ def note_inside(
 
 
 def _begin(subgraphs: Subgraphs, record: Record, crashes: int) -> None:
-    told = isinstance(record, CheckpointRecord | Routed | Finished | Failed | Interrupted)
-    depth = len(record.scope) if told else _depth(record.scope)
-    if depth and record.scope[:depth] not in subgraphs:
-        node = record.node if told else record.scope[depth][0]  # type: ignore[attr-defined]
-        subgraphs[record.scope[:depth]] = Subgraph(Progress(graph="", next=node, crashes=crashes))
+    if isinstance(record, CheckpointRecord | Routed | Finished | Failed | Interrupted):
+        scope, node = record.scope, record.node
+    else:
+        depth = _depth(record.scope)
+        scope, node = record.scope[:depth], record.scope[depth][0]
+    if scope and scope not in subgraphs:
+        subgraphs[scope] = Subgraph(Progress(graph="", next=node, crashes=crashes))
 
 
 def redo_inside(subgraphs: Subgraphs) -> None:
@@ -184,7 +186,11 @@ def _belongs(place: Scope, visited: tuple[tuple[Any, ...], ...]) -> bool:
 
 
 def _depth(scope: Scope) -> int:
-    """How many of its first parts name graphs inside nodes: what follows the last is a visit, which has a number."""
+    """How many of its first parts name graphs inside nodes: each is followed by a visit, whose number is not 0.
+
+    2 in (("prepare", 1, "co2"), ("fit", 3, ""), ("window", 1, "map"), ("item 7", 0, "step")), a step of an item of a
+    map of the node ``window``.
+    """
     depth = 0
     while depth + 1 < len(scope) and scope[depth + 1][1] > 0:
         depth += 1

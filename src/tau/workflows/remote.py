@@ -61,14 +61,8 @@ class RemoteTask:
 class AwaitedTask(RemoteTask):
     """The same for an async task: threads of its own wait for what the loop awaits."""
 
-    def __init__(
-        self,
-        around: Surroundings,
-        config: ParallelConfig,
-        executor: Executor,
-        widen: Callable[[int | None], object],
-    ) -> None:
-        super().__init__(around, config, executor, widen)
+    def __init__(self, around: Surroundings, *more: Any) -> None:
+        super().__init__(around, *more)
         self._pool = Pool(f"tau-{around.name}", MANY)
 
     async def __call__(self, item: Any) -> Any:

@@ -33,13 +33,13 @@ def call_elsewhere(scope: RunScope, effect: RunNode) -> State:
     try:
         [found] = run_elsewhere(Ledger(around, [(values, at)], config, None), task, None, None, deaths=1).results
     except ParallelError as error:
-        _raise(node, error)
+        _raise_cause(node, error)
     changed, removed = found
     left = {key: value for key, value in given.items() if key not in removed}
     return view({**left, **changed}, *at)
 
 
-def _raise(node: Node, error: ParallelError) -> NoReturn:
+def _raise_cause(node: Node, error: ParallelError) -> NoReturn:
     found = error.errors[0].error if error.errors else None
     if found is None:
         raise error
