@@ -39,6 +39,7 @@ from tau import (
     process_parallel,
 )
 from tau.errors import ParallelError
+from tau.node.current import run_scope
 from tau.observers import Recorder
 from tau.stores.contract import Batch, Store
 from tau.stores.memory import MemoryStore
@@ -615,6 +616,66 @@ def test_a_store_that_fails_ends_a_map_once(tmp_path: Path, how: str) -> None:
     graph.add_node("node", node_async if how == "async map" else node, version="1")
     graph.sequence("node")
     assert graph.execute({}, run_id="r")["out"] == (29 if how == "chain" else list(range(30)))
+    assert set(calls.counts.values()) == {1}
+
+
+@pytest.mark.parametrize("how", ["map", "async map"])
+def test_an_item_that_ends_once_the_store_has_failed_is_kept_for_the_next_try(how: str) -> None:
+    """Two are at work when a commit fails: the one that ends when that is known is not called again either."""
+
+    class Away(StoreWrapper):
+        is_away = False
+
+        def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
+            if self.is_away:
+                raise StoreUnavailableError("the store is away")
+            return super().commit(batches)
+
+    store, calls = Away(MemoryStore()), Calls()
+
+    def is_known() -> bool:
+        scope = run_scope.get()
+        assert scope is not None
+        try:
+            scope.steps_of(scope.visit_here()).check()
+        except StoreUnavailableError:
+            return True
+        return False
+
+    def task(item: int) -> int:
+        calls(item)
+        store.is_away = store.is_away or item == 0
+        until = time.monotonic() + 20
+        while item == 1 and not is_known():
+            assert time.monotonic() < until
+        return item
+
+    async def later(item: int) -> int:
+        calls(item)
+        store.is_away = store.is_away or item == 0
+        until = time.monotonic() + 20
+        while item == 1 and not is_known():
+            assert time.monotonic() < until
+            await asyncio.sleep(0)
+        return item
+
+    def node(state: State, ctx: Context) -> Any:
+        with pytest.raises(StoreUnavailableError, match="the store is away"):
+            ctx.map("m", task, range(10), workers=2)
+        store.is_away = False
+        return {"out": ctx.map("m", task, range(10), workers=2)}
+
+    async def node_async(state: State, ctx: Context) -> Any:
+        with pytest.raises(StoreUnavailableError, match="the store is away"):
+            await ctx.map("m", later, range(10), workers=2)
+        store.is_away = False
+        return {"out": await ctx.map("m", later, range(10), workers=2)}
+
+    checkpoint = CheckpointConfig(interval=1, preserve=True, patience=0.0)
+    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=checkpoint), store=store)
+    graph.add_node("node", node_async if how == "async map" else node, version="1")
+    graph.sequence("node")
+    assert graph.execute({}, run_id="r")["out"] == [*range(10)]
     assert set(calls.counts.values()) == {1}
 
 

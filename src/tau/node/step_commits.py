@@ -106,9 +106,10 @@ class StepCommits:
 
     def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
         """Have an item committed by the committer, with whatever else is made until its thread has its turn, and wait
-        for nothing; a later `commit` raises why that could not be."""
-        self.check()
+        for nothing; a later `commit` raises why that could not be. Where an earlier one could not be stored, raises why;
+        the item is held back with it."""
         self._hold(record, cell, packed)
+        self.check()
         self._flight.newest = self
         if not self._is_asked and self._current() is None:
             self._is_asked = True
@@ -243,7 +244,8 @@ class StepCommits:
         with journal.lock:
             if self._closed:
                 raise too_late(self._node)
-            self.check()
+            if not isinstance(self._failed, StoreError):  # a store that failed may take it later
+                self.check()
             if record is not None and cell is not None:
                 assert journal.progress is not None
                 journal.hold(Append((record,), journal.progress, {"": cell}, packed=packed))
