@@ -25,7 +25,7 @@ from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.sqlite import SQLiteStore, kept_locks
-from tau.stores.sqlite.connections import Connections
+from tau.stores.sqlite.place import Place
 from tau.testing.store_contract.batches import batch
 from tau.testing.store_wrappers import StoreWrapper
 
@@ -170,8 +170,8 @@ def test_a_timeout_of_a_handler_is_no_error_of_the_disk(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = open_store(f"sqlite:///{tmp_path}/r.db" if kind == "sqlite" else f"file://{tmp_path}/r")
-    inside: Any = FileStore if kind == "file" else Connections
-    name = "_ready" if kind == "file" else "_check_identity"
+    inside: Any = FileStore if kind == "file" else Place
+    name = "_ready" if kind == "file" else "has_lost_log"
     real: Callable[..., Any] = getattr(inside, name)
 
     def rings(self: Any) -> Any:

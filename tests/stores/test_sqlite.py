@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,62 @@ def test_a_database_deleted_in_use_is_an_error_and_not_made_again(tmp_path: Path
     assert not path.exists()
     store.close()
     assert store.summary("r") is None  # closing means: begin with what is there now
+    store.close()
+
+
+def settle(store: SQLiteStore, run_id: str = "r") -> None:
+    """Read until one look at the directory says that nothing in it was replaced."""
+    until = time.monotonic() + 20
+    while store._connections.place.quiet is None:
+        store.summary(run_id)
+        assert time.monotonic() < until
+
+
+@pytest.mark.parametrize("what", ["deleted", "replaced", "log removed", "directory replaced"])
+def test_what_is_taken_away_is_noticed_once_nothing_has_changed_for_a_while(tmp_path: Path, what: str) -> None:
+    """Where nothing changes one look at the directory is enough, and the first change is seen by the next commit."""
+    directory = tmp_path / "d"
+    store = SQLiteStore(directory / "a.db")
+    one(store, batch("r", 0))
+    settle(store)
+    assert one(store, batch("r", 1)) == 2
+    assert store._connections.place.quiet is not None
+    if what == "directory replaced":
+        directory.rename(tmp_path / "away")
+        shutil.copytree(tmp_path / "away", directory)
+    elif what == "replaced":
+        other = SQLiteStore(tmp_path / "b.db")
+        one(other, batch("theirs", 0))
+        other.close()
+        shutil.move(tmp_path / "b.db", directory / "a.db")
+    else:
+        for name in ("a.db-wal", "a.db-shm") if what == "log removed" else os.listdir(directory):
+            os.unlink(directory / name)
+    result = one(store, batch("r", 2))
+    if what == "log removed":  # it was brought into the database, where whoever comes next finds it
+        assert result == 3
+    else:
+        assert isinstance(result, StoreUnavailableError)
+        with pytest.raises(StoreUnavailableError, match="while it was in use"):
+            store.read("r")
+    store.close()
+    if what == "log removed":
+        with SQLiteStore(directory / "a.db") as found:
+            assert len(found.read("r")) == 3
+
+
+def test_where_the_directory_does_not_tell_of_changes_every_name_is_looked_at(tmp_path: Path) -> None:
+    """As on FAT, whose directories have no times: a quiet one is never believed."""
+    store = SQLiteStore(tmp_path / "a.db", file_system=lambda path: "vfat")
+    one(store, batch("r", 0))
+    with SQLiteStore(tmp_path / "other.db") as other:
+        one(other, batch("r", 0))
+        settle(other)  # long enough
+    store.summary("r")
+    assert store._connections.place.quiet is None
+    os.unlink(store.path)
+    refused = one(store, batch("r", 1))
+    assert isinstance(refused, StoreUnavailableError)
     store.close()
 
 

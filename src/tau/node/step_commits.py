@@ -106,8 +106,8 @@ class StepCommits:
 
     def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
         """Have an item committed by the committer, with whatever else is made until its thread has its turn, and wait
-        for nothing; a later `commit` raises why that could not be. Where an earlier one could not be stored, raises why;
-        the item is held back with it."""
+        for nothing; a later `commit` raises why that could not be. Raises why an earlier one could not be stored; the
+        item is held back with it then."""
         self._hold(record, cell, packed)
         self.check()
         self._flight.newest = self

@@ -18,8 +18,9 @@ from tau.stores import mounts
 from tau.stores.failures import from_os, is_foreign
 from tau.stores.reentry import Guard
 from tau.stores.sqlite import left_open
-from tau.stores.sqlite.connection import beside, connect, create_file, failure, identity, patience
+from tau.stores.sqlite.connection import connect, create_file, failure, patience
 from tau.stores.sqlite.kept_locks import KeptLocks, close_aside, connections
+from tau.stores.sqlite.place import Place
 
 T = TypeVar("T")
 Work = Callable[[apsw.Connection], T]
@@ -62,8 +63,7 @@ class Connections(forks.Forked):
         self._reader_is_stale = False
         self._opening = threading.RLock()
         self._opened: list[weakref.ref[apsw.Connection]] = []
-        self._identity: tuple[int, int] | None = None
-        self._beside: tuple[tuple[int, int] | None, ...] = (None, None)
+        self.place = Place(path, location)
         self._sync_failed = False
         forks.watch(self)
 
@@ -104,7 +104,7 @@ class Connections(forks.Forked):
     def _close(self) -> None:
         with self._reading:
             self._reads.enter(self._drop_both)
-        self._identity = None
+        self.place.leave()
 
     def _transaction(self, doing: str, work: Work[T]) -> T:
         try:
@@ -126,8 +126,7 @@ class Connections(forks.Forked):
             connection.execute("begin immediate")
             result = work(connection)
             connection.execute("commit")
-            self._check_identity()  # what went into a file that had lost its name must not be reported as kept
-            if not self._is_in_place():
+            if self.place.has_lost_log():  # what went into a file that had lost its name must not be reported as kept
                 if not self._rescue():
                     raise _Moved(self.location)
                 self._begin_anew()
@@ -179,8 +178,7 @@ class Connections(forks.Forked):
             if self._reader_is_stale:
                 self._drop_reader()
             connection = self.reader = self.reader or self._connect()
-            self._check_identity()
-            if not self._is_in_place():
+            if self.place.has_lost_log():
                 raise _Moved(self.location)
             return work(connection)
         except (apsw.Error, OSError, UnicodeDecodeError) as error:
@@ -231,7 +229,8 @@ class Connections(forks.Forked):
     # Opening and closing
 
     def _connect(self, busy_timeout: float | None = None) -> apsw.Connection:
-        if self._identity is None:
+        kind = ""
+        if not self.place.is_known:
             kind = self._file_system(self.path)
             if kind in mounts.NETWORK:
                 raise StoreUnavailableError(
@@ -242,7 +241,7 @@ class Connections(forks.Forked):
                 )
             create_file(self.path, self.location)
         else:
-            self._check_identity()
+            self.place.check()
         left_open.check(self.path, self.location)
         seconds = self._busy_timeout if busy_timeout is None else busy_timeout
         # Frames that never reached the disk may lie before the next ones: write all of them again, elsewhere.
@@ -251,14 +250,14 @@ class Connections(forks.Forked):
             connection = self._sheltered(seconds, rewrite)
         if rewrite:
             self._sync_failed = False
-        if self._identity is None:
-            self._identity = identity(self.path)
+        if not self.place.is_known:
+            self.place.open(kind)
         return connection
 
     def _sheltered(self, seconds: float, rewrite: bool) -> apsw.Connection:
         """A connection whose log nobody deletes, and to the same log as the others here."""
         first = not self._living()
-        if not first and not self._is_in_place():
+        if not first and not self.place.is_in_place():
             raise _Moved(self.location)
         try:
             if first and not self._locks.take(patience(seconds)):
@@ -280,7 +279,7 @@ class Connections(forks.Forked):
             if not self._living():
                 self._locks.close()
         if first:
-            self._beside = beside(self.path)
+            self.place.open_log()
         return connection
 
     def _living(self, but: apsw.Connection | None = None) -> bool:
@@ -288,33 +287,14 @@ class Connections(forks.Forked):
         self._opened = [each for each in self._opened if each() is not None and each() is not but]
         return bool(self._opened)
 
-    def _check_identity(self) -> None:
-        try:
-            found: tuple[int, int] | None = identity(self.path)
-        except FileNotFoundError:
-            found = None
-        if found != self._identity:
-            what = "deleted" if found is None else "replaced by another file"
-            raise StoreUnavailableError(
-                f"{self.location} was {what} while it was in use; bring the old file back, or close the store "
-                "to begin with what is there now",
-                location=self.location,
-                transient=False,
-            )
-
     # A log that is no longer the file of its name
-
-    def _is_in_place(self) -> bool:
-        """Whether the log and its index, where others look for them, still are those of the connections here."""
-        found = beside(self.path)
-        return found == self._beside or all(then in (None, now) for then, now in zip(self._beside, found, strict=True))
 
     def _begin_anew(self) -> None:
         """Leave a log that was taken away to itself. All connections must go: new ones would share its index."""
         with self._reading:
             if self._reads.is_inside():  # in a handler, in the middle of a read: later
                 raise _Moved(self.location)
-            if not self._is_in_place():
+            if not self.place.is_in_place():
                 self._rescue()
                 self._drop_both()
                 if connections(self.path):
@@ -326,7 +306,7 @@ class Connections(forks.Forked):
         connection = self.writer or self.reader
         if connection is None or not self._locks.hold:
             return False
-        if any(now not in (None, then) for then, now in zip(self._beside, beside(self.path), strict=True)):
+        if self.place.has_another_log():
             return False
         try:
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
@@ -363,10 +343,7 @@ class Connections(forks.Forked):
         if left_open.holds(connection):
             return
         self._sync_failed = self._sync_failed or damaged
-        try:
-            replaced = identity(self.path) != self._identity or not self._is_in_place()
-        except OSError:
-            replaced = True
+        replaced = self.place.is_replaced()
         with self._opening:
             last = not self._living(but=connection)
             if damaged or replaced:
