@@ -48,7 +48,7 @@ def collect(
         was_set = result
     elif isinstance(result, State):
         data = result._data
-        was_set = {key: result[key] for key, value in data.items() if cells.get(key) is not value}
+        was_set = {key: result[key] for key, value in data.items() if cells.get(key, cells) is not value}
         removed = [key for key in cells if key not in data]
     else:
         was_set = result

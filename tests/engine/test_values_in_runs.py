@@ -61,6 +61,13 @@ def test_a_name_that_is_no_text_is_refused(store: Store, key: Any) -> None:
     assert isinstance(caught.value.__cause__, UnserializableError)
 
 
+def test_a_new_name_that_is_set_to_none_is_in_the_state(store: Store) -> None:
+    """A state without the name has no value that None could be the same as."""
+    final = run(store, lambda state: state.set("new", None).merge({"old": None}), given={"old": 1})
+    assert dict(final) == {"old": None, "new": None}
+    assert dict(store.load("r")) == {"old": None, "new": None}
+
+
 def test_what_a_node_kept_of_the_state_cannot_change_what_is_stored(store: Store) -> None:
     kept: list[Any] = []
 
