@@ -329,7 +329,7 @@ class StateGraph(StoredGraph, Generic[Model]):
         load_module("tau.node.answering")
         from tau.node.answering import give  # only loaded where somebody is asked
 
-        give(self.store, self.host, self.nodes, run_id, answers, **options)
+        give(self.store, self.host, self.nodes, run_id, answers, schema=self.schema, **options)
 
     def _admission(
         self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str], seed: int | None

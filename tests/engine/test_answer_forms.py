@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import pydantic
 import pytest
@@ -193,3 +193,82 @@ def test_an_answer_comes_through_beside_an_owner_who_commits_all_the_time(store:
         owner.join(60)
     assert not owner.is_alive()
     assert graph.resume("r")["out"][1] == 2
+
+
+class Score(TypedDict, total=False):
+    review: int
+
+
+class Reviewed(TypedDict, total=False):
+    review: int
+    done: bool
+
+
+def typed(store: Store, how: str, form: Any = None) -> StateGraph:
+    """A question whose answer the schema wants to be a number, which the form does not say."""
+    graph = StateGraph(config(store), schema=Reviewed)
+    graph.add_node("review", pause_node("review", form=form), version="1")
+    if how == "inside":
+        inner = StateGraph("inner", schema=Score)
+        inner.add_node("review", pause_node("review", form=form), version="1")
+        inner.sequence("review")
+        graph = StateGraph(config(store), schema=Reviewed)
+        graph.add_node("review", inner)
+
+    async def later(state: State) -> Any:
+        return {"done": True}
+
+    def end(state: State) -> Any:
+        return {"done": True}
+
+    graph.add_node("end", later if how == "async" else end, version="1")
+    graph.sequence("review", "end")
+    return graph
+
+
+@pytest.mark.parametrize("how", ["sync", "async", "inside"])
+@pytest.mark.parametrize("form", [None, str, int | str])
+def test_an_answer_that_the_schema_of_the_state_refuses_is_refused_as_it_is_given(
+    store: Store, how: str, form: Any
+) -> None:
+    graph = typed(store, how, form)
+    with pytest.raises(RunWaitingError):
+        graph.execute({}, run_id="r")
+    with pytest.raises(AnswerError, match=r"by the schema (Reviewed|Score): 'review': Expected `int`, got `str`"):
+        graph.answer("r", "review", "much")
+    with pytest.raises(AnswerError, match="by the schema"):
+        graph.resume("r", answers={"review": "much"})
+    assert [one.name for one in graph.pauses("r")] == ["review"]
+    if form is not str:
+        assert graph.resume("r", answers={"review": 3})["review"] == 3
+
+
+@pytest.mark.parametrize("how", ["sync", "async", "inside"])
+async def test_an_answer_given_without_the_graph_that_the_schema_refuses_opens_the_pause_again(
+    store: Store, how: str
+) -> None:
+    graph = typed(store, how)
+    with pytest.raises(RunWaitingError):
+        await graph.aexecute({}, run_id="r")
+    StateGraph(config(store)).answer("r", "review", "much")  # as the command, it knows no schema
+    for _ in range(2):
+        with pytest.raises(RunWaitingError):
+            await graph.aresume("r")
+        (pause,) = graph.pauses("r")
+        assert pause.refused.startswith("the state cannot hold it: ")
+        assert "'review': Expected `int`, got `str`" in pause.refused
+    assert store.summary("r") is not None
+    final = await graph.aresume("r", answers={"review": 3})
+    assert (final["review"], final["done"]) == (3, True)
+
+
+def test_a_default_that_the_schema_refuses_fails_the_run(store: Store) -> None:
+    """It would come again and again."""
+    graph = StateGraph(config(store), schema=Score)
+    graph.add_node("review", pause_node("review", deadline=1e-6, default="late"), version="1")
+    graph.sequence("review")
+    with pytest.raises(RunWaitingError):
+        graph.execute({}, run_id="r")
+    for _ in range(2):
+        with pytest.raises(ExecutionError, match="'review': Expected `int`, got `str`"):
+            graph.resume("r")

@@ -7,17 +7,19 @@ record of its own, as is the answer of a route that is asked anew.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from tau.engine.choosing import NoTransition, answered, choose, failed, told
 from tau.engine.effects import AskRoute, Effect, Outcome
 from tau.engine.ending import Ending, Steps
-from tau.errors import RunInterruptedError
+from tau.errors import RunInterruptedError, SchemaError
 from tau.graph.edges import END, Edge, Route
 from tau.late_imports import load_module
 from tau.log.records import Finished, Interrupted, Record, Routed, follow
 from tau.node.current import RunNode
 from tau.state import raw, view
+from tau.values import Refused, encode
 
 
 class Routing(Ending):
@@ -82,11 +84,27 @@ class Routing(Ending):
         ask, name = effect.node.function, effect.name or effect.node.name
         if type(ask) is not PauseNode or stuck.__cause__ is not None or not self.request.graph.edges.get(name):
             return None
-        asked = ask.again(self.values.get(ask.name), effect, now, f"the run cannot go on with it: {stuck}")
+        answer = self.values.get(ask.name)
+        data = None if answer is None else answer.data()
+        asked = ask.again(data, effect, now, f"the run cannot go on with it: {stuck}")
         if asked is None:
             return None
         self.values = raw(effect.state)
         return self.waiting(name, (asked,))
+
+    def misfit_answer(self, effect: RunNode, outcome: Outcome, error: Exception) -> Exception:
+        """The error; where the answer to a `pause_node` does not fit the schema, the outcome waits for another one."""
+        load_module("tau.node.pauses")
+        from tau.node.pauses import PauseNode
+
+        ask = effect.node.function
+        if type(ask) is PauseNode and isinstance(error, SchemaError):
+            with suppress(Refused):
+                data = encode(outcome.result[ask.name])
+                now = outcome.began + outcome.seconds
+                asked = ask.again(data, effect, now, f"the state cannot hold it: {error}")
+                outcome.waits = () if asked is None else (asked,)
+        return error
 
     def tell(self, name: str, chosen: Edge | None, tried: Sequence[Edge]) -> Steps:
         for type_, about in told(name, chosen, tried):

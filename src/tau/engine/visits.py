@@ -206,7 +206,7 @@ class Visits(Routing):
             elif result:
                 self.values = {**self.values, **result}
         except Exception as error:
-            return error
+            return self.misfit_answer(effect, outcome, error) if stored else error
         return None
 
     def _advance(self, name: str, visit: int, outcome: Outcome) -> tuple[Edge | None, list[Edge], NoTransition | None]:

@@ -209,13 +209,13 @@ class PauseNode:
     def __call__(self, state: Any, ctx: Any) -> dict[str, Any]:
         return {self.name: ctx._ask(self.name, self.question, whole=True)}
 
-    def again(self, answer: StoredValue | None, effect: RunNode, now: float, why: str) -> Any:
-        """The question once more, as `Question.asked`, because the run cannot go on with that answer; ``None`` where it
-        is the default, which would come again."""
+    def again(self, answer: bytes | None, effect: RunNode, now: float, why: str) -> Any:
+        """The question once more, as `Question.asked`, because the run cannot go on with that answer (its encoding);
+        ``None`` where it is the default, which would come again."""
         default = self.question.default
         if answer is None:
             return None
-        if default is not None and answer.data() == encode(self.question.form.kept(alone(default).open()[0])):
+        if default is not None and answer == encode(self.question.form.kept(alone(default).open()[0])):
             return None
         scope = effect.scope_of(self.name) if effect.scope else ()
         return self.question.asked(scope, self.name, effect.attempt - 1, now, refusal=why)
