@@ -630,12 +630,12 @@ def test_what_a_log_adds_up_to_holds_only_the_items_of_the_node_in_flight(store:
     fold = Replay("r", BlobLoader(store, "r"))
     for position, data in store.read("r"):
         fold.add(position, data)
-    assert [scope for scope, _ in fold.items] == [(("n1", 1, "one"),)]
+    assert [scope for scope, _ in fold.items.single] == [(("n1", 1, "one"),)]
     graph_of(store, Work(), Work()).resume("r")
     fold = Replay("r", BlobLoader(store, "r"))
     for position, data in store.read("r"):
         fold.add(position, data)
-    assert fold.items == {}
+    assert not fold.items
 
 
 def test_a_store_of_four_verbs_keeps_items(tmp_path: Path) -> None:

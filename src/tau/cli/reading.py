@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
+from tau.log.digests import ITEM
 from tau.log.loading import BlobLoader, is_ownerless
 from tau.log.pauses import PauseState, waiting
 from tau.log.planned import Plans
 from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
 from tau.log.replay import Replay
 from tau.log.subgraphs import names_in, node_of
-from tau.node.items import ITEM
 from tau.stores import Store, Summary
 from tau.values.stored import StoredValue
 
@@ -135,7 +135,7 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
         known = replay.progress.provenance if replay.progress is not None else known
         account.provenance = account.provenance or known
     account.values = replay.values
-    items = ((finished[key], cell) for key, cell in replay.items.items() if key in finished)
+    items = ((item, cell) for key, item in finished.items() if (cell := replay.items.get(key)) is not None)
     account.items = _pieces(items, replay.plans)
     account.damage = account.damage or replay.damage
     if replay.progress is not None:

@@ -332,7 +332,7 @@ class Driver:
     def call(self, effect: RunNode) -> Any:
         """Call the node's function; an async one gives its coroutine."""
         node, effect.begun = effect.node, True
-        if self.journal is not None and self.journal.items:
+        if self.journal is not None and self.journal.items.single:
             self.scope.steps_of(effect).restore()
         if node.executor == "processes":
             load_module("tau.workflows.remote_node")

@@ -77,7 +77,7 @@ def load_state(store: Store, run_id: str) -> State:
         raise not_found(run_id, store.location)
     if progress is None or replay is None:
         raise emptied(run_id, found.status, found.updated)
-    return view(shown(found.values, replay.items), run_id, progress.node, progress.updated or progress.created)
+    return view(shown(found.values, replay.items.single), run_id, progress.node, progress.updated or progress.created)
 
 
 def _judged(store: Store, row: Summary, host: Host) -> Summary:

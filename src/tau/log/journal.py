@@ -15,6 +15,7 @@ from tau.host import Host
 from tau.log.append import Append
 from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
+from tau.log.items import FinishedItems
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load, why_lost
 from tau.log.pauses import PauseState, at_a_glance, note
 from tau.log.planned import Plans, note_planned
@@ -59,7 +60,7 @@ class Journal:
         self.owner = owner
         self.interval = interval
         self.progress: Progress | None = None
-        self.items: dict[tuple[Scope, str], StoredValue] = {}
+        self.items = FinishedItems(BlobLoader(store, run_id))
         self.pauses: dict[str, PauseState] = {}
         self.plans: Plans = {}
         self.answers = 0
@@ -284,7 +285,7 @@ class Journal:
         """Fill in what only the journal knows, and seal it."""
         progress, values = append.progress, append.values
         record.time = progress.updated  # what the nodes after it were told
-        if self.items or self.plans:
+        if self.items.single or self.items.packed or self.plans:
             self.items.clear()
             self.plans.clear()
         if self.pauses:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct, field
 
+from tau.log.digests import SIZE, name_of
 from tau.log.records import Item, Planned, Record, Scope
-
-SIZE: Final = 20
-"""The bytes of a digest in a plan."""
 
 
 class PlannedItems(Struct):
     """The items in the order in which they were drawn: their digests, or the keys that were given for them.
 
-    ``complete`` once the last one was drawn. ``finished`` are the keys of the items of the scope that are stored, in
-    the order of the log, and ``functions`` the fingerprints of what is called for them, as they were stored.
+    ``complete`` once the last one was drawn. ``finished`` are the digests (`name_of`) of the keys of the items of the
+    scope that are stored, joined in the order of the log, and ``functions`` the fingerprints of what is called for
+    them, as they were stored.
     """
 
     functions: dict[str, Any] = field(default_factory=dict)
     digests: bytearray = field(default_factory=bytearray)
     keys: list[str] = field(default_factory=list)
     complete: bool = False
-    finished: list[str] = field(default_factory=list)
+    finished: bytearray = field(default_factory=bytearray)
 
     def __len__(self) -> int:
         return len(self.keys) or len(self.digests) // SIZE
@@ -32,6 +31,18 @@ class PlannedItems(Struct):
     def entry(self, index: int) -> str | bytes:
         """The key that was given for an item, or its digest."""
         return self.keys[index] if self.keys else bytes(self.digests[SIZE * index : SIZE * (index + 1)])
+
+    def add(self, entry: str | bytes) -> None:
+        """Another one was drawn."""
+        if isinstance(entry, str):
+            self.keys.append(entry)
+        else:
+            self.digests += entry
+
+    @property
+    def finished_count(self) -> int:
+        """How many items were finished, one that was finished twice counted twice."""
+        return len(self.finished) // SIZE
 
 
 def planned_count(record: Planned) -> int:
@@ -48,7 +59,7 @@ def note_planned(plans: Plans, record: Record) -> None:
     not made as this version makes it is passed over."""
     if isinstance(record, Item):
         if record.scope in plans:
-            plans[record.scope].finished.append(record.key)
+            plans[record.scope].finished += name_of(record.key)
         return
     if not isinstance(record, Planned):
         return
@@ -58,9 +69,9 @@ def note_planned(plans: Plans, record: Record) -> None:
         return
     before = plans.get(record.scope)
     if before is not None and type(kept := body.get("finished")) is int and kept >= 0:
-        del before.finished[kept:]
+        del before.finished[SIZE * kept :]
     if at == 0:
-        finished = before.finished if before is not None else []
+        finished = before.finished if before is not None else bytearray()
         before = plans[record.scope] = PlannedItems(functions=dict(functions), finished=finished)
     if before is not None and at == len(before):
         before.digests += digests

@@ -6,6 +6,7 @@ from typing import Final
 
 from tau.errors import CorruptCheckpointError
 from tau.log.encoding import damaged, unseal
+from tau.log.items import FinishedItems
 from tau.log.pauses import PauseState, note
 from tau.log.planned import Plans, note_planned
 from tau.log.records import (
@@ -24,7 +25,6 @@ from tau.log.records import (
     Progress,
     Record,
     Routed,
-    Scope,
     advance,
     follow,
 )
@@ -63,7 +63,7 @@ class Replay:
         self.fetch = fetch
         self.progress: Progress | None = None
         self.values: dict[str, StoredValue] = {}
-        self.items: dict[tuple[Scope, str], StoredValue] = {}
+        self.items = FinishedItems(fetch)
         self.pauses: dict[str, PauseState] = {}
         self.plans: Plans = {}
         self.subgraphs: Subgraphs = {}
@@ -95,7 +95,8 @@ class Replay:
             self.damage = ""
             self.progress = manifest.progress
             self.values = {key: apply(stored, None, self.fetch) for key, stored in manifest.values.items()}
-            self.items, self.pauses, self.plans = {}, {}, {}
+            self.items.clear()
+            self.pauses, self.plans = {}, {}
             self.subgraphs = subgraphs_of(self.progress, self.fetch)
             if isinstance(record, Admitted):
                 self.progress.status = "admitted"
@@ -115,7 +116,8 @@ class Replay:
             self._change(record)
             advance(progress, record.node, record.visit, record.next)
             progress.updated = record.time
-            self.items, self.pauses, self.plans, self.subgraphs = {}, {}, {}, {}
+            self.items.clear()
+            self.pauses, self.plans, self.subgraphs = {}, {}, {}
         elif isinstance(record, Claimed):
             self._claim(record, progress)
         elif isinstance(record, CheckpointRecord | Item):
@@ -147,7 +149,8 @@ class Replay:
         progress.provenance = record.provenance or progress.provenance
         if record.on_change == "redo":
             progress.items = 0
-            self.items, self.plans = {}, {}
+            self.items.clear()
+            self.plans = {}
             redo_inside(self.subgraphs)
 
     def _change(self, record: CheckpointRecord | Answer) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from tau.log.items import FinishedItems
 from tau.log.pauses import PauseState
 from tau.log.planned import Plans
 from tau.log.records import (
@@ -159,14 +160,13 @@ def claim_inside(subgraphs: Subgraphs, crashed: bool) -> None:
 
 def drop_visit(
     record: CheckpointRecord,
-    items: MutableMapping[tuple[Scope, str], StoredValue],
+    items: FinishedItems,
     pauses: MutableMapping[str, PauseState],
     plans: Plans,
 ) -> None:
     """Drop what belongs to a visit inside a node, which is finished by that record."""
     visited = (*record.scope, (record.node, record.visit))
-    for item in [one for one in items if _belongs(one[0], visited)]:
-        del items[item]
+    items.drop(lambda scope: _belongs(scope, visited))
     for name in [name for name, state in pauses.items() if _belongs(state.scope, visited)]:
         del pauses[name]
     for plan in [one for one in plans if _belongs(one, visited)]:

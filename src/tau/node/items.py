@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, Final
+from typing import Any
 
 from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
 from tau.late_imports import load_module
+from tau.log.digests import ITEM, Counts, name_of
 from tau.log.encoding import pack_blob
 from tau.log.records import Item
 from tau.node.current import ItemHere, item_here
@@ -24,9 +25,6 @@ from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
 from tau.values.stored import Blobs, StoredValue, digest
 from tau.values.weight import is_large
-
-ITEM: Final = "item "
-"""Before each key, so that it is never that of an artifact or a saved state of the same name."""
 
 _at_work: dict[tuple[object, ...], object] = {}
 """The items that threads of this process are at work on, those that were left behind too."""
@@ -230,7 +228,7 @@ class Keys:
 
     def __init__(self, given: Callable[[Any], Any] | None = None) -> None:
         self._given = given
-        self._seen: dict[str, int] = {}
+        self._seen = Counts()
 
     def of(self, item: Any) -> tuple[str, bytes | None]:
         """The key of the next item, and its encoding, which is ``None`` with ``given``.
@@ -241,8 +239,8 @@ class Keys:
         if self._given is not None:
             return self._checked(self._given(item)), None
         data = encoded(item)
-        key = digest(data).hex()
-        count = self._seen[key] = self._seen.get(key, 0) + 1
+        name = digest(data)
+        key, count = name.hex(), self._seen.add(name)
         return (key if count == 1 else f"{key} {count}"), data
 
     def _checked(self, key: Any) -> str:
@@ -251,9 +249,8 @@ class Keys:
         if isinstance(key, str) and any("\ud800" <= char <= "\udfff" for char in key):
             raise ConfigError(f"the key of an item cannot contain lone surrogates, found {key!r:.80}")
         found = f"{'s' if isinstance(key, str) else 'i'} {key}"
-        if found in self._seen:
+        if self._seen.add(name_of(found)) > 1:
             raise ConfigError(f"two items have the key {key!r}; give each one of its own")
-        self._seen[found] = 1
         return found
 
 

@@ -3,7 +3,6 @@ to build on must find both as they were."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,7 +12,8 @@ from tau.errors import GraphChangedError
 from tau.events import GRAPH_CHANGED
 from tau.graph.changed_code import same_code
 from tau.graph.fingerprint import CodeFingerprint, of_called
-from tau.log.planned import SIZE, PlannedItems
+from tau.log.digests import SIZE, Counts, name_of
+from tau.log.planned import PlannedItems
 from tau.log.records import Planned, Scope
 from tau.node.steps import StepRunner
 
@@ -35,12 +35,12 @@ class Plan:
         self._functions = {"task": msgspec.to_builtins(of_called(function))}
         before = runner.journal.plans.get(scope) if runner.journal is not None else None
         self._before: PlannedItems | None = before if before is not None and before.finished else None
-        self._kept = 0 if self._before is None else len(self._before.finished)
+        self._kept = 0 if self._before is None else self._before.finished_count
         self._alike = 0  # how many of the first ones are as they were
-        self._left: Counter[str | bytes] | None = None  # the others of before, once one is not
-        self._unseen: set[str] = set()  # the keys of finished items, where it is not known what else was drawn
-        self._all: list[str | bytes] = []  # what is to be written where something changed
-        self._new: list[str | bytes] = []  # what is to be written
+        self._left: Counts | None = None  # the others of before, once one is not
+        self._unseen = Counts()  # the finished items, where it is not known what else was drawn
+        self._all = PlannedItems()  # what is to be written where something changed
+        self._new = PlannedItems()  # what is to be written
         self._drawn = 0
         self._written = len(self._before) if self._before is not None else 0
         self._changes: list[str] = []
@@ -50,7 +50,7 @@ class Plan:
 
     def disown(self) -> None:
         """What was finished with a list that is refused in the end need not be there again."""
-        if self._before is not None and len(self._before.finished) > self._kept:
+        if self._before is not None and self._before.finished_count > self._kept:
             self._runner.note(Planned(scope=self._scope, name=self._name, body={"finished": self._kept}))
 
     def begin(self) -> None:
@@ -58,7 +58,7 @@ class Plan:
         if self._before is None:
             return
         if not self._before.complete and not self._in_order:
-            self._unseen = set(self._before.finished)
+            self._unseen = _each_once(self._before.finished)
         then = _function(self._before.functions.get("task"))
         if then is not None and same_code(then, _function(self._functions["task"]) or then) is False:
             self._differs(f"the function of {self._kind} {self._name!r} is not the one that its finished items are of")
@@ -67,27 +67,27 @@ class Plan:
         """An item was drawn, which stands so in a plan and is found by ``key``. What is wrong with it, where it was not
         planned."""
         index, before = self._drawn, self._before
-        self._unseen.discard(key)
+        if self._unseen.total:
+            self._unseen.take(name_of(key))
         self._drawn += 1
         if before is None:
-            self._new.append(entry)
+            self._new.add(entry)
             return ""
         if self._runner.on_change == "continue":
-            self._all.append(entry)
+            self._all.add(entry)
         if self._left is None and index < len(before) and before.entry(index) == entry:
             self._alike += 1
             return ""
         if self._left is None and index < len(before) and self._in_order:
-            self._left = Counter()
+            self._left = Counts()
             return f"item {index} is not what it was"
         if self._left is None:
-            self._left = Counter(before.entry(number) for number in range(self._alike, len(before)))
-        if self._left[entry]:
-            self._left[entry] -= 1
+            self._left = _counted(before, self._alike)
+        if self._left.take(_name(entry)):
             return ""
         if before.complete:
             return f"item {index}{_key(entry)} is new"
-        self._new.append(entry)
+        self._new.add(entry)
         return ""
 
     def missing(self) -> str:
@@ -95,15 +95,12 @@ class Plan:
         before = self._before
         if before is None:
             return ""
-        left = self._left
-        if left is None:
-            left = Counter(before.entry(number) for number in range(self._alike, len(before)))
         if not self._in_order:
-            gone = next((entry for entry, count in left.items() if count), None)
-            if gone is None and self._unseen:
-                return "an item that is finished is missing"
-            if gone is None:
-                return ""
+            left = _counted(before, self._alike) if self._left is None else self._left
+            if not left.total:
+                return "an item that is finished is missing" if self._unseen.total else ""
+            index = next(number for number in range(self._alike, len(before)) if left[_name(before.entry(number))])
+            gone = before.entry(index)
             index = next(number for number in range(len(before)) if before.entry(number) == gone)
         elif self._drawn < len(before):
             index, gone = self._drawn, before.entry(self._drawn)
@@ -142,17 +139,17 @@ class Plan:
 
     def _write(self, end: bool = False) -> None:
         """Write a block; the first one says what is called."""
-        at, self._new, new = self._written, [], self._new
+        at, self._new, new = self._written, PlannedItems(), self._new
         self._written += len(new)
         body: dict[str, Any] = {"at": at}
         if at == 0:
             body["functions"] = self._functions
         if end:
             body["end"] = True
-        keys = tuple(entry for entry in new if isinstance(entry, str))
-        if len(keys) < len(new):
-            body["digests"] = b"".join(entry for entry in new if isinstance(entry, bytes))
-        self.position = self._runner.note(Planned(scope=self._scope, name=self._name, keys=keys, body=body))
+        if new.digests:
+            body["digests"] = bytes(new.digests)
+        record = Planned(scope=self._scope, name=self._name, keys=tuple(new.keys), body=body)
+        self.position = self._runner.note(record)
 
     def _differs(self, text: str) -> None:
         runner = self._runner
@@ -176,6 +173,26 @@ class Plan:
 def entry_of(key: str, is_given: bool) -> str | bytes:
     """What stands for an item in a plan, by its key."""
     return key if is_given else bytes.fromhex(key[: 2 * SIZE])
+
+
+def _name(entry: str | bytes) -> bytes:
+    return name_of(entry) if isinstance(entry, str) else entry
+
+
+def _counted(before: PlannedItems, start: int) -> Counts:
+    """How often each item is planned from that place on."""
+    counts = Counts()
+    for number in range(start, len(before)):
+        counts.add(_name(before.entry(number)))
+    return counts
+
+
+def _each_once(joined: bytearray) -> Counts:
+    counts = Counts()
+    for at in range(0, len(joined), SIZE):
+        if not counts[name := bytes(joined[at : at + SIZE])]:
+            counts.add(name)
+    return counts
 
 
 def _key(entry: str | bytes) -> str:

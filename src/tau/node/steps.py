@@ -198,7 +198,7 @@ class StepRunner:
 
     def _older_artifacts(self) -> list[bytes]:
         """The encodings of what is finished in this visit and may name artifacts."""
-        items = [*self.journal.items.items()] if self.journal is not None else []
+        items = [*self.journal.items.single.items()] if self.journal is not None else []
         return [cell.data() for (_, key), cell in items if key == _ARTIFACT]
 
     def with_artifacts(self, result: Any) -> Any:
@@ -209,7 +209,7 @@ class StepRunner:
         made = {}
         if self._any_resumed and self.journal is not None:
             *here, (*visit, _) = self.of_visit("")
-            for scope, key in [*self.journal.items]:
+            for scope, key in [*self.journal.items.single]:
                 cell = self.journal.item(scope, key)
                 if key == _ARTIFACT and scope[:-1] == (*here,) and scope[-1][:2] == (*visit,) and cell is not None:
                     made[scope[-1][2]] = cell.open()[0]

@@ -69,11 +69,11 @@ def to_state(image: Image) -> State:
             "or start a new run",
             run_id=run_id,
         )
-    cells = (*replay.values.values(), *replay.items.values())
+    cells = (*replay.values.values(), *replay.items.cells())
     needed = {part.digest for cell in cells if isinstance(cell.whole, Blobs) for part in cell.whole.parts}
     kept = {name: data for name, data in image.blobs.items() if name in needed}
     state = view(
-        shown(replay.values, replay.items),
+        shown(replay.values, replay.items.single),
         run_id,
         replay.progress.node,
         replay.progress.updated or replay.progress.created,

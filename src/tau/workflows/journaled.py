@@ -10,7 +10,8 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any
 
-from tau.node.items import ITEM, Items, Keys, copied, encoded
+from tau.log.digests import ITEM
+from tau.node.items import Items, Keys, copied, encoded
 from tau.node.planned import Plan, entry_of
 from tau.state import State
 from tau.values import decode

@@ -1,0 +1,115 @@
+"""Many digests in little memory: 28 bytes for each, where a set of them takes 150."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final
+
+SIZE: Final = 20
+"""The bytes of a digest."""
+
+ITEM: Final = "item "
+"""What the key of an item of a map or chain begins with, so that it is never that of an artifact or a saved state."""
+
+_FIRST: Final = 16  # slots
+_HEX: Final = len(ITEM) + 2 * SIZE
+
+
+def name_of(key: str) -> bytes:
+    """The digest that stands for the key of an item: the one that it holds, or one of its text."""
+    if len(key) == _HEX and key.startswith(ITEM):
+        try:
+            return bytes.fromhex(key[len(ITEM) :])
+        except ValueError:
+            pass
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()[:SIZE]
+
+
+class Digests:
+    """Different digests, numbered from 0 in the order in which they came.
+
+    For one thread that adds at a time; others may look meanwhile. An interrupt leaves it whole, at most with one that
+    has a number and is not found.
+    """
+
+    __slots__ = ("_all", "_slots")
+
+    def __init__(self) -> None:
+        self._all = bytearray()
+        self._slots = array("I", bytes(4 * _FIRST))  # open addressing: the number + 1, or 0 where nothing is
+
+    def __len__(self) -> int:
+        return len(self._all) // SIZE
+
+    def number(self, digest: bytes) -> int:
+        """Its number; -1 where it is not here."""
+        slots, found = self._slots, self._all
+        return slots[_slot(slots, digest, found.startswith)] - 1
+
+    def add(self, digest: bytes) -> int:
+        """Its number, from now on if it was not here."""
+        if len(self._all) * 2 >= len(self._slots) * SIZE:
+            self._grow()
+        slots, found = self._slots, self._all
+        at = _slot(slots, digest, found.startswith)
+        if slots[at]:
+            return slots[at] - 1
+        found += digest
+        number = slots[at] = len(found) // SIZE
+        return number - 1
+
+    def _grow(self) -> None:
+        slots = array("I", bytes(4 * len(self._slots) * 2))
+        last = len(slots) - 1
+        with memoryview(self._all) as every, every.cast("I") as words, words[:: SIZE // 4] as heads:
+            for number, head in enumerate(heads, 1):
+                at = head & last
+                while slots[at]:
+                    at = (at + 1) & last
+                slots[at] = number
+        self._slots = slots
+
+
+def _slot(slots: array[int], digest: bytes, is_at: Callable[[bytes, int], bool]) -> int:
+    """Where the digest is, or would be."""
+    last = len(slots) - 1
+    at = int.from_bytes(digest[:4], sys.byteorder) & last
+    while (number := slots[at]) and not is_at(digest, (number - 1) * SIZE):
+        at = (at + 1) & last
+    return at
+
+
+class Counts:
+    """How often digests were counted. For one thread."""
+
+    __slots__ = ("_counts", "_digests", "total")
+
+    def __init__(self) -> None:
+        self._digests = Digests()
+        self._counts = array("I")
+        self.total = 0
+
+    def __getitem__(self, digest: bytes) -> int:
+        number = self._digests.number(digest)
+        return 0 if number < 0 else self._counts[number]
+
+    def add(self, digest: bytes) -> int:
+        """Count it; how often it is counted now."""
+        number, counts = self._digests.add(digest), self._counts
+        while len(counts) <= number:
+            counts.append(0)
+        counts[number] += 1
+        self.total += 1
+        return counts[number]
+
+    def take(self, digest: bytes) -> bool:
+        """Count it once less; whether it was counted."""
+        number = self._digests.number(digest)
+        if number < 0 or not self._counts[number]:
+            return False
+        self._counts[number] -= 1
+        self.total -= 1
+        return True
