@@ -139,14 +139,16 @@ class State(Mapping[str, Any], Generic[Model_co]):
             near = did_you_mean(key, self._data)
             raise KeyError(f"{key!r} is not in the state; it holds {_names(self._data)}{near}") from None
         if type(value) is StoredValue:
-            return value.atom if value.atom is not NO_ATOM else begun(self).open(key, value)
+            atom = value.atom  # read once: another thread may let go of it
+            return atom if atom is not NO_ATOM else begun(self).open(key, value)
         return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value under ``key``, or ``default`` if there is none. Raises only for a damaged value."""
         value = self._data.get(key, default)
         if type(value) is StoredValue:
-            return value.atom if value.atom is not NO_ATOM else begun(self).open(key, value)
+            atom = value.atom  # read once: another thread may let go of it
+            return atom if atom is not NO_ATOM else begun(self).open(key, value)
         return value
 
     def require(self, *keys: str) -> tuple[Any, ...] | Any:

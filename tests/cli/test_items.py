@@ -111,3 +111,28 @@ def test_a_resume_that_verifies_reads_the_files(here: Here, store: str) -> None:
     again = ("resume", "r", "files.py:graph", "--store", store)
     assert "is not what it was" in here(*again, "--verify-artifacts", code=1).err
     assert "after the step" in here(*again, code=1).err
+
+
+CHAIN = """
+from tau import StateGraph, process_chain
+
+graph = StateGraph("chain")
+
+def add(item, rows):
+    return [*rows, str(1000 // (9 - item)) * 1000]
+
+@graph.node
+def work(state):
+    process_chain(range(20), [], add)
+
+graph.sequence(work)
+"""
+
+
+def test_of_a_chain_is_shown_what_its_steps_have_added(shell: Shell, here: Here, store: str) -> None:
+    """And not the sizes of all that each had gathered, which nothing stores."""
+    shell.write("chain.py", CHAIN)
+    here("run", "chain.py:graph", "--run-id", "r", "--store", store, code=1)
+    (items,) = here.json("show", "r", "--store", store)["items"]
+    assert (items["kind"], items["count"]) == ("items", 9)
+    assert 26_000 < items["size_bytes"] < 30_000

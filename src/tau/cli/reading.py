@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
+from tau.log.chained import stored_size
 from tau.log.digests import ITEM
 from tau.log.loading import BlobLoader, is_ownerless
 from tau.log.pauses import PauseState, waiting
@@ -135,7 +136,7 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
         known = replay.progress.provenance if replay.progress is not None else known
         account.provenance = account.provenance or known
     account.values = replay.values
-    items = ((item, cell) for key, item in finished.items() if (cell := replay.items.get(key)) is not None)
+    items = (item for key, item in finished.items() if replay.items.get(key) is not None)
     account.items = _pieces(items, replay.plans)
     account.damage = account.damage or replay.damage
     if replay.progress is not None:
@@ -145,15 +146,15 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
         account.pauses = waiting(replay.pauses)
 
 
-def _pieces(finished: Iterable[tuple[Item, StoredValue]], plans: Plans) -> list[Piece]:
+def _pieces(finished: Iterable[Item], plans: Plans) -> list[Piece]:
     """The items of a map or chain are shown as one; where maps nest, by the names on the way to them."""
     found: dict[tuple[str, str], Piece] = {}
     scopes: dict[tuple[str, str], set[Scope]] = {}
-    for record, cell in finished:
+    for record in finished:
         name, kind = " / ".join(names_in(record.scope)) or record.name, record.key or "step"
         if kind.startswith(ITEM):
             kind = "items"
-        one = Piece(name, kind, record.seconds, cell.size, record.time)
+        one = Piece(name, kind, record.seconds, stored_size(record), record.time)
         if (before := found.get((name, kind))) is not None:
             seconds, ended = before.seconds + one.seconds, max(before.ended, one.ended)
             one = Piece(name, kind, seconds, before.size + one.size, ended, before.count + 1)

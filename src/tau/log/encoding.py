@@ -23,10 +23,11 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """The newest format. Each record is of the oldest format that can hold what it says: 2 is for a manifest with a seed,
 which a reader of format 1 would leave out of its next manifest, 3 for pauses and answers, after which it would take a
-run for one that was killed, 4 for what a graph inside a node has finished, which it would take for the run's own."""
+run for one that was killed, 4 for what a graph inside a node has finished, which it would take for the run's own, 5 for
+a step of a chain that builds on the one before it."""
 
 MAGIC: Final = b"tau"
 
@@ -34,6 +35,7 @@ _HEADER = len(MAGIC) + 2
 _SEAL = 16
 _RAW, _ZSTD = 0, 1
 _SEEDED: Final = 2
+_CHAINED: Final = 5
 _HEADS = tuple(tuple(bytes((form, kind)) for kind in (_RAW, _ZSTD)) for form in range(FORMAT + 1))
 _WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
 _SAMPLE = 1 << 16
@@ -70,6 +72,8 @@ def seal(run_id: str, record: Record) -> bytes:
     form = record.form_inside if record.scope and record.form_inside > 1 else record.form_at_least
     if manifest is not None and manifest.progress.seed is not None and form < _SEEDED:
         form = _SEEDED
+    elif record.__class__ is Item and (record.after or record.changed):
+        form = _CHAINED
     head = _HEADS[form][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 

@@ -88,6 +88,8 @@ class FinishedItems:
 
 def _can_be_packed(cell: StoredValue) -> bool:
     whole = cell.whole
+    if type(cell) is not StoredValue:  # a state of a chain has a cell for each key
+        return False
     if type(whole) is Blobs:
         alone = not whole.head and not whole.skip and len(whole.parts) == 1
         return alone and len(whole.parts[0].digest) == SIZE and 0 <= whole.parts[0].size < 1 << 64

@@ -202,13 +202,21 @@ class Planned(Record, tag="planned"):
 
 
 class Item(Record, tag="item"):
-    """An item of the node in flight is finished, with this result."""
+    """An item of the node in flight is finished, with this result.
+
+    A step of a chain may tell how it differs from the one with the key ``after``: its ``value`` has grown from that
+    one's, or is the same where there is none. Of a chain over states it is the keys that are ``changed`` and
+    ``removed``.
+    """
 
     name: str = ""
     key: str = ""
     value: Stored | None = None
     seconds: float = 0.0
     body: dict[str, Any] = field(default_factory=dict)
+    after: str = ""
+    changed: dict[str, Stored] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
 
 
 EARLY: Final = "early"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tau.errors import CorruptCheckpointError
+from tau.log.chained import item_cell
 from tau.log.encoding import damaged, unseal
 from tau.log.items import FinishedItems
 from tau.log.pauses import PauseState, note
@@ -126,8 +127,8 @@ class Replay:
             if isinstance(record, CheckpointRecord):
                 drop_visit(record, self.items, self.pauses, self.plans)
                 drop_subgraphs(self.subgraphs, record.scope, record.node, record.visit)
-            elif record.value is not None:
-                self.items[record.scope, record.key] = apply(record.value, None, self.fetch)
+            elif (cell := item_cell(record, self.items, self.fetch)) is not None:
+                self.items[record.scope, record.key] = cell
         elif isinstance(record, Routed) and not record.scope:
             follow(progress, record.node, record.next)
         elif isinstance(record, Failed | Interrupted | Pause) and not is_inside(record):

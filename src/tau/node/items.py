@@ -13,6 +13,7 @@ from typing import Any
 
 from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
 from tau.late_imports import load_module
+from tau.log.chained import to_store
 from tau.log.digests import ITEM, Counts, name_of
 from tau.log.encoding import pack_blob
 from tau.log.records import Item
@@ -124,7 +125,7 @@ class Items:
             with self._alone(key) if alone else nullcontext():
                 record, cell = self._made(key, *self._called(key, function, args))
             self._hand_over(record, cell)
-        return self._runner.open(self._name, cell)
+        return self._opened(key, cell)
 
     async def do_async(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
         """The same for a function that returns what is to be awaited."""
@@ -137,7 +138,7 @@ class Items:
             finally:
                 item_here.reset(token)
             cell = await self._taken_async(key, value, began)
-        return self._runner.open(self._name, cell)
+        return self._opened(key, cell)
 
     def _called(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
         began = self._runner.now()
@@ -184,11 +185,18 @@ class Items:
         seconds = max(0.0, runner.now() - began)
         return Item(scope=self._scope, name=self._name, key=ITEM + key, value=cell.change, seconds=seconds), cell
 
+    def _opened(self, key: str, cell: StoredValue) -> Any:
+        """What the caller is given: what a resume would give."""
+        return self._runner.open(self._name, cell)
+
+    def _is_large(self, value: Any) -> bool:
+        return is_large(value)
+
     async def _taken_async(self, key: str, value: Any, began: float) -> StoredValue:
         """Hand over a result; a large one is encoded outside the loop, and a cancellation that comes meanwhile is
         raised when that is done."""
         journal = self._runner.journal
-        if journal is None or not is_large(value):
+        if journal is None or not self._is_large(value):
             record, cell = self._made(key, value, began)
             self._hand_over(record, cell)
             return cell
@@ -197,7 +205,8 @@ class Items:
 
         def make() -> tuple[Item, StoredValue, dict[bytes, bytes]]:
             record, cell = self._made(key, value, began)
-            return record, cell, {name: pack_blob(data) for name, data in cell.blobs}
+            blobs = [blob for one in to_store(cell).values() for blob in one.blobs]
+            return record, cell, {name: pack_blob(data) for name, data in blobs}
 
         (record, cell, packed), cancelled = await off_the_loop(journal.store.committer, make)
         self._hand_over(record, cell, packed)

@@ -13,6 +13,7 @@ from threading import get_ident
 from tau.errors import StoreError, too_late
 from tau.late_imports import load_module
 from tau.log.append import Append
+from tau.log.chained import to_store
 from tau.log.journal import Journal
 from tau.log.records import Item, Planned
 from tau.log.tickets import Result, Ticket, wake
@@ -248,7 +249,7 @@ class StepCommits:
                 self.check()
             if record is not None and cell is not None:
                 assert journal.progress is not None
-                journal.hold(Append((record,), journal.progress, {"": cell}, packed=packed))
+                journal.hold(Append((record,), journal.progress, to_store(cell), packed=packed))
             return journal.made
 
     def _current(self) -> Ticket | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
 from tau.values import Refused, encode, is_atom
-from tau.values.stored import NO_ATOM, StoredValue, alone
+from tau.values.stored import NO_ATOM, StoredValue, alone, following
 
 
 def no_awaitable(node: str, name: str, value: Any) -> Any:
@@ -22,13 +22,15 @@ def no_awaitable(node: str, name: str, value: Any) -> Any:
     return value
 
 
-def cell_of(node: str, name: str, value: Any) -> StoredValue:
-    """The cell of a step's result. Raises `UnserializableError`, or `LimitExceededError` for what is too large."""
+def cell_of(node: str, name: str, value: Any, before: StoredValue | None = None) -> StoredValue:
+    """The cell of a step's result, which may have grown from the one before. Raises `UnserializableError`, or
+    `LimitExceededError` for what is too large."""
     try:
         data = encode(value)
     except Refused as refused:
         raise _refusal(node, name, refused) from None
-    return alone(data, value if is_atom(value) else NO_ATOM)
+    atom = value if is_atom(value) else NO_ATOM
+    return alone(data, atom) if before is None else following(data, atom, before)
 
 
 def _refusal(node: str, name: str, refused: Refused) -> Exception:

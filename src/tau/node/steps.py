@@ -370,22 +370,22 @@ class StepRunner:
         within = scope[0 if self.effect is None else len(self.effect.scope) :]
         return f"step {within[0][2]}" if len(within) == 1 else f"step {within[-1][2]!r} of item {within[1:]!r}"
 
-    def open(self, name: str, cell: StoredValue) -> Any:
-        """A copy of a step's result. Damage is kept, as the node may catch the error and go on without it."""
+    def open(self, name: str, cell: StoredValue, keep: bool = False) -> Any:
+        """A copy of a step's result. Damage is noted, as the node may catch the error and go on without it."""
         try:
             value, _ = opened(name, cell)
         except TauError as error:  # not what the handler of a signal raises
             if self.effect is not None:
                 begun(self.effect.state).damage = error
             raise
-        if type(cell.whole) is Blobs and cell.change is None:
+        if not keep and type(cell.whole) is Blobs and cell.change is None:
             self.let_go(cell)
         return value
 
     def let_go(self, cell: StoredValue) -> None:
         """Keep no encoding of what is stored; it is read again where it is needed."""
         if self.journal is not None:
-            cell.encoded, cell.atom, cell.fetch = None, NO_ATOM, BlobLoader(self.journal.store, self.run_id)
+            cell.fetch, cell.encoded, cell.atom = BlobLoader(self.journal.store, self.run_id), None, NO_ATOM
 
     def tell(self, type_: str, **data: Any) -> None:
         if self._emit is not None and not self._closed:

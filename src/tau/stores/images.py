@@ -13,6 +13,7 @@ from tau.engine.saved_state import saving
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.host import Host
 from tau.late_imports import load_module
+from tau.log.chained import all_cells
 from tau.log.encoding import unpack_blob
 from tau.log.journal import Journal
 from tau.log.loading import LoadedRun
@@ -69,7 +70,7 @@ def to_state(image: Image) -> State:
             "or start a new run",
             run_id=run_id,
         )
-    cells = (*replay.values.values(), *replay.items.cells())
+    cells = [*replay.values.values(), *(one for item in replay.items.cells() for one in all_cells(item))]
     needed = {part.digest for cell in cells if isinstance(cell.whole, Blobs) for part in cell.whole.parts}
     kept = {name: data for name, data in image.blobs.items() if name in needed}
     state = view(

@@ -111,8 +111,9 @@ class StoredValue(Struct, eq=False):
         """The encoding, fetched where it was not yet."""
         encoded = self.encoded
         if encoded is None:
-            if self.atom is not NO_ATOM and type(self.whole) is not Inline:
-                return encode(self.atom)
+            atom = self.atom
+            if atom is not NO_ATOM and type(self.whole) is not Inline:
+                return encode(atom)
             encoded = self.encoded = self._read()  # another thread may let go of it again at once
         return encoded
 
@@ -125,8 +126,9 @@ class StoredValue(Struct, eq=False):
 
     def open(self) -> tuple[Any, bool]:
         """The value, and whether it can be shared (then it is ``atom`` from now on); else it is a fresh copy."""
-        if self.atom is not NO_ATOM:
-            return self.atom, True
+        atom = self.atom
+        if atom is not NO_ATOM:
+            return atom, True
         value = decode(self.data())
         if is_atom(value):
             self.atom = value
@@ -137,6 +139,24 @@ class StoredValue(Struct, eq=False):
     def is_shown_by(self, value: Any) -> bool:
         """Whether the value is an unchangeable view of the encoding that lies here."""
         return self.encoded is not None and is_view_of(value, self.encoded)
+
+    def read_after(self, before: StoredValue) -> None:
+        """Fetch only what was added to the value before it, where it has grown from that and that is at hand."""
+        whole, old = self.whole, before.whole
+        if self.encoded is not None or self.atom is not NO_ATOM or type(whole) is not Blobs or type(old) is not Blobs:
+            return
+        if before.encoded is None and before.atom is NO_ATOM:
+            return
+        if whole is old:
+            self.encoded = before.data()
+            return
+        count = len(old.parts)
+        if self.fetch is None or not whole.head or whole.parts[:count] != old.parts:
+            return
+        data = before.data()
+        added = Blobs(b"", 0, whole.parts[count:])
+        tail = StoredValue(added, fetch=self.fetch)._read() if added.parts else b""
+        self.encoded = b"".join((whole.head, memoryview(data)[len(old.head) or whole.skip :], tail))
 
     def _read(self) -> bytes:
         whole = self.whole
@@ -202,6 +222,17 @@ def alone(data: bytes, atom: Any = NO_ATOM) -> StoredValue:
     part = Part(digest(data), len(data))
     blobs = Blobs(b"", 0, (part,))
     return StoredValue(blobs, data, atom, blobs, ((part.digest, data),))
+
+
+def following(data: bytes, atom: Any, before: StoredValue) -> StoredValue:
+    """The cell of an encoding that comes after another one, from which it may have grown; where both are equal, its
+    ``whole`` is that one's."""
+    if len(data) <= INLINE:
+        return alone(data, atom)
+    if before.size == len(data) and before.data() == data:
+        return StoredValue(before.whole, data, atom, before.whole)
+    whole, change, blobs = _place(data, before)
+    return StoredValue(whole, data, atom, change, blobs)
 
 
 def apply(stored: Stored, previous: StoredValue | None, fetch: Fetch) -> StoredValue:

@@ -9,6 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar, overload
 from tau.errors import ChainError
 from tau.events import CHAIN_COMPLETE, CHAIN_START, STEP_COMPLETE, STEP_START
 from tau.graph.nodes import is_async
+from tau.node.chain_items import ChainItems
 from tau.node.items import Items
 from tau.node.own_copies import OwnCopies
 from tau.workflows.config import ChainConfig
@@ -104,7 +105,7 @@ def process_chain(
     config = checked_config(config, ChainConfig)
     chosen = name_of(step, name)
     around = Surroundings("workflows.ProcessChain", "chain", chosen, config.observer)
-    kept_items = items_of(around)
+    kept_items = items_of(around, ChainItems)
     links, own = None, None if kept_items is None else kept_items.own()
     if kept_items is not None:
         links = Links(kept_items, items, initial, step, key, keeps_states=config.capture_intermediate)

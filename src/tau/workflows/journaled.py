@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from tau.log.digests import ITEM
-from tau.node.items import Items, Keys, copied, encoded
+from tau.node.chain_items import ChainItems
+from tau.node.items import Items, Keys, copied
 from tau.node.planned import Plan, entry_of
-from tau.state import State
-from tau.values import decode
 from tau.workflows.surroundings import Surroundings, drawn
 
 Key = Callable[[Any], str | int]
+Kept = TypeVar("Kept", bound=Items)
 
 _LISTS = (list, tuple, range, dict, set, frozenset)
 """What is looked through before anything begins: doing so twice is cheap and changes nothing."""
@@ -28,14 +28,14 @@ _AHEAD = 10_000
 _AHEAD_BYTES = 1 << 24
 
 
-def items_of(around: Surroundings) -> Items | None:
+def items_of(around: Surroundings, kind: type[Kept]) -> Kept | None:
     """What keeps the items of this workflow; ``None`` outside of a node, and in a run that is not stored.
 
     Raises `TauError` if the attempt at the node has ended.
     """
     if around.scope is None or around.scope.store is None:
         return None
-    return Items(around.scope.steps_of(around.effect), around.name)
+    return kind(around.scope.steps_of(around.effect), around.name)
 
 
 def block_of(items: Items | None) -> Items | nullcontext[None]:
@@ -165,7 +165,7 @@ class Links(_Drawn):
 
     def __init__(
         self,
-        items: Items,
+        items: ChainItems,
         source: Iterable[Any],
         initial: Any,
         step: Callable[[Any, Any], Any],
@@ -176,10 +176,8 @@ class Links(_Drawn):
         """``keeps_states``: the chain hands out what each step was given, too. Raises `ConfigError` for what cannot be
         iterated, `UnserializableError` for an initial state that cannot be stored."""
         super().__init__(items, source, step, key)
-        self._keeps_states = keeps_states
-        self._state = initial if isinstance(initial, State) else None
-        data = encoded(self._stored(initial))
-        self.initial = self._own.apart(initial) if self._state is not None else copied(initial, data)
+        self._steps, self._keeps_states = items, keeps_states
+        self.initial, data = items.begin(initial)
         self._link = sha256(data)
         self._now: tuple[str, bytes | None] = "", None
 
@@ -189,48 +187,25 @@ class Links(_Drawn):
     def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
         self._now = found
 
-    def _stored(self, state: Any) -> Any:
-        """What is stored of a state of the chain: of the graph's own, its values, and that it is one."""
-        if self._state is None:
-            return state
-        return (True, dict(state)) if isinstance(state, State) else (False, state)
-
-    def _given(self, stored: Any) -> Any:
-        """The state of the chain for what was stored of it."""
-        if self._state is None:
-            return stored
-        is_state, values = stored
-        if not is_state:
-            return values
-        return self._state.merge(values).drop(*(key for key in self._state if key not in values))
-
-    def _apart(self, state: Any) -> Any:
-        """The state for one step, where somebody else is given it, too."""
-        return self._given(decode(encoded(self._stored(state)))) if self._keeps_states else state
-
     def calling(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
         """What calls a sync step for an item and a state, unless that is done already."""
-
-        def take(item: Any, state: Any) -> Any:
-            return self._stored(step(item, state))
 
         def call(index: int, item: Any, state: Any) -> Any:
             self._items.wait_for_room()
             key, data = self._next()
-            return self._given(self._items.do(key, take, self._given_item(item, data), self._apart(state)))
+            given = self._steps.given(state, apart=self._keeps_states)
+            return self._items.do(key, step, self._given_item(item, data), given)
 
         return call
 
     def awaiting(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
         """The same for an async step."""
 
-        async def take(item: Any, state: Any) -> Any:
-            return self._stored(await step(item, state))
-
         async def call(index: int, item: Any, state: Any) -> Any:
             await self._items.wait_for_room_async()
             key, data = self._next()
-            return self._given(await self._items.do_async(key, take, self._given_item(item, data), self._apart(state)))
+            given = self._steps.given(state, apart=self._keeps_states)
+            return await self._items.do_async(key, step, self._given_item(item, data), given)
 
         return call
 

@@ -105,7 +105,7 @@ def run_map(
     if key is not None:
         checked_function("key", key)
     around = surroundings("workflows.ProcessParallel", "parallel", chosen, config.observer)
-    kept_items = items_of(around)
+    kept_items = items_of(around, Items)
     named = None if kept_items is None else Named(kept_items, items, task, key, config.idempotent)
     ledger = Ledger(around, items if named is None else named, config, progress)
     own = None if kept_items is None or not is_here(config.executor) else kept_items.own()
