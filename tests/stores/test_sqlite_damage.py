@@ -177,3 +177,55 @@ def hot_journal(first: bytes, pages: int) -> bytes:
     header = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + struct.pack(">5I", 1, 7, pages, 512, len(first))
     checksum = 7 + sum(first[at] for at in range(len(first) - 200, 0, -200))
     return header.ljust(512, b"\0") + struct.pack(">I", 1) + first + struct.pack(">I", checksum)
+
+
+LONG = 10_000
+
+
+def long_run(path: Path) -> SQLiteStore:
+    """A run that is read in more than two blocks."""
+    store = SQLiteStore(path)
+    one(store, batch("r", 0, LONG))
+    return store
+
+
+def damaged(path: Path, statement: str) -> None:
+    connection = apsw.Connection(str(path))
+    connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize("position", [2, 1500, 4096, 5000, 9000, 9999])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from log where position = {}",
+        "update log set record = 'text' where position = {}",
+        "update log set previous = 'x' where position = {}",
+        "update log set position = 'x' where position = {}",
+        "update log set run = 7 where position = {}",
+    ],
+)
+def test_a_long_log_that_is_damaged_anywhere_is_never_given_with_a_gap(
+    tmp_path: Path, position: int, statement: str
+) -> None:
+    long_run(tmp_path / "runs.db").close()
+    damaged(tmp_path / "runs.db", statement.format(position))
+    store, found = SQLiteStore(tmp_path / "runs.db"), list[int]()
+    with pytest.raises(CorruptCheckpointError, match="records are missing at or below"):
+        found += (position for position, _ in store.scan("r"))
+    assert found == list(range(1, len(found) + 1))
+    with pytest.raises(CorruptCheckpointError, match="records are missing at or below"):
+        store.read("r")
+    store.close()
+
+
+def test_a_long_log_that_is_deleted_while_it_is_given_ends_with_an_error(tmp_path: Path) -> None:
+    store = long_run(tmp_path / "runs.db")
+    found = store.scan("r")
+    assert next(found)[0] == 1
+    store.delete("r")
+    one(store, batch("r", LONG + 1, LONG, base=LONG + 2))
+    with pytest.raises(CorruptCheckpointError, match="records are missing at or below"):
+        list(found)
+    store.close()

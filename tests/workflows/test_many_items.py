@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from tau import Context, ExecutionError, GraphChangedError, State, StateGraph
-from tau.stores.contract import Store
+from tau import Context, ExecutionError, GraphChangedError, State, StateGraph, open_store
+from tau.log.encoding import seal
+from tau.log.loading import load
+from tau.log.records import Interrupted
+from tau.stores.contract import Batch, Store
 from tau.stores.memory import MemoryStore
+from tau.testing.store_wrappers import StoreWrapper
 
 MANY = 3000
 BREAKS = 2700
@@ -123,3 +129,35 @@ def test_redo_drops_many_items(store: Store) -> None:
     work = Work()
     assert graph_of(store, work, lambda: range(MANY)).resume("r", on_change="redo")["out"][-1] == 2 * (MANY - 1)
     assert work.calls == dict.fromkeys(range(MANY), 1)
+
+
+class Renewed(StoreWrapper):
+    """Its run is deleted, and begins anew, as it is read for the first time."""
+
+    def __init__(self, store: Store, again: Callable[[], object]) -> None:
+        super().__init__(store)
+        self.again: Callable[[], object] | None = again
+
+    def scan(self, run_id: str, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        for row in self.store.scan(run_id, after):
+            yield row
+            again, self.again = self.again, None
+            if again is not None:
+                self.store.delete(run_id)
+                again()
+
+
+def test_a_long_run_that_begins_anew_while_it_is_read_is_read_anew(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/runs.db") as store:
+        with pytest.raises(ExecutionError):
+            graph_of(store, Work(1), lambda: [1]).execute({}, run_id="r")
+        before = store.summary("r")
+        assert before is not None
+        numbers = range(before.position + 1, before.position + 10_001)
+        records = tuple(seal("r", Interrupted(position=number, node="node")) for number in numbers)
+        after = replace(before, position=numbers[-1])
+        assert store.commit([Batch("r", before.position, b"token", records, (), after)]) == [after.position]
+        again = graph_of(store, Work(), lambda: [7])
+        found, _ = load(Renewed(store, lambda: again.execute({}, run_id="r")), "r")
+        assert found.status == "finished"
+        assert found.values["out"].open()[0] == [14]

@@ -170,7 +170,7 @@ def _planned(scopes: Iterable[Scope], plans: Plans) -> int | None:
 
 
 def _sound(store: Store, replay: Replay, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:
-    for position, data in store.read(replay.run_id, after):
+    for position, data in store.scan(replay.run_id, after):
         if until is not None and position > until:
             return
         record = replay.add(position, data)

@@ -60,7 +60,7 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
         raise emptied(run_id, summary.status, summary.updated)
     replay = Replay(run_id, BlobLoader(store, run_id))
     found = History()
-    for position, data in store.read(run_id):
+    for position, data in store.scan(run_id):
         passed_over = replay.damage
         record = replay.add(position, data)
         if passed_over and not replay.damage and not isinstance(record, Claimed | Admitted):

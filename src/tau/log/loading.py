@@ -65,8 +65,9 @@ def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
     try:
         replay = _replay(store, run_id, summary.base - 1)
     except CorruptCheckpointError as error:
-        if _was_deleted(store, run_id) is not None:
-            return load(store, run_id)
+        now = store.summary(run_id)
+        if _was_deleted(store, run_id) is not None or (now is not None and now.created != summary.created):
+            return load(store, run_id)  # perhaps what began anew
         if summary.base == 1:
             raise
         replay = _replay(store, run_id, 0)
@@ -76,7 +77,7 @@ def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
 
 def catch_up(store: Store, summary: Summary, replay: Replay) -> LoadedRun:
     """A run as `load` gives it, of which ``replay`` knows the older part: only what came after that is read."""
-    for position, data in store.read(replay.run_id, replay.position):
+    for position, data in store.scan(replay.run_id, replay.position):
         replay.add(position, data)
     return _found(summary, replay)
 
@@ -97,7 +98,7 @@ def _found(summary: Summary, replay: Replay) -> LoadedRun:
 
 def _replay(store: Store, run_id: str, after: int) -> Replay:
     replay = Replay(run_id, BlobLoader(store, run_id))
-    for position, data in store.read(run_id, after):
+    for position, data in store.scan(run_id, after):
         replay.add(position, data)
     if replay.progress is None:
         raise CorruptCheckpointError(
@@ -112,7 +113,7 @@ def admitted_input(store: Store, run_id: str) -> dict[str, StoredValue] | None:
     """What a run was admitted with; ``None`` where its first record is gone or damaged."""
     replay = Replay(run_id, BlobLoader(store, run_id))
     try:
-        for position, data in store.read(run_id):
+        for position, data in store.scan(run_id):
             return replay.values if isinstance(replay.add(position, data), Admitted) else None
     except TauError:  # what it is for is to explain an error, not to raise another
         pass

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from inspect import signature
 from typing import TYPE_CHECKING, Self
@@ -207,6 +207,11 @@ class Store(ABC):
 
         Raises `StoreError`, or `CorruptCheckpointError` for damage that the store can see.
         """
+
+    def scan(self, run_id: str, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        """What `read` gives, one after the other. A store may hold a part of it in memory at a time, and raise when it
+        comes to what it cannot read."""
+        return iter(self.read(run_id, after))
 
     @abstractmethod
     def summary(self, run_id: str) -> Summary | None:

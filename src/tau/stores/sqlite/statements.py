@@ -67,7 +67,24 @@ with recursive chain(run, position, previous, record) as (
     union all
     select l.run, l.position, l.previous, l.record from chain c join log l on l.id = c.previous
         where c.position - 1 > ?2 and l.run = c.run and l.position = c.position - 1
+) select position, previous, record, run from chain
+"""
+# The same from one row on, and without the records: for a log that is too long to be read at once.
+READ_FROM = """
+with recursive chain(run, position, previous, record) as (
+    select run, position, previous, record from log where id = ?1 and run = ?2 and position = ?3
+    union all
+    select l.run, l.position, l.previous, l.record from chain c join log l on l.id = c.previous
+        where c.position - 1 > ?4 and l.run = c.run and l.position = c.position - 1
 ) select position, previous, record from chain
+"""
+WALK_FROM = """
+with recursive chain(run, position, previous) as (
+    select run, position, previous from log where id = ?1 and run = ?2 and position = ?3
+    union all
+    select l.run, l.position, l.previous from chain c join log l on l.id = c.previous
+        where c.position - 1 > ?4 and l.run = c.run and l.position = c.position - 1
+) select position, previous from chain
 """
 DROP_LOG = """
 with recursive chain(id, previous) as (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, Final
 
 import apsw
 from msgspec.structs import replace
@@ -17,6 +19,9 @@ from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Su
 from tau.stores.sqlite import statements as sql
 from tau.stores.sqlite.connections import Connections
 from tau.stores.summaries import matches, pack, unpack, unreadable
+
+_BLOCK: Final = 4096
+"""So many records are in memory at a time when a log is read in blocks."""
 
 
 class SQLiteStore(Store):
@@ -171,10 +176,22 @@ class SQLiteStore(Store):
 
     def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
         rows = self._connections.read(lambda connection: connection.execute(sql.READ, (run_id, after)).fetchall())
-        broken = _gap(rows, after)
-        if broken is not None:
-            raise self._damaged(run_id, f"records are missing at or below position {broken}", broken, "log")
-        return [(position, record) for position, _, record in reversed(rows)]
+        self._check(run_id, rows, after)
+        return [(position, record) for position, _, record, _ in reversed(rows)]
+
+    def scan(self, run_id: str, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        rows = self._connections.read(partial(_rows, sql.READ, (run_id, after)))
+        starts: list[tuple[int, int]] = []
+        if len(rows) == _BLOCK and rows[-1][1] is not None and rows[-1][0] > after + 1:
+            position, previous, _, run = rows[-1]
+            starts = self._connections.read(partial(_starts, (previous, run, position - 1, after)))
+        self._check(run_id, rows, starts[0][1] if starts else after)
+        lows = [*(position for _, position in starts[1:]), after]
+        for (first, position), low in zip(reversed(starts), reversed(lows), strict=False):
+            block = self._connections.read(partial(_rows, sql.READ_FROM, (first, run, position, low)))
+            self._check(run_id, block or [(position, first, b"")], low)
+            yield from ((position, record) for position, _, record, *_ in reversed(block))
+        yield from ((position, record) for position, _, record, *_ in reversed(rows))
 
     def summary(self, run_id: str) -> Summary | None:
         def work(connection: apsw.Connection) -> Any:
@@ -243,6 +260,11 @@ class SQLiteStore(Store):
         self._connections.close()
         self._lost = None
 
+    def _check(self, run_id: str, rows: Sequence[Any], after: int) -> None:
+        broken = _gap(rows, after)
+        if broken is not None:
+            raise self._damaged(run_id, f"records are missing at or below position {broken}", broken, "log")
+
     def _damaged(self, run_id: str, why: str, position: int | None = None, what: str = "row") -> CorruptCheckpointError:
         return CorruptCheckpointError(
             f"run {run_id!r} in {self.location} is damaged: {why}; restore it from a backup",
@@ -252,12 +274,32 @@ class SQLiteStore(Store):
         )
 
 
+def _rows(statement: str, terms: tuple[Any, ...], connection: apsw.Connection) -> list[Any]:
+    """The first rows of a statement, one block of them at most."""
+    cursor = connection.execute(statement, terms)
+    try:
+        return list(islice(cursor, _BLOCK))
+    finally:
+        cursor.close()
+
+
+def _starts(terms: tuple[int, int, int, int], connection: apsw.Connection) -> list[tuple[int, int]]:
+    """The id and position of the newest row of each block from one row on, newest first; ``terms`` are the id, run and
+    position of that, and the position above which to read."""
+    first, _, newest, after = terms
+    found = [(first, newest)]
+    for count, (position, previous) in enumerate(connection.execute(sql.WALK_FROM, terms), 1):
+        if count % _BLOCK == 0 and previous is not None and position > after + 1:
+            found.append((previous, position - 1))
+    return found
+
+
 def _gap(rows: Sequence[Any], after: int) -> int | None:
     """Where the chain of (position, previous, record) breaks off above ``after``; ``None`` where it is whole.
 
     Damage can turn the type of a column into another.
     """
-    for position, _, record in rows:
+    for position, _, record, *_ in rows:
         if type(record) is not bytes:
             return position if type(position) is int else 0
     if rows and rows[-1][1] is not None and rows[-1][0] > after + 1:

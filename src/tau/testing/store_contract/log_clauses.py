@@ -224,6 +224,21 @@ class LogClauses:
         for after in (0, 1, 2, 3, 4, 75, 148, 149, 150, 151, 1000):
             assert store.read("r", after) == all_rows[after:], after
 
+    def test_a_long_log_is_given_one_after_the_other_as_it_is_read(self, store: Store) -> None:
+        """From any position on, also where others write meanwhile."""
+        for number in range(4):
+            one(store, batch("r", number * 2500, 2500))
+            one(store, batch("another", number, 1))
+        for after in (0, 1, 1807, 1808, 1809, 5903, 5904, 5905, 9998, 9999, 10_000, 10_001):
+            assert list(store.scan("r", after)) == list(store.read("r", after)), after
+        found = store.scan("r")
+        rows = [next(found)]
+        one(store, batch("r", 10_000, 1))
+        rows += found
+        assert rows == list(store.read("r"))[: len(rows)]
+        assert len(rows) in (10_000, 10_001)
+        assert list(store.scan("never")) == []
+
     def test_the_newest_summary_is_returned_exactly(self, store: Store) -> None:
         """All fields, whatever they hold."""
         fields: dict[str, Any] = {
