@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tau import forks
+from tau.engine.asking import answer_of
 from tau.engine.driver import Driver
 from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
 from tau.engine.stop import StopNow
@@ -19,7 +20,6 @@ from tau.log.loading import LoadedRun
 from tau.log.records import Admitted, CheckpointRecord
 from tau.log.tickets import Ticket
 from tau.node.async_calls import (
-    answer_of,
     cancelled_inside,
     in_a_thread,
     off_the_loop,
@@ -211,7 +211,7 @@ class AsyncDriver(Driver):
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             asked = self._asked()
-            answer = await answer_of(effect.route, effect.state)
+            answer = await answer_of(effect.route, effect.state, self.stopping, self.journal)
             if self._asked() > asked:  # the route kept it to itself: the run stops after it
                 self._cancelled = self._cancelled or asyncio.CancelledError()
         except GeneratorExit:

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from tau.errors import TauError
 from tau.events import EDGE_EVALUATE, EDGE_TRANSITION, text_of
 from tau.graph.edges import END, MANY, Edge, Route
 from tau.predicates import KeyExists, keys_of, predicate_name
 from tau.state import State, view
+from tau.values.stored import make
 
 _SHOWN = 10
 
@@ -55,6 +57,7 @@ def _ask(route: Route, edges: Sequence[Edge], state: State) -> Edge:
         answer = route.function(state if route.reader is None else route.reader.instance(state))
     except Exception as error:
         raise failed(route, error) from error
+    check_unchanged(route, state)
     if inspect.isawaitable(answer):
         getattr(answer, "close", lambda: None)()
         raise NoTransition(
@@ -81,6 +84,20 @@ def answered(route: Route, edges: Sequence[Edge], answer: Any) -> Edge:
     kind = "" if answer is None or isinstance(answer, str) else f" ({type(answer).__name__})"
     said = f"{reprlib.repr(answer)}{kind}"
     raise NoTransition(f"{_named(route)} answered {said}; the answers there are: {', '.join(ways[:_SHOWN])}{more}")
+
+
+def check_unchanged(route: Route, state: State) -> None:
+    """Raise where a route changed a value of the state in place: nothing would be stored of it."""
+    for cell, (key, value) in list(state._visit.opened.items()) if state._visit is not None else ():
+        try:
+            is_same = make(key, value, cell, None) is None
+        except TauError:
+            is_same = False
+        if not is_same:
+            raise NoTransition(
+                f"{_named(route)} changed state[{key!r}] in place, which a route cannot: it only decides; let a node "
+                "return the change"
+            )
 
 
 def failed(route: Route, error: Exception) -> NoTransition:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tau.engine.choosing import NoTransition, answered, choose, failed, told
+from tau.engine.choosing import NoTransition, answered, check_unchanged, choose, failed, told
 from tau.engine.effects import AskRoute, Effect, Outcome
 from tau.engine.ending import Ending, Steps
 from tau.errors import RunInterruptedError, SchemaError
@@ -69,6 +69,7 @@ class Routing(Ending):
         try:
             if error is not None:
                 raise failed(route, error) from error
+            check_unchanged(route, given)
             chosen = answered(route, request.graph.edges[name], outcome.result)
         except NoTransition as stuck:
             return None, stuck

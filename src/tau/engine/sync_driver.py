@@ -138,10 +138,10 @@ class SyncDriver(Driver):
         try:
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
-            load_module("tau.node.async_calls")
-            from tau.node.async_calls import answer_of
+            load_module("tau.engine.asking")
+            from tau.engine.asking import answer_of  # asyncio is only loaded where something needs it
 
-            answer = self._in_loop(answer_of(effect.route, effect.state))
+            answer = self._in_loop(answer_of(effect.route, effect.state, self.stopping, self.journal))
         except BaseException as error:
             return self.answered(began, error=error)
         return self.answered(began, answer)

@@ -65,6 +65,8 @@ class Journal:
         self.plans: Plans = {}
         self.answers = 0
         """How many records of others lie between those of this journal."""
+        self.superseded = False
+        """Whether its lease could not be renewed, as the run is no longer this owner's."""
         self.lock = threading.RLock()
         self.flight = Flight()
         self._process = forks.process

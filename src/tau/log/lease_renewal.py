@@ -120,6 +120,7 @@ class Renewer:
             if journal.store.renew(journal.run_id, journal.owner.nonce, journal.owner.lease):
                 self._failing.discard(journal)
             else:
+                journal.superseded = True
                 self.forget(journal)
         except BaseException as error:  # a store of the user's own may raise anything, and other runs wait
             first = journal not in self._failing

@@ -14,13 +14,11 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from tau.errors import TauError
-from tau.graph.edges import Route
 from tau.graph.graph import Node
 from tau.log.pool import Pool
 from tau.log.tickets import Ticket
 from tau.node.calls import timed_out
 from tau.node.left_calls import Call, Key
-from tau.state import State
 from tau.waiting import LOOK, DaemonThread, Flag
 
 if TYPE_CHECKING:
@@ -214,16 +212,6 @@ async def with_timeout(node: Node, coroutine: Coroutine[Any, Any, Any]) -> Any:
     except asyncio.CancelledError as error:
         if not cancellations():
             raise cancelled_inside(f"node {node.name!r}", error) from error
-        raise
-
-
-async def answer_of(route: Route, state: State) -> Any:
-    """Await an async route."""
-    try:
-        return await route.function(state if route.reader is None else route.reader.instance(state))
-    except asyncio.CancelledError as error:
-        if not cancellations():
-            raise cancelled_inside(f"the route of node {route.source!r}", error) from error
         raise
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tau.engine.asking import answer_of
 from tau.engine.driver import Driver
 from tau.engine.effects import (
     AskRoute,
@@ -27,7 +28,7 @@ from tau.log.append import Append
 from tau.log.journal import Journal
 from tau.log.loading import LoadedRun, Watch
 from tau.log.records import place_of
-from tau.node.async_calls import answer_of, with_timeout
+from tau.node.async_calls import with_timeout
 from tau.node.calls import is_late
 from tau.node.current import RunNode, run_scope
 from tau.observers.recorder import Recorder
@@ -359,7 +360,9 @@ class SimulatedDriver(Driver):
         where = (place_of(effect.scope, effect.route.source), effect.visit)
         world.route_calls.append(RouteCall(process.number, *where, world.turns, current))
         try:
-            return self.answered(began, run_to_the_end(world, answer_of(effect.route, effect.state)))
+            return self.answered(
+                began, run_to_the_end(world, answer_of(effect.route, effect.state, self.stopping, self.journal))
+            )
         except Crashed:
             raise
         except BaseException as error:
