@@ -13,7 +13,7 @@ from tau import forks
 from tau.engine.asking import answer_of
 from tau.engine.driver import Driver
 from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
-from tau.engine.stop import StopNow
+from tau.engine.stop import StopNow, end_branch
 from tau.errors import StoreError
 from tau.log.append import Append
 from tau.log.loading import LoadedRun
@@ -317,6 +317,7 @@ class _Branch(AsyncDriver):
         self._cancelled = None
         self._commits = None if self.journal is None else StepCommits(self.journal, self.name)
         self.scope = self.new_scope()
+        self.scope.ends_here = partial(end_branch, self.stopping)
 
     async def run(self) -> Outcome:
         task = asyncio.current_task()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from tau.errors import ConfigError
+from tau.errors import ConfigError, RunInterruptedError
 from tau.waiting import Flag
 
 
 class StopNow(BaseException):
     """Interrupts the node in flight; its text is the reason."""
+
+
+def end_branch(stopping: Callable[[], str], in_item: bool) -> None:
+    """Raise what ends the node of a branch that is to stop, at one of its steps or questions. In an item of a map that
+    is what the map takes for a stop; elsewhere nothing that catches `Exception` keeps it."""
+    reason = stopping()
+    if reason:
+        raise RunInterruptedError(f"the branch was stopped ({reason})", reason=reason) if in_item else StopNow(reason)
 
 
 class Stop:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tau import forks
 from tau.engine.driver import Driver, abandoned
 from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
-from tau.engine.stop import StopNow
+from tau.engine.stop import StopNow, end_branch
 from tau.events import text_of
 from tau.late_imports import load_module
 from tau.log.append import Append
@@ -206,6 +207,7 @@ class _Branch(SyncDriver):
         self._name = effect.node.name
         self._commits = None if self.journal is None else StepCommits(self.journal, self._name)
         self.scope = self.new_scope()
+        self.scope.ends_here = partial(end_branch, self.stopping)
         self.work = Call(self._run)
 
     def start(self) -> None:

@@ -63,12 +63,13 @@ class _Resources(dict[str, Any]):
 class RunScope:
     """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what has finished in it;
     each is ``None`` if there is none. ``observer`` is told of the run's events, ``None`` if nothing is; ``tell`` tells
-    it one of them."""
+    it one of them. ``ends_here`` is set in a branch; see `StepRunner`."""
 
     __slots__ = (
         "_process",
         "deadline",
         "effect",
+        "ends_here",
         "items",
         "make_items",
         "observer",
@@ -104,6 +105,7 @@ class RunScope:
         self.observer = observer
         self.tell = tell
         self.own: OwnEvents | None = None
+        self.ends_here: Callable[[bool], None] | None = None
         self._process = forks.process
         self.effect: RunNode | None = None
         self.items: StepRunner | None = None
@@ -116,7 +118,9 @@ class RunScope:
         if items is None or items.effect is not effect:
             with _first_use:
                 if self.effect is effect and (self.items is None or self.items.effect is not effect):
-                    self.items = self.make_items(effect)
+                    made = self.make_items(effect)
+                    made.ends_here = self.ends_here
+                    self.items = made
                 items = self.items
         # `leave` first ends the attempt and then looks for items: either it closes these, or this sees that it ended.
         if items is None or self.effect is not effect or items.effect is not effect:

@@ -14,6 +14,7 @@ from tau.log.records import Pause, Scope
 from tau.node.current import RunNode, item_here
 from tau.node.forms import Form
 from tau.node.paused import NOTHING, Paused
+from tau.node.step import at_point
 from tau.schema.fields import Misfit
 from tau.values import Refused, encode
 from tau.values.stored import StoredValue, alone
@@ -120,10 +121,11 @@ class Asked:
                 f"node {runner.node!r} asks {name!r}, and its run has no store in which it could wait for the answer; "
                 "give the graph one, as in StateGraph(name, store='sqlite:///runs.db')"
             )
+        at_point(runner)
         scope = self._enter(name)
         read = question.form.kept if whole else question.form.taken
         state = runner.journal.pauses.get(name)
-        if state is not None and state.scope != scope and (runner.is_inside or not whole):
+        if state is not None and state.scope != scope and (_is_inside(runner) or not whole):
             raise ConfigError(
                 f"node {runner.node!r} asks {name!r} in two places of one visit, and the answer to the one would be "
                 "given to the other; give each question a name of its own, such as one with the item in it"
@@ -157,7 +159,7 @@ class Asked:
 
     def _wait(self, name: str, question: Question, state: PauseState | None, whole: bool, refusal: str = "") -> Paused:
         runner = self._runner
-        scope: Scope = () if whole and not runner.is_inside else self._names[name] or runner.of_visit(name)
+        scope: Scope = () if whole and not _is_inside(runner) else self._names[name] or runner.of_visit(name)
         attempt = runner.effect.attempt - 1 if runner.effect is not None else 0
         self.waits.append(question.asked(scope, name, attempt, runner.now(), before=state, refusal=refusal))
         return Paused(f"pause {name!r} waits for an answer")
@@ -176,6 +178,11 @@ class Asked:
         if any(isinstance(one, Paused) for one in leaves(error)):
             return error if isinstance(error, Paused) else Paused(f"waits for an answer to {names}")
         return error
+
+
+def _is_inside(runner: StepRunner) -> bool:
+    """Whether its node is one of a graph inside another node."""
+    return runner.effect is not None and bool(runner.effect.scope)
 
 
 def pause_node(

@@ -8,6 +8,7 @@ from tau.events import STEP_COMPLETE, STEP_START
 from tau.late_imports import load_module
 from tau.log.encoding import pack_blob
 from tau.log.records import Item
+from tau.node.current import item_here
 from tau.node.step_results import cell_of
 from tau.values.stored import StoredValue
 from tau.values.weight import is_large
@@ -39,6 +40,9 @@ class Step:
 
     def begin(self, key: str) -> None:
         items = self.items
+        self.told = True  # there is nothing to tell of one that does not begin
+        at_point(items)
+        self.told = False
         items.enter(key, self.name, self)
         self.cell = items.find(self.scope)
         if self.cell is not None:
@@ -89,3 +93,10 @@ class Step:
             self.seconds = max(0.0, self.items.now() - self.began)
             told["error_type"] = type(error).__name__
         self.items.tell(STEP_COMPLETE, **told, duration_seconds=self.seconds)
+
+
+def at_point(items: StepRunner) -> None:
+    """Where the node of a branch ends that was asked to. Nothing that is finished is lost: a resume finds it."""
+    if items.ends_here is not None:
+        here = item_here.get()
+        items.ends_here(here is not None and here.effect is items.effect)

@@ -70,6 +70,8 @@ class StepRunner:
         self.journal = journal
         self.now = now
         self.on_change = on_change
+        self.ends_here: Callable[[bool], None] | None = None
+        """Raises what ends a branch that was asked to end, here or in an item of a map; ``None`` in no branch."""
         self._emit = emit
         self._place = place
         self._began = journal.position if journal is not None else 0
@@ -359,11 +361,6 @@ class StepRunner:
 
     def of_visit(self, name: str) -> Scope:
         return ((self.node, self.visit, name),) if self.effect is None else self.effect.scope_of(name)
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether the node is one of a graph inside another node."""
-        return self.effect is not None and bool(self.effect.scope)
 
     def entry(self, scope: Scope) -> str:
         """What tells a step, map or chain from others of this visit."""
