@@ -27,10 +27,12 @@ from tau.checks import (
     refused,
 )
 from tau.errors import ConfigError, leaves
+from tau.spelling import named_fields
 
 __all__ = ["CheckpointConfig", "GraphConfig", "ObserverSpec", "Retry"]
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
     """Whether, where and how often a run is kept.
@@ -68,6 +70,7 @@ class CheckpointConfig:
         put(self, "patience", number("checkpoint.patience", self.patience, 0.0, YEAR))
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class GraphConfig:
     """The configuration of a graph.
@@ -128,6 +131,7 @@ class GraphConfig:
         return json.dumps(self.to_dict())
 
 
+@named_fields
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often and when a failed node is tried again.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from tau.late_imports import load_module
+
+P = ParamSpec("P")
+T = TypeVar("T")
+C = TypeVar("C")
 
 _MANY = 1_000
 
@@ -19,3 +24,26 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # only needed for a mistyped name
 
     return "".join(f"; did you mean {near!r}?" for near in get_close_matches(name, names, 1))
+
+
+def names_keywords(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorates a function: a keyword that it does not take is refused, as ever, with the one that was meant."""
+    code = function.__code__
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        for name in kwargs:
+            if name not in known:
+                near = did_you_mean(name, known)
+                more = near or f"; it takes {', '.join(one for one in known if one != 'self')}"
+                raise TypeError(f"{function.__qualname__}() got an unexpected keyword argument {name!r}{more}")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def named_fields(cls: type[C]) -> type[C]:
+    """Decorates a class: the same for the keywords with which it is made."""
+    cls.__init__ = names_keywords(cls.__init__)  # type: ignore[method-assign]
+    return cls

@@ -27,6 +27,7 @@ from tau import (
     State,
     StateGraph,
     Stop,
+    branches_node,
     graph_node,
     open_store,
     pause_node,
@@ -473,11 +474,27 @@ def test_problems_inside_are_named_with_their_node() -> None:
 
 
 def test_a_graph_inside_itself_is_refused() -> None:
-    graph = StateGraph("g")
-    graph.add_node("x", graph)
+    graph, inner, deep = StateGraph("g"), StateGraph("inner"), StateGraph("deep")
+    with pytest.raises(GraphError, match="node x: graph g would be inside itself, at x, and never come to an end"):
+        graph.add_node("x", graph)
+    graph.add_node("x", branches_node({"a": inner, "b": graph_node(deep)}))
+    inner.add_node("y", deep)
+    with pytest.raises(GraphError, match="node z: graph deep would be inside itself, at z/a/y"):
+        deep.add_node("z", branches_node({"a": inner}))
+    with pytest.raises(GraphError, match="node z: graph deep would be inside itself, at z/x/x/b"):
+        deep.add_node("z", _around(graph))
+    deep.add_node("z", lambda state: {"z": 1})
+    deep.sequence("z")
+    inner.sequence("y")
     graph.sequence("x")
-    with pytest.raises(GraphError, match="graph g is inside itself"):
-        graph.execute({})
+    assert "z" in graph.to_mermaid()
+    assert graph.fingerprint().nodes.keys() == {"x"}
+
+
+def _around(graph: StateGraph) -> StateGraph:
+    around = StateGraph("around")
+    around.add_node("x", graph)
+    return around
 
 
 def test_a_timeout_is_for_the_nodes_inside() -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tau import (
+    CheckpointConfig,
     ConfigError,
     Context,
     ExecutionError,
+    GraphConfig,
     GraphError,
+    ParallelConfig,
+    Retry,
     RunOwnedError,
     State,
     StateGraph,
@@ -52,6 +59,30 @@ def test_a_misspelt_option_of_a_node_is_answered_with_the_near_one() -> None:
     graph = StateGraph("g")
     with pytest.raises(TypeError, match=r"@graph.node has no option 'retries'; did you mean 'retry'\?"):
         graph.node(retries=3)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: StateGraph("g").add_node("n", print, retries=3), "add_node() got an unexpected keyword argument "
+         "'retries'; did you mean 'retry'?"),
+        (lambda: StateGraph("g").add_node("n", print, qqq=3), "'qqq'; it takes name, function, retry, timeout"),
+        (lambda: GraphConfig("g", max_iteration=3), "'max_iteration'; did you mean 'max_iterations'?"),
+        (lambda: CheckpointConfig(intervall=1), "'intervall'; did you mean 'interval'?"),
+        (lambda: Retry(attempt=2), "'attempt'; did you mean 'attempts'?"),
+        (lambda: ParallelConfig(max_worker=2), "'max_worker'; did you mean 'max_workers'?"),
+    ],
+    ids=["add_node", "none near", "graph", "checkpoint", "retry", "parallel"],
+)  # fmt: skip
+def test_a_misspelt_keyword_is_answered_with_the_near_one(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(said)):
+        call()
+
+
+def test_what_takes_named_keywords_shows_what_it_takes() -> None:
+    assert list(inspect.signature(GraphConfig).parameters)[:2] == ["name", "observer"]
+    assert "retry" in inspect.signature(StateGraph.add_node).parameters
+    assert replace(GraphConfig("g"), max_iterations=3).max_iterations == 3
 
 
 @pytest.mark.parametrize("call", ["sequence", "set_entry_point", "set_exit_point"])

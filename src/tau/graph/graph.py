@@ -21,18 +21,10 @@ from tau.graph.fingerprinting import fingerprint_of
 from tau.graph.inner import InnerGraphs
 from tau.graph.naming import name_of, own_name
 from tau.graph.nodes import Node, make_node, reader_for
-from tau.graph.redefinition import (
-    alike,
-    both_lambdas,
-    lines_of_both,
-    same,
-    same_code,
-    same_condition,
-    same_home,
-    same_source,
-)
+from tau.graph.redefinition import alike, lines_of_both, meant_again, same, same_code, same_home
 from tau.late_imports import load_module
 from tau.predicates import Condition, checked_condition, predicate_name
+from tau.spelling import names_keywords
 
 if TYPE_CHECKING:
     from tau.schema.schema import Schema
@@ -78,6 +70,7 @@ class Graph:
         self.entry_point: str | None = None
         self.exit_points = self._exits.keys()
 
+    @names_keywords
     def add_node(
         self,
         name: str,
@@ -100,8 +93,9 @@ class Graph:
         own. ``executor``: where it is called, ``"inline"`` in the thread (or loop) of the run, ``"threads"`` in a
         thread, ``"processes"`` in a process of its own, which a timeout kills.
 
-        Raises `GraphError` for a name that is taken, for what cannot be a node, a ``version`` or ``depends_on``, and
-        once the graph is frozen; `ConfigError` for other options that cannot be used.
+        Raises `GraphError` for a name that is taken, for what cannot be a node, a graph that this one is inside, a
+        ``version`` or ``depends_on``, and once the graph is frozen; `ConfigError` for other options that cannot be
+        used.
         """
         node = make_node(
             name,
@@ -174,6 +168,7 @@ class Graph:
         self._add(node)
 
     def _add(self, node: Node) -> None:
+        graph_checks.check_not_inside(self, node)
         self._nodes[node.name] = node
         for source, route in self._routes.items():
             if route.targets is None:
@@ -197,7 +192,7 @@ class Graph:
         label = predicate_name(predicate) if name is None else checked_name("edge name", name, GraphError)
         with self._lock:
             graph_checks.check_no_route(self._routes, *ends)
-            again = self._again(*ends, predicate, label, named=name is not None)
+            again = meant_again(self._edges, *ends, predicate, label, named=name is not None)
             if again is None or not same_code(again.predicate, predicate) or again.name != label:
                 self._check_changeable(f"the edge {ends[0]} -> {ends[1]} is {'new' if again is None else 'another'}")
             self._connect(*ends, predicate, label, again)
@@ -249,7 +244,7 @@ class Graph:
             if self.entry_point not in (None, names[0]):
                 self._check_changeable(f"the entry point is {self.entry_point}, the sequence begins at {names[0]}")
                 raise GraphError(f"entry point already set to {self.entry_point}, the sequence begins at {names[0]}")
-            new = [pair for pair in pairwise(names) if self._again(*pair, None, "") is None]
+            new = [pair for pair in pairwise(names) if meant_again(self._edges, *pair, None, "") is None]
             for pair in new:
                 graph_checks.check_no_route(self._routes, *pair)
             for node in added.values():
@@ -353,22 +348,6 @@ class Graph:
                 f"graph {self.name} has been run and cannot be changed any more: {what}; build the graph again, from "
                 "StateGraph(...) on; its runs continue from the store"
             )
-
-    def _again(
-        self, source: str, target: str, predicate: Condition | None, label: str, *, named: bool = False
-    ) -> Edge | None:
-        """The edge that is meant where a notebook's cell is run again."""
-        for edge in self._edges.get(source, ()):
-            if edge.target != target:
-                continue
-            if predicate is None or edge.predicate is None:
-                found = predicate is edge.predicate and label == edge.name
-            else:
-                found = same_condition(predicate, edge.predicate) or same_source(predicate, edge.predicate)
-                found = label == edge.name and (found or (named and both_lambdas(predicate, edge.predicate)))
-            if found:
-                return edge
-        return None
 
     def _connect(
         self, source: str, target: str, predicate: Condition | None, name: str, again: Edge | None = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping, Sequence
 from types import CellType, CodeType, MethodType
 from typing import Any
 
+from tau.graph.edges import Edge
 from tau.graph.fingerprint import of_code
 from tau.predicates import Predicate
 
@@ -79,6 +81,23 @@ def same_source(condition: Any, other: Any) -> bool:
 
 def both_lambdas(condition: Any, other: Any) -> bool:
     return getattr(condition, "__name__", "") == getattr(other, "__name__", None) == "<lambda>"
+
+
+def meant_again(
+    edges: Mapping[str, Sequence[Edge]], source: str, target: str, predicate: Any, label: str, *, named: bool = False
+) -> Edge | None:
+    """The edge that is meant where a notebook's cell is run again."""
+    for edge in edges.get(source, ()):
+        if edge.target != target:
+            continue
+        if predicate is None or edge.predicate is None:
+            found = predicate is edge.predicate and label == edge.name
+        else:
+            found = same_condition(predicate, edge.predicate) or same_source(predicate, edge.predicate)
+            found = label == edge.name and (found or (named and both_lambdas(predicate, edge.predicate)))
+        if found:
+            return edge
+    return None
 
 
 def _closure(function: Any) -> tuple[int | None, ...]:

@@ -14,7 +14,7 @@ from tau.spelling import did_you_mean
 
 def problems_of(graph: Any) -> list[str]:
     """All that makes it impossible to run, the graphs inside its nodes included."""
-    return problems(graph.nodes, graph.edges, graph.entry_point, graph.exit_points, around=(graph,))
+    return problems(graph.nodes, graph.edges, graph.entry_point, graph.exit_points)
 
 
 def problems(
@@ -22,11 +22,8 @@ def problems(
     edges: Mapping[str, Sequence[Edge]],
     entry: str | None,
     exits: Collection[str],
-    *,
-    around: tuple[Any, ...],
 ) -> list[str]:
-    """All that makes a graph impossible to run, each as one sentence; empty where nothing does. ``around`` are the
-    graph and those inside whose nodes it is."""
+    """All that makes a graph impossible to run, each as one sentence; empty where nothing does."""
     found = [] if nodes else ["graph has no nodes"]
     if entry is None:
         found.append("entry point not set")
@@ -43,7 +40,7 @@ def problems(
         found += [f"{where}: from node {edge.source} does not exist"] * (edge.source not in nodes)
         found += [f"{where}: to node {edge.target} does not exist"] * (edge.target not in nodes and edge.target != END)
     for name, node in nodes.items():
-        found += _problems_inside(name, node, around) if node.inside is not None else []
+        found += _problems_inside(name, node) if node.inside is not None else []
     if entry is None or entry not in nodes:
         return found
     reached, beyond = reachable(entry, edges, exits), reachable(entry, edges, ())
@@ -56,16 +53,29 @@ def problems(
     return found
 
 
-def _problems_inside(name: str, node: Node, around: tuple[Any, ...]) -> list[str]:
+def _problems_inside(name: str, node: Node) -> list[str]:
     found: list[str] = []
     for one in node.inside.branches if node.inside is not None else ():
-        graph, where = one.graph, f"in node {'/'.join(filter(None, (name, one.name)))}: "
-        if any(graph is other for other in around):
-            found.append(f"{where}graph {graph.name} is inside itself, which would never end")
-        else:
-            about = (graph.nodes, graph.edges, graph.entry_point, graph.exit_points)
-            found += [where + problem for problem in problems(*about, around=(*around, graph))]
+        where = f"in node {'/'.join(filter(None, (name, one.name)))}: "
+        found += [where + problem for problem in problems_of(one.graph)]
     return found
+
+
+def check_not_inside(graph: Any, node: Node) -> None:
+    """Raise `GraphError` for a node that has the graph inside, which would then be inside itself."""
+    ways, seen = [(node, node.name)], set[int]()
+    for part, way in ways:
+        for one in part.inside.branches if part.inside is not None else ():
+            if id(one.graph) in seen:
+                continue
+            seen.add(id(one.graph))
+            here = f"{way}/{one.name}" if one.name else way
+            if one.graph is graph:
+                raise GraphError(
+                    f"node {node.name}: graph {graph.name} would be inside itself, at {here}, and never come to an "
+                    "end; to repeat nodes, lead an edge back to one of them"
+                )
+            ways += [(inner, f"{here}/{name}") for name, inner in one.graph.nodes.items() if inner.inside is not None]
 
 
 def warnings(

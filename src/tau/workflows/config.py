@@ -21,6 +21,7 @@ from tau.checks import (
 )
 from tau.config import Retry
 from tau.executors.registry import INLINE, THREADS, checked_executor
+from tau.spelling import named_fields
 
 INHERIT: Final = "inherit"
 """The observer of the workflows by default: that of the run around them; where there is none, ``slog``."""
@@ -73,6 +74,7 @@ class WorkflowConfig:
                 raise refused("observer", one, "a name, because JSON cannot hold an object; register it and use that")
 
 
+@named_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainConfig(WorkflowConfig):
     """How `process_chain` works.
@@ -90,6 +92,7 @@ class ChainConfig(WorkflowConfig):
         put(self, "capture_intermediate", boolean("capture_intermediate", self.capture_intermediate))
 
 
+@named_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConditionalConfig(WorkflowConfig):
     """How `process_conditional` works. ``observer``: who is told what was chosen; by default the observer of the run
@@ -99,6 +102,7 @@ class ConditionalConfig(WorkflowConfig):
     """
 
 
+@named_fields
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParallelConfig(WorkflowConfig):
     """How `process_parallel` works.
