@@ -73,9 +73,9 @@ class Visits(Routing):
             effect = self.effect = self.visit(name, *about) if self.scope else RunNode(nodes[name], *about)
             plain = not (request.observed or effect.node.inside)
             outcome: Outcome = (yield effect) if plain else (yield from self._run(effect))
-            failed = outcome.error if outcome.error is not None else self._take(effect, outcome)
+            failed = outcome.error if outcome.error is not None else self._apply(effect, outcome)
             if failed is not None:
-                outcome, attempt = yield from self._again(effect, outcome, failed)
+                outcome, attempt = yield from self._try_again(effect, outcome, failed)
             chosen, tried, stuck = self._advance(name, visit, outcome)
             if request.stored:
                 saved = yield self._checkpoint(name, visit, attempt, outcome, stuck)
@@ -104,7 +104,7 @@ class Visits(Routing):
         """What runs a node of this graph."""
         return RunNode(self.graph.nodes[name], given, visit, attempt)
 
-    def _again(
+    def _try_again(
         self, effect: RunNode, outcome: Outcome, error: BaseException | None
     ) -> Generator[Effect, Any, tuple[Outcome, int]]:
         """Run a node that failed until it succeeds or may not be tried again: its outcome, and in which attempt."""
@@ -125,7 +125,7 @@ class Visits(Routing):
             tries += 1
             effect = self.effect = self.visit(name, self.view(), visit, effect.attempt + 1)
             outcome = yield from self._run(effect)
-            error = outcome.error if outcome.error is not None else self._take(effect, outcome)
+            error = outcome.error if outcome.error is not None else self._apply(effect, outcome)
         return outcome, effect.attempt
 
     def _run(self, effect: RunNode) -> Generator[Effect, Any, Outcome]:
@@ -182,7 +182,7 @@ class Visits(Routing):
             self.late = interrupt  # raised when what the node did is committed
         return outcome
 
-    def _take(self, effect: RunNode, outcome: Outcome) -> Exception | None:
+    def _apply(self, effect: RunNode, outcome: Outcome) -> Exception | None:
         """Turn what the node returned into changes; the error where that cannot be done."""
         node, result, stored = effect.node, outcome.result, self.request.stored
         if result is None and not stored:
@@ -288,17 +288,17 @@ class Inside(Visits):
         self._waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
         self._began = 0.0
         self._stop = ""
-        found = self.root.subgraphs.get(self.scope) if self.request.stored else None
-        if found is None:
+        reached = self.root.subgraphs.get(self.scope) if self.request.stored else None
+        if reached is None:
             progress = Progress(graph=graph.name, next=graph.entry_point, crashes=effect.attempt - 1)
-            found = self.root.subgraphs[self.scope] = Subgraph(progress)
-        self.found, self.progress = found, found.progress
+            reached = self.root.subgraphs[self.scope] = Subgraph(progress)
+        self.reached, self.progress = reached, reached.progress  # how far it is, and what it changed until there
         self.progress.created = outer.progress.updated or outer.progress.created
         self.at = self.progress.next or ""
         if self.progress.status != "finished":
             self.progress.status = "running"
-        self.values = {key: value for key, value in outer.values.items() if key not in found.removed}
-        self.values.update(found.changed)
+        self.values = {key: value for key, value in outer.values.items() if key not in reached.removed}
+        self.values.update(reached.changed)
 
     def run(self) -> Generator[Effect, Any, Outcome]:
         """Carry it to its exit point; how that went."""
@@ -323,7 +323,7 @@ class Inside(Visits):
         wrong = [(key, Misfit("it is missing")) for key in schema.missing(self.values)]
         for key, field in schema.fields.items():
             same = known is not None and key in known.fields and same_rule(field, known.fields[key])
-            if key in self.values and not same and key not in self.found.changed:  # what it set itself is validated
+            if key in self.values and not same and key not in self.reached.changed:  # what it set itself is validated
                 try:
                     field.fitted(self.view()[key])
                 except Misfit as error:
@@ -333,7 +333,7 @@ class Inside(Visits):
 
     def handed_up(self) -> tuple[dict[str, Any], list[str]]:
         """What it changed in the state of its node and hands up: values or cells by key, and the keys it removed."""
-        changed, removed, outputs = self.found.changed, self.found.removed, self.branch.outputs
+        changed, removed, outputs = self.reached.changed, self.reached.removed, self.branch.outputs
         if not self.request.stored:
             changed = {key: value for key, value in self.values.items() if self._before.get(key, self) is not value}
             removed = self._before.keys() - self.values.keys()
@@ -369,18 +369,18 @@ class Inside(Visits):
         self._waits = waits
         return Paused(f"node {self.named(name)!r} waits for an answer")
 
-    def _take(self, effect: RunNode, outcome: Outcome) -> Exception | None:
-        failed = super()._take(effect, outcome)
+    def _apply(self, effect: RunNode, outcome: Outcome) -> Exception | None:
+        failed = super()._apply(effect, outcome)
         self._began = self._began or outcome.began
         self._stop = outcome.stop
         if failed is None and self.request.stored:
-            found = self.found
+            reached = self.reached
             if self.changed:
-                found.changed.update(self.changed)
-                found.removed.difference_update(self.changed)
+                reached.changed.update(self.changed)
+                reached.removed.difference_update(self.changed)
             for key in self.removed:
-                found.changed.pop(key, None)
-                found.removed.add(key)
+                reached.changed.pop(key, None)
+                reached.removed.add(key)
         return failed
 
     def _broken_off(self, error: BaseException) -> Generator[Effect, Any, Outcome]:
