@@ -7,6 +7,7 @@ any callable that takes one `Event`.
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -88,6 +89,16 @@ def to_json(value: Any) -> str:
     except Exception:
         # Integers above 64 bits, lone surrogates, tuples as keys and cycles are beyond msgspec.
         return json.dumps(_plain(value, 0))
+
+
+def frames_of(error: BaseException) -> tuple[list[tuple[str, int, str]], bool]:
+    """File, line and function of where it was raised, the innermost last: of what was raised in another process the
+    places there. And whether what it was raised from is only what told of these."""
+    there = getattr(error.__cause__, "frames_there", ())
+    if there:
+        return list(there), bool(getattr(error.__cause__, "is_all", False))
+    found = traceback.extract_tb(error.__traceback__)
+    return [(text_of(frame.filename), frame.lineno or 0, frame.name) for frame in found], False
 
 
 def text_of(value: Any) -> str:

@@ -208,6 +208,7 @@ def of_a_graph_in_a_node(shell: Shell, here: Here, tables: Tables) -> None:
     here("run", "nested.py:graph", "--run-id", "nested", "--store", STORE, code=1)
     found = here.json("show", "nested", "--store", STORE)
     assert [one["node"] for one in found["inside"]] == ["around/done"]
+    assert [one["node"] for one in found["unfinished"]] == ["around", "around/broken"]
     tables.check("tau-show", found)
     tables.check("tau-history", here.json("history", "nested", "--store", STORE))
 

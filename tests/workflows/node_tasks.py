@@ -37,6 +37,13 @@ def failing(state: State) -> None:
     raise ValueError(f"{state['n']} broke")
 
 
+def failing_from_another(state: State) -> None:
+    try:
+        failing(state)
+    except ValueError as error:
+        raise RuntimeError("could not") from error
+
+
 def hanging(state: State) -> dict[str, int]:
     place = Path(state["place"])
     place.write_text(place.read_text() + f"{os.getpid()} " if place.exists() else f"{os.getpid()} ")

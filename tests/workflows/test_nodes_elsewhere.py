@@ -24,6 +24,7 @@ from tau import (
     open_store,
     pause_node,
 )
+from tau.log.records import describe
 from tau.stores.contract import Store
 
 
@@ -83,6 +84,32 @@ def test_what_it_raises_is_raised_here(store: Store | None) -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_what_it_raises_is_placed_where_it_was_raised(store: Store | None) -> None:
+    """Not where tau took it up: in the traceback that is printed, and in what is stored of it."""
+    with pytest.raises(ExecutionError) as caught:
+        run(store, nodes.failing)
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert "remote_node.py" not in str(cause.__cause__)
+    assert "in failing" in str(cause.__cause__)
+    found = describe(cause)
+    assert [(Path(file).name, name) for file, _, name in found.frames] == [("node_tasks.py", "failing")]
+    assert found.cause is None
+    with pytest.raises(ExecutionError) as caught:
+        graph_of(store, nodes.failing_from_another).execute({"n": 1}, run_id="s")
+    assert caught.value.__cause__ is not None
+    found = describe(caught.value.__cause__)
+    assert [name for *_, name in found.frames] == ["failing_from_another"]
+    assert found.cause is not None
+    assert "1 broke" in found.cause.text
+
+
+def test_what_cannot_be_sent_is_said_to_be_of_the_node(store: Store | None) -> None:
+    lock = threading.Lock()
+    with pytest.raises(ExecutionError, match=r"node 'node': .* cannot be sent to worker processes"):
+        run(store, lambda state: {"x": lock.locked()})
+
+
 def test_a_timeout_kills_its_process_and_it_may_be_tried_again(store: Store | None, tmp_path: Path) -> None:
     place = tmp_path / "pids"
     retry = Retry(attempts=2, delay=0.0, on=(NodeTimeoutError,))
@@ -96,7 +123,11 @@ def test_a_timeout_kills_its_process_and_it_may_be_tried_again(store: Store | No
 @pytest.mark.parametrize(
     ("function", "kind", "said"),
     [
-        (nodes.dying, WorkerError, "its worker process died .pid .* was killed by SIGKILL"),
+        (
+            nodes.dying,
+            WorkerError,
+            r"its worker process \(pid .* was killed by SIGKILL\. If memory is short, let less run beside it",
+        ),
         (nodes.number, TypeError, "returned int; return a mapping of changes, a State, or None"),
         (nodes.unstorable, UnserializableError, "node 'node' set state"),
     ],

@@ -15,7 +15,7 @@ from tau.log.digests import ITEM
 from tau.log.loading import BlobLoader, is_ownerless
 from tau.log.pauses import PauseState, waiting
 from tau.log.planned import Plans
-from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope
+from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope, path_of
 from tau.log.replay import Replay
 from tau.log.subgraphs import names_in, node_of
 from tau.stores import Store, Summary
@@ -23,13 +23,29 @@ from tau.values.stored import StoredValue
 
 
 class Visit(Struct, frozen=True):
-    """One finished visit of a node; ``ended`` in Unix seconds."""
+    """One finished visit of a node; ``ended`` in Unix seconds. ``scope`` and ``name`` are those of its records,
+    ``inside`` the visits of the graphs inside it, in the order in which they finished."""
 
     node: str
     visit: int
     attempt: int
     seconds: float
     ended: float
+    scope: Scope = ()
+    name: str = ""
+    inside: list[Visit] = []
+
+
+class Unfinished(Struct, frozen=True):
+    """A visit that is not finished, of the node in flight or of one inside it; ``attempts`` at it that are known to
+    have ended, and whether it has ``begun``."""
+
+    node: str
+    visit: int
+    attempts: int
+    begun: bool
+    scope: Scope
+    name: str
 
 
 class Piece(Struct, frozen=True):
@@ -60,7 +76,8 @@ class Account(Struct):
     known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``reason``
     is why it was stopped, and ``begun`` whether the node in flight had begun by then; ``damage`` is what could not be
     read; ``records`` are the sound ones with their positions; ``pauses`` wait for an answer; ``inside`` are the
-    finished visits of the graphs inside the node in flight."""
+    finished visits of the graphs inside the node in flight, and ``unfinished`` what comes next or is at work, in it and
+    inside; ``is_joined``: all that is inside has come to its end."""
 
     summary: Summary
     status: str
@@ -80,6 +97,8 @@ class Account(Struct):
     damage: str = ""
     pauses: list[PauseState] = []
     inside: list[Visit] = []
+    unfinished: list[Unfinished] = []
+    is_joined: bool = False
     seed: int | None = None
 
 
@@ -113,11 +132,13 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
     for position, record in _sound(store, replay, after, until):
         account.records.append((position, record))
         if isinstance(record, CheckpointRecord):
-            visit = Visit(node_of(record), record.visit, record.attempt, record.seconds, record.time)
+            visit = Visit(
+                node_of(record), record.visit, record.attempt, record.seconds, record.time, record.scope, record.node
+            )
             if record.scope:
                 account.inside.append(visit)
             else:
-                account.visits.append(visit)
+                account.visits.append(replace(visit, inside=account.inside))
                 account.inside = []
         elif record.scope and isinstance(record, Failed | Interrupted):
             continue  # its node fails or ends with it
@@ -144,6 +165,25 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
     if replay.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = replay.progress.next
         account.pauses = waiting(replay.pauses)
+        account.unfinished = list(_unfinished(replay, finished))
+        outermost = [one.progress.status for scope, one in replay.subgraphs.items() if len(scope) == 1]
+        account.is_joined = bool(outermost) and all(status == "finished" for status in outermost)
+
+
+def _unfinished(replay: Replay, items: Iterable[tuple[Scope, str]]) -> Iterator[Unfinished]:
+    """The node in flight, and each that is next in a graph inside it, those around others first."""
+    assert replay.progress is not None
+    places = [*((scope, one.progress) for scope, one in replay.subgraphs.items()), ((), replay.progress)]
+    for scope, progress in sorted(places, key=lambda place: len(place[0])):
+        name = progress.next
+        if name is None or (scope and progress.status == "finished"):
+            continue
+        visit, depth = progress.visits.get(name, 0) + 1, len(scope)
+        here = (*scope, (name, visit))
+        inside = [*(place for place, _ in items), *replay.subgraphs]
+        has_work = any(len(one) > depth and (*one[:depth], one[depth][:2]) == here for one in inside)
+        begun = has_work or progress.crashes > 0 or progress.status == "waiting"
+        yield Unfinished(path_of(scope, name), visit, progress.crashes, begun, scope, name)
 
 
 def _pieces(finished: Iterable[Item], plans: Plans) -> list[Piece]:

@@ -17,8 +17,9 @@ from tau.waiting import Flag
 
 
 class Function(Struct, frozen=True):
-    """What is called for each item, and the ``name`` by which errors call the map; ``workers`` work at a time, 0 for as
-    many as there is room for. ``timeout`` is that of each call, ``deaths`` how often an item may cost its worker."""
+    """What is called for each item, and the ``kind`` and ``name`` by which errors call it; ``workers`` work at a time,
+    0 for as many as there is room for. ``timeout`` is that of each call, ``deaths`` how often an item may cost its
+    worker."""
 
     call: Callable[[Any], Any]
     name: str
@@ -26,6 +27,12 @@ class Function(Struct, frozen=True):
     workers: int
     timeout: float | None
     deaths: int = 2
+    kind: str = "map"
+
+    @property
+    def named(self) -> str:
+        """What errors call it."""
+        return f"{self.kind} {self.name!r}"
 
 
 class Call(Struct, eq=False):

@@ -56,7 +56,7 @@ def open_executor(function: Function, place: Any) -> Executor:
         distributed: Any = load_module("distributed")
     except ImportError as error:
         raise ConfigError("executor='dask' needs distributed: pip install 'tau-orchestrate[dask]'") from error
-    setup = _encode(wire.packed_function(function.call, function.name, function.is_async, has_script=False))
+    setup = _encode(wire.packed_function(function.call, function.named, function.is_async, has_script=False))
     return LateExecutor(partial(_connected, function, place, setup, distributed))
 
 

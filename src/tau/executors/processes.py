@@ -76,12 +76,12 @@ class ProcessExecutor(Executor):
     def __init__(self, function: Function) -> None:
         if is_importing_main():
             raise ConfigError(
-                f"map {function.name!r} was begun while a worker process imports the script; put what starts the work "
+                f"{function.named} was begun while a worker process imports the script; put what starts the work "
                 "under `if __name__ == '__main__':`"
             )
-        self._name, self._deaths = function.name, function.deaths
+        self._named, self._kind, self._deaths = function.named, function.kind, function.deaths
         setup = wire.Setup(
-            wire.packed_function(function.call, function.name, function.is_async), _where(), wire.script()
+            wire.packed_function(function.call, function.named, function.is_async), _where(), wire.script()
         )
         self._setup = _encode(setup)
         self._environment = _environment(function.workers)
@@ -102,8 +102,8 @@ class ProcessExecutor(Executor):
                 self._check(call)
                 deaths += died.is_at_work
                 if deaths == self._deaths:
-                    raise _killed(deaths, worker) from None
-                _log.warning("a worker process of map %r %s; its item is tried again", self._name, worker.how_it_died())
+                    raise self._killed(worker) from None
+                _log.warning("a worker process of %s %s; its item is tried again", self._named, worker.how_it_died())
                 continue
             except BaseException:
                 self._lost(worker)
@@ -161,7 +161,7 @@ class ProcessExecutor(Executor):
             except _DiedError:
                 self._lost(worker)
                 self._check(call)
-                _log.warning("a worker process of map %r %s before it was ready", self._name, worker.how_it_died())
+                _log.warning("a worker process of %s %s before it was ready", self._named, worker.how_it_died())
             except BaseException:
                 self._lost(worker)
                 raise
@@ -170,12 +170,20 @@ class ProcessExecutor(Executor):
                     return worker
                 self._lost(worker)
                 raise ExecutorError(
-                    f"a worker process of map {self._name!r} cannot begin: {answer.error.text}"
+                    f"a worker process of {self._named} cannot begin: {answer.error.text}"
                 ) from wire.unpacked_error(answer.error)
         raise ExecutorError(
-            f"{STARTS} worker processes of map {self._name!r} ended before they were ready, the last "
+            f"{STARTS} worker processes of {self._named} ended before they were ready, the last "
             f"{worker.how_it_died()}; what they wrote to standard error may say why"
         )
+
+    def _killed(self, worker: _Worker) -> WorkerError:
+        deaths, how = self._deaths, worker.how_it_died()
+        died = f"its worker process {how}"
+        if deaths > 1:
+            died = f"it was tried {deaths} times, and each time its worker process died; the last {how}"
+        less = "fewer workers run at a time" if self._kind == "map" else "less run beside it"
+        return WorkerError(f"{died}. If memory is short, let {less}", deaths=deaths)
 
     def _lost(self, worker: _Worker) -> None:
         worker.kill()
@@ -339,16 +347,6 @@ class _Worker:
 def _check(call: Call) -> None:
     if call.stop.is_set() or not call.is_wanted():
         raise NotWantedError
-
-
-def _killed(deaths: int, worker: _Worker) -> WorkerError:
-    tried = "its" if deaths == 1 else f"it was tried {deaths} times, and each time its"
-    last = "" if deaths == 1 else "; the last"
-    return WorkerError(
-        f"{tried} worker process died{last} {worker.how_it_died()}. If memory is short, let fewer workers run at a "
-        "time",
-        deaths=deaths,
-    )
 
 
 def _result(answer: wire.Answer) -> Any:

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from multiprocessing import process
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 from msgspec import Struct
@@ -29,6 +31,11 @@ from tau.values import Refused, decode, encode
 
 LONGEST: Final = 20_000
 """How much of the text of a traceback is sent: the end of it."""
+
+MOST: Final = 20
+"""How many of its frames, the innermost ones."""
+
+_TAU: Final = f"{Path(__file__).parents[1]}{os.sep}"
 
 REMEDY: Final = (
     "define it at the top level of a module that can be imported, or `pip install cloudpickle`, with which it is sent "
@@ -59,12 +66,15 @@ class SentFunction(Struct, frozen=True, array_like=True):
 
 
 class SentError(Struct, frozen=True, array_like=True):
-    """An error on its way: what is said of it, and, where that is possible, itself."""
+    """An error on its way: what is said of it, and, where that is possible, itself. ``places`` are its frames (file,
+    line, function); ``is_all``: ``frames`` tells of no other error."""
 
     type_name: str
     text: str
     frames: str
     data: bytes = b""
+    places: tuple[tuple[str, int, str], ...] = ()
+    is_all: bool = False
 
 
 class Setup(Struct, frozen=True, array_like=True):
@@ -146,12 +156,13 @@ def mentions_main(data: bytes) -> bool:
 
 
 def packed_function(
-    function: Callable[[Any], Any], name: str, is_async: bool, has_script: bool | None = None
+    function: Callable[[Any], Any], named: str, is_async: bool, has_script: bool | None = None
 ) -> SentFunction:
-    """A function to be sent; as for `packed`. Raises `ConfigError`, which names it, where that cannot be done."""
+    """A function to be sent; as for `packed`. Raises `ConfigError`, which says what it is of, where that cannot be
+    done."""
     data = _by_name(function, bool(script()) if has_script is None else has_script)
     if data is None:
-        data = _whole(function, name)
+        data = _whole(function, named)
     module = getattr(_inside(function), "__module__", "") or ""
     file = getattr(sys.modules.get(module), "__file__", None) if module != "__main__" else None
     return SentFunction(data, of_code(function), is_async, module if file else "", file or "")
@@ -191,19 +202,19 @@ def script() -> dict[str, str]:
     return {"init_main_from_path": path} if file and os.path.isfile(path) else {}
 
 
-def _whole(function: Any, name: str) -> bytes:
+def _whole(function: Any, named: str) -> bytes:
     try:
         load_module("cloudpickle")
         import cloudpickle
     except ImportError:
         raise ConfigError(
-            f"map {name!r}: worker processes cannot import {_named(function)} from where it is defined; {REMEDY}"
+            f"{named}: worker processes cannot import {_named(function)} from where it is defined; {REMEDY}"
         ) from None
     try:
         data: bytes = cloudpickle.dumps(function)
     except Exception as error:
         raise ConfigError(
-            f"map {name!r}: {_named(function)} cannot be sent to worker processes, as it holds what cannot be pickled "
+            f"{named}: {_named(function)} cannot be sent to worker processes, as it holds what cannot be pickled "
             f"({type(error).__name__}: {text_of(error)}); make that inside the function, from plain arguments"
         ) from error
     return data
@@ -246,6 +257,7 @@ def packed_error(error: BaseException, skip: int) -> SentError:
     at = error.__traceback__
     for _ in range(skip):
         at = at.tb_next if at is not None else None
+    at = _without_tau(at)
     try:
         frames = "".join(traceback.format_exception(type(error), error, at))[-LONGEST:]
     except Exception:  # of its own __str__
@@ -257,14 +269,28 @@ def packed_error(error: BaseException, skip: int) -> SentError:
             data = b""
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return SentError(name, text_of(error), frames, data)
+    found = traceback.extract_tb(at)[-MOST:]
+    places = tuple((text_of(one.filename), one.lineno or 0, one.name) for one in found)
+    is_alone = error.__cause__ is None and (error.__context__ is None or error.__suppress_context__)
+    is_all = is_alone and not isinstance(error, BaseExceptionGroup)
+    return SentError(name, text_of(error), frames, data, places, is_all)
+
+
+def _without_tau(at: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame on that is not tau's; the whole one, where there is no other."""
+    first = at
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_TAU):
+        first = first.tb_next
+    return first or at
 
 
 class _Traceback(Exception):
-    """Shows the frames of another process as the cause of what they raised."""
+    """Shows the frames of another process as the cause of what they raised. ``frames_there`` and ``is_all`` are for
+    `tau.events.frames_of`."""
 
-    def __init__(self, frames: str) -> None:
+    def __init__(self, frames: str, frames_there: tuple[tuple[str, int, str], ...], is_all: bool) -> None:
         super().__init__(frames)
+        self.frames_there, self.is_all = frames_there, is_all
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
@@ -280,5 +306,5 @@ def unpacked_error(sent: SentError) -> BaseException:
     if error is None:
         said = f"{sent.type_name}: {sent.text}" if sent.text else sent.type_name
         error = RemoteError(said, type_name=sent.type_name, frames=sent.frames)
-    error.__cause__ = _Traceback(sent.frames)
+    error.__cause__ = _Traceback(sent.frames, sent.places, sent.is_all)
     return error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct, field
 
-from tau.events import text_of
+from tau.events import frames_of, text_of
 from tau.graph.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
 from tau.values.stored import Stored
@@ -108,15 +107,15 @@ def describe(error: BaseException) -> Failure:
 
 
 def _described(error: BaseException, left: list[int]) -> Failure:
-    frames = traceback.extract_tb(error.__traceback__)[-_MAX_FRAMES:]
+    frames, is_all = frames_of(error)
     notes = getattr(error, "__notes__", ())
     notes = notes[:_MAX_INSIDE] if isinstance(notes, (list, tuple)) else ()
     return Failure(
         type=type(error).__name__,
         text=text_of(error)[:_MAX_TEXT],
-        frames=tuple((text_of(frame.filename), frame.lineno or 0, frame.name) for frame in frames),
+        frames=tuple(frames[-_MAX_FRAMES:]),
         notes=tuple(text_of(one)[:_MAX_TEXT] for one in notes),
-        cause=next(iter(_inside([before_it(error)], left)), None),
+        cause=None if is_all else next(iter(_inside([before_it(error)], left)), None),
         errors=tuple(_inside(error.exceptions, left)) if isinstance(error, BaseExceptionGroup) else (),
     )
 

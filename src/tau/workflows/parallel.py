@@ -217,4 +217,5 @@ def _widening(ledger: Ledger, items: Items | None) -> Callable[[int | None], obj
 
 def _sent(ledger: Ledger, task: Callable[[Any], Any], deaths: int = 2) -> Function:
     workers = ledger.config.max_workers if ledger.config.executor == DASK else ledger.workers
-    return Function(task, ledger.around.name, is_async(task), workers, ledger.config.timeout, deaths)
+    kind = "node" if ledger.around.kind == "node" else "map"
+    return Function(task, ledger.around.name, is_async(task), workers, ledger.config.timeout, deaths, kind)

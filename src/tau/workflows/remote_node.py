@@ -47,7 +47,7 @@ def _raise_cause(node: Node, error: ParallelError) -> NoReturn:
         seconds = node.timeout or 0.0
         said = f"node {node.name!r} did not finish within its timeout of {seconds:g} s, and its process was killed"
         raise NodeTimeoutError(said, node=node.name, seconds=seconds) from None
-    raise found
+    raise found.with_traceback(None)  # what is tau's of it tells nobody anything
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,16 @@ def _way(record: CheckpointRecord | Routed, is_last: bool) -> str:
         said = [f"answered {record.answer}", screen.duration(record.seconds)]
     else:
         said = _checkpoint(record)
-    following = f"the {'graph inside' if record.scope else 'run'} ends" if is_last else "next not decided yet"
+    following = f"{_whole(record)} ends" if is_last else "next not decided yet"
     return ", ".join([*said, following if record.next is None else f"next {record.next}"])
+
+
+def _whole(record: CheckpointRecord | Routed) -> str:
+    """What ends with its last node."""
+    if not record.scope:
+        return "the run"
+    is_function = record.node == record.scope[-1][2]  # as `path_of` takes it
+    return f"branch {record.node}" if is_function else "the graph inside"
 
 
 def _checkpoint(record: CheckpointRecord) -> list[str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
 
 from msgspec import Struct
 
 from tau.cli.outcome import Exit, Session, complain, exit_code, message, remedy
 from tau.cli.output import screen
 from tau.cli.places import find_in
-from tau.cli.reading import Account, read_run
+from tau.cli.reading import Account, Visit, read_run
 from tau.engine.plan import ResumePlan
 from tau.errors import GraphChangedError, LimitExceededError
 from tau.graph.edges import END
@@ -29,7 +30,10 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnCha
     place, summary = find_in(graph, run_id, session)
     account = read_run(place, summary)
     plan = graph.plan(run_id, on_change=on_change)
-    lines = [*_skipped(account), *(_to_run(plan, account, graph, on_change) if plan.can_resume else ())]
+    lines = [*_skipped(account.visits)]
+    if plan.can_resume and not (account.is_joined and on_change == "redo"):  # else all that is inside is done anew
+        lines += _skipped(account.inside)
+    lines += _to_run(plan, account, graph, on_change) if plan.can_resume else ()
     lines += _refusals(plan, {*graph.nodes, *(visit.node for visit in account.visits)})
     notes = [*plan.notes, *(text for text in plan.blocking if text not in plan.obstacles)]
     code = Exit.DONE if plan.refusal is None else exit_code(plan.refusal)
@@ -74,10 +78,12 @@ def _refusals(plan: ResumePlan, nodes: Set[str]) -> Iterator[Line]:
         yield Line("refuse", about or "", message(refusal))
 
 
-def _skipped(account: Account) -> Iterator[Line]:
+def _skipped(finished: Sequence[Visit]) -> Iterator[Line]:
     """The finished nodes, in the order in which they finished first."""
-    for name in dict.fromkeys(visit.node for visit in account.visits):
-        visits = [visit for visit in account.visits if visit.node == name]
+    found: dict[str, list[Visit]] = {}
+    for visit in finished:
+        found.setdefault(visit.node, []).append(visit)
+    for name, visits in found.items():
         times = f"{len(visits)} visits" if len(visits) > 1 else "finished"
         took = screen.duration(sum(visit.seconds for visit in visits))
         yield Line("skip", name, f"{times}, {took}, {'last ' * (len(visits) > 1)}at {screen.moment(visits[-1].ended)}")
@@ -92,6 +98,10 @@ def _to_run(plan: ResumePlan, account: Account, graph: StateGraph, on_change: On
             yield Line("then", name, "may be visited again" if name in finished else "not reached yet")
         return
     yield Line("run", plan.pending, "; ".join(filter(None, (_why(account, plan.pending), _pieces(account, on_change)))))
+    around = {(*one.scope[:-1], one.scope[-1][:2]) for one in account.unfinished if one.scope}
+    for one in account.unfinished[1:]:
+        if (*one.scope, (one.name, one.visit)) not in around:
+            yield Line("run", one.node, "was begun" if one.begun else "comes next")
     for name in reachable(graph, plan.pending):
         yield Line("then", name, "may be visited again" if name in finished | {plan.pending} else "not reached yet")
 
@@ -108,9 +118,11 @@ def _why(account: Account, pending: str) -> str:
 
 def _pieces(account: Account, on_change: OnChange) -> str:
     """What becomes of the finished items of the node in flight; empty if there are none."""
-    kinds = [item.kind for item in account.items]
-    counts = [f"{kinds.count(kind)} finished {kind}{'s' * (kinds.count(kind) > 1)}" for kind in dict.fromkeys(kinds)]
-    verb = "are" if len(kinds) > 1 else "is"
+    found = Counter[str]()
+    for item in account.items:
+        found[item.kind.removesuffix("s")] += item.count
+    counts = [f"{count:,} finished {kind}{'s' * (count > 1)}" for kind, count in found.items()]
+    verb = "are" if found.total() > 1 else "is"
     return f"{' and '.join(counts)} {verb} {'dropped' if on_change == 'redo' else 'kept'}" if counts else ""
 
 

@@ -13,8 +13,9 @@ from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
 from tau.cli.output.frames import without_tau
+from tau.cli.output.paths import Step, steps_of
 from tau.cli.places import find, note_emptied, reading
-from tau.cli.reading import Account, Move, Piece, Visit, read_run
+from tau.cli.reading import Account, Move, Piece, Unfinished, Visit, read_run
 from tau.cli.targets import read_project
 from tau.log.pauses import PauseState
 from tau.log.records import Failure
@@ -50,12 +51,9 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
         screen.line()
         heads = ("resume", "entry", "changed", "before", "now")
         screen.table(heads, (row for one in account.moves for row in _changed(one)))
-    if account.visits:
+    if steps := list(steps_of(account)):
         screen.line()
-        _show_path(account.visits)
-    if account.inside:
-        screen.line()
-        _show_path(account.inside, f"inside {account.pending}")
+        _show_path(steps)
     if account.items:
         screen.line()
         heads = ("item", "kind", "took", "size", "finished")
@@ -121,14 +119,16 @@ def _times(count: int) -> str:
     return "" if count < 1 else "once" if count == 1 else f"{count} times"
 
 
-def _show_path(visits: list[Visit], what: str = "node") -> None:
-    if len(visits) > VISITS_SHOWN:
-        complain(f"the first {len(visits) - VISITS_SHOWN} visits are left out; --json has them all")
-    rows = [
-        [one.node, str(one.visit), str(one.attempt), screen.duration(one.seconds), screen.moment(one.ended)]
-        for one in visits[-VISITS_SHOWN:]
-    ]
-    screen.table((what, "visit", "attempt", "took", "finished"), rows)
+def _show_path(steps: list[Step]) -> None:
+    if len(steps) > VISITS_SHOWN:
+        complain(f"the first {len(steps) - VISITS_SHOWN} visits are left out; tau history has them all")
+    screen.table(("node", "visit", "attempt", "took", "finished"), map(_step, steps[-VISITS_SHOWN:]))
+
+
+def _step(one: Step) -> list[str]:
+    if isinstance(one, Unfinished):
+        return [one.node, str(one.visit), str(one.attempts or ""), "", "not finished" if one.begun else "next"]
+    return [one.node, str(one.visit), str(one.attempt), screen.duration(one.seconds), screen.moment(one.ended)]
 
 
 def _item(one: Piece) -> list[str]:
@@ -181,6 +181,10 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
         "resumed": max(0, account.claims - 1),
         "path": [_visit(one) for one in account.visits],
         "inside": [_visit(one) for one in account.inside],
+        "unfinished": [
+            {"node": one.node, "visit": one.visit, "attempts": one.attempts, "begun": one.begun}
+            for one in account.unfinished
+        ],
         "items": [
             {
                 "name": one.name,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sysconfig
-import traceback
 from collections.abc import Iterable
 from pathlib import Path
+
+from tau.events import frames_of
 
 Frame = tuple[str, int, str]
 """File, line and function."""
@@ -23,8 +24,7 @@ def where(error: BaseException) -> str:
     """
     if isinstance(error, SyntaxError) and error.filename and not error.filename.startswith("<"):
         return f"{error.filename}:{error.lineno or 1}"
-    raised = traceback.extract_tb(error.__traceback__)
-    frames = without_tau((frame.filename, frame.lineno or 0, frame.name) for frame in raised)
+    frames = without_tau(frames_of(error)[0])
     frames = [frame for frame in frames if not frame[0].startswith("<")]
     theirs = [frame for frame in frames if not _is_library(frame[0])] or frames
     return "{}:{} in {}".format(*theirs[-1]) if theirs else ""
