@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -46,22 +45,28 @@ class Digests:
 
     def number(self, digest: bytes) -> int:
         """Its number; -1 where it is not here."""
-        slots, found = self._slots, self._all
-        return slots[_slot(slots, digest, found.startswith)] - 1
+        slots, is_at = self._slots, self._all.startswith
+        last = len(slots) - 1
+        at = int.from_bytes(digest[:4], sys.byteorder) & last
+        while (number := slots[at]) and not is_at(digest, (number - 1) * SIZE):
+            at = (at + 1) & last
+        return number - 1
 
     def add(self, digest: bytes) -> int:
         """Its number, from now on if it was not here."""
-        if len(self._all) * 2 >= len(self._slots) * SIZE:
-            self._grow()
         slots, found = self._slots, self._all
-        at = _slot(slots, digest, found.startswith)
-        if slots[at]:
-            return slots[at] - 1
-        found += digest
-        number = slots[at] = len(found) // SIZE
+        if len(found) * 2 >= len(slots) * SIZE:
+            slots = self._grown()
+        last, is_at = len(slots) - 1, found.startswith
+        at = int.from_bytes(digest[:4], sys.byteorder) & last  # no call: it is made for each item that is drawn
+        while (number := slots[at]) and not is_at(digest, (number - 1) * SIZE):
+            at = (at + 1) & last
+        if not number:
+            found += digest
+            number = slots[at] = len(found) // SIZE
         return number - 1
 
-    def _grow(self) -> None:
+    def _grown(self) -> array[int]:
         slots = array("I", bytes(4 * len(self._slots) * 2))
         last = len(slots) - 1
         with memoryview(self._all) as every, every.cast("I") as words, words[:: SIZE // 4] as heads:
@@ -71,15 +76,7 @@ class Digests:
                     at = (at + 1) & last
                 slots[at] = number
         self._slots = slots
-
-
-def _slot(slots: array[int], digest: bytes, is_at: Callable[[bytes, int], bool]) -> int:
-    """Where the digest is, or would be."""
-    last = len(slots) - 1
-    at = int.from_bytes(digest[:4], sys.byteorder) & last
-    while (number := slots[at]) and not is_at(digest, (number - 1) * SIZE):
-        at = (at + 1) & last
-    return at
+        return slots
 
 
 class Counts:

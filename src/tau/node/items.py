@@ -6,9 +6,8 @@ that is given the items in another order finds what an earlier one has done.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
@@ -18,13 +17,14 @@ from tau.log.digests import ITEM, Counts, name_of
 from tau.log.encoding import pack_blob
 from tau.log.records import Item
 from tau.node.current import ItemHere, item_here
+from tau.node.item_results import ItemResults
 from tau.node.left_calls import key_of
 from tau.node.own_copies import OwnCopies, check_async
 from tau.node.planned import Plan
 from tau.node.step_results import cell_of
 from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
-from tau.values.stored import Blobs, StoredValue, digest
+from tau.values.stored import StoredValue, digest
 from tau.values.weight import is_large
 
 _at_work: dict[tuple[object, ...], object] = {}
@@ -44,7 +44,6 @@ class Items:
         self.most = 1
         self._scope = runner.scope(name)
         self._entry = runner.entry(self._scope)
-        self._large: deque[StoredValue] = deque()
         self._plan: Plan | None = None
 
     def plan(self, kind: str, function: Callable[..., Any], *, in_order: bool = False) -> Plan:
@@ -62,6 +61,10 @@ class Items:
         """`OwnCopies.check`, outside the loop where something is large."""
         assert self._runner.journal is not None
         await check_async(own, self._runner.journal.store.committer, what)
+
+    def results(self) -> ItemResults:
+        """What takes the cells of the finished items, and gives their results."""
+        return ItemResults(self._runner, self._name)
 
     def __enter__(self) -> Items:
         self._runner.enter(self._entry, self._name, self)
@@ -115,7 +118,12 @@ class Items:
         return self._runner.unsaved() - planned
 
     def do(self, key: str, function: Callable[..., Any], *args: Any, alone: bool = False) -> Any:
-        """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it.
+        """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it. Raises what
+        `finish` does."""
+        return self._opened(key, self.finish(key, function, *args, alone=alone))
+
+    def finish(self, key: str, function: Callable[..., Any], *args: Any, alone: bool = False) -> StoredValue:
+        """The cell of what the function returns, or returned in an earlier attempt.
 
         Raises what the function raises, `UnserializableError` or `LimitExceededError` where the result cannot be
         stored, and, with ``alone``, `TauError` while an earlier call for this item is at work in this process.
@@ -125,10 +133,14 @@ class Items:
             with self._alone(key) if alone else nullcontext():
                 record, cell = self._made(key, *self._called(key, function, args))
             self._hand_over(record, cell)
-        return self._opened(key, cell)
+        return cell
 
     async def do_async(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
-        """The same for a function that returns what is to be awaited."""
+        """The same as `do` for a function that returns what is to be awaited."""
+        return self._opened(key, await self.finish_async(key, function, *args))
+
+    async def finish_async(self, key: str, function: Callable[..., Any], *args: Any) -> StoredValue:
+        """The same as `finish` for a function that returns what is to be awaited."""
         cell = self._found(key)
         if cell is None:
             began = self._runner.now()
@@ -138,7 +150,7 @@ class Items:
             finally:
                 item_here.reset(token)
             cell = await self._taken_async(key, value, began)
-        return self._opened(key, cell)
+        return cell
 
     def _called(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
         began = self._runner.now()
@@ -215,20 +227,10 @@ class Items:
         return cell
 
     def _hand_over(self, record: Item, cell: StoredValue, packed: dict[bytes, bytes] | None = None) -> None:
-        self._let_go()
         self._runner.hand_over(record, cell, packed)
-        if type(cell.whole) is Blobs:
-            self._large.append(cell)
 
     def _let_go(self) -> None:
-        """What is large and stored by now is read again where it is needed."""
-        for _ in range(len(self._large)):
-            with suppress(IndexError):  # another thread was faster
-                cell = self._large.popleft()
-                if cell.change is None:
-                    self._runner.let_go(cell)
-                else:
-                    self._large.append(cell)
+        """What is not needed any more and stored by now may be read again where it is."""
 
 
 class Keys:

@@ -12,8 +12,10 @@ from typing import Any, TypeVar
 
 from tau.log.digests import ITEM
 from tau.node.chain_items import ChainItems
+from tau.node.item_results import ItemResults
 from tau.node.items import Items, Keys, copied
 from tau.node.planned import Plan, entry_of
+from tau.values.stored import StoredValue
 from tau.workflows.surroundings import Surroundings, drawn
 
 Key = Callable[[Any], str | int]
@@ -129,30 +131,29 @@ class Named(_Drawn):
     def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
         self._drawn[index] = found
 
-    def _forget(self, index: int) -> None:
-        """An item that is done is not tried again; one that may run twice at a time may be."""
-        if not self._may_run_twice:
-            self._drawn.pop(index, None)
+    def forget(self, index: int) -> None:
+        """The map has the result of an item, which is not tried again."""
+        self._drawn.pop(index, None)
+
+    def results(self) -> ItemResults:
+        """What takes what the calls return, and gives the results."""
+        return self._items.results()
 
     def calling(self, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
-        """What calls a sync task for an item, unless that is done already."""
+        """What calls a sync task for an item, unless that is done already; it returns the cell of the result."""
 
-        def call(index: int, item: Any) -> Any:
+        def call(index: int, item: Any) -> StoredValue:
             key, data = self._drawn[index]
-            result = self._items.do(key, task, self._given_item(item, data), alone=not self._may_run_twice)
-            self._forget(index)
-            return result
+            return self._items.finish(key, task, self._given_item(item, data), alone=not self._may_run_twice)
 
         return call
 
     def awaiting(self, task: Callable[[Any], Any]) -> Callable[[int, Any], Any]:
         """The same for an async task."""
 
-        async def call(index: int, item: Any) -> Any:
+        async def call(index: int, item: Any) -> StoredValue:
             key, data = self._drawn[index]
-            result = await self._items.do_async(key, task, self._given_item(item, data))
-            self._forget(index)
-            return result
+            return await self._items.finish_async(key, task, self._given_item(item, data))
 
         return call
 

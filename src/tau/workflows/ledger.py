@@ -13,7 +13,19 @@ from tau.errors import TaskError
 from tau.events import PARALLEL_COMPLETE, PARALLEL_START, WORKER_COMPLETE, WORKER_START
 from tau.executors.registry import INLINE, usual_workers
 from tau.workflows.config import ParallelConfig
-from tau.workflows.outcomes import CANCELLED, DONE, FAILED, NOT_RUN, ParallelResult, parallel_error, task_error
+from tau.workflows.journaled import Named
+from tau.workflows.outcomes import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    NOT_RUN,
+    GivenResults,
+    ParallelResult,
+    Results,
+    parallel_error,
+    result_of,
+    task_error,
+)
 from tau.workflows.surroundings import Surroundings, drawn, report, said
 
 Progress = Callable[[int, int | None, Any], object]
@@ -24,8 +36,14 @@ class Ledger:
     be begun."""
 
     def __init__(
-        self, around: Surroundings, items: Iterable[Any], config: ParallelConfig, progress: Progress | None
+        self,
+        around: Surroundings,
+        items: Iterable[Any],
+        config: ParallelConfig,
+        progress: Progress | None,
+        named: Named | None = None,
     ) -> None:
+        """``named`` are the items where they are stored; what is done is told by the cells of its results then."""
         self.around = around
         self.config = config
         self.is_drawn = False
@@ -34,7 +52,8 @@ class Ledger:
         self.workers = _workers(config, self._total)
         self._progress = progress
         self._statuses = bytearray()
-        self._values: list[Any] = []
+        self._named = named
+        self._results: Results = GivenResults() if named is None else named.results()
         self._errors: dict[int, TaskError] = {}
         self._first: BaseException | None = None
         self._ending: BaseException | None = None
@@ -58,11 +77,9 @@ class Ledger:
         try:
             for item in self._items:
                 self._statuses.append(NOT_RUN)
-                self._values.append(None)
                 return index, item
         except Exception as error:
             self._statuses.append(NOT_RUN)
-            self._values.append(None)
             self._ended_drawing = self.halted = True
             if self.around.ends_run(error):
                 self.end(error)
@@ -76,15 +93,18 @@ class Ledger:
     def begun(self, index: int, worker: int, at: datetime | None = None) -> None:
         self.around.tell(WORKER_START, self._where(index, worker), at)
 
-    def done(self, index: int, value: Any, worker: int, at: datetime | None = None) -> None:
+    def done(self, index: int, result: Any, worker: int, at: datetime | None = None) -> None:
+        """Its task returned; ``result`` is what the call for it gave."""
         if self._statuses[index] != NOT_RUN:
             return
-        self._values[index] = value
+        self._results.put(index, result)
+        if self._named is not None:
+            self._named.forget(index)
         self._statuses[index] = DONE
         self._done += 1
         self.around.tell(WORKER_COMPLETE, {**self._where(index, worker), "error": False}, at)
         if self._progress is not None:
-            report(self._progress, self._done, self._total, value)
+            report(self._progress, self._done, self._total, self._results[index])
 
     def failed(self, index: int, item: Any, error: BaseException, worker: int, at: datetime | None = None) -> None:
         """Its task raised, which ends the whole where the run around it cannot go on, and with ``fail_fast``."""
@@ -159,11 +179,9 @@ class Ledger:
     def _result(self) -> tuple[ParallelResult[Any], BaseException | None]:
         """What was done, and the first failure. The tracebacks of the errors know this ledger, so it forgets them."""
         statuses = bytes(self._statuses).ljust(self._total or 0, bytes([NOT_RUN]))
-        values, errors, first = self._values, self._errors, self._first
-        self._values, self._errors, self._first, self._ending = [], {}, None, None
-        if self._done < len(values):
-            values = [value for value, status in zip(values, statuses, strict=False) if status == DONE]
-        return ParallelResult(values, tuple(errors[index] for index in sorted(errors)), statuses), first
+        results, errors, first = self._results, self._errors, self._first
+        self._results, self._errors, self._first, self._ending = GivenResults(), {}, None, None
+        return result_of(results, tuple(errors[index] for index in sorted(errors)), statuses), first
 
 
 def _workers(config: ParallelConfig, total: int | None) -> int:

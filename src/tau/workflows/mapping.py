@@ -9,6 +9,7 @@ from typing import Any
 from tau.checks import checked_name
 from tau.errors import ConfigError, ParallelError
 from tau.graph.nodes import is_async
+from tau.late_imports import load_module
 from tau.node.current import RunNode, RunScope
 from tau.workflows.config import ParallelConfig
 from tau.workflows.journaled import Key
@@ -50,9 +51,14 @@ def map_items(
 
 async def _awaited(begin: Callable[[], Any], errors: str) -> Any:
     try:
-        return _given(await begin(), errors)
+        result = await begin()
     except ParallelError as error:
         return _outcomes(error, errors)
+    load_module("tau.workflows.tasks")
+    from tau.workflows.tasks import read_whole  # asyncio is only loaded where something needs it
+
+    await read_whole(result)
+    return _given(result, errors)
 
 
 def _given(result: Any, errors: str) -> Any:

@@ -21,6 +21,7 @@ from tau.errors import (
     StoreError,
 )
 from tau.graph.nodes import is_async
+from tau.late_imports import load_module
 from tau.observers import resolve_observer
 from tau.state import State
 from tau.workflows.chain import ChainResult, process_chain
@@ -124,7 +125,13 @@ class AsyncParallelNode(ParallelNode):
 
     async def __call__(self, state: State) -> Any:
         try:
-            return self.changes(await self.run(state), state)
+            result = await self.run(state)
+            if self.aggregate is None:
+                load_module("tau.workflows.tasks")
+                from tau.workflows.tasks import read_whole  # asyncio is only loaded where something needs it
+
+                await read_whole(result)
+            return self.changes(result, state)
         except Exception as error:
             if _passes(error):
                 raise
@@ -208,9 +215,10 @@ def parallel_node(
     """`process_parallel` as a node: ``graph.add_node("fit", parallel_node(items, task))``.
 
     ``items`` are a list, or a function of the state that gives them. ``aggregate(result, state)`` is given the whole
-    `ParallelResult`, failures included, and returns what a node returns; without it the list of results is put into the
-    state under the key ``into``. The node is async if ``task`` is. A failure is a `ParallelError`, whose cause is that
-    of the map. The observer is looked up here, and is that of the run by default.
+    `ParallelResult`, failures included, and returns what a node returns (``for value in result`` reads the results one
+    by one); without it the list of results is put into the state under the key ``into``. The node is async if ``task``
+    is. A failure is a `ParallelError`, whose cause is that of the map. The observer is looked up here, and is that of
+    the run by default.
 
     The fingerprint of the graph covers ``task``, ``items`` and ``aggregate``. Raises `ConfigError` for what cannot be
     used: also for an iterator, which could be used once only, for an async ``aggregate``, and for failures that are

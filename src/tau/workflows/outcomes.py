@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar
 
 from tau.errors import ParallelError, TaskError
 from tau.workflows.surroundings import said
@@ -31,22 +31,77 @@ class Outcome(Generic[R]):
     error: TaskError | None = None
 
 
+class Results(Protocol):
+    """Results by the indexes of their items."""
+
+    def put(self, index: int, result: Any, /) -> None:
+        """What the call for an item gave."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Any:
+        """The result of an item that has one."""
+        ...
+
+
+class GivenResults:
+    """Results as the task returned them."""
+
+    def __init__(self) -> None:
+        self._found: list[Any] = []
+
+    def put(self, index: int, result: Any) -> None:
+        found = self._found
+        while len(found) <= index:
+            found.append(None)
+        found[index] = result
+
+    def __getitem__(self, index: int) -> Any:
+        return self._found[index]
+
+    def dense(self, statuses: bytes) -> list[Any]:
+        """Those of the items that are done."""
+        found = self._found
+        return found if statuses.count(DONE) == len(found) else [*_read(self, statuses)]
+
+
+class _ReadLater:
+    """The list of results is made when it is asked for."""
+
+    __slots__ = ("_unread",)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "results" or (unread := getattr(self, "_unread", None)) is None:
+                raise AttributeError(name)
+            object.__setattr__(self, "results", found := list(_read(unread, self.statuses)))
+            object.__setattr__(self, "_unread", None)
+            return found
+
+
 @dataclass(frozen=True, slots=True)
-class ParallelResult(Generic[R]):
+class ParallelResult(_ReadLater, Generic[R]):
     """What a parallel map came to.
 
     ``results`` are those of the items that are done, in the order of the items and without gaps; ``errors`` those of
-    the items that failed, in the same order; ``outcomes`` tells which is which. Making one raises nothing.
+    the items that failed, in the same order; ``outcomes`` tells which is which. Making one raises nothing. To iterate
+    over it gives the results one after the other, without a list of them all where they are stored.
     """
 
     results: list[R] = field(default_factory=list)
     errors: tuple[TaskError, ...] = ()
     statuses: bytes = field(default=b"", repr=False)
 
+    def __iter__(self) -> Iterator[R]:
+        """The results in the order of the items. In a run with a store each is read when it is its turn, which raises
+        `CorruptCheckpointError` or `StoreError` where it cannot be read."""
+        unread: Results | None = getattr(self, "_unread", None)
+        return iter(self.results) if unread is None else _read(unread, self.statuses)
+
     @property
     def outcomes(self) -> tuple[Outcome[R], ...]:
         """One for each item, in the order of the items, as far as these are known. Raises nothing."""
-        values, errors = iter(self.results), iter(self.errors)
+        values, errors = iter(self), iter(self.errors)
         return tuple(
             Outcome(
                 index,
@@ -56,6 +111,25 @@ class ParallelResult(Generic[R]):
             )
             for index, status in enumerate(self.statuses)
         )
+
+
+def result_of(results: Results, errors: tuple[TaskError, ...], statuses: bytes) -> ParallelResult[Any]:
+    """What a map came to that is over."""
+    if isinstance(results, GivenResults):
+        return ParallelResult(results.dense(statuses), errors, statuses)
+    found: ParallelResult[Any] = object.__new__(ParallelResult)
+    for name, value in (("_unread", results), ("errors", errors), ("statuses", statuses)):
+        object.__setattr__(found, name, value)
+    return found
+
+
+def unread_of(result: ParallelResult[Any]) -> Any:
+    """Its results that lie in a store; ``None`` where there are none such."""
+    return getattr(result, "_unread", None)
+
+
+def _read(results: Results, statuses: bytes) -> Iterator[Any]:
+    return (results[index] for index, status in enumerate(statuses) if status == DONE)
 
 
 def task_error(index: int, item: Any, error: BaseException, text: str = "item {index}: {said}") -> TaskError:

@@ -7,13 +7,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tau.node.async_calls import cancellations
+from tau.node.async_calls import cancellations, off_the_loop
 from tau.node.calls import is_late
 from tau.node.current import left_behind
+from tau.node.item_results import ItemResults
 from tau.waiting import LOOK
 from tau.workflows.driving import cancelled_inside
 from tau.workflows.ledger import Ledger
-from tau.workflows.outcomes import ParallelResult
+from tau.workflows.outcomes import ParallelResult, unread_of
 from tau.workflows.tries import Pace, backoff, timed_out
 
 
@@ -177,3 +178,14 @@ class TaskMap:
             if scope.expired():
                 raise timed_out(self._around, self._config, index, is_async=True) from None
             raise
+
+
+async def read_whole(result: ParallelResult[Any]) -> None:
+    """Make the list of results, beside the loop where some have to be fetched from a store."""
+    unread = unread_of(result)
+    committer = unread.read_by if isinstance(unread, ItemResults) else None
+    if committer is None:
+        return
+    _, cancelled = await off_the_loop(committer, lambda: result.results)
+    if cancelled is not None:
+        raise cancelled

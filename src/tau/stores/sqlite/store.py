@@ -20,7 +20,7 @@ from tau.stores.sqlite import statements as sql
 from tau.stores.sqlite.connections import Connections
 from tau.stores.summaries import matches, pack, unpack, unreadable
 
-_BLOCK: Final = 4096
+_BLOCK: Final = 1024
 """So many records are in memory at a time when a log is read in blocks."""
 
 
