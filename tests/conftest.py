@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
 from tau.stores import registry
+
+if TYPE_CHECKING:
+    from postgres_server import Server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background is deaf to Ctrl-C, and so would be all that the tests start.
@@ -91,8 +94,9 @@ def running_children() -> dict[int, str]:
             continue
         for pid in pids:
             command = command_line(pid)
-            # multiprocessing keeps these for the life of the process, on purpose
-            if command and "multiprocessing" not in command:
+            # multiprocessing keeps these for the life of the process, on purpose; a database server may be restarted by
+            # a test, is closed by its fixture, and is ended by the kernel with this process
+            if command and "multiprocessing" not in command and "/tau-pg-" not in command:
                 found[pid] = command
     return found
 
@@ -116,3 +120,37 @@ def no_process_left() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_store_stays_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server of this process's own."""
+    from postgres_server import Server
+
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> str:
+    """A store without runs."""
+    postgres.sql("postgres", "drop schema if exists tau cascade")
+    return postgres.url()
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Server]:
+    """A server for those that restart it, or set it up otherwise."""
+    from postgres_server import Server
+
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_postgres_url(own_postgres: Server) -> str:
+    """A store without runs there."""
+    own_postgres.sql("postgres", "drop schema if exists tau cascade")
+    return own_postgres.url()

@@ -24,7 +24,8 @@ _PATIENCE: Final = 5.0
 """The seconds that a fork waits for an import; an import waits twice as long for a fork or for another import."""
 
 _NEEDED: Final = sys.stdlib_module_names | {
-    "apsw", "backports", "cftime", "msgspec", "numpy", "pandas", "polars", "pyarrow", "tau", "xarray",
+    "apsw", "backports", "cftime", "msgspec", "numpy", "pandas", "polars", "psycopg", "pyarrow",
+    "tau", "xarray",
 }  # fmt: skip
 
 _gate: Any = threading.RLock()  # implemented in C; held during an import and during a fork

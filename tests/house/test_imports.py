@@ -59,6 +59,7 @@ DRIVERS = {
     "backports": ("log.encoding",),
     "compression": ("log.encoding",),
     "apsw": ("stores.sqlite",),
+    "psycopg": ("stores.postgres",),
     "numpy": (
         "values.types.numpy",
         "values.types.npy_header",
@@ -84,7 +85,7 @@ DRIVERS = {
 NEWER = {"annotationlib", "compression"}
 
 # One way to keep a store is one file; none of them knows another.
-KINDS = {"stores": ("memory", "sqlite", "file"), "observers": ("slog", "recorder")}
+KINDS = {"stores": ("memory", "sqlite", "file", "postgres"), "observers": ("slog", "recorder")}
 
 # Imports against the order, each with its reason. They are made inside a function, at the first use of something that
 # most programs never use or that needs its own contract to exist first.
@@ -210,6 +211,7 @@ def test_import_tau_brings_along_no_driver_and_nothing_that_most_runs_do_not_use
         "click",
         "rich",
         "apsw",
+        "psycopg",
         "pytest",
         "hypothesis",
         "matplotlib",

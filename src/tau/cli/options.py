@@ -29,7 +29,11 @@ class Count(click.IntRange):
 
 run_id = click.argument("run_id", shell_complete=completion.run_ids)
 target = click.argument("target", shell_complete=completion.targets)
-store = click.option("--store", metavar="URL", help="The store: sqlite:///FILE, file:DIRECTORY or a registered name.")
+store = click.option(
+    "--store",
+    metavar="URL",
+    help="The store: sqlite:///FILE, file:DIRECTORY, postgresql://HOST/DATABASE or a registered name.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 values = click.option(
     "--values", is_flag=True, help="Show the values too, except those under names that suggest a secret."

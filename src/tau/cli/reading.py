@@ -120,7 +120,7 @@ def read_run(store: Store, summary: Summary, until: int | None = None) -> Accoun
 
 def status_of(store: Store, summary: Summary) -> str:
     """The status as people see it: ``dead`` for a run that runs on paper only."""
-    dead = summary.status == "running" and is_ownerless(store, summary, Host())
+    dead = summary.status == "running" and is_ownerless(store.lease, summary, Host())
     return "dead" if dead else summary.status
 
 

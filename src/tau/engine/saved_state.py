@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -15,7 +15,7 @@ from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import run_scope
 from tau.node.kept_state import shown
 from tau.state import State, cells_of, check_run_id, view
-from tau.stores.contract import Batch, Query, Rows, Store, Summary
+from tau.stores.contract import Batch, Lease, Query, Rows, Store, Summary
 
 SAVED_BY_HAND = "saved by hand"
 
@@ -80,20 +80,30 @@ def load_state(store: Store, run_id: str) -> State:
     return view(shown(found.values, replay.items.single), run_id, progress.node, progress.updated or progress.created)
 
 
-def _judged(store: Store, row: Summary, host: Host) -> Summary:
+def _judged(rows: Sequence[Summary], store: Store, host: Host) -> list[Summary]:
+    """The rows of running runs that have lost their owner as dead: all by one question to the store."""
+    asked = [row.run_id for row in rows if row.status == "running" and row.owner and not host.is_dead(row.owner)]
+    lease_of: Callable[[str], Lease | None]
     try:
-        return replace(row, status="dead") if is_ownerless(store, row, host) else row
-    except CorruptCheckpointError:  # its lease is
+        lease_of = store.leases(asked).get if asked else lambda _: None
+    except CorruptCheckpointError:  # that of one of them is
+        lease_of = store.lease
+    return [_judge(row, lease_of, host) if row.status == "running" else row for row in rows]
+
+
+def _judge(row: Summary, lease_of: Callable[[str], Lease | None], host: Host) -> Summary:
+    try:
+        return replace(row, status="dead") if is_ownerless(lease_of, row, host) else row
+    except CorruptCheckpointError:
         return replace(row, status="damaged")
 
 
 def runs(store: Store, query: Query) -> Sequence[Summary]:
     """See `Store.runs`."""
-    host = Host()
     status = query.status
     derived = status in ("running", "dead")
     rows = store.select(replace(query, status="running", limit=None) if derived else query)
-    shown = [_judged(store, row, host) if row.status == "running" else row for row in rows]
+    shown = _judged(rows, store, Host())
     if derived:
         shown = [row for row in shown if row.status == status]
     return Rows(shown[: query.limit] if query.limit is not None else shown)

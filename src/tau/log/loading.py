@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -223,11 +223,11 @@ def why_lost(store: Store, run_id: str, created: float | None) -> LeaseLostError
     )
 
 
-def is_ownerless(store: Store, summary: Summary, host: Host) -> bool:
+def is_ownerless(lease_of: Callable[[str], Lease | None], summary: Summary, host: Host) -> bool:
     """Whether a running run certainly has lost its owner; never certain where a lease can only be watched."""
     if summary.owner is None or host.is_dead(summary.owner):
         return True
-    lease = store.lease(summary.run_id)
+    lease = lease_of(summary.run_id)
     return lease is None or (lease.expires_in is not None and lease.expires_in <= 0)
 
 

@@ -268,12 +268,14 @@ class Store(ABC):
     def lease(self, run_id: str) -> Lease | None:
         """The lease that is held on a run, expired or not; ``None`` if there is none. Raises `StoreError`."""
 
+    def leases(self, run_ids: Iterable[str]) -> Mapping[str, Lease]:
+        """`lease` of many runs; those that have none are left out. Raises what `lease` raises."""
+        return {run_id: lease for run_id in run_ids if (lease := self.lease(run_id)) is not None}
+
     @abstractmethod
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         """Extend the lease from now if ``nonce`` still holds it, expired or not; otherwise ``False``, and no change.
-
-        Raises `StoreError`.
-        """
+        Raises `StoreError`."""
 
     @abstractmethod
     def release(self, run_id: str, nonce: str) -> None:
@@ -281,10 +283,8 @@ class Store(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Close files and connections. Closing twice is fine.
-
-        Raises `StoreError` only in a signal handler that interrupted a call to this store.
-        """
+        """Close files and connections; twice is fine. Raises `StoreError` only in a signal handler that interrupted a
+        call to this store."""
 
     # What users call, built on the methods above.
 
@@ -391,9 +391,7 @@ def problem(batch: Batch) -> ValueError | None:
         return ValueError(f"a batch of run {batch.run_id!r} has no records")
     if summary.run_id != batch.run_id:
         return ValueError(f"a batch of run {batch.run_id!r} has the summary of run {summary.run_id!r}")
-    if summary.position != batch.expected + len(batch.records):
-        return ValueError(
-            f"a batch of run {batch.run_id!r} ends at position {batch.expected + len(batch.records)}, its summary says "
-            f"{summary.position}"
-        )
+    end = batch.expected + len(batch.records)
+    if summary.position != end:
+        return ValueError(f"a batch of run {batch.run_id!r} ends at {end}, its summary says {summary.position}")
     return None

@@ -22,7 +22,7 @@ VERBS = ("save", "load", "delete", "list")
 
 _lock = threading.RLock()
 _memory = MemoryStore()
-_defaults = {"memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs"}
+_defaults = {"memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs", "postgres": "postgresql://"}
 _registered: dict[str, Store | FourVerbs] = {}
 _opened: dict[Location, weakref.ref[Store]] = {}
 
@@ -116,14 +116,22 @@ def _at(location: Location) -> Store:
         return _memory
     kind = _class(location.kind)  # before the lock is taken: the first time takes longer
     with _lock:
-        known = _opened.get(location)
+        known = _opened.get(location) or _elsewhere(location)
         store = known() if known is not None else None
         if store is None:
-            store = kind(location.path)
+            store = kind(location.url or location.path)
             for gone in [place for place, ref in _opened.items() if ref() is None]:
                 del _opened[gone]
             _opened[location] = weakref.ref(store)
         return store
+
+
+def _elsewhere(location: Location) -> weakref.ref[Store] | None:
+    """The store at a server that was opened with a password, for a URL that has none: what a store's location is."""
+    if location.url:
+        return None
+    found = (ref for place, ref in _opened.items() if place[:2] == location[:2] and ref() is not None)
+    return next(found, None)
 
 
 def _class(kind: str) -> Callable[[str], Store]:
@@ -133,10 +141,26 @@ def _class(kind: str) -> Callable[[str], Store]:
         from tau.stores.sqlite import SQLiteStore
 
         return SQLiteStore
+    if kind == "postgres":
+        try:
+            load_module("tau.stores.postgres")
+        except ImportError as error:
+            raise ConfigError(
+                f"a store on PostgreSQL needs psycopg, which cannot be used here ({error}); "
+                "pip install 'tau-orchestrate[postgres]'"
+            ) from error
+        return _postgres()
     load_module("tau.stores.file")
     from tau.stores.file import FileStore
 
     return FileStore
+
+
+def _postgres() -> Callable[[str], Store]:
+    load_module("tau.stores.postgres")
+    from tau.stores.postgres import PostgresStore
+
+    return PostgresStore
 
 
 @in_child

@@ -11,12 +11,14 @@ import re
 from typing import NamedTuple
 
 from tau.errors import ConfigError, UnknownStoreError
+from tau.stores import server_urls
 
-FORMS = "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir"
+FORMS = (
+    "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir, "
+    "postgresql://user@host/database"
+)
 
 ABSENT = {
-    "postgresql": "PostgreSQL",
-    "postgres": "PostgreSQL",
     "redis": "Redis",
     "rediss": "Redis",
     "unix": "Redis",
@@ -25,10 +27,15 @@ ABSENT = {
 
 
 class Location(NamedTuple):
-    """``kind`` is memory, sqlite or file; ``path`` is absolute, without symbolic links, and empty for memory."""
+    """``kind`` is memory, sqlite, file or postgres. ``path`` is absolute, without symbolic links; empty for memory; of
+    a server the URL without a password; ``url`` is the one with it, if there is one."""
 
     kind: str
     path: str
+    url: str = ""
+
+    def __repr__(self) -> str:
+        return f"Location({self.kind!r}, {self.path!r})"
 
 
 def without_password(url: str) -> str:
@@ -57,6 +64,9 @@ def parse(url: str) -> Location:
             f"{shown!r} names a store on {ABSENT[scheme]}, which this version does not have; use one of {FORMS}",
             hint="or register_store(name, store) with a store of your own",
         )
+    if colon and scheme in ("postgres", "postgresql"):
+        address = server_urls.postgres(url)
+        return Location("postgres", address.location, url if address.secret else "")
     if not colon or scheme not in ("memory", "sqlite", "file"):
         raise UnknownStoreError(f"{shown!r} is not a store URL; the forms are {FORMS}")
     if scheme == "memory":

@@ -1,0 +1,44 @@
+"""Where a PostgreSQL store is: what a driver needs to get there, and what may be told of it."""
+
+from __future__ import annotations
+
+import os
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from tau.errors import ConfigError
+from tau.stores import server_urls
+
+
+class Place:
+    """``location`` is for people and messages, ``parameters`` are for the driver and may hold a password."""
+
+    def __init__(self, location: str, parameters: dict[str, str], durability: str) -> None:
+        self.location = location
+        self.parameters = parameters
+        self.durability = durability
+
+    @classmethod
+    def of(cls, url: str) -> Place:
+        """Raises `ConfigError` for a URL that libpq does not understand."""
+        address = server_urls.postgres(url)
+        try:
+            parameters = {name: str(value) for name, value in conninfo_to_dict(address.url).items()}
+        except psycopg.Error as error:
+            said = "libpq does not understand it" if address.secret else str(error).strip()  # it quotes what it met
+            raise ConfigError(
+                f"{address.location!r} is not a PostgreSQL URL: {said}; write postgresql://user@host:port/database, "
+                "with % and other reserved signs percent-encoded"
+            ) from None
+        return cls(address.location, parameters, address.own.get("durability", "strict"))
+
+    def hide(self, text: str) -> str:
+        """``text`` without the passwords that are known here."""
+        known = {value for name, value in self.parameters.items() if "password" in name}
+        for secret in {*known, os.environ.get("PGPASSWORD", "")}:
+            text = text.replace(secret, "***") if len(secret) > 2 else text
+        return text
+
+    def __repr__(self) -> str:
+        return f"Place({self.location!r})"

@@ -1,0 +1,158 @@
+"""The tables of a PostgreSQL store, and all that is said to them. docs/stores.md explains the columns.
+
+Each is one statement and a transaction of its own, so that a client that stops in the middle leaves no lock behind, and
+a pooler may give every one to another session.
+"""
+
+FORMAT = 1
+SCHEMA = """
+create table tau.format(format integer not null);
+insert into tau.format values(1);
+create table tau.runs(
+    id bigint generated always as identity primary key,
+    key bytea not null unique,
+    run_id text not null,
+    position bigint not null,
+    floor bigint not null,
+    summary bytea not null,
+    graph text not null,
+    status text not null,
+    updated double precision not null,
+    stretch bigint not null,
+    nonce text,
+    counter bigint not null,
+    seconds double precision not null,
+    expires timestamp with time zone not null
+) with (fillfactor = 60);
+create index runs_by_time on tau.runs(stretch) where status <> 'deleted';
+create table tau.log(
+    run bigint not null,
+    position bigint not null,
+    record bytea not null,
+    primary key (run, position)
+);
+create table tau.blobs(
+    run bigint not null,
+    digest bytea not null,
+    data bytea not null,
+    primary key (run, digest)
+);
+alter table tau.log alter column record set storage external;
+alter table tau.blobs alter column data set storage external;
+"""
+# Two that begin at the same moment take turns until the transaction ends; the number is "tau" in ASCII.
+TAKE_TURNS = "select pg_advisory_xact_lock(7627125)"
+# By the catalogue itself: to_regclass and the like answer from a cache, in which what another session has just created
+# may be missing.
+HAS_SCHEMA = "select exists(select from pg_namespace where nspname = 'tau')"
+HAS_TABLES = "select exists(select from pg_tables where schemaname = 'tau' and tablename = 'format')"
+CREATE_SCHEMA = "create schema tau"
+SYNCHRONOUS = "set local synchronous_commit = on"
+READ_COMMITTED = """
+set transaction isolation level read committed; set local idle_in_transaction_session_timeout = '10s'
+"""
+WHICH_FORMAT = "select format from tau.format"
+PROMISES = "select current_setting('fsync'), current_setting('full_page_writes')"
+
+# Another client of a pooler may have left a session with less than the server's default, and a role may have less.
+_DURABLY = """set_config('synchronous_commit',
+    case when %(strict)s::boolean and current_setting('synchronous_commit') = 'off' then 'on'
+    else current_setting('synchronous_commit') end, true)"""
+
+# What most commits are: one record of a run that is where it is expected.
+APPEND_NEXT = f"""
+with moved as (
+    update tau.runs set position = %(position)s, summary = %(summary)b, graph = %(graph)s, status = %(status)s,
+        updated = %(updated)s, stretch = %(stretch)s, nonce = %(nonce)s, counter = counter + 1,
+        seconds = %(seconds)s, expires = clock_timestamp() + make_interval(secs => %(seconds)s)
+    where key = %(key)b and position = %(expected)s and floor < position
+    returning id
+) insert into tau.log(run, position, record) select id, %(position)s, %(record)b from moved
+returning {_DURABLY}
+"""
+# New runs first, then the rows of the others in the order of their keys: so two groups never wait for each other.
+APPEND = f"""
+with given as materialized (
+    select * from unnest(%(key)b::bytea[], %(run_id)s::text[], %(expected)s::bigint[], %(begins)s::boolean[],
+        %(position)s::bigint[], %(summary)b::bytea[], %(graph)s::text[], %(status)s::text[],
+        %(updated)s::double precision[], %(stretch)s::bigint[], %(nonce)s::text[], %(seconds)s::double precision[])
+    as g(key, run_id, expected, begins, position, summary, graph, status, updated, stretch, nonce, seconds)
+), added as (
+    insert into tau.runs(key, run_id, position, floor, summary, graph, status, updated, stretch, nonce, counter,
+        seconds, expires)
+    select key, run_id, position, 0, summary, graph, status, updated, stretch, nonce, 1,
+        seconds, clock_timestamp() + make_interval(secs => seconds)
+    from given where expected = 0 order by key
+    on conflict (key) do nothing
+    returning id, key
+), locked as materialized (
+    select id, key from tau.runs where key = any(%(key)b::bytea[]) and (select count(*) from added) >= 0
+    order by key for update
+), moved as (
+    update tau.runs set position = g.position, summary = g.summary, graph = g.graph, status = g.status,
+        updated = g.updated, stretch = g.stretch, nonce = g.nonce, counter = runs.counter + 1,
+        seconds = g.seconds, expires = clock_timestamp() + make_interval(secs => g.seconds)
+    from locked, given g
+    where runs.id = locked.id and g.key = locked.key and runs.position = g.expected
+        and (runs.floor < runs.position or g.begins)
+    returning runs.id, runs.key
+), put as materialized (
+    select id, key from added union all select id, key from moved
+), kept as (
+    insert into tau.blobs(run, digest, data)
+    select put.id, b.digest, b.data
+    from unnest(%(blob_key)b::bytea[], %(digest)b::bytea[], %(data)b::bytea[]) as b(key, digest, data)
+    join put on put.key = b.key
+    on conflict do nothing
+), appended as (
+    insert into tau.log(run, position, record)
+    select put.id, r.position, r.record
+    from unnest(%(record_key)b::bytea[], %(record_position)s::bigint[], %(record)b::bytea[]) as r(key, position, record)
+    join put on put.key = r.key
+)
+select key, {_DURABLY} from put
+"""
+WHERE = "select key, position, floor from tau.runs where key = any(%b::bytea[])"
+FIND = "select id, position, floor, summary from tau.runs where key = %b"
+# Changes nothing where the run has moved on.
+DELETE = f"""
+with moved as (
+    update tau.runs set position = %(after)s, floor = %(after)s, summary = %(summary)b, graph = %(graph)s,
+        status = %(status)s, nonce = null, counter = counter + 1
+    where id = %(id)s and position = %(position)s
+    returning id
+), log as (
+    delete from tau.log where run in (select id from moved)
+), blobs as (
+    delete from tau.blobs where run in (select id from moved)
+)
+select id, {_DURABLY} from moved
+"""
+RENEW = """
+update tau.runs set counter = counter + 1, seconds = %(seconds)s,
+    expires = clock_timestamp() + make_interval(secs => %(seconds)s)
+where key = %(key)b and nonce = %(nonce)s
+"""
+RELEASE = "update tau.runs set nonce = null where key = %(key)b and nonce = %(nonce)s"
+READ = """
+select r.position, r.floor, l.position, l.record
+from tau.runs r left join tau.log l on l.run = r.id and l.position > greatest(r.floor, %(after)s)
+where r.key = %(key)b order by l.position limit %(limit)s::bigint
+"""
+SUMMARY = "select summary, position from tau.runs where key = %b"
+BLOBS = """
+select digest, data from tau.blobs
+where run = (select id from tau.runs where key = %b) and digest = any(%b::bytea[])
+"""
+# The index holds stretches of 8 seconds: a run that hurries on stays where it is in it. So a commit writes no index but
+# that of the log (heap-only tuples), and a listing sorts only the newest stretches.
+SELECT = """
+select summary, run_id from tau.runs
+where status <> 'deleted' and (%(graph)s::text is null or graph = %(graph)s)
+    and (%(status)s::text is null or status = %(status)s)
+order by stretch desc, updated desc, id desc limit %(limit)s::bigint
+"""
+LEASES = """
+select key, nonce, counter, seconds, extract(epoch from expires - clock_timestamp())::double precision
+from tau.runs where key = any(%b::bytea[]) and nonce is not null
+"""

@@ -1,0 +1,299 @@
+"""Runs in a PostgreSQL database: any number of machines, and the server's clock for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from tau.errors import ConfigError, CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, deletion, problem
+from tau.stores.postgres import statements as sql
+from tau.stores.postgres.connection import Session
+from tau.stores.postgres.connections import Connections
+from tau.stores.postgres.place import Place
+from tau.stores.summaries import matches, pack, unpack, unreadable
+
+GROUP_BYTES: Final = 16 << 20  # so much goes into one transaction, unless a single batch is larger
+BLOCK: Final = 1024  # so many records are in memory at a time when a log is read one after the other
+TRIES: Final = 1000  # how often a deletion looks again, where others commit at the same moment
+_SLACK: Final = 1.0  # seconds by which a lease may seem longer than it is before the server's clock is not believed
+
+
+class PostgresStore(Store):
+    """A store in the database at ``url``, ``postgresql://user:password@host:port/database``, in its schema ``tau``.
+
+    What the URL leaves out is taken from PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE and the rest of libpq's
+    environment. ``durability`` is ``"strict"``, or ``"relaxed"`` for a server that may lose acknowledged commits in a
+    power cut, which is refused otherwise; the URL may say it, too (``?durability=relaxed``). ``timeout`` is for how
+    many seconds the server may be silent, ``max_connections`` how many sessions this process has at most.
+
+    Making one raises `ConfigError` for a URL that cannot be used. The server is asked at the first use. Reading creates
+    nothing: a database without the schema is a store without runs.
+    """
+
+    def __init__(
+        self, url: str = "postgresql://", *, durability: str = "", timeout: float = 30.0, max_connections: int = 8
+    ) -> None:
+        place = Place.of(url)
+        durability = durability or place.durability
+        if durability not in ("strict", "relaxed"):
+            raise ConfigError(f"durability is 'strict' or 'relaxed', found {durability!r:.80}")
+        if max_connections < 1:
+            raise ConfigError(f"max_connections is at least 1, found {max_connections!r}")
+        self.location = place.location
+        self._strict = durability == "strict"
+        self._connections = Connections(place, silence=timeout, most=max_connections, strict=self._strict)
+
+    # Writing
+
+    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        results: list[int | Exception] = [StoreError("not committed", location=self.location)] * len(batches)
+        away: Exception | None = None
+        for group in self._groups(batches, results):
+            found = self._commit([batches[number] for number in group]) if away is None else [away] * len(group)
+            for number, result in zip(group, found, strict=True):
+                results[number] = result
+                away = result if isinstance(result, StoreUnavailableError) else away
+        return results
+
+    def _groups(self, batches: Sequence[Batch], results: list[int | Exception]) -> list[list[int]]:
+        """The numbers of those that go into one transaction: of different runs, and not too much."""
+        groups: list[list[int]] = []
+        runs: set[str] = set()
+        size = 0
+        for number, batch in enumerate(batches):
+            wrong = problem(batch)
+            if wrong is not None:
+                results[number] = wrong
+                continue
+            weight = sum(map(len, batch.records)) + sum(len(data) for _, data in batch.blobs)
+            if not groups or batch.run_id in runs or size + weight > GROUP_BYTES:
+                groups.append([])
+                runs, size = set(), 0
+            groups[-1].append(number)
+            runs.add(batch.run_id)
+            size += weight
+        return groups
+
+    def _commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
+        try:
+            return self._connections.write("commit to", lambda session: self._apply(session, batches))
+        except Exception as error:
+            if len(batches) == 1 or (isinstance(error, StoreError) and not isinstance(error, StoreFullError)):
+                return [error] * len(batches)
+        # Something in one of the batches was too much: each on its own, so that its neighbours survive.
+        return [result for batch in batches for result in self._commit([batch])]
+
+    def _apply(self, session: Session, batches: Sequence[Batch]) -> list[int | Exception]:
+        (first, *more) = batches
+        if not more and len(first.records) == 1 and not first.blobs and first.expected:
+            terms = {**_terms(first), "record": first.records[0], "strict": self._strict}
+            if session.change(sql.APPEND_NEXT, terms).rowcount == 1:
+                return [first.summary.position]
+        done = self._append(session, batches)
+        missed = [batch for batch in batches if key_of(batch.run_id) not in done]
+        refused = self._refused(session, missed) if missed else {}
+        return [refused.get(batch.run_id, batch.summary.position) for batch in batches]
+
+    def _append(self, session: Session, batches: Sequence[Batch]) -> set[bytes]:
+        """Append what is where it is expected; the keys of those runs."""
+        rows = [_terms(batch) for batch in batches]
+        terms: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+        records = [
+            (row["key"], position, record)
+            for row, batch in zip(rows, batches, strict=True)
+            for position, record in enumerate(batch.records, batch.expected + 1)
+        ]
+        blobs = [
+            (row["key"], digest, data) for row, batch in zip(rows, batches, strict=True) for digest, data in batch.blobs
+        ]
+        for names, triples in ((("record_key", "record_position", "record"), records), (_BLOB, blobs)):
+            terms.update(zip(names, map(list, zip(*triples, strict=True)) if triples else ([], [], []), strict=True))
+        done = session.change(sql.APPEND, {**terms, "strict": self._strict}, binary=True).fetchall()
+        return {bytes(key) for key, _ in done}
+
+    def _refused(self, session: Session, batches: Sequence[Batch]) -> dict[str, Exception | int]:
+        """Why those were not appended."""
+        found: dict[str, Exception | int] = {}
+        keys = [key_of(batch.run_id) for batch in batches]
+        rows = session.execute(sql.WHERE, (keys,), binary=True).fetchall()
+        at = {bytes(key): (position, floor) for key, position, floor in rows}
+        for key, batch in zip(keys, batches, strict=True):
+            position, floor = at.get(key, (0, 0))
+            emptied = 0 < position == floor and not begins(batch)
+            if position == batch.expected and not emptied:  # it has come there since
+                (found[batch.run_id],) = self._apply(session, [batch])
+            else:
+                found[batch.run_id] = PositionConflict(batch.run_id, batch.expected, position)
+        return found
+
+    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
+        def work(session: Session) -> bool:
+            return any(self._delete(session, run_id, keep_summary, expected) for _ in range(TRIES))
+
+        if not self._connections.write("delete from", work):
+            raise StoreUnavailableError(
+                f"cannot delete run {run_id!r} from {self.location}: its owner commits without a pause; stop or cancel "
+                "it first",
+                location=self.location,
+            )
+
+    def _delete(self, session: Session, run_id: str, keep_summary: bool, expected: int | None) -> bool:
+        """Whether it is done; if not, the run has moved on."""
+        row = session.execute(sql.FIND, (key_of(run_id),), binary=True).fetchone()
+        if row is None:
+            if expected:
+                raise PositionConflict(run_id, expected, 0)
+            return True
+        number, position, floor, data = row
+        try:
+            before = self._unpack(data, run_id, position)
+        except CorruptCheckpointError:
+            if keep_summary or expected is not None:
+                raise
+            before = replace(unreadable(run_id), position=position)
+        after = deletion(before, keep_summary, expected, empty=floor == position)
+        if after is None:
+            return True
+        terms = {
+            "id": number, "position": position, "after": after.position, "summary": pack(after),
+            "graph": _plain(after.graph), "status": _plain(after.status), "strict": self._strict,
+        }  # fmt: skip
+        return session.change(sql.DELETE, terms).rowcount == 1
+
+    def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
+        terms = {"key": key_of(run_id), "nonce": nonce, "seconds": seconds}
+        return self._connections.write(
+            "renew a lease in", lambda session: session.change(sql.RENEW, terms).rowcount == 1
+        )
+
+    def release(self, run_id: str, nonce: str) -> None:
+        terms = {"key": key_of(run_id), "nonce": nonce}
+        self._connections.write("release a lease in", lambda session: session.change(sql.RELEASE, terms))
+
+    # Reading
+
+    def _rows(self, statement: str, terms: Any) -> list[Any]:
+        return self._connections.read(
+            lambda session: session.execute(statement, terms, binary=True).fetchall(),
+            [],
+        )
+
+    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
+        return self._read(run_id, after)[0]
+
+    def scan(self, run_id: str, after: int = 0) -> Iterator[tuple[int, bytes]]:
+        block, floor = self._read(run_id, after, BLOCK)
+        while block:
+            yield from block
+            after = block[-1][0]
+            block, now = self._read(run_id, after, BLOCK) if len(block) == BLOCK else ([], floor)
+            if now != floor:
+                raise self._damaged(run_id, f"the records after {after} were deleted as they were read", after, "log")
+
+    def _read(self, run_id: str, after: int, limit: int | None = None) -> tuple[list[tuple[int, bytes]], int]:
+        """At most so many records, and the position of the last deletion."""
+        rows = self._rows(sql.READ, {"key": key_of(run_id), "after": after, "limit": limit})
+        if not rows:
+            return [], 0
+        end, floor = rows[0][:2]
+        start = max(after, floor)
+        found = [(position, record) for _, _, position, record in rows if position is not None]
+        for number, (position, _) in enumerate(found, start + 1):
+            if position != number:
+                raise self._damaged(run_id, f"record {number} is missing", number, "log")
+        if len(found) != limit and start + len(found) != max(start, end):
+            raise self._damaged(run_id, f"it is at {end}, its log ends at {start + len(found)}", end, "log")
+        return found, floor
+
+    def summary(self, run_id: str) -> Summary | None:
+        for data, position in self._rows(sql.SUMMARY, (key_of(run_id),)):
+            return self._unpack(data, run_id, position)
+        return None
+
+    def _unpack(self, data: bytes, run_id: str, position: int) -> Summary:
+        summary = unpack(data, self.location, run_id)
+        if summary.position != position:
+            raise self._damaged(run_id, f"it is at {position}, its summary says {summary.position}", what="summary")
+        return summary
+
+    def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
+        wanted = list(digests)
+        return dict(self._rows(sql.BLOBS, (key_of(run_id), wanted))) if wanted else {}
+
+    def select(self, query: Query) -> list[Summary]:
+        damaged = query.status == "damaged"
+        graph, status = _plain(query.graph), None if damaged else _plain(query.status)
+        exact = query.tag is None and not damaged and graph == query.graph and status == query.status
+        rows = self._rows(sql.SELECT, {"graph": graph, "status": status, "limit": query.limit if exact else None})
+        found: list[Summary] = []
+        for data, name in rows:
+            if query.limit is not None and len(found) >= query.limit:
+                break
+            try:
+                summary = unpack(data, self.location)
+            except CorruptCheckpointError:
+                summary = unreadable(name, query.graph or "")
+            if matches(summary, query):
+                found.append(summary)
+        return found
+
+    def lease(self, run_id: str) -> Lease | None:
+        return self.leases([run_id]).get(run_id)
+
+    def leases(self, run_ids: Iterable[str]) -> Mapping[str, Lease]:
+        ids = {key_of(run_id): run_id for run_id in run_ids}
+        rows = self._rows(sql.LEASES, (list(ids),)) if ids else []
+        return {
+            ids[bytes(key)]: Lease(nonce, counter, left if left <= seconds + _SLACK else None)
+            for key, nonce, counter, seconds, left in rows
+        }
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _damaged(self, run_id: str, why: str, position: int | None = None, what: str = "row") -> CorruptCheckpointError:
+        return CorruptCheckpointError(
+            f"run {run_id!r} in {self.location} is damaged: {why}; restore it from a backup",
+            run_id=run_id,
+            position=position,
+            what=what,
+        )
+
+
+_BLOB: Final = ("blob_key", "digest", "data")
+
+
+def key_of(run_id: str) -> bytes:
+    """What the tables know a run by: an index holds no text of any length, and sorts none the same for ever."""
+    return sha256(run_id.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def _plain(text: str | None) -> str | None:
+    """As PostgreSQL can hold it: for people who look, and to select by. The summary has it as it is."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _terms(batch: Batch) -> dict[str, Any]:
+    """The columns that a commit sets; for `statements.APPEND` each is a list."""
+    summary = batch.summary
+    owner = summary.owner
+    return {
+        "key": key_of(batch.run_id),
+        "run_id": _plain(batch.run_id),
+        "expected": batch.expected,
+        "begins": begins(batch),
+        "position": summary.position,
+        "summary": pack(summary),
+        "graph": _plain(summary.graph),
+        "status": _plain(summary.status),
+        "updated": summary.updated,
+        "stretch": int(summary.updated // 8),
+        "nonce": None if owner is None else owner.nonce,
+        "seconds": 0.0 if owner is None else owner.lease,
+    }

