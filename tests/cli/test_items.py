@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from cli_shell import Here, Shell
+from msgspec.structs import replace
+
+from tau import Context, ExecutionError, State, StateGraph, open_store
+from tau.cli.reading import read_run
+from tau.log.encoding import seal
+from tau.log.records import Item
+from tau.stores.contract import Batch
+from tau.values.stored import Inline
 
 FILES = """
 from tau import StateGraph
@@ -77,6 +86,77 @@ def test_the_items_of_a_map_are_shown_together(shell: Shell, here: Here, store: 
     assert "\nouter / inner\t10 items\t" in shown
     assert "\nouter\t4 items\t" in shown
     assert "\nbroken\t3 of 5 items\t" in shown
+
+
+MANY = """
+import os
+from tau import StateGraph
+
+graph = StateGraph("many")
+
+def task(n):
+    if n == 2500 and not os.path.exists("mended"):
+        raise ValueError("it broke")
+    if n == 100 and os.path.exists("mended"):
+        raise ValueError("it broke early")
+    return n
+
+@graph.node
+def work(state, ctx):
+    ctx.step("before", int)
+    ctx.map("map", task, range(3000), workers=1)
+
+graph.sequence(work)
+"""
+
+
+def test_many_items_are_counted_and_those_that_were_dropped_are_not(shell: Shell, here: Here, store: str) -> None:
+    shell.write("many.py", MANY)
+    here("run", "many.py:graph", "--run-id", "r", "--store", store, code=1)
+    shell.write("mended", "")
+    for count in (2500, 100):
+        items = here.json("show", "r", "--store", store)["items"]
+        found = [(one["name"], one["kind"], one["count"], one["planned"]) for one in items]
+        assert found == [("before", "step", 1, None), ("map", "items", count, 3000)]
+        here("resume", "r", "many.py:graph", "--on-change", "redo", "--store", store, code=1)
+
+
+def test_an_item_that_is_shown_takes_at_most_200_bytes(tmp_path: Path) -> None:
+    def most(name: str, count: int) -> int:
+        """The most bytes that are held while a run of so many items is read."""
+        graph = StateGraph(name, store=f"sqlite:///{tmp_path}/{name}.db")
+
+        @graph.node(version="1")
+        def work(state: State, ctx: Context) -> None:
+            ctx.map("map", str, [1])
+            raise ValueError("it broke")
+
+        graph.sequence(work)
+        with pytest.raises(ExecutionError):
+            graph.execute({}, run_id="r")
+        with open_store(f"sqlite:///{tmp_path}/{name}.db") as store:
+            before = store.summary("r")
+            assert before is not None
+            records = [
+                Item(position=before.position + number, scope=(("work", 1, "map"),), name="map", key=f"item i {number}",
+                     value=Inline(b"\x01"), seconds=1.0)
+                for number in range(1, count + 1)
+            ]  # fmt: skip
+            after = replace(before, position=before.position + count)
+            sealed = tuple(seal("r", record) for record in records)
+            assert store.commit([Batch("r", before.position, b"token", sealed, (), after)]) == [after.position]
+            del records, sealed
+            tracemalloc.start()
+            try:
+                (piece,) = read_run(store, after).items
+                assert (piece.count, round(piece.seconds)) == (count + 1, count)
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    most("none", 1)
+    few, many = most("few", 5000), most("many", 20_000)
+    assert (many - few) / 15_000 <= 200
 
 
 @pytest.mark.usefixtures("files")

@@ -7,17 +7,15 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tau.cli.finished import Finished, Piece
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
-from tau.log.chained import stored_size
-from tau.log.digests import ITEM
 from tau.log.loading import BlobLoader, is_ownerless
 from tau.log.pauses import PauseState, waiting
-from tau.log.planned import Plans
-from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Item, Scope, path_of
+from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Scope, path_of
 from tau.log.replay import Replay
-from tau.log.subgraphs import names_in, node_of
+from tau.log.subgraphs import node_of
 from tau.stores import Store, Summary
 from tau.values.stored import StoredValue
 
@@ -48,19 +46,6 @@ class Unfinished(Struct, frozen=True):
     name: str
 
 
-class Piece(Struct, frozen=True):
-    """What is finished in the node in flight: a step, an artifact, or ``count`` items of a map or chain together, of
-    which so many were ``planned`` (``None`` where that is not known); ``ended`` in Unix seconds."""
-
-    name: str
-    kind: str
-    seconds: float
-    size: int
-    ended: float
-    count: int = 1
-    planned: int | None = None
-
-
 class Move(Struct, frozen=True):
     """A resume in other surroundings: its claim, by its position, which ``resume`` of the run it was, from 1, and the
     facts that had changed, as ``{fact: [before, now]}``; ``at`` in Unix seconds."""
@@ -75,9 +60,9 @@ class Account(Struct):
     """What the log of one run says. ``claims`` counts the processes that owned it, ``provenance`` is the oldest that is
     known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``reason``
     is why it was stopped, and ``begun`` whether the node in flight had begun by then; ``damage`` is what could not be
-    read; ``records`` are the sound ones with their positions; ``pauses`` wait for an answer; ``inside`` are the
-    finished visits of the graphs inside the node in flight, and ``unfinished`` what comes next or is at work, in it and
-    inside; ``is_joined``: all that is inside has come to its end."""
+    read; ``records`` are the sound ones with their positions, where they are kept; ``pauses`` wait for an answer;
+    ``inside`` are the finished visits of the graphs inside the node in flight, and ``unfinished`` what comes next or is
+    at work, in it and inside; ``is_joined``: all that is inside has come to its end."""
 
     summary: Summary
     status: str
@@ -102,19 +87,19 @@ class Account(Struct):
     seed: int | None = None
 
 
-def read_run(store: Store, summary: Summary, until: int | None = None) -> Account:
-    """Read the log of a run, to its end or to the position ``until``. Raises `CorruptCheckpointError` where nothing of
-    it is sound."""
+def read_run(store: Store, summary: Summary, until: int | None = None, *, records: bool = False) -> Account:
+    """Read the log of a run, to its end or to the position ``until``; its ``records`` are only kept where they are
+    wanted. Raises `CorruptCheckpointError` where nothing of it is sound."""
     account = Account(summary, status_of(store, summary))
     if summary.base == 0:
         return account
     try:
-        _read(store, account, 0, until)
+        _read(store, account, 0, until, records=records)
     except CorruptCheckpointError as error:
         if summary.base == 1:
             raise
         account = Account(summary, account.status, damage=str(error))
-        _read(store, account, summary.base - 1, until)
+        _read(store, account, summary.base - 1, until, records=records)
     return account
 
 
@@ -124,13 +109,13 @@ def status_of(store: Store, summary: Summary) -> str:
     return "dead" if dead else summary.status
 
 
-def _read(store: Store, account: Account, after: int, until: int | None) -> None:
+def _read(store: Store, account: Account, after: int, until: int | None, *, records: bool) -> None:
     run_id = account.summary.run_id
     replay = Replay(run_id, BlobLoader(store, run_id))
-    finished: dict[tuple[Scope, str], Item] = {}
+    finished = Finished()
     known: dict[str, str] = {}
-    for position, record in _sound(store, replay, after, until):
-        account.records.append((position, record))
+    for position, record in _sound(store, replay, after, until, account.records if records else None):
+        finished.note(record, replay.items)
         if isinstance(record, CheckpointRecord):
             visit = Visit(
                 node_of(record), record.visit, record.attempt, record.seconds, record.time, record.scope, record.node
@@ -152,25 +137,22 @@ def _read(store: Store, account: Account, after: int, until: int | None) -> None
             account.failed, account.failure, account.attempt = record.node, record.failure, record.attempt
         elif isinstance(record, Interrupted):
             account.reason, account.begun = record.reason, record.attempt > 0
-        elif isinstance(record, Item):
-            finished[record.scope, record.key] = record
         known = replay.progress.provenance if replay.progress is not None else known
         account.provenance = account.provenance or known
     account.values = replay.values
-    items = (item for key, item in finished.items() if replay.items.get(key) is not None)
-    account.items = _pieces(items, replay.plans)
+    account.items = finished.pieces(replay.items, replay.plans)
     account.damage = account.damage or replay.damage
     if replay.progress is not None:
         account.seed = replay.progress.seed
     if replay.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = replay.progress.next
         account.pauses = waiting(replay.pauses)
-        account.unfinished = list(_unfinished(replay, finished))
+        account.unfinished = list(_unfinished(replay, finished.scopes))
         outermost = [one.progress.status for scope, one in replay.subgraphs.items() if len(scope) == 1]
         account.is_joined = bool(outermost) and all(status == "finished" for status in outermost)
 
 
-def _unfinished(replay: Replay, items: Iterable[tuple[Scope, str]]) -> Iterator[Unfinished]:
+def _unfinished(replay: Replay, scopes: Iterable[Scope]) -> Iterator[Unfinished]:
     """The node in flight, and each that is next in a graph inside it, those around others first."""
     assert replay.progress is not None
     places = [*((scope, one.progress) for scope, one in replay.subgraphs.items()), ((), replay.progress)]
@@ -180,39 +162,20 @@ def _unfinished(replay: Replay, items: Iterable[tuple[Scope, str]]) -> Iterator[
             continue
         visit, depth = progress.visits.get(name, 0) + 1, len(scope)
         here = (*scope, (name, visit))
-        inside = [*(place for place, _ in items), *replay.subgraphs]
+        inside = [*scopes, *replay.subgraphs]
         has_work = any(len(one) > depth and (*one[:depth], one[depth][:2]) == here for one in inside)
         begun = has_work or progress.crashes > 0 or progress.status == "waiting"
         yield Unfinished(path_of(scope, name), visit, progress.crashes, begun, scope, name)
 
 
-def _pieces(finished: Iterable[Item], plans: Plans) -> list[Piece]:
-    """The items of a map or chain are shown as one; where maps nest, by the names on the way to them."""
-    found: dict[tuple[str, str], Piece] = {}
-    scopes: dict[tuple[str, str], set[Scope]] = {}
-    for record in finished:
-        name, kind = " / ".join(names_in(record.scope)) or record.name, record.key or "step"
-        if kind.startswith(ITEM):
-            kind = "items"
-        one = Piece(name, kind, record.seconds, stored_size(record), record.time)
-        if (before := found.get((name, kind))) is not None:
-            seconds, ended = before.seconds + one.seconds, max(before.ended, one.ended)
-            one = Piece(name, kind, seconds, before.size + one.size, ended, before.count + 1)
-        found[name, kind] = one
-        scopes.setdefault((name, kind), set()).add(record.scope)
-    return [replace(one, planned=_planned(scopes[key], plans)) for key, one in found.items()]
-
-
-def _planned(scopes: Iterable[Scope], plans: Plans) -> int | None:
-    """How many items there are in these maps; ``None`` where one was not drawn to its end, or has no plan."""
-    found = [plans.get(scope) for scope in scopes]
-    return sum(map(len, whole)) if len(whole := [one for one in found if one and one.complete]) == len(found) else None
-
-
-def _sound(store: Store, replay: Replay, after: int, until: int | None) -> Iterator[tuple[int, AnyRecord]]:
+def _sound(
+    store: Store, replay: Replay, after: int, until: int | None, kept: list[tuple[int, AnyRecord]] | None
+) -> Iterator[tuple[int, AnyRecord]]:
     for position, data in store.scan(replay.run_id, after):
         if until is not None and position > until:
             return
         record = replay.add(position, data)
         if record is not None:
+            if kept is not None:
+                kept.append((position, record))
             yield position, record

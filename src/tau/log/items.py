@@ -51,6 +51,10 @@ class FinishedItems:
     def __bool__(self) -> bool:
         return bool(self.single or self.packed)
 
+    def scopes(self) -> set[Scope]:
+        """Where something is finished."""
+        return {*(scope for scope, _ in self.single), *self.packed}
+
     def cells(self) -> Iterator[StoredValue]:
         """The cell of everything that is finished, in no order."""
         yield from self.single.values()

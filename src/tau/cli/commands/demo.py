@@ -163,7 +163,7 @@ def _is_midway(store: Store, run_id: str) -> bool:
 
 def _account(store: Store, run_id: str) -> Account | None:
     summary = store.summary(run_id) if is_there(store) else None
-    return read_run(store, summary) if summary is not None else None
+    return read_run(store, summary, records=True) if summary is not None else None
 
 
 def _bytes(account: Account) -> dict[str, bytes]:

@@ -9,13 +9,14 @@ import click
 
 from tau.cli import options
 from tau.cli.commands.runs import document
+from tau.cli.finished import Piece
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
 from tau.cli.output.frames import without_tau
 from tau.cli.output.paths import Step, steps_of
 from tau.cli.places import find, note_emptied, reading
-from tau.cli.reading import Account, Move, Piece, Unfinished, Visit, read_run
+from tau.cli.reading import Account, Move, Unfinished, Visit, read_run
 from tau.cli.targets import read_project
 from tau.log.pauses import PauseState
 from tau.log.records import Failure
