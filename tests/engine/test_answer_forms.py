@@ -236,8 +236,9 @@ def test_an_answer_that_the_schema_of_the_state_refuses_is_refused_as_it_is_give
         graph.execute({}, run_id="r")
     with pytest.raises(AnswerError, match=r"by the schema (Reviewed|Score): 'review': Expected `int`, got `str`"):
         graph.answer("r", "review", "much")
-    with pytest.raises(AnswerError, match="by the schema"):
-        graph.resume("r", answers={"review": "much"})
+    for odd in ("much", object() if form is None else "much"):
+        with pytest.raises(AnswerError, match="by the schema"):
+            graph.resume("r", answers={"review": odd})
     assert [one.name for one in graph.pauses("r")] == ["review"]
     if form is not str:
         assert graph.resume("r", answers={"review": 3})["review"] == 3

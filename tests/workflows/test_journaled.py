@@ -680,6 +680,49 @@ def test_an_item_that_ends_once_the_store_has_failed_is_kept_for_the_next_try(ho
 
 
 @pytest.mark.parametrize("how", ["map", "async map", "chain"])
+def test_a_map_whose_last_commit_fails_may_be_tried_again_under_its_name(how: str) -> None:
+    class Away(StoreWrapper):
+        is_away = False
+
+        def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
+            if self.is_away:
+                raise StoreUnavailableError("the store is away")
+            return super().commit(batches)
+
+    store, calls = Away(MemoryStore()), Calls()
+
+    def task(item: int, *before: int) -> int:
+        calls(item)
+        store.is_away = item == 2
+        return item
+
+    async def later(item: int) -> int:
+        return task(item)
+
+    def run(ctx: Context) -> Any:
+        return ctx.map("m", task, range(3), workers=1) if how == "map" else process_chain(range(3), 0, task).final
+
+    def node(state: State, ctx: Context) -> Any:
+        with pytest.raises(StoreUnavailableError, match="the store is away"):
+            run(ctx)
+        store.is_away = False
+        return {"out": run(ctx)}
+
+    async def node_async(state: State, ctx: Context) -> Any:
+        with pytest.raises(StoreUnavailableError, match="the store is away"):
+            await ctx.map("m", later, range(3), workers=1)
+        store.is_away = False
+        return {"out": await ctx.map("m", later, range(3), workers=1)}
+
+    checkpoint = CheckpointConfig(interval=1, preserve=True, patience=0.0)
+    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=checkpoint), store=store)
+    graph.add_node("node", node_async if how == "async map" else node, version="1")
+    graph.sequence("node")
+    assert graph.execute({}, run_id="r")["out"] == (2 if how == "chain" else [0, 1, 2])
+    assert set(calls.counts.values()) == {1}
+
+
+@pytest.mark.parametrize("how", ["map", "async map", "chain"])
 def test_large_results_are_not_kept_in_memory_once_they_are_stored(tmp_path: Path, how: str) -> None:
     def large(item: int, *before: bytes) -> bytes:
         return os.urandom(1 << 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -67,7 +67,7 @@ class Journal:
         """How many records of others lie between those of this journal."""
         self.superseded = False
         """Whether its lease could not be renewed, as the run is no longer this owner's."""
-        self.lock = threading.RLock()
+        self.lock: Any = threading.RLock()  # who owns it is in the middle of something
         self.flight = Flight()
         self._process = forks.process
         self._nonce = owner.nonce.encode()

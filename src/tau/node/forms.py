@@ -68,6 +68,8 @@ class Form:
     def kept(self, found: Any) -> Any:
         """The answer as the state keeps it: as it is `taken` where that can be stored (plain values, classes that are
         registered), otherwise the same in dicts, lists and scalars. Raises `Misfit`."""
+        if self.kind is None:
+            return found
         taken = self.taken(found)
         if _is_storable(taken):
             return taken

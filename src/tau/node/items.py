@@ -74,7 +74,8 @@ class Items:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._leave(kind)
         if kind is None or issubclass(kind, (ChainError, ParallelError)):
-            self._runner.commit()
+            with self._given_back():
+                self._runner.commit()
         self._let_go()
 
     async def __aenter__(self) -> Items:
@@ -83,7 +84,8 @@ class Items:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._leave(kind)
         if kind is None or issubclass(kind, (ChainError, ParallelError)):
-            await self._runner.commit_async()
+            with self._given_back():
+                await self._runner.commit_async()
         self._let_go()
 
     def wait_for_room(self) -> None:
@@ -176,6 +178,15 @@ class Items:
             yield
         finally:
             _at_work.pop(call, None)
+
+    @contextmanager
+    def _given_back(self) -> Iterator[None]:
+        """What could not be stored may be tried again under its name."""
+        try:
+            yield
+        except BaseException:
+            self._runner.give_back(self._entry, self)
+            raise
 
     def _leave(self, kind: type[BaseException] | None) -> None:
         if kind is not None:

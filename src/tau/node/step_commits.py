@@ -122,6 +122,7 @@ class StepCommits:
 
     def hold(self, append: Append) -> int:
         """Hold the records of a branch back; the position up to which they lie."""
+        self._refuse_reentry()
         with self._journal.lock:
             if self._closed:
                 raise too_late(self._node)
@@ -132,6 +133,7 @@ class StepCommits:
     def note(self, record: Planned) -> int:
         """Hold it back, to be stored with what is committed next; its position."""
         journal = self._journal
+        self._refuse_reentry()
         with journal.lock:
             if self._closed:
                 raise too_late(self._node)
@@ -242,6 +244,7 @@ class StepCommits:
     def _hold(self, record: Item | None, cell: StoredValue | None, packed: Mapping[bytes, bytes] | None = None) -> int:
         """Hold the record back with what is held already; the position up to which is to be stored."""
         journal = self._journal
+        self._refuse_reentry()
         with journal.lock:
             if self._closed:
                 raise too_late(self._node)
@@ -251,6 +254,11 @@ class StepCommits:
                 assert journal.progress is not None
                 journal.hold(Append((record,), journal.progress, to_store(cell), packed=packed))
             return journal.made
+
+    def _refuse_reentry(self) -> None:
+        """Raise `ReentryError` in the handler of a signal that came while its thread was in the middle of this."""
+        if self._journal.lock._is_owned():
+            raise self._journal.store.committer.guard.refusal()
 
     def _current(self) -> Ticket | None:
         """The ticket under way; none where an interrupt kept the last one from being put away."""

@@ -44,7 +44,7 @@ def backoff(around: Surroundings, config: ParallelConfig, index: int, tries: int
         return None
     if not isinstance(error, Exception) or not retry.matches(error):
         return None
-    if isinstance(error, StillRunningError) and not config.idempotent:
+    if (isinstance(error, StillRunningError) and not config.idempotent) or around.stopping():
         return None
     seconds = retry.wait(tries, random.random())
     _log.warning(
