@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tau.config import CheckpointConfig, GraphConfig, ObserverSpec
 from tau.engine.driver import Driver
 from tau.engine.effects import RunRequest
-from tau.engine.importing import check_not_importing
 from tau.engine.provenance import provenance
 from tau.errors import ConfigError
 from tau.events import Observer
 from tau.graph.graph import Graph
 from tau.host import Host
+from tau.importing import check_not_importing
 from tau.late_imports import load_module
 from tau.log.journal import Journal
 from tau.observers import resolve_observer

@@ -17,6 +17,7 @@ from house_source import MODULES, imports, tree, walk
 LAYERS = (
     "version",
     "errors",
+    "importing",
     "signals",
     "forks",
     "waiting",

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from tau.cli.output.frames import where
-from tau.engine.importing import RunRefusedError, importing
 from tau.errors import ConfigError
+from tau.importing import RunRefusedError, importing
 from tau.state_graph import StateGraph
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ def _import_module(place: str) -> ModuleType:
 def _guarded(doing: str, call: Callable[[], T], missing: str = "") -> T:
     """What ``call`` gives; whatever it raises becomes a `ConfigError` that says where."""
     try:
-        with importing(doing):
+        with importing(doing, "and the command runs only what it is told to"):
             return call()
     except RunRefusedError as error:
         raise ConfigError(f"{error} (at {where(error)})") from None

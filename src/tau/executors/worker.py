@@ -22,6 +22,7 @@ from msgspec.msgpack import Decoder, Encoder
 from tau.errors import ConfigError
 from tau.executors import wire
 from tau.executors.afar import shown
+from tau.importing import RunRefusedError, importing
 from tau.late_imports import load_module
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
@@ -97,10 +98,14 @@ class _Worker:
         found, self._main = self._main, {}
         current: Any = process.current_process()
         current._inheriting = True  # as multiprocessing says it
+        script = next(iter(found.values()), "")
+        doing = f"a worker process that imports {script}, where the function is defined,"
         try:
-            spawn.prepare(found)
+            with importing(doing, "which is the work of the process that started it"):
+                spawn.prepare(found)
+        except RunRefusedError:
+            raise
         except Exception as error:
-            script = next(iter(found.values()), "")
             raise ConfigError(
                 f"a worker process could not import {script}, where the function is defined ({type(error).__name__}: "
                 f"{error}); what starts work in a script stands under `if __name__ == '__main__':`"

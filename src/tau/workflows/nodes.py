@@ -193,13 +193,13 @@ def chain_node(
     whose cause is that of the chain. The observer is looked up here, and is that of the run by default.
 
     The fingerprint of the graph covers ``step``, ``items`` and ``initial``. Raises `ConfigError` for what cannot be
-    used, also for an iterator, which could be used once only, and `UnknownObserverError`.
+    used, also for an iterator, which could be used once only, and for text, and `UnknownObserverError`.
     """
     checked_function("step", step)
     checked_progress(progress)
     manner = _Manner(_resolved(checked_config(config, ChainConfig)), name_of(step, name), progress)
     kind = AsyncChainNode if is_async(step) else ChainNode
-    return kind(_checked_items(items), initial, step, checked_name("into", into), manner)
+    return kind(_checked_items(items, "chain_node"), initial, step, checked_name("into", into), manner)
 
 
 def parallel_node(
@@ -221,8 +221,9 @@ def parallel_node(
     the run by default.
 
     The fingerprint of the graph covers ``task``, ``items`` and ``aggregate``. Raises `ConfigError` for what cannot be
-    used: also for an iterator, which could be used once only, for an async ``aggregate``, and for failures that are
-    collected (``fail_fast=False``) without an ``aggregate`` that is given them. Raises `UnknownObserverError`.
+    used: also for an iterator, which could be used once only, for text, for an async ``aggregate``, and for
+    failures that are collected (``fail_fast=False``) without an ``aggregate`` that is given them. Raises
+    `UnknownObserverError`.
     """
     checked_function("task", task)
     checked_progress(progress)
@@ -238,7 +239,7 @@ def parallel_node(
         )
     manner = _Manner(found, name_of(task, name), progress)
     kind = AsyncParallelNode if is_async(task) else ParallelNode
-    return kind(_checked_items(items), task, aggregate, checked_name("into", into), manner)
+    return kind(_checked_items(items, "parallel_node"), task, aggregate, checked_name("into", into), manner)
 
 
 def conditional_node(
@@ -268,7 +269,14 @@ def _resolved(config: C) -> C:
     return config if config.observer == INHERIT else replace(config, observer=resolve_observer(config.observer))
 
 
-def _checked_items(items: Any) -> Any:
+def _checked_items(items: Any, node: str) -> Any:
+    if isinstance(items, (str, bytes, bytearray)):
+        raise refused(
+            "items",
+            items,
+            f"a list or a function of the state, as {node} would work on text letter by letter. Where a key of the "
+            f"state is meant, give items=lambda state: state[{items!r:.80}]; where its letters are, items=list(...)",
+        )
     if isinstance(items, Iterator):
         raise refused("items", items, "a list or a function of the state, as an iterator could be used once only")
     if not callable(items) and not isinstance(items, Iterable):

@@ -1,4 +1,5 @@
-"""While the command imports the file that defines a graph, no graph is run: to look at a file must not do its work."""
+"""While the command imports the file that defines a graph, or a worker process the script of its parent, no graph is
+run: to look at a file must not do its work."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 
 from tau.errors import ConfigError
 
-_importing: list[str] = []  # of the whole process: what is imported may start threads
+_importing: list[tuple[str, str]] = []  # of the whole process: what is imported may start threads
 
 
 class RunRefusedError(ConfigError):
@@ -15,9 +16,9 @@ class RunRefusedError(ConfigError):
 
 
 @contextmanager
-def importing(what: str) -> Iterator[None]:
-    """While the block runs, every run that begins in this process raises `RunRefusedError`, which names ``what``."""
-    _importing.append(what)
+def importing(what: str, why: str) -> Iterator[None]:
+    """While the block runs, every run that begins in this process raises `RunRefusedError`, which says both."""
+    _importing.append((what, why))
     try:
         yield
     finally:
@@ -27,7 +28,8 @@ def importing(what: str) -> Iterator[None]:
 def check_not_importing(graph: str) -> None:
     """Raises `RunRefusedError` inside a block of `importing`."""
     if _importing:
+        what, why = _importing[-1]
         raise RunRefusedError(
-            f"{_importing[-1]} would run graph {graph!r}, and the command runs only what it is told to; put that call "
+            f"{what} would run graph {graph!r}, {why}; put that call "
             'under if __name__ == "__main__":, so that the file can be imported without running it'
         )
