@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from msgspec.structs import replace
 
-from tau.checks import checked_tags
+from tau.checks import checked_name, checked_tags
 from tau.config import ObserverSpec
 from tau.engine.effects import RunRequest
 from tau.engine.plan import ResumePlan, plan_resume
@@ -286,7 +286,7 @@ class StateGraph(StoredGraph, Generic[Model]):
         `ConfigError` for a wrong argument or a graph without a store, `StoreError` if the store fails. Nothing is
         stored then.
         """
-        self._answer(run_id, {name: value}, by=by, changes=changes)
+        self._answer(run_id, {checked_name("the name of a pause", name): value}, by=by, changes=changes)
 
     async def aanswer(
         self, run_id: str, name: str, value: Any, *, by: str | None = None, changes: Mapping[str, Any] | None = None
@@ -298,7 +298,8 @@ class StateGraph(StoredGraph, Generic[Model]):
         load_module("tau.engine.async_driver")
         from tau.engine.async_driver import in_the_store  # asyncio is only loaded where something needs it
 
-        await in_the_store(self.store, partial(self._answer, run_id, {name: value}, by=by, changes=changes))
+        answers = {checked_name("the name of a pause", name): value}
+        await in_the_store(self.store, partial(self._answer, run_id, answers, by=by, changes=changes))
 
     def pauses(self, run_id: str | None = None) -> list[OpenPause]:
         """What waits for an answer: in that run, or in all runs of this graph, the first asked first.

@@ -273,3 +273,31 @@ def test_a_default_that_the_schema_refuses_fails_the_run(store: Store) -> None:
     for _ in range(2):
         with pytest.raises(ExecutionError, match="'review': Expected `int`, got `str`"):
             graph.resume("r")
+
+
+def test_what_an_untyped_graph_inside_sets_and_the_schema_refuses_is_told_with_the_way_on(store: Store) -> None:
+    """What sets it may change it before it is handed up, so nothing can be refused earlier."""
+    inner = StateGraph("inner")
+    inner.add_node("review", pause_node("review"), version="1")
+    inner.sequence("review")
+    graph = StateGraph(config(store), schema=Score)
+    graph.add_node("ask", inner)
+    graph.sequence("ask")
+    with pytest.raises(RunWaitingError):
+        graph.execute({}, run_id="r")
+    graph.answer("r", "review", "much")
+    with pytest.raises(ExecutionError) as caught:
+        graph.resume("r")
+    assert "on_change='redo'" in "".join(getattr(caught.value.__cause__, "__notes__", ()))
+    with pytest.raises(RunWaitingError):
+        graph.resume("r", on_change="redo")
+    assert graph.resume("r", answers={"review": 3})["review"] == 3
+
+
+def test_the_name_of_a_pause_is_a_text(store: Store) -> None:
+    graph = typed(store, "sync")
+    with pytest.raises(RunWaitingError):
+        graph.execute({}, run_id="r")
+    for name in (["review"], None, 3):
+        with pytest.raises(ConfigError, match="the name of a pause"):
+            graph.answer("r", name, 3)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 import pytest
+from engine_steps import config
 
 from lock_takers import AtTakers, interrupt
 from tau import ExecutionError, Retry, State, StateGraph, TauError, current
@@ -300,3 +301,48 @@ def test_ctrl_c_as_asyncio_begins_to_listen_for_it_is_no_cancellation() -> None:
     finally:
         sys.settrace(None)
     assert graph.resume("r")["x"] == 1
+
+
+@pytest.mark.parametrize("what", ["node", "failing node", "last node", "route"])
+def test_ctrl_c_that_an_async_node_or_route_of_a_sync_run_keeps_to_itself_stops_the_run_after_it(what: str) -> None:
+    store, ran = MemoryStore(), list[str]()
+
+    async def wait() -> None:
+        ran.append("waits")
+        signal.raise_signal(signal.SIGINT)
+        with suppress(asyncio.CancelledError):  # as what tidies up does
+            await asyncio.sleep(60)
+
+    async def first(state: State) -> Any:
+        await wait()
+        if what == "failing node" and ran.count("waits") == 1:
+            raise OSError("its connection is gone")
+        return {"a": 1}
+
+    async def route(state: State) -> str:
+        if ran.count("waits") == 0:
+            await wait()
+        return "b"
+
+    def second(state: State) -> Any:
+        ran.append("b")
+        return {"b": 1}
+
+    graph = StateGraph(config(store))
+    graph.add_node("a", (lambda state: {"a": 1}) if what == "route" else first, version="1", retry=Retry(delay=0.0))
+    graph.add_node("b", second, version="1")
+    if what == "route":
+        graph.add_conditional_edges("a", route, {"b": "b"})
+        graph.set_entry_point("a")
+        graph.set_exit_point("b")
+    else:
+        graph.sequence(*(("a",) if what == "last node" else ("a", "b")))
+    with pytest.raises(KeyboardInterrupt):
+        graph.execute({}, run_id="r")
+    assert ran == ["waits"]
+    summary = store.summary("r")
+    assert summary is not None
+    assert summary.status == ("finished" if what == "last node" else "interrupted")
+    if what not in ("last node", "failing node"):
+        assert graph.resume("r")["b"] == 1
+        assert ran == ["waits", "b"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import sys
 import threading
 import time
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -150,3 +152,40 @@ def test_finished_items_are_kept_in_a_node() -> None:
     broken.clear()
     assert graph.resume("r")["out"] == [0, -1, -2, -3, -4]
     assert calls == [0, 1, 2, 3, 3, 4]
+
+
+def test_ctrl_c_as_an_item_is_about_to_begin_leaves_it_free() -> None:
+    """Nothing is at work after it, so a resume in this process calls the item."""
+    lines = 0
+
+    def line(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        if event == "line" and lines == strike:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return line
+
+    def enter(frame: FrameType, event: str, argument: Any) -> Any:
+        return line if frame.f_code.co_name == "_alone" else None
+
+    def node(state: Any, ctx: Any) -> Any:
+        return {"out": ctx.map("m", abs, range(3), executor="inline")}
+
+    graph = StateGraph("g", store="memory:")
+    graph.add_node("node", node, version="1")
+    graph.sequence("node")
+    before, struck = sys.gettrace(), 0
+    for strike in range(1, 100):
+        lines = 0
+        try:
+            sys.settrace(enter)
+            graph.execute({}, run_id=f"r{strike}")
+        except KeyboardInterrupt:
+            struck += 1
+            assert graph.resume(f"r{strike}")["out"] == [0, 1, 2]
+        finally:
+            sys.settrace(before)
+        if lines < strike:
+            break
+    assert struck > 5

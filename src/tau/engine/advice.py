@@ -6,14 +6,22 @@ import os
 from errno import EACCES, EPERM
 
 from tau.engine.effects import RunRequest
-from tau.errors import GraphChangedError, LeaseLostError, RunCancelledError, RunWaitingError, StoreError, leaves
+from tau.errors import (
+    GraphChangedError,
+    LeaseLostError,
+    RunCancelledError,
+    RunWaitingError,
+    SchemaError,
+    StoreError,
+    leaves,
+)
 from tau.late_imports import load_module
 from tau.log.records import Progress
 
 
-def explain(error: BaseException, artifacts: str | None) -> None:
+def explain(error: BaseException, artifacts: str | None, *, has_graphs: bool = False) -> None:
     """Note on what a node raised what to do, where it comes from what the node was given; ``artifacts`` is the
-    directory of these."""
+    directory of these, ``has_graphs`` says that graphs are what it consists of."""
     for one in leaves(error):
         text = str(one.args[0]) if one.args else ""
         if isinstance(one, ValueError) and text.endswith("is read-only"):
@@ -22,6 +30,10 @@ def explain(error: BaseException, artifacts: str | None) -> None:
         elif isinstance(one, TypeError) and "can't be used in 'await' expression" in text:
             _note(one, "where that is ctx.step(name, function): it is awaited for an async function only; call it "
                        "without await for another one, or give it an async one")  # fmt: skip
+        elif isinstance(one, SchemaError) and has_graphs:
+            _note(one, "the graphs inside this node are finished, and a resume takes what they set as it is: correct "
+                       "what sets it, then resume with on_change='redo', which does all of the node anew and asks its "
+                       "questions again")  # fmt: skip
         elif isinstance(one, OSError) and one.errno in (EACCES, EPERM) and artifacts and _names(one, artifacts):
             _note(one, "an artifact is not changed in place once its block has ended: read it, and write what is new "
                        "as another artifact, with ctx.artifact(name) as path: ...")  # fmt: skip

@@ -34,6 +34,7 @@ class SyncDriver(Driver):
     branches: Sequence[_Branch] = ()
     _loop: NodeLoop | None = None
     _committer: Committer | None = None
+    _kept: KeyboardInterrupt | None = None
 
     def drive(self) -> State:
         """Run to the end."""
@@ -86,6 +87,7 @@ class SyncDriver(Driver):
                     raise  # in a child of fork nothing may follow: the run is its parent's
                 if self.is_over:
                     if isinstance(raised, StopIteration):
+                        self._interrupted()
                         return raised.value
                     raise
                 step, given = engine.throw, raised
@@ -115,6 +117,8 @@ class SyncDriver(Driver):
         node = effect.node
         self.scope.effect = effect
         try:
+            if self._kept is not None:
+                self._interrupted()
             if left:
                 for seconds in waits(self.key_of(effect), effect, self.stopping):
                     self.host.sleep(seconds, self._wake)
@@ -137,6 +141,7 @@ class SyncDriver(Driver):
     def ask(self, effect: AskRoute) -> Outcome:
         began = self._now()
         try:
+            self._interrupted()
             if self._stoppable and (reason := self.stopping()):
                 raise StopNow(reason)
             load_module("tau.engine.asking")
@@ -159,7 +164,16 @@ class SyncDriver(Driver):
 
         if self._loop is None:
             self._loop = NodeLoop()
-        return self._loop.run(coroutine)
+        try:
+            return self._loop.run(coroutine)
+        finally:
+            self._kept, self._loop.kept = self._kept or self._loop.kept, None
+
+    def _interrupted(self) -> None:
+        """Raise Ctrl-C that a node or route kept to itself: the run stops after it."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            raise kept from None
 
     def together(self, effect: RunTogether) -> list[Outcome]:
         """Run branches, each in a thread. After an interrupt no node begins, and those that have are waited for;

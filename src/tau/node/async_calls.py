@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import sys
 import time
 import weakref
 from collections.abc import Callable, Coroutine
@@ -91,6 +92,8 @@ class NodeLoop:
         self._runner = asyncio.Runner()
         self._work: SimpleQueue[Callable[[], object] | None] | None = None
         self._is_left = False
+        self.kept: KeyboardInterrupt | None = None
+        """Ctrl-C that came while something was awaited which kept its cancellation to itself."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -141,6 +144,9 @@ class NodeLoop:
                 raise
             coroutine.close()
             raise KeyboardInterrupt from error
+        finally:
+            if getattr(self._runner, "_interrupt_count", 0) and not isinstance(sys.exception(), KeyboardInterrupt):
+                self.kept = KeyboardInterrupt()
 
     def close(self) -> None:
         if self._work is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
 from tau.late_imports import load_module
@@ -26,6 +26,9 @@ from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
 from tau.values.stored import StoredValue, digest
 from tau.values.weight import is_large
+
+Beside = Literal["others", "none seen", "none"]
+"""Beside which calls for the same item one may run: any, none that is at work as it begins, none at all."""
 
 _at_work: dict[tuple[object, ...], object] = {}
 """The items that threads of this process are at work on, those that were left behind too."""
@@ -119,20 +122,21 @@ class Items:
         planned = journal is not None and plan is not None and plan.position > journal.position
         return self._runner.unsaved() - planned
 
-    def do(self, key: str, function: Callable[..., Any], *args: Any, alone: bool = False) -> Any:
+    def do(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
         """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it. Raises what
         `finish` does."""
-        return self._opened(key, self.finish(key, function, *args, alone=alone))
+        return self._opened(key, self.finish(key, function, *args))
 
-    def finish(self, key: str, function: Callable[..., Any], *args: Any, alone: bool = False) -> StoredValue:
+    def finish(self, key: str, function: Callable[..., Any], *args: Any, beside: Beside = "others") -> StoredValue:
         """The cell of what the function returns, or returned in an earlier attempt.
 
         Raises what the function raises, `UnserializableError` or `LimitExceededError` where the result cannot be
-        stored, and, with ``alone``, `TauError` while an earlier call for this item is at work in this process.
+        stored, and, unless it may run ``beside`` others, `TauError` while an earlier call for this item is at work in
+        this process.
         """
         cell = self._found(key)
         if cell is None:
-            with self._alone(key) if alone else nullcontext():
+            with nullcontext() if beside == "others" else self._alone(key, keeps_out=beside == "none"):
                 record, cell = self._made(key, *self._called(key, function, args))
             self._hand_over(record, cell)
         return cell
@@ -163,13 +167,15 @@ class Items:
             item_here.reset(token)
 
     @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Keep other calls for this item out. For threads that no signal interrupts: it would stay taken."""
+    def _alone(self, key: str, *, keeps_out: bool) -> Iterator[None]:
+        """Keep other calls for this item out, or only see that there are none. An interrupt would leave it taken, so
+        ``keeps_out`` is for threads in which no signal is handled."""
         runner = self._runner
         assert runner.journal is not None
         assert runner.effect is not None
         call = (*key_of(runner.journal.store, runner.run_id, runner.effect), self._scope, key)
-        if _at_work.setdefault(call, mine := object()) is not mine:
+        mine = object()
+        if (_at_work.setdefault(call, mine) if keeps_out else _at_work.get(call, mine)) is not mine:
             raise TauError(
                 f"an earlier call for this item of {self._name!r}, left behind by its timeout or by interrupts, is "
                 "still at work; wait for its end, or allow both with idempotent=True"
@@ -177,7 +183,8 @@ class Items:
         try:
             yield
         finally:
-            _at_work.pop(call, None)
+            if keeps_out:
+                _at_work.pop(call, None)
 
     @contextmanager
     def _given_back(self) -> Iterator[None]:

@@ -10,12 +10,14 @@ from hashlib import sha256
 from itertools import islice
 from typing import Any, TypeVar
 
+from tau.executors.registry import INLINE
 from tau.log.digests import ITEM
 from tau.node.chain_items import ChainItems
 from tau.node.item_results import ItemResults
-from tau.node.items import Items, Keys, copied
+from tau.node.items import Beside, Items, Keys, copied
 from tau.node.planned import Plan, entry_of
 from tau.values.stored import StoredValue
+from tau.workflows.config import ParallelConfig
 from tau.workflows.surroundings import Surroundings, drawn
 
 Key = Callable[[Any], str | int]
@@ -117,11 +119,12 @@ class Named(_Drawn):
     kind = "map"
 
     def __init__(
-        self, items: Items, source: Iterable[Any], task: Callable[[Any], Any], key: Key | None, may_run_twice: bool
+        self, items: Items, source: Iterable[Any], task: Callable[[Any], Any], key: Key | None, config: ParallelConfig
     ) -> None:
         """Raises `ConfigError` for what cannot be iterated."""
         super().__init__(items, source, task, key)
-        self._may_run_twice = may_run_twice
+        here = config.executor == INLINE  # in the caller's thread, which handles signals
+        self._beside: Beside = "others" if config.idempotent else "none seen" if here else "none"
         self._keys = Keys(key)
         self._drawn: dict[int, tuple[str, bytes | None]] = {}
 
@@ -144,7 +147,7 @@ class Named(_Drawn):
 
         def call(index: int, item: Any) -> StoredValue:
             key, data = self._drawn[index]
-            return self._items.finish(key, task, self._given_item(item, data), alone=not self._may_run_twice)
+            return self._items.finish(key, task, self._given_item(item, data), beside=self._beside)
 
         return call
 

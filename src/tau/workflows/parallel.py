@@ -106,7 +106,7 @@ def run_map(
         checked_function("key", key)
     around = surroundings("workflows.ProcessParallel", "parallel", chosen, config.observer)
     kept_items = items_of(around, Items)
-    named = None if kept_items is None else Named(kept_items, items, task, key, config.idempotent)
+    named = None if kept_items is None else Named(kept_items, items, task, key, config)
     ledger = Ledger(around, items if named is None else named, config, progress, named)
     own = None if kept_items is None or not is_here(config.executor) else kept_items.own()
     if own is not None:
