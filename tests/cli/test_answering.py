@@ -55,6 +55,7 @@ def test_a_run_is_answered_from_the_command_line_a_process_later(asking: Shell, 
     assert "review (May this go out?)" in asking.run("show", "r", *at).stdout
     done = asking.json("answer", "r", "review", "--set", "ok=true", "--set", "note=5", "--by", "ada", *at)
     assert (done["status"], done["by"]) == ("interrupted", "ada")
+    assert done["resume"] == f"tau resume --store {store} r FILE.py:GRAPH"
     asking.run("resume", "r", TARGET, *at, code=4)
     asking.run("answer", "r", "degree", "--value", "2", "--change", "text=HELLO", *at)
     final = asking.json("resume", "r", TARGET, "--values", *at)
@@ -116,3 +117,11 @@ def test_nothing_that_waits_is_said(asking: Shell, here: Here) -> None:
     assert len(here.json("pauses", "r")) == len(here.json("pauses", "--graph", "article")) == 1
     assert here.json("pauses", "--graph", "other") == []
     assert "waiting for an answer" in here("resume", "r", TARGET, "--plan", code=4).out
+
+
+def test_the_command_that_goes_on_leaves_out_a_graph_that_pyproject_names(asking: Shell, here: Here) -> None:
+    name = here.json("graph", TARGET)["graph"]
+    asking.write("pyproject.toml", f'[tool.tau.graphs]\n{name} = "{TARGET}"\n')
+    here("run", name, "--run-id", "r", code=4)
+    assert here.json("answer", "r", "review", "--set", "ok=true")["resume"] == "tau resume r"
+    here("resume", "r", code=4)

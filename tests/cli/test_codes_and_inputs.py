@@ -109,8 +109,8 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
         (["--wait", "nan"], "'nan' is not a number of seconds"),
         (["--if-exists", "perhaps"], "'perhaps' is not one of 'error', 'resume'"),
         (
-            ["--store", "postgresql://u:p@h/runs"],
-            "names a store on PostgreSQL, which this version does not have; use one",
+            ["--store", "redis://u:p@h/runs"],
+            "names a store on Redis, which this version does not have; use one",
         ),
         (["--store", "./runs.db"], "unknown checkpoint store: './runs.db'; write a path as sqlite:///./runs.db"),
         (["--store", "nope"], "unknown checkpoint store: 'nope'"),

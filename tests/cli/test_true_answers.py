@@ -189,7 +189,8 @@ def test_the_document_of_an_error_names_no_class_that_users_cannot_know(shell: S
                             "@graph.node\ndef a(state): return None\n@graph.node\ndef b(state): return None\n"
                             "graph.add_edge(a, b, key_exists('k'))\ngraph.set_entry_point(a)\n"
                             "graph.set_exit_point(b)\n")  # fmt: skip
-    assert here.json("run", "stuck.py:graph", code=1)["error"]["cause"]["type"] == "Exception"
+    assert "cause" not in here.json("run", "stuck.py:graph", code=1)["error"]
+    assert "cause " not in here("run", "stuck.py:graph", code=1).err  # the error has said it
 
 
 def test_what_is_without_effect_is_noted(here: Here) -> None:

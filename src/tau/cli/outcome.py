@@ -17,6 +17,8 @@ import click
 from msgspec import Struct
 
 from tau import errors, state
+from tau.cli.causes import SHOWN as CAUSES_SHOWN
+from tau.cli.causes import Cause, causes, change_inside, said_of
 from tau.cli.output import screen
 from tau.cli.output.frames import where
 from tau.engine.stop import StopNow
@@ -45,7 +47,6 @@ from tau.errors import (
     UnserializableError,
     UnsupportedFormatError,
 )
-from tau.events import text_of
 
 
 class Exit(IntEnum):
@@ -105,7 +106,7 @@ _REMEDIES: tuple[tuple[type[BaseException], str], ...] = (
     (CheckpointNotFoundError, "tau runs lists what a store holds; --store names another store"),
 )  # fmt: skip
 
-_ON_CHANGE = re.compile(r"on_change='(\w+)'")
+_ON_CHANGE = re.compile(r"graph\.resume\('[^']*', on_change='(\w+)'\)|on_change='(\w+)'")
 _MISSING = re.compile(r"(?:the state lacks )?(.+?)(?: is not in the state)?; it holds ")
 
 _RESUMABLE = (ExecutionError, RunInterruptedError, RunExistsError, RunWaitingError, StoreError)
@@ -191,31 +192,38 @@ def exit_code(error: BaseException) -> Exit:
     )
     if reason.endswith("SIGINT"):
         return Exit.CTRL_C
-    return next((code for kinds, code in _CODES if isinstance(error, kinds)), Exit.INTERRUPTED)
+    told = change_inside(error) or error
+    return next((code for kinds, code in _CODES if isinstance(told, kinds)), Exit.INTERRUPTED)
 
 
 def report(error: BaseException, session: Session) -> int:
     """Say what happened, on stderr, and with ``--json`` also as a document on stdout; returns the exit code."""
     code = exit_code(error)
+    raised, node = error, getattr(error, "node", None)
+    behind = [] if (change := change_inside(error)) else causes(error)
+    error = change or error
     said = message(error)
     word, style = ("interrupted", "yellow") if code in (Exit.INTERRUPTED, Exit.CTRL_C) else ("error", "bold red")
     if isinstance(error, RunWaitingError):
         word, style = "waiting", "yellow"
     first, *more = said.splitlines() if isinstance(error, GraphChangedError) else [said]
     screen.line((f"{word}: ", style), first, error=True)
-    for text in more[: len(getattr(error, "changes", ()))]:
+    for text in (text for text in more if not text.startswith("What to do: ")):
         screen.line("  ", text, error=True)
-    details = dict(_details(error, session, code))
-    for label, text in details.items():
+    told = {}
+    for label, text in _details(error, behind, session, code):
         screen.note(label, text)
+        told[label] = text
     if session.traceback:
-        shown = traceback.TracebackException.from_exception(error)
+        shown = traceback.TracebackException.from_exception(raised)
         shown.__notes__ = []  # what to do is said here in commands
         for text in "".join(shown.format()).splitlines():
             screen.line("  ", text, error=True)
     if session.as_json:
         try:
-            screen.document(_as_document(error, session, code, said, details.get("resume")))
+            found = _as_document(error, session, code, behind)
+            found["error"] |= {"node": node} if node else {}
+            screen.document(found | ({"resume": told["resume"]} if "resume" in told else {}))
             screen.flush()
         except BrokenPipeError:  # the exit code still tells
             discard_output()
@@ -235,7 +243,7 @@ def message(error: BaseException) -> str:
 
 def in_options(text: str) -> str:
     """``text`` with the arguments of Python that it advises as options of the command."""
-    return _ON_CHANGE.sub(r"--on-change \1", text)
+    return _ON_CHANGE.sub(lambda found: f"--on-change {found[1] or found[2]}", text)
 
 
 def remedy(error: BaseException, session: Session | None = None) -> str:
@@ -285,12 +293,12 @@ def _missing_key(cause: BaseException | None) -> str:
     return said[1] if said else "that key"
 
 
-def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tuple[str, str]]:
-    cause = error.__cause__
-    if cause is not None and not isinstance(error, StoreError | RunInterruptedError | ConfigError):
-        place = where(cause)
-        notes = "".join(f"; {note}" for note in getattr(cause, "__notes__", ()))
-        yield "cause", f"{public_name(cause)}: {text_of(cause)}{notes}" + (f", at {place}" if place else "")
+def _details(error: BaseException, behind: list[Cause], session: Session, code: Exit) -> Iterator[tuple[str, str]]:
+    if not isinstance(error, StoreError | RunInterruptedError | ConfigError):
+        for one in behind[:CAUSES_SHOWN]:
+            yield "cause", in_options(said_of(one, public_name(one[1])))
+        if len(behind) > CAUSES_SHOWN:
+            yield "cause", f"and {len(behind) - CAUSES_SHOWN} more; tau show has them"
     if code == Exit.INTERNAL:
         yield "at", where(error)
     if way_out := remedy(error, session):
@@ -303,19 +311,13 @@ def _details(error: BaseException, session: Session, code: Exit) -> Iterator[tup
         yield "resume", session.resume
 
 
-def _as_document(error: BaseException, session: Session, code: Exit, said: str, resume: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"error": {"type": type(error).__name__, "message": said}, "exit_code": int(code)}
-    node = getattr(error, "node", None)
-    if node:
-        found["error"]["node"] = node
-    cause = error.__cause__
+def _as_document(error: BaseException, session: Session, code: Exit, behind: list[Cause]) -> dict[str, Any]:
+    details: dict[str, Any] = {"type": type(error).__name__, "message": message(error)}
+    cause = behind[0][1] if len(behind) == 1 else error.__cause__ if behind else None  # of several, what holds them
     if cause is not None and not isinstance(cause, StopNow):
-        found["error"]["cause"] = {"type": public_name(cause), "message": str(cause)}
-    if session.run_id:
-        found = {"run_id": session.run_id, "store": session.store, **found}
-    if resume:
-        found["resume"] = resume
-    return found
+        details["cause"] = {"type": public_name(cause), "message": str(cause)}
+    run = {"run_id": session.run_id, "store": session.store} if session.run_id else {}
+    return {**run, "error": details, "exit_code": int(code)}
 
 
 def public_name(error: BaseException) -> str:

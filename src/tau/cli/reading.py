@@ -129,7 +129,7 @@ def _read(store: Store, account: Account, after: int, until: int | None, *, reco
             continue  # its node fails or ends with it
         elif isinstance(record, Claimed):
             account.claims += 1
-            account.failed, account.failure, account.reason = "", None, ""
+            account.failed, account.attempt, account.failure, account.reason = "", 1, None, ""
             changes = differences(known, record.provenance)
             if changes:
                 account.moves.append(Move(position, account.claims - 1, record.time, changes))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct, field
 
+from tau.errors import BranchError
 from tau.events import frames_of, text_of
 from tau.graph.fingerprint import GraphFingerprint
 from tau.stores.contract import Owner
@@ -110,14 +111,23 @@ def _described(error: BaseException, left: list[int]) -> Failure:
     frames, is_all = frames_of(error)
     notes = getattr(error, "__notes__", ())
     notes = notes[:_MAX_INSIDE] if isinstance(notes, (list, tuple)) else ()
+    held, before = _held(error), before_it(error)
+    is_held = any(one is before for one in held)
     return Failure(
         type=type(error).__name__,
         text=text_of(error)[:_MAX_TEXT],
         frames=tuple(frames[-_MAX_FRAMES:]),
         notes=tuple(text_of(one)[:_MAX_TEXT] for one in notes),
-        cause=None if is_all else next(iter(_inside([before_it(error)], left)), None),
-        errors=tuple(_inside(error.exceptions, left)) if isinstance(error, BaseExceptionGroup) else (),
+        cause=None if is_all or is_held else next(_inside([before], left), None),
+        errors=tuple(_inside(held, left)),
     )
+
+
+def _held(error: BaseException) -> Sequence[BaseException]:
+    """The errors of a group, or of the branches of a node."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.exceptions
+    return [*error.errors.values()] if isinstance(error, BranchError) else ()
 
 
 def _inside(errors: Iterable[BaseException | None], left: list[int]) -> Iterator[Failure]:

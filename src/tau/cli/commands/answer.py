@@ -67,7 +67,8 @@ def answer(
       tau answer week-12 review --set ok=true --set note="fine"
       tau answer week-12 degree --value 2
     """
-    place, _ = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    project = read_project()
+    place, found_run = find(reading(store, project, session), check_run_id(run_id), session)
     host = Host()
     form = next((one.form for one in open_pauses(place, host, run_id=run_id) if one.name == name), None)
     given = _given(form, settings, value, file)
@@ -76,7 +77,8 @@ def answer(
     summary = place.summary(run_id)
     status = summary.status if summary is not None else "deleted"
     session.done = "the answer is stored"
-    goes_on = resume_command(run_id, None, store)
+    target = None if found_run.graph in project.graphs else "FILE.py:GRAPH"
+    goes_on = resume_command(run_id, target, store)
     if session.as_json:
         found = {"run_id": run_id, "name": name, "by": who, "status": status, "store": session.store}
         screen.document({**found, "resume": goes_on})

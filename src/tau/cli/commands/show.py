@@ -13,7 +13,6 @@ from tau.cli.finished import Piece
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
-from tau.cli.output.frames import without_tau
 from tau.cli.output.paths import Step, steps_of
 from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, Move, Unfinished, Visit, read_run
@@ -83,7 +82,8 @@ def _show(account: Account) -> None:
             "graph": summary.graph,
             "status": account.status,
             "owner": summary.owner,
-            "failed at": account.failed + (f" (attempt {account.attempt})" if account.attempt > 1 else ""),
+            "failed at": account.failed
+            + (f" (attempt {account.attempt})" if account.failed and account.attempt > 1 else ""),
             "stopped": account.reason,
             "waits for": "; ".join(map(_waiting, account.pauses)),
             "next": account.pending or _undecided(account),
@@ -154,7 +154,7 @@ def _show_failure(failure: Failure, indent: str = "", what: str = "") -> None:
     screen.line(indent, what, (f"{failure.type}: ", "bold red"), failure.text)
     for note in failure.notes:
         screen.line(f"{indent}  {note}")
-    for file, number, name in without_tau(failure.frames):
+    for file, number, name in contents.frames_of(failure):
         screen.line(f"{indent}  {file}:{number} in {name}")
     for one in failure.errors:
         _show_failure(one, indent + "  ", "one of them: ")

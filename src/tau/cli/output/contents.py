@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from tau.cli.output import screen
-from tau.cli.output.frames import without_tau
+from tau.cli.output.frames import Frame, without_tau
 from tau.errors import ArtifactError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.html import name_of
 from tau.log.records import Failure
@@ -91,11 +91,16 @@ def _wrong_with(artifact: Artifact) -> str | None:
     return None
 
 
+def frames_of(found: Failure) -> list[Frame]:
+    """Where a stored error was raised, without the frames of tau, unless nothing else tells of a place."""
+    return without_tau(found.frames, tells_more=found.cause is not None or bool(found.errors))
+
+
 def failure(found: Failure | None) -> dict[str, Any]:
     """A stored error, for JSON."""
     if found is None:
         return {}
-    frames = [{"file": file, "line": number, "function": name} for file, number, name in without_tau(found.frames)]
+    frames = [{"file": file, "line": number, "function": name} for file, number, name in frames_of(found)]
     inside = {"notes": [*found.notes], "cause": failure(found.cause) or None, "errors": [*map(failure, found.errors)]}
     return {"type": found.type, "message": found.text, "frames": frames, **inside}
 

@@ -30,10 +30,17 @@ def where(error: BaseException) -> str:
     return "{}:{} in {}".format(*theirs[-1]) if theirs else ""
 
 
-def without_tau(frames: Iterable[Frame]) -> list[Frame]:
-    """The frames that are not tau's; all of them where there is no other."""
+def without_tau(frames: Iterable[Frame], *, tells_more: bool = False) -> list[Frame]:
+    """The frames that are not tau's; where there is no other all of them, unless what it was raised from
+    ``tells_more``."""
     found = list(frames)
-    return [frame for frame in found if not _is_tau(frame[0])] or found
+    return [frame for frame in found if not _is_tau(frame[0])] or ([] if tells_more else found)
+
+
+def is_of_tau(error: BaseException) -> bool:
+    """Whether no line but tau's has to do with it."""
+    frames = frames_of(error)[0]
+    return bool(frames) and all(_is_tau(frame[0]) for frame in frames)
 
 
 def _is_tau(file: str) -> bool:
