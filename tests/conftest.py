@@ -134,9 +134,8 @@ def postgres() -> Iterator[Server]:
 
 @pytest.fixture
 def postgres_url(postgres: Server) -> str:
-    """A store without runs."""
-    postgres.sql("postgres", "drop schema if exists tau cascade")
-    return postgres.url()
+    """A store without runs, which no object of an earlier test knows."""
+    return postgres.empty()
 
 
 @pytest.fixture(scope="module")
@@ -152,5 +151,4 @@ def own_postgres() -> Iterator[Server]:
 @pytest.fixture
 def own_postgres_url(own_postgres: Server) -> str:
     """A store without runs there."""
-    own_postgres.sql("postgres", "drop schema if exists tau cascade")
-    return own_postgres.url()
+    return own_postgres.empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import shutil
 import signal
@@ -42,6 +43,9 @@ def _reaches(path: Path) -> bool:
     return all(each.stat().st_mode & 0o005 == 0o005 for each in (path / "bin" / "postgres", path, *path.parents))
 
 
+_numbers = itertools.count()
+
+
 def _place() -> Path:
     """In memory, where a sync costs nothing and no test is about the disk."""
     memory = Path("/dev/shm")
@@ -75,6 +79,7 @@ class Server:
         sockets.chmod(0o755)
         self.sockets = sockets
         self.log: list[str] = []
+        self.current = "postgres"
         self._process: subprocess.Popen[str] | None = None
         command = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"]
         done = self._run("initdb", *command, "-D", str(self.data))
@@ -145,12 +150,20 @@ class Server:
             if each is not None:
                 shutil.rmtree(each)
 
-    def url(self, database: str = "postgres", user: str = "postgres") -> str:
-        return f"postgresql://{user}@{quote(str(self.sockets), safe='')}:{self.port}/{database}"
+    def empty(self) -> str:
+        """The URL of a new database, which is from now on the one that is meant where none is named."""
+        for (name,) in self.sql("postgres", "select datname from pg_database where datname like 'tau%'"):
+            self.sql("postgres", f"drop database {name} with (force)")
+        self.current = f"tau{next(_numbers)}"
+        self.sql("postgres", f"create database {self.current}")
+        return self.url(self.current)
 
-    def tcp(self, database: str = "postgres", user: str = "postgres", password: str = "", port: int = 0) -> str:
+    def url(self, database: str = "", user: str = "postgres") -> str:
+        return f"postgresql://{user}@{quote(str(self.sockets), safe='')}:{self.port}/{database or self.current}"
+
+    def tcp(self, database: str = "", user: str = "postgres", password: str = "", port: int = 0) -> str:
         secret = f":{quote(password, safe='')}" if password else ""
-        return f"postgresql://{user}{secret}@127.0.0.1:{port or self.port}/{database}?sslmode=disable"
+        return f"postgresql://{user}{secret}@127.0.0.1:{port or self.port}/{database or self.current}?sslmode=disable"
 
     def sql(self, database: str, *statements: str) -> list[Any]:
         """The rows of the last statement."""

@@ -14,18 +14,24 @@ from tau.observers import Recorder
 from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
+from tau.stores.postgres import PostgresStore
 from tau.stores.sqlite import SQLiteStore
 
 
-@pytest.fixture(params=["memory", "sqlite", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made = {
         "memory": MemoryStore,
         "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/runs.db"),
         "file": lambda: open_store(f"file://{tmp_path}/runs"),
+        "postgres": lambda: open_store(request.getfixturevalue("postgres_url")),
     }[request.param]()
     yield made
     made.close()
+
+
+store = pytest.fixture(params=["memory", "sqlite", "file"])(_opened)
+with_servers = pytest.fixture(params=["memory", "sqlite", "file", "postgres"], name="store")(_opened)
+"""For the files whose tests are worth a server: imported there, it takes the place of the other one."""
 
 
 @contextmanager
@@ -35,7 +41,9 @@ def elsewhere(store: Store) -> Iterator[Store]:
         yield store
         return
     store.close()
-    with SQLiteStore(store.path) if isinstance(store, SQLiteStore) else FileStore(store.root) as fresh:
+    kind = type(store)
+    assert issubclass(kind, SQLiteStore | FileStore | PostgresStore)
+    with kind(getattr(store, "path", None) or getattr(store, "root", None) or store.location) as fresh:
         yield fresh
 
 

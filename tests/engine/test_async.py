@@ -7,10 +7,12 @@ import threading
 from typing import Any
 
 import pytest
-from engine_steps import Steps, config
+from engine_steps import Steps, config, with_servers
 
 from tau import Context, Event, ExecutionError, NodeTimeoutError, RunInterruptedError, State, StateGraph, Stop, current
 from tau.stores.contract import Store
+
+__all__ = ["with_servers"]
 
 
 def async_graph(store: Any, **options: Any) -> StateGraph:

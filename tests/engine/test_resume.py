@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_steps import Steps, config
+from engine_steps import Steps, config, with_servers
 
 from tau import (
     CheckpointNotFoundError,
@@ -27,6 +27,8 @@ from tau import (
 )
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
+
+__all__ = ["with_servers"]
 
 
 def test_a_failed_run_goes_on_after_the_last_finished_node(store: Store) -> None:

@@ -55,9 +55,9 @@ def test_reading_creates_nothing(postgres: Server, postgres_url: str) -> None:
     store = PostgresStore(postgres_url)
     assert (store.read("r"), store.summary("r"), store.blobs("r", [b"x"]), store.lease("r")) == ([], None, {}, None)
     assert (store.select(Query()), store.list(), list(store.runs())) == ([], [], [])
-    assert postgres.sql("postgres", TABLES) == []
+    assert postgres.sql("", TABLES) == []
     assert one(store, batch("r", 0)) == 1
-    assert [name for (name,) in postgres.sql("postgres", TABLES)] == ["blobs", "format", "log", "runs"]
+    assert [name for (name,) in postgres.sql("", TABLES)] == ["blobs", "format", "log", "runs"]
     store.close()
 
 
@@ -65,11 +65,11 @@ def test_many_that_begin_at_once_make_the_tables_once(postgres: Server, postgres
     """In sessions that have seen before that there are none, and that a pooler may have used for others."""
     sessions = [connect(Place.of(postgres_url), 30.0) for _ in range(8)]
     for _ in range(8):
-        postgres.sql("postgres", "drop schema if exists tau cascade")
+        postgres.sql("", "drop schema if exists tau cascade")
         assert [has_tables(session, "") for session in sessions] == [False] * 8
         assert race([partial(create_tables, session, "") for session in sessions]) == [None] * 8
         assert all(session.has_tables for session in sessions)
-        assert postgres.sql("postgres", "select count(*) from tau.format") == [(1,)]
+        assert postgres.sql("", "select count(*) from tau.format") == [(1,)]
     for session in sessions:
         session.close()
 
@@ -77,7 +77,7 @@ def test_many_that_begin_at_once_make_the_tables_once(postgres: Server, postgres
 def test_tables_of_a_newer_tau_are_refused_and_left_alone(postgres: Server, postgres_url: str) -> None:
     with PostgresStore(postgres_url) as store:
         one(store, batch("r", 0))
-    postgres.sql("postgres", "update tau.format set format = 2")
+    postgres.sql("", "update tau.format set format = 2")
     store = PostgresStore(postgres_url)
     for use in (lambda: store.read("r"), lambda: store.delete("r")):
         with pytest.raises(
@@ -86,21 +86,21 @@ def test_tables_of_a_newer_tau_are_refused_and_left_alone(postgres: Server, post
             use()
     (refused,) = store.commit([batch("r", 1)])
     assert isinstance(refused, UnsupportedFormatError)
-    assert postgres.sql("postgres", "select position from tau.runs") == [(1,)]
+    assert postgres.sql("", "select position from tau.runs") == [(1,)]
 
 
 def test_tables_that_were_taken_away_are_not_made_again(postgres: Server, postgres_url: str) -> None:
     """Until the store is closed: what was committed is gone, and going on would hide that."""
     store = PostgresStore(postgres_url)
     one(store, batch("r", 0))
-    postgres.sql("postgres", "drop schema tau cascade")
+    postgres.sql("", "drop schema tau cascade")
     refused = one(store, batch("r", 1))
     assert isinstance(refused, StoreUnavailableError)
     assert "are gone: restore them, or close the store" in str(refused)
     assert not refused.transient
     with pytest.raises(StoreUnavailableError, match="are gone"):
         store.read("r")
-    assert postgres.sql("postgres", TABLES) == []
+    assert postgres.sql("", TABLES) == []
     store.close()
     assert store.read("r") == []
     assert one(store, batch("r", 0)) == 1
@@ -109,12 +109,12 @@ def test_tables_that_were_taken_away_are_not_made_again(postgres: Server, postgr
 
 def test_a_schema_that_was_made_for_the_role_is_used(postgres: Server) -> None:
     """A role need not be allowed to create one."""
-    postgres.sql("postgres", "drop role if exists maker", "create role maker login")
+    postgres.sql("", "drop role if exists maker", "create role maker login")
     with postgres.database("made"):
         postgres.sql("made", "create schema tau authorization maker")
         with PostgresStore(postgres.url("made", "maker")) as store:
             assert one(store, batch("r", 0)) == 1
-    postgres.sql("postgres", "drop role maker")
+    postgres.sql("", "drop role maker")
 
 
 # What it costs
@@ -153,8 +153,8 @@ def test_most_commits_write_no_index_but_that_of_the_log(postgres: Server, postg
         assert one(store, batch("r", position, updated=1000.0 + position * 0.01)) == position + 1
     store.close()
     query = "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where schemaname = 'tau' and relname = 'runs'"
-    postgres.sql("postgres", "select pg_stat_force_next_flush()")
-    updated, hot = postgres.sql("postgres", query)[0]
+    postgres.sql("", "select pg_stat_force_next_flush()")
+    updated, hot = postgres.sql("", query)[0]
     assert updated == 199
     assert hot > 150
 
@@ -181,7 +181,7 @@ def test_at_most_so_many_connections_are_open(postgres: Server, postgres_url: st
     def work() -> None:
         for _ in range(10):
             store.read("r")
-            seen.append(postgres.sql("postgres", count)[0][0])
+            seen.append(postgres.sql("", count)[0][0])
 
     assert race([work] * 12) == [None] * 12
     assert 1 <= max(seen) <= 3
@@ -209,7 +209,7 @@ def test_at_most_so_many_connections_are_open(postgres: Server, postgres_url: st
 def test_damage_is_found(postgres: Server, postgres_url: str, damage: str, use: str, what: str) -> None:
     store = PostgresStore(postgres_url)
     one(store, batch("r", 0, 3, owner=owner()))
-    postgres.sql("postgres", damage)
+    postgres.sql("", damage)
     with pytest.raises(CorruptCheckpointError) as caught:
         getattr(store, use)("r")
     assert caught.value.what == what
@@ -220,7 +220,7 @@ def test_damage_is_found(postgres: Server, postgres_url: str, damage: str, use: 
 def test_a_damaged_run_is_listed_and_can_be_removed(postgres: Server, postgres_url: str) -> None:
     store = PostgresStore(postgres_url)
     store.commit([batch("r", 0, 3), batch("well", 0)])
-    postgres.sql("postgres", "update tau.runs set summary = '' where run_id = 'r'")
+    postgres.sql("", "update tau.runs set summary = '' where run_id = 'r'")
     assert {(row.run_id, row.status) for row in store.runs()} == {("r", "damaged"), ("well", "running")} or {
         (row.run_id, row.status) for row in store.runs()
     } == {("r", "damaged"), ("well", "dead")}
@@ -239,7 +239,7 @@ def test_a_clock_that_was_set_back_ends_no_lease_and_makes_none_longer(postgres:
     """It is watched instead."""
     store = PostgresStore(postgres_url)
     one(store, batch("r", 0, owner=owner(lease=60.0)))
-    postgres.sql("postgres", "update tau.runs set expires = expires + interval '1 hour'")
+    postgres.sql("", "update tau.runs set expires = expires + interval '1 hour'")
     lease = store.lease("r")
     assert lease is not None
     assert lease.expires_in is None
@@ -441,7 +441,7 @@ def test_an_interrupt_lets_the_commit_come_to_its_end(
 
 
 def interrupted(error: BaseException) -> Any:
-    """psycopg's waiting, broken off the first time by what a handler raises, once the statement is on its way."""
+    """psycopg's waiting, broken off the first time by what a handler raises, once there is something to wait for."""
     import psycopg.waiting
 
     real, times = psycopg.waiting.wait, [0]
@@ -453,7 +453,6 @@ def interrupted(error: BaseException) -> Any:
         times[0] += 1
         if times[0] == 1:
             gen.send(None)
-            gen.send(2)  # it may write
             handler(sys._getframe(), error)
         return real(gen, *arguments)
 

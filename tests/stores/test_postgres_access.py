@@ -55,8 +55,7 @@ def test_a_commit_is_on_disk_whatever_the_default_of_the_session(own_postgres: S
     own_postgres.restart(signal.SIGINT)
     try:
         for durability, kept in (("strict", {40}), ("relaxed", set(range(40)))):
-            own_postgres.sql("postgres", "drop schema if exists tau cascade", "checkpoint")
-            store = PostgresStore(own_postgres_url, durability=durability)
+            store = PostgresStore(own_postgres.empty(), durability=durability)
             for position in range(40):
                 assert one(store, batch("r", position)) == position + 1
             own_postgres.restart(signal.SIGQUIT)
@@ -96,19 +95,19 @@ def test_a_server_of_an_unsupported_version_is_refused_by_name(postgres: Server,
 
 
 def test_a_database_that_cannot_hold_every_run_id_is_refused(postgres: Server) -> None:
-    postgres.sql("postgres", "create database latin encoding 'LATIN1' template template0 locale 'C'")
+    postgres.sql("", "create database latin encoding 'LATIN1' template template0 locale 'C'")
     try:
         with pytest.raises(StoreUnavailableError, match=r"has encoding LATIN1.*createdb -E UTF8"):
             PostgresStore(postgres.url("latin")).read("r")
     finally:
-        postgres.sql("postgres", "drop database latin with (force)")
+        postgres.sql("", "drop database latin with (force)")
 
 
 def test_a_role_that_may_only_read_reads(postgres: Server, postgres_url: str) -> None:
     with PostgresStore(postgres_url) as store:
         one(store, batch("r", 0))
     postgres.sql(
-        "postgres", "drop role if exists reader", "create role reader login", "grant usage on schema tau to reader",
+        "", "drop role if exists reader", "create role reader login", "grant usage on schema tau to reader",
         "grant select on all tables in schema tau to reader",
     )  # fmt: skip
     store = PostgresStore(postgres.url(user="reader"))
@@ -122,26 +121,26 @@ def test_a_role_that_may_only_read_reads(postgres: Server, postgres_url: str) ->
     with pytest.raises(StoreUnavailableError, match="cannot delete from"):
         store.delete("r")
     store.close()
-    postgres.sql("postgres", "drop owned by reader", "drop role reader")
+    postgres.sql("", "drop owned by reader", "drop role reader")
 
 
 def test_a_role_without_rights_is_told_which(postgres: Server, postgres_url: str) -> None:
     with PostgresStore(postgres_url) as store:
         one(store, batch("r", 0))
-    postgres.sql("postgres", "drop role if exists stranger", "create role stranger login")
+    postgres.sql("", "drop role if exists stranger", "create role stranger login")
     with pytest.raises(StoreUnavailableError, match=r"permission denied for schema tau.*grant usage"):
         PostgresStore(postgres.url(user="stranger")).runs()
     with postgres.database("elsewhere"):
         refused = one(PostgresStore(postgres.url("elsewhere", "stranger")), batch("r", 0))
     assert "create schema tau authorization" in str(refused)
-    postgres.sql("postgres", "drop role stranger")
+    postgres.sql("", "drop role stranger")
 
 
 def test_a_standby_or_read_only_role_is_refused_with_the_remedy(postgres: Server, postgres_url: str) -> None:
     with PostgresStore(postgres_url) as store:
         one(store, batch("r", 0))
     postgres.sql(
-        "postgres", "drop role if exists careful", "create role careful superuser login",
+        "", "drop role if exists careful", "create role careful superuser login",
         "alter role careful set default_transaction_read_only = on",
     )  # fmt: skip
     store = PostgresStore(postgres.url(user="careful"))
@@ -150,12 +149,12 @@ def test_a_standby_or_read_only_role_is_refused_with_the_remedy(postgres: Server
     assert isinstance(refused, StoreUnavailableError)
     assert "target_session_attrs=read-write" in str(refused)
     store.close()
-    postgres.sql("postgres", "drop role careful")
+    postgres.sql("", "drop role careful")
 
 
 def test_a_role_whose_transactions_are_serializable_commits_all_the_same(postgres: Server, postgres_url: str) -> None:
     postgres.sql(
-        "postgres", "drop role if exists strict", "create role strict superuser login",
+        "", "drop role if exists strict", "create role strict superuser login",
         "alter role strict set default_transaction_isolation = 'serializable'",
     )  # fmt: skip
     store = PostgresStore(postgres.url(user="strict"))
@@ -165,7 +164,7 @@ def test_a_role_whose_transactions_are_serializable_commits_all_the_same(postgre
         assert sorted(results, key=str).count([position + 1] * 2) == 1
         assert all(type(one) in (int, PositionConflict) for group in results for one in group), results
     store.close()
-    postgres.sql("postgres", "drop owned by strict cascade", "drop role strict")
+    postgres.sql("", "drop owned by strict cascade", "drop role strict")
 
 
 # Passwords
@@ -176,9 +175,9 @@ PLAIN = "s3same/open@all"
 
 @pytest.fixture
 def guarded(postgres: Server, postgres_url: str) -> Iterator[Server]:
-    postgres.sql("postgres", "drop role if exists keeper", f"create role keeper superuser login password '{PLAIN}'")
+    postgres.sql("", "drop role if exists keeper", f"create role keeper superuser login password '{PLAIN}'")
     yield postgres
-    postgres.sql("postgres", "drop owned by keeper cascade", "drop role keeper")
+    postgres.sql("", "drop owned by keeper cascade", "drop role keeper")
 
 
 def test_a_password_opens_the_store_and_is_never_shown(

@@ -46,7 +46,7 @@ def served(postgres: Server) -> None:
 
 class TestPostgres(StoreContract):
     def make_store(self, tmp_path: Path) -> Store:
-        return PostgresStore(PLACES.prepare(tmp_path).url())
+        return PostgresStore(PLACES.prepare(tmp_path).url("postgres"))
 
 
 class TestPostgresOfTwoProcesses(VerbClauses):
@@ -54,7 +54,7 @@ class TestPostgresOfTwoProcesses(VerbClauses):
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
-        with PostgresStore(PLACES.prepare(tmp_path).url()) as store:
+        with PostgresStore(PLACES.prepare(tmp_path).url("postgres")) as store:
             yield store
 
     @pytest.fixture
@@ -93,7 +93,7 @@ class TestPostgresBehindAPooler(_Pooled, LogClauses):
     pooler: Pooler
 
     def make_store(self, tmp_path: Path) -> Store:
-        return PostgresStore(PLACES.prepare(tmp_path).tcp(port=self.pooler.port))
+        return PostgresStore(PLACES.prepare(tmp_path).tcp("postgres", port=self.pooler.port))
 
     def reopen(self, store: Store, tmp_path: Path) -> Store:
         store.close()
@@ -115,12 +115,12 @@ class TestWholePostgresBehindAPooler(_Pooled, StoreContract):
     pooler: Pooler
 
     def make_store(self, tmp_path: Path) -> Store:
-        return PostgresStore(PLACES.prepare(tmp_path).tcp(port=self.pooler.port))
+        return PostgresStore(PLACES.prepare(tmp_path).tcp("postgres", port=self.pooler.port))
 
 
 class PostgresMachine(StoreMachine):
     def make_store(self, path: Path) -> Store:
-        return PostgresStore(PLACES.prepare(path).url())
+        return PostgresStore(PLACES.prepare(path).url("postgres"))
 
 
 def with_settings(chosen: settings) -> type:
