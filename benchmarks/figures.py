@@ -18,6 +18,7 @@ import inside
 import items
 import large
 import parallel
+import postgres
 import progress
 import resumes
 import science
@@ -29,6 +30,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "memory": steps.memory,
     "sqlite": steps.sqlite,
     "file": steps.file,
+    "postgres": postgres.postgres,
     "large": large.unread,
     "growing": large.growing,
     "tuple": large.tuples,

@@ -74,6 +74,15 @@ class Listener:
             peer.close()
 
 
+def is_commit(data: bytes) -> bool:
+    """Whether a client's message is the one of a commit that says what is to be done: the text of a statement that is
+    not prepared, or the name of one that is."""
+    name = data[5:].split(b"\0")[1 if data[:1] == b"B" else 0]
+    if data[:1] == b"B":
+        return bool(name)
+    return data[:1] == b"P" and not name and b"insert into tau.log" in data
+
+
 class Cutter(Listener):
     """Cuts the connection at the commits that ``choose`` picks by their number: before the server gets to see one, or
     after it was carried out, so that only the reply is lost. ``change`` may change what the server says.
@@ -97,18 +106,21 @@ class Cutter(Listener):
         with closing(self.connect()) as server:
             lost = threading.Event()
             threading.Thread(target=self._answer, args=(server, client, lost), daemon=True).start()
-            for _, data in messages(client, begun=False):
-                if self.stalls.is_set():
-                    continue
-                how = self.choose(next(self.numbers)) if b"insert into tau.log" in data else ""
-                self.cuts += bool(how)
-                if how == "before":
-                    break
-                if how == "after":
-                    lost.set()
-                server.sendall(data)
-            # what is still under way ends with the client's connection
-            client.shutdown(socket.SHUT_RDWR)
+            try:
+                for _, data in messages(client, begun=False):
+                    if self.stalls.is_set():
+                        continue
+                    how = self.choose(next(self.numbers)) if is_commit(data) else ""
+                    self.cuts += bool(how)
+                    if how == "before":
+                        break
+                    if how == "after":
+                        lost.set()
+                    server.sendall(data)
+            finally:
+                for peer in (server, client):  # closing alone wakes nobody who reads there
+                    with suppress(OSError):
+                        peer.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
         with suppress(OSError):

@@ -132,6 +132,25 @@ def test_a_commit_is_one_statement_and_so_is_a_group(postgres_url: str, monkeypa
     store.close()
 
 
+def test_a_commit_is_prepared_where_no_pooler_can_be_in_between(postgres: Server, postgres_url: str) -> None:
+    """Which tells by its own process numbers, or by not knowing a statement that was prepared before."""
+    kept = "select count(*) from pg_prepared_statements"
+    with PostgresStore(postgres_url, max_connections=1) as store:
+        for position in range(3):
+            assert one(store, batch("r", position)) == position + 1
+        (session,) = store._connections._idle
+        assert session.execute(kept).fetchone() == (2,)
+        with PostgresStore(postgres_url, max_connections=1) as other:
+            assert one(other, batch("other", 0)) == 1
+            theirs = other._connections._idle[0].execute("select name from pg_prepared_statements").fetchall()
+        assert not {*theirs} & {*session.execute("select name from pg_prepared_statements").fetchall()}
+        session.pgconn.exec_(b"deallocate all")  # as if it were another one by now
+        assert one(store, batch("r", 3)) == 4
+        assert session.execute(kept).fetchone() == (0,)
+        assert one(store, batch("r", 4)) == 5
+        assert session.execute(kept).fetchone() == (0,)
+
+
 def test_a_listing_takes_two_statements_whatever_is_running(
     postgres: Server, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

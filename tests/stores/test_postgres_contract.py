@@ -86,7 +86,7 @@ class _Pooled:
         with Pooler(("127.0.0.1", PLACES.server.port), "postgres", "postgres") as pooler:
             request.cls.pooler = pooler
             yield
-            assert pooler.transactions > 100
+            assert pooler.transactions > 0
 
 
 class TestPostgresBehindAPooler(_Pooled, LogClauses):

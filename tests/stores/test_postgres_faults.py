@@ -138,6 +138,7 @@ def test_runs_go_on_through_restarts_of_the_server(
     recorder = Recorder()
     at = threading.Semaphore(0)
     go_on = threading.Event()
+    begun = threading.Barrier(runs)
     ran: list[tuple[int, int]] = []
     problems: list[BaseException] = []
 
@@ -152,6 +153,8 @@ def test_runs_go_on_through_restarts_of_the_server(
         @graph.node
         def step(state: Any) -> Any:
             count = state.get("count", 0)
+            if count == 0:
+                begun.wait(PATIENCE)  # to begin waits for no server
             ran.append((number, count))
             at.release()
             return {"count": count + 1}

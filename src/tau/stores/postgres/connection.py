@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import select
 import time
 from contextlib import suppress
@@ -18,6 +19,7 @@ from tau.stores.postgres.failures import refusal
 from tau.stores.postgres.place import Place
 
 OLDEST: Final = 14  # the oldest PostgreSQL that its own project still mended when this was written
+_NEVER: Final = 1 << 30  # so often must a statement have been executed to be prepared without being asked
 _LOOK = 0.1  # seconds between two looks at whether the server has been silent for too long
 _LAST_WORDS = 5.0  # seconds that an interrupt gives to what is under way
 
@@ -46,6 +48,9 @@ class Session(psycopg.Connection[Any]):
     silence = 30.0
     has_tables = False
     is_checked = False
+    is_direct = False
+    """Whether it is known that no pooler stands in between, which may give every transaction to another session: then
+    what is done most is prepared there, as reading it takes the server longer than doing it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.process = forks.process
@@ -82,11 +87,14 @@ class Session(psycopg.Connection[Any]):
         except StopIteration as end:
             return end.value
 
-    def change(self, statement: str, terms: Any, *, binary: bool = False) -> psycopg.Cursor[Any]:
-        """Execute one that writes. Where the role's transactions are serializable by default, which waits for nobody
-        and fails instead, it is done again in one that is not."""
+    def change(self, statement: str, terms: Any, *, prepare: bool = False, binary: bool = False) -> psycopg.Cursor[Any]:
+        """Execute one that writes, prepared if ``prepare`` and if that can be. Where the role's transactions are
+        serializable by default, which fails instead of waiting, it is done again in one that is not."""
         try:
-            return self.execute(statement, terms, binary=binary)
+            return self.execute(statement, terms, prepare=prepare and self.is_direct, binary=binary)
+        except (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement):
+            self.is_direct, self.prepare_threshold = False, None  # a pooler, after all; nothing was done
+            return self.change(statement, terms, binary=binary)
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             with self.transaction():
                 self.execute(sql.READ_COMMITTED)
@@ -122,7 +130,7 @@ def left_open() -> StoreError:
 def connect(place: Place, silence: float) -> Session:
     """A session with a server that tau can use, whose tables, if there are any, are of a format that is known.
 
-    No statement is prepared on the server, and nothing is set for the session: a pooler may stand in between.
+    Nothing is set for the session, as a pooler may stand in between.
     """
     try:
         session = Session.connect(
@@ -166,7 +174,10 @@ def has_tables(session: Session, location: str) -> bool:
         rows = session.execute(sql.WHICH_FORMAT).fetchall()
     except psycopg.errors.UndefinedTable:
         return False
-    if rows == [(sql.FORMAT,)]:
+    if len(rows) == 1 and rows[0][0] == sql.FORMAT:
+        # A pooler has process numbers of its own.
+        session.is_direct = rows[0][1] == session.info.backend_pid and _has_own_names(session)
+        session.prepare_threshold = _NEVER if session.is_direct else None
         return True
     found = rows[0][0] if len(rows) == 1 else None
     raise UnsupportedFormatError(
@@ -175,6 +186,16 @@ def has_tables(session: Session, location: str) -> bool:
         found=found,
         supported=sql.FORMAT,
     )
+
+
+def _has_own_names(session: Session) -> bool:
+    """Give what the session will prepare names that no other one has: where a pooler is in between after all, a
+    statement of another client must never be taken for it. ``False`` for a psycopg in which that cannot be done."""
+    names = session._prepared
+    if type(getattr(names, "_prepared_idx", None)) is not int:
+        return False
+    names._prepared_idx = names._prepared_idx or secrets.randbits(60)
+    return True
 
 
 def create_tables(session: Session, location: str) -> None:

@@ -18,13 +18,13 @@ create table tau.runs(
     graph text not null,
     status text not null,
     updated double precision not null,
-    stretch bigint not null,
+    quarter bigint not null,
     nonce text,
     counter bigint not null,
     seconds double precision not null,
     expires timestamp with time zone not null
 ) with (fillfactor = 60);
-create index runs_by_time on tau.runs(stretch) where status <> 'deleted';
+create index runs_by_time on tau.runs(quarter) where status <> 'deleted';
 create table tau.log(
     run bigint not null,
     position bigint not null,
@@ -51,7 +51,7 @@ SYNCHRONOUS = "set local synchronous_commit = on"
 READ_COMMITTED = """
 set transaction isolation level read committed; set local idle_in_transaction_session_timeout = '10s'
 """
-WHICH_FORMAT = "select format from tau.format"
+WHICH_FORMAT = "select format, pg_backend_pid() from tau.format"
 PROMISES = "select current_setting('fsync'), current_setting('full_page_writes')"
 
 # Another client of a pooler may have left a session with less than the server's default, and a role may have less.
@@ -63,7 +63,7 @@ _DURABLY = """set_config('synchronous_commit',
 APPEND_NEXT = f"""
 with moved as (
     update tau.runs set position = %(position)s, summary = %(summary)b, graph = %(graph)s, status = %(status)s,
-        updated = %(updated)s, stretch = %(stretch)s, nonce = %(nonce)s, counter = counter + 1,
+        updated = %(updated)s, quarter = %(quarter)s, nonce = %(nonce)s, counter = counter + 1,
         seconds = %(seconds)s, expires = clock_timestamp() + make_interval(secs => %(seconds)s)
     where key = %(key)b and position = %(expected)s and floor < position
     returning id
@@ -73,14 +73,14 @@ returning {_DURABLY}
 # New runs first, then the rows of the others in the order of their keys: so two groups never wait for each other.
 APPEND = f"""
 with given as materialized (
-    select * from unnest(%(key)b::bytea[], %(run_id)s::text[], %(expected)s::bigint[], %(begins)s::boolean[],
-        %(position)s::bigint[], %(summary)b::bytea[], %(graph)s::text[], %(status)s::text[],
-        %(updated)s::double precision[], %(stretch)s::bigint[], %(nonce)s::text[], %(seconds)s::double precision[])
-    as g(key, run_id, expected, begins, position, summary, graph, status, updated, stretch, nonce, seconds)
+    select * from unnest(%(key)b::bytea[], %(run_id)b::text[], %(expected)b::bigint[], %(begins)b::boolean[],
+        %(position)b::bigint[], %(summary)b::bytea[], %(graph)b::text[], %(status)b::text[],
+        %(updated)b::double precision[], %(quarter)b::bigint[], %(nonce)b::text[], %(seconds)b::double precision[])
+    as g(key, run_id, expected, begins, position, summary, graph, status, updated, quarter, nonce, seconds)
 ), added as (
-    insert into tau.runs(key, run_id, position, floor, summary, graph, status, updated, stretch, nonce, counter,
+    insert into tau.runs(key, run_id, position, floor, summary, graph, status, updated, quarter, nonce, counter,
         seconds, expires)
-    select key, run_id, position, 0, summary, graph, status, updated, stretch, nonce, 1,
+    select key, run_id, position, 0, summary, graph, status, updated, quarter, nonce, 1,
         seconds, clock_timestamp() + make_interval(secs => seconds)
     from given where expected = 0 order by key
     on conflict (key) do nothing
@@ -90,7 +90,7 @@ with given as materialized (
     order by key for update
 ), moved as (
     update tau.runs set position = g.position, summary = g.summary, graph = g.graph, status = g.status,
-        updated = g.updated, stretch = g.stretch, nonce = g.nonce, counter = runs.counter + 1,
+        updated = g.updated, quarter = g.quarter, nonce = g.nonce, counter = runs.counter + 1,
         seconds = g.seconds, expires = clock_timestamp() + make_interval(secs => g.seconds)
     from locked, given g
     where runs.id = locked.id and g.key = locked.key and runs.position = g.expected
@@ -107,7 +107,7 @@ with given as materialized (
 ), appended as (
     insert into tau.log(run, position, record)
     select put.id, r.position, r.record
-    from unnest(%(record_key)b::bytea[], %(record_position)s::bigint[], %(record)b::bytea[]) as r(key, position, record)
+    from unnest(%(record_key)b::bytea[], %(record_position)b::bigint[], %(record)b::bytea[]) as r(key, position, record)
     join put on put.key = r.key
 )
 select key, {_DURABLY} from put
@@ -144,13 +144,13 @@ BLOBS = """
 select digest, data from tau.blobs
 where run = (select id from tau.runs where key = %b) and digest = any(%b::bytea[])
 """
-# The index holds stretches of 8 seconds: a run that hurries on stays where it is in it. So a commit writes no index but
-# that of the log (heap-only tuples), and a listing sorts only the newest stretches.
+# The index holds quarters of a second: a run that hurries on stays where it is in it. So most commits write no index
+# but that of the log (heap-only tuples), and a listing sorts only the newest quarters.
 SELECT = """
 select summary, run_id from tau.runs
 where status <> 'deleted' and (%(graph)s::text is null or graph = %(graph)s)
     and (%(status)s::text is null or status = %(status)s)
-order by stretch desc, updated desc, id desc limit %(limit)s::bigint
+order by quarter desc, updated desc, id desc limit %(limit)s::bigint
 """
 LEASES = """
 select key, nonce, counter, seconds, extract(epoch from expires - clock_timestamp())::double precision
