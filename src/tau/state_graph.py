@@ -23,6 +23,7 @@ from tau.log.history import Checkpoint, checkpoints
 from tau.log.loading import not_found
 from tau.node.seeds import checked_seed
 from tau.observers import noop, resolve_observer
+from tau.spelling import names_keywords
 from tau.state import State, cells_of, check_run_id
 from tau.stored_graph import StoredGraph
 
@@ -74,6 +75,7 @@ class StateGraph(StoredGraph, Generic[Model]):
     ) -> None:
         super().__init__(config, schema=schema, observer=observer, store=store)
 
+    @names_keywords
     def execute(
         self,
         state: State | Mapping[str, Any] | Model | None = None,
@@ -113,6 +115,7 @@ class StateGraph(StoredGraph, Generic[Model]):
         options = checked_options(wait, resources, stop, max_runtime)
         return self._driver(SyncDriver, request, observer, **options).drive()
 
+    @names_keywords
     def resume(
         self,
         run_id: str,

@@ -403,7 +403,7 @@ def test_a_map_works_from_any_thread_of_its_node(store: Store) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"workers": -1}, "max_workers"),
+        ({"workers": -1}, ": workers: expected"),
         ({"errors": "drop"}, "errors must be"),
         ({"timeout": 0}, "timeout"),
         ({"key": 5}, "key"),

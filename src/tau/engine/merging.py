@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tau.engine.effects import Outcome
 from tau.errors import BranchError, ConfigError, MergeError, RunInterruptedError
 from tau.events import text_of
-from tau.graph.inner import Merge
+from tau.graph.inner import MERGES, Merge
 from tau.node.current import RunNode
 from tau.node.paused import Paused
 from tau.schema.fields import same_rule
+from tau.spelling import did_you_mean
 from tau.state import view
 from tau.state_changes import Fitted
 from tau.values.equality import equal
@@ -115,11 +116,12 @@ def _merged(effect: RunNode, values: Mapping[str, Any], branches: Sequence[Insid
     for key, changes in set_by.items():
         how = merge.get(key)
         if how is None and len(changes) > 1:
-            raise _conflict(effect, key, changes)
+            raise _conflict(effect, key, changes, "nothing says what becomes of it", _say_how(key, merge, set_by))
         value = changes[-1][1]
         if how is not None and how != "replace" and (len(changes) > 1 or callable(how)):
             if any(change is _GONE for _, change in changes):
-                raise _conflict(effect, key, changes, "one of them removes it")
+                do = f"let one of them do it, or have the last of them count, with merge={{{key!r}: 'replace'}}"
+                raise _conflict(effect, key, changes, "one of them removes it", do)
             before = _opened(values[key]) if key in values else None
             value = _as_one(effect, key, how, before, changes)
         if value is _GONE:
@@ -129,17 +131,20 @@ def _merged(effect: RunNode, values: Mapping[str, Any], branches: Sequence[Insid
     return found, gone
 
 
-def _conflict(
-    effect: RunNode, key: str, changes: Sequence[tuple[str, Any]], why: str = "nothing says what becomes of it"
-) -> MergeError:
+def _conflict(effect: RunNode, key: str, changes: Sequence[tuple[str, Any]], why: str, do: str) -> MergeError:
     names = tuple(name for name, _ in changes)
-    return MergeError(
-        f"node {effect.node.name!r}: the branches {', '.join(map(repr, names))} all change {key!r}, and {why}; let one "
-        f"of them do it, or say how with branches_node(..., merge={{{key!r}: 'append'}}), or 'add', 'union', 'replace' "
-        "or a function",
-        key=key,
-        branches=names,
-    )
+    all_change = f"the branches {', '.join(map(repr, names))} all change"
+    which = all_change if len(names) > 1 else f"branch {names[0]!r} changes"
+    text = f"node {effect.node.name!r}: {which} {key!r}, and {why}; {do}"
+    return MergeError(text, key=key, branches=names)
+
+
+def _say_how(key: str, merge: Mapping[str, Merge], set_by: Mapping[str, Any]) -> str:
+    """What to do where nothing says what becomes of a key; a name in ``merge`` that no branch sets may mean it."""
+    how = f"branches_node(..., merge={{{key!r}: 'append'}}), or 'add', 'union', 'replace' or a function"
+    unused = [name for name in merge if name not in set_by]
+    near = next((f"; merge is given for {name!r}{one}" for name in unused if (one := did_you_mean(name, [key]))), "")
+    return f"let one of them do it, or say how with {how}{near}"
 
 
 def _opened(value: Any) -> Any:
@@ -152,11 +157,15 @@ def _as_one(effect: RunNode, key: str, how: Merge, before: Any, changes: Sequenc
         try:
             return how(before, given)
         except Exception as error:
-            raise _conflict(effect, key, changes, f"the function that merges it failed ({text_of(error)})") from error
+            failed = f"the function that merges it failed ({type(error).__name__}: {text_of(error)})"
+            do = "it is given the value before (None if there was none) and the list of the new ones; mend it"
+            raise _conflict(effect, key, changes, failed, do) from error
     try:
         return {"append": _appended, "add": _added, "union": _union}[how](before, given)
     except (TypeError, ValueError) as error:
-        raise _conflict(effect, key, changes, f"{how!r} cannot join them ({text_of(error)})") from error
+        others = ", ".join(repr(one) for one in MERGES if one != how)
+        do = f"let one of them do it, or join them otherwise: merge={{{key!r}: ...}} with {others} or a function"
+        raise _conflict(effect, key, changes, f"{how!r} cannot join them ({text_of(error)})", do) from error
 
 
 def _appended(before: Any, given: Sequence[Any]) -> Any:

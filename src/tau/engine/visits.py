@@ -286,8 +286,7 @@ class Inside(Visits):
             self.around = self.root.values, self.root.subgraphs
         self._before, self._around_schema = outer.values, outer.graph.schema
         self._waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
-        self._began = 0.0
-        self._stop = ""
+        self._began, self._stop = 0.0, ""
         reached = self.root.subgraphs.get(self.scope) if self.request.stored else None
         if reached is None:
             progress = Progress(graph=graph.name, next=graph.entry_point, crashes=effect.attempt - 1)
@@ -329,7 +328,8 @@ class Inside(Visits):
                 except Misfit as error:
                     wrong.append((key, error))
         if wrong:
-            raise schema.error(wrong, None, f"the state with which graph {self.graph.name!r} goes on does")
+            when = "goes on" if self.progress.iteration else "begins"
+            raise schema.error(wrong, None, f"the state with which graph {self.graph.name!r} {when} does")
 
     def handed_up(self) -> tuple[dict[str, Any], list[str]]:
         """What it changed in the state of its node and hands up: values or cells by key, and the keys it removed."""

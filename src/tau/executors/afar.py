@@ -18,7 +18,8 @@ from tau.state import State
 
 class About(Struct, frozen=True, array_like=True):
     """The visit that an item belongs to; ``scope`` and ``key`` say which item of it, where its map is kept. In a graph
-    inside a node, ``inside`` is where that belongs, and ``name`` what the node is called there."""
+    inside a node, ``inside`` is where that belongs, and ``name`` what the node is called there. ``is_node``: it
+    is the node itself that is called in the other process."""
 
     run_id: str
     node: str
@@ -30,9 +31,10 @@ class About(Struct, frozen=True, array_like=True):
     key: str
     inside: Scope = ()
     name: str = ""
+    is_node: bool = False
 
 
-def about_here() -> About | None:
+def about_here(is_node: bool = False) -> About | None:
     """What is running here; ``None`` outside of a node."""
     scope = run_scope.get()
     effect = None if scope is None else scope.visit_here()
@@ -41,7 +43,7 @@ def about_here() -> About | None:
     item = item_here.get()
     where, key = (None, "") if item is None or item.effect is not effect else (item.scope, item.key)
     visit = (effect.node.name, effect.visit, effect.attempt)
-    return About(scope.run_id, *visit, scope.seed(), scope.deadline, where, key, effect.scope, effect.name)
+    return About(scope.run_id, *visit, scope.seed(), scope.deadline, where, key, effect.scope, effect.name, is_node)
 
 
 @contextmanager
@@ -63,7 +65,7 @@ def shown(about: About | None) -> Iterator[None]:
 class _ScopeAfar(RunScope):
     """The run of another process."""
 
-    __slots__ = ()
+    __slots__ = ("_is_node",)
 
     def __init__(self, about: About, effect: RunNode) -> None:
         super().__init__(
@@ -76,6 +78,7 @@ class _ScopeAfar(RunScope):
             seed=lambda: about.seed,
         )
         self.effect = effect
+        self._is_node = about.is_node
 
     def at_hand(self, what: str) -> None:
         self.refuse(what)
@@ -84,9 +87,15 @@ class _ScopeAfar(RunScope):
         self.refuse()
 
     def refuse(self, what: Any = None) -> NoReturn:
+        do = "call them around the map, or use executor='threads'"
+        if self._is_node:
+            do = (
+                "the whole of this node runs in one, so add it without executor='processes'; what needs a process of "
+                "its own there is for ctx.map(..., executor='processes')"
+            )
         raise TauError(
             "what a run keeps is out of reach in a worker process: step, map, ask, artifact and emit are for the "
-            "process of the run; call them around the map, or use executor='threads'"
+            f"process of the run; {do}"
         )
 
 

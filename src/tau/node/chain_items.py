@@ -24,6 +24,8 @@ from tau.values.weight import is_large
 class ChainItems(Items):
     """The steps of one chain in a visit, worked on one after the other."""
 
+    kind = "chain"
+
     def __init__(self, runner: StepRunner, name: str) -> None:
         super().__init__(runner, name)
         self._initial: Any = None
@@ -77,7 +79,6 @@ class ChainItems(Items):
 
     def _made(self, key: str, value: Any, began: float) -> tuple[Item, StoredValue]:
         after, before = self._before
-        name = f"{self._name}[{key}]"
         record = Item(scope=self._scope, name=self._name, key=ITEM + key)
         cell: StoredValue | None = None
         if isinstance(self._initial, State):
@@ -86,7 +87,7 @@ class ChainItems(Items):
                 cell = self._state_made(record, value, after if isinstance(before, StoredState) else "")
             value, before = (is_state, dict(value) if is_state else value), None
         if cell is None:
-            cell = cell_of(self._runner.node, name, value, before)
+            cell = cell_of(self._runner.node, self._name, value, before, kind=self.kind)
             same = before is not None and cell.whole is before.whole
             record.value = None if same else cell.change
             record.after = ITEM + after if same or type(cell.change) is Grown else ""

@@ -15,6 +15,7 @@ from tau.node.artifacts import ArtifactBlock
 from tau.node.current import RunNode, RunScope, run_scope
 from tau.node.paused import NOTHING
 from tau.node.seeds import derive
+from tau.spelling import names_keywords
 
 if TYPE_CHECKING:
     from tau.node.pauses import Question
@@ -198,6 +199,7 @@ class Context:
         idempotent: bool = ...,
         progress: Callable[[int, int | None, T], object] | None = ...,
     ) -> list[Outcome[T]]: ...
+    @names_keywords
     def map(
         self,
         name: str,

@@ -42,6 +42,8 @@ class Items:
     raises `ConfigError` for a name that something in this visit has already.
     """
 
+    kind = "map"
+
     def __init__(self, runner: StepRunner, name: str) -> None:
         self._runner, self._name = runner, name
         self.most = 1
@@ -211,7 +213,7 @@ class Items:
     def _made(self, key: str, value: Any, began: float) -> tuple[Item, StoredValue]:
         """The record of a result, and its cell."""
         runner = self._runner
-        cell = cell_of(runner.node, f"{self._name}[{key}]", value)
+        cell = cell_of(runner.node, self._name, value, kind=self.kind)
         seconds = max(0.0, runner.now() - began)
         return Item(scope=self._scope, name=self._name, key=ITEM + key, value=cell.change, seconds=seconds), cell
 

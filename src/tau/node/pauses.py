@@ -16,6 +16,7 @@ from tau.node.forms import Form
 from tau.node.paused import NOTHING, Paused
 from tau.node.step import at_point
 from tau.schema.fields import Misfit
+from tau.spelling import names_keywords
 from tau.values import Refused, encode
 from tau.values.stored import StoredValue, alone
 
@@ -185,6 +186,7 @@ def _is_inside(runner: StepRunner) -> bool:
     return runner.effect is not None and bool(runner.effect.scope)
 
 
+@names_keywords
 def pause_node(
     name: str, *, form: Any = None, deadline: Deadline = None, default: Any = NOTHING, prompt: str = ""
 ) -> Callable[..., Any]:

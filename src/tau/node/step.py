@@ -95,6 +95,12 @@ class Step:
         self.items.tell(STEP_COMPLETE, **told, duration_seconds=self.seconds)
 
 
+def both(key: str, *of_one_name: object) -> str:
+    """What two things of one name are, as in "two maps" or "a step and a map"; ``key`` is that of both."""
+    first, second = (str(getattr(one, "kind", key.partition(" ")[0])) for one in of_one_name)
+    return f"two {first}s" if first == second else f"a {first} and a {second}"
+
+
 def at_point(items: StepRunner) -> None:
     """Where the node of a branch ends that was asked to. Nothing that is finished is lost: a resume finds it."""
     if items.ends_here is not None:

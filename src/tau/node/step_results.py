@@ -1,4 +1,4 @@
-"""What a step returned: its cell, or why it cannot be stored."""
+"""What a step, or the function of a map or chain, returned: its cell, or why it cannot be stored."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ def no_awaitable(node: str, name: str, value: Any) -> Any:
         if inspect.iscoroutine(value):
             value.close()
         raise _unserializable(
-            node, name, "", type(value).__name__,
-            "give the async function itself, as in await ctx.step(name, fetch, url)",
+            node, "step", name, path="", type_name=type(value).__name__,
+            reason="give the async function itself, as in await ctx.step(name, fetch, url)",
         )  # fmt: skip
     return value
 
 
-def cell_of(node: str, name: str, value: Any, before: StoredValue | None = None) -> StoredValue:
-    """The cell of a step's result, which may have grown from the one before. Raises `UnserializableError`, or
-    `LimitExceededError` for what is too large."""
+def cell_of(node: str, name: str, value: Any, before: StoredValue | None = None, *, kind: str = "step") -> StoredValue:
+    """The cell of a result, which may have grown from the one before; ``kind`` says what returned it. Raises
+    `UnserializableError`, or `LimitExceededError` for what is too large."""
     try:
         data = encode(value)
     except Refused as refused:
-        raise _refusal(node, name, refused) from None
+        raise _refusal(node, kind, name, refused) from None
     atom = value if is_atom(value) else NO_ATOM
     return alone(data, atom) if before is None else following(data, atom, before)
 
 
-def _refusal(node: str, name: str, refused: Refused) -> Exception:
+def _refusal(node: str, kind: str, name: str, refused: Refused) -> Exception:
     if refused.limit is not None:
         return LimitExceededError(
-            f"step {name!r} of node {node!r} returned value{refused.path} of type {refused.type_name}, which cannot be "
-            f"stored: {refused.reason}",
+            f"{kind} {name!r} of node {node!r} returned value{refused.path} of type {refused.type_name}, which "
+            f"cannot be stored: {refused.reason}",
             limit=refused.limit,
         )
-    return _unserializable(node, name, refused.path, refused.type_name, refused.reason)
+    return _unserializable(node, kind, name, path=refused.path, type_name=refused.type_name, reason=refused.reason)
 
 
-def _unserializable(node: str, name: str, path: str, type_name: str, reason: str) -> UnserializableError:
-    path = f"step({name!r}){path}"
+def _unserializable(node: str, kind: str, name: str, *, path: str, type_name: str, reason: str) -> UnserializableError:
+    """Which item it was is told by the error of the map or chain."""
+    what = f"value{path}" if path else "a value"
     return UnserializableError(
-        f"node {node!r} got {path} of type {type_name}, which cannot be stored: {reason}",
+        f"{kind} {name!r} of node {node!r} returned {what} of type {type_name}, which cannot be stored: {reason}",
         key=name,
         node=node,
-        path=path,
+        path=f"{kind}({name!r}){path}",
         type_name=type_name,
     )
 

@@ -32,7 +32,7 @@ from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
 from tau.node.own_copies import called, called_async
 from tau.node.pauses import Asked
-from tau.node.step import Step
+from tau.node.step import Step, both
 from tau.node.step_commits import StepCommits
 from tau.node.step_results import cell_of, no_awaitable, opened
 from tau.node.unawaited import Unawaited
@@ -282,9 +282,9 @@ class StepRunner:
             if self._closed:
                 raise too_late(self.node)
             if key in self._names:
-                kind = key.partition(" ")[0]
+                what = both(key, self._names[key], by)
                 raise ConfigError(
-                    f"node {self.node!r} makes two {kind}s {name!r} in one visit, which resume could not tell apart; "
+                    f"node {self.node!r} makes {what} {name!r} in one visit, which resume could not tell apart; "
                     "give each a name of its own, such as one with a number"
                 )
             self._names[key] = by

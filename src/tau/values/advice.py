@@ -58,8 +58,14 @@ _REASONS_OF_MODULES = {
     "zarr.": _OPEN_FILE,
     "torch.": "tensors are not stored; store value.numpy(force=True)",
     "jax": "arrays of JAX are not stored; store numpy.asarray(value)",
+    "tau.workflows.outcomes.Outcome": (
+        "it tells what became of an item; store what you need of it, as in "
+        "[one.value for one in outcomes if one.status == 'done']"
+    ),
+    "tau.workflows.outcomes.ParallelResult": "it tells what a map came to; store what you need of it: result.results",
+    "tau.workflows.chain.ChainResult": "it tells what a chain came to; store what you need of it: result.final",
 }
-"""By the beginning of the name of the module that the class comes from."""
+"""By the beginning of the full name of the class: most by that of its module."""
 
 
 def why_unknown(value: Any) -> str:
@@ -69,7 +75,7 @@ def why_unknown(value: Any) -> str:
         if issubclass(cls, bases):
             return reason
     for module, reason in _REASONS_OF_MODULES.items():
-        if f"{cls.__module__}.".startswith(module):
+        if f"{cls.__module__}.{cls.__qualname__}".startswith(module):
             return reason
     if cls.__name__ == "memmap" and cls.__module__.partition(".")[0] == "numpy":
         return "it shows a file, which may change; store what it holds, numpy.array(value), or the path of the file"

@@ -12,6 +12,7 @@ from tau.graph.nodes import is_async
 from tau.node.chain_items import ChainItems
 from tau.node.items import Items
 from tau.node.own_copies import OwnCopies
+from tau.spelling import names_keywords
 from tau.workflows.config import ChainConfig
 from tau.workflows.driving import Work, drive, drive_async, not_async
 from tau.workflows.journaled import Key, Links, block_of, items_of
@@ -70,6 +71,7 @@ def process_chain(
     name: str | None = None,
     key: Key | None = None,
 ) -> ChainResult[S]: ...
+@names_keywords
 def process_chain(
     items: Iterable[Any],
     initial: Any,

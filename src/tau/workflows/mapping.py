@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from tau.checks import checked_name
+from tau.checks import checked_name, integer
 from tau.errors import ConfigError, ParallelError
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
@@ -35,7 +35,7 @@ def map_items(
     checked_function(f"map {name!r}", function)
     if errors not in ("raise", "collect"):
         raise ConfigError(f"errors must be 'raise' or 'collect', found {errors!r:.80}")
-    config = ParallelConfig(max_workers=workers, fail_fast=errors == "raise", **each)
+    config = ParallelConfig(max_workers=integer("workers", workers, 0), fail_fast=errors == "raise", **each)
     around = partial(Surroundings, visit=visit)
     if is_async(function):
         scope, effect = visit

@@ -23,6 +23,7 @@ from tau.errors import (
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
 from tau.observers import resolve_observer
+from tau.spelling import names_keywords
 from tau.state import State
 from tau.workflows.chain import ChainResult, process_chain
 from tau.workflows.conditional import Routes, checked_choice, choose
@@ -175,6 +176,7 @@ class AsyncConditionalNode(ConditionalNode):
             raise _conditional_error(error) from error
 
 
+@names_keywords
 def chain_node(
     items: Iterable[Any] | Callable[[State], Iterable[Any]],
     initial: Any,
@@ -202,6 +204,7 @@ def chain_node(
     return kind(_checked_items(items, "chain_node"), initial, step, checked_name("into", into), manner)
 
 
+@names_keywords
 def parallel_node(
     items: Iterable[Any] | Callable[[State], Iterable[Any]],
     task: Callable[[Any], Any],

@@ -11,6 +11,7 @@ from tau.graph.nodes import is_async
 from tau.late_imports import load_module
 from tau.node.items import Items
 from tau.node.own_copies import OwnCopies
+from tau.spelling import names_keywords
 from tau.workflows.config import ParallelConfig
 from tau.workflows.driving import not_async
 from tau.workflows.inline import InlineMap
@@ -47,6 +48,7 @@ def process_parallel(
     name: str | None = None,
     key: Key | None = None,
 ) -> ParallelResult[R]: ...
+@names_keywords
 def process_parallel(
     items: Iterable[Any],
     task: Callable[[Any], Any],

@@ -39,7 +39,7 @@ class RemoteTask:
         return self._answer(self._call(item))
 
     def _call(self, item: Any) -> Call:
-        return Call(item, about_here(), self._config.timeout, self._is_wanted)
+        return Call(item, about_here(self._around.kind == "node"), self._config.timeout, self._is_wanted)
 
     def _answer(self, call: Call) -> Any:
         executor = self._executor
