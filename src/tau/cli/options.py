@@ -19,12 +19,12 @@ def seconds(text: str) -> float:
 
 
 class Count(click.IntRange):
-    """A whole number from 1 on."""
+    """A whole number from ``least`` on, to ``most`` where that is given."""
 
     name = "whole number"
 
-    def __init__(self) -> None:
-        super().__init__(min=1)
+    def __init__(self, least: int = 1, most: int | None = None) -> None:
+        super().__init__(min=least, max=most)
 
 
 run_id = click.argument("run_id", shell_complete=completion.run_ids)

@@ -161,7 +161,10 @@ class Ending:
         """The visit in flight asked people something."""
         self.last = tuple(record for record, _ in waits)
         self.cells = tuple(cell for _, cell in waits if cell is not None)
-        names = tuple(record.name for record, _ in waits)
+        first = sorted(
+            (record for record, _ in waits), key=lambda one: (one.asked, one.name)
+        )  # as `pauses.waiting` has it
+        names = tuple(record.name for record in first)
         self.verdict = {"node": name, "pauses": list(names)}
         return waiting_for(self.request.run_id, names)
 

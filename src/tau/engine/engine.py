@@ -88,11 +88,22 @@ class Engine(Visits):
         yield from self.emit(events.CHECKPOINT_LOAD, node=progress.node, **damage)
         if progress.next is None:
             yield from self.decide()
-        yield from self.emit(events.CHECKPOINT_RESUME, checkpoint_node=progress.node, resume_node=progress.next)
+        yield from self.emit(
+            events.CHECKPOINT_RESUME, checkpoint_node=progress.node, resume_node=progress.next, **self._kept()
+        )
         yield from self._changed(opened.changes)
         if opened.moved:
             yield from self.emit(events.PROVENANCE_CHANGED, changes=opened.moved)
         yield from self._started(resumed=True, start_node=progress.next)
+
+    def _kept(self) -> dict[str, int]:
+        """How much of the node in flight is finished: items, and visits of the graphs inside it; what is none is left
+        out."""
+        inside = [one.progress for one in self.subgraphs.values()]
+        items = sum(one.items for one in inside) if inside else self.progress.items
+        items = 0 if self.request.on_change == "redo" else items
+        kept = {"kept_items": items, "kept_visits": sum(one.iteration for one in inside)}
+        return {name: count for name, count in kept.items() if count}
 
     def _changed(self, changes: tuple[str, ...]) -> Steps:
         if changes:

@@ -48,7 +48,8 @@ def _versions() -> dict[str, str]:
     found = {}
     for name, module in sorted(sys.modules.items()):
         version = vars(module).get("__version__")  # not getattr, which may warn
-        if "." not in name and isinstance(version, str) and name not in sys.stdlib_module_names:
+        is_ours = version is __version__  # this package, or a module with ``from tau import *``
+        if "." not in name and isinstance(version, str) and not is_ours and name not in sys.stdlib_module_names:
             found[f"package.{name}"] = version
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -68,12 +68,13 @@ def history(
     if at is not None:
         return _show_state(session, account, at, values)
     shown = account.records[-limit:] if limit is not None else account.records
+    nodes = _nodes(account.records)
     if session.as_json:
-        entries = [_document(position, record) for position, record in shown]
+        entries = [_document(position, record, nodes.get(position, "")) for position, record in shown]
         head = {"run_id": run_id, "graph": summary.graph, "status": account.status, "store": session.store}
         screen.document({**head, "entries": entries, "damage": account.damage or None})
         return Exit.DONE
-    screen.table(("seq", "time", "what", "node", "detail"), _rows(shown))
+    screen.table(("seq", "time", "what", "node", "detail"), _rows(shown, nodes))
     return Exit.DONE
 
 
@@ -101,10 +102,25 @@ def kind_of(record: AnyRecord) -> str:
     return str(type(record).__struct_config__.tag)
 
 
-def _rows(records: Sequence[tuple[int, AnyRecord]]) -> Iterator[list[str]]:
+def _nodes(records: Iterable[tuple[int, AnyRecord]]) -> dict[int, str]:
+    """The node of each entry that is about one; of a pause and its answer, which may not name it, the one that was
+    next."""
+    found: dict[int, str] = {}
+    following: str | None = None
+    for position, record in records:
+        if isinstance(record, Admitted | CheckpointRecord) and record.manifest is not None and not record.scope:
+            following = record.manifest.progress.next
+        elif isinstance(record, CheckpointRecord | Routed) and not record.scope:
+            following = record.next
+        name = node_of(record)
+        found[position] = following or "" if isinstance(record, Pause | Answer) and not name else name
+    return found
+
+
+def _rows(records: Sequence[tuple[int, AnyRecord]], nodes: Mapping[int, str]) -> Iterator[list[str]]:
     """The entries as rows; items that follow each other in one node share a row."""
     last = {position for (position, _), (_, after) in pairwise(records) if isinstance(after, Finished)}
-    for (kind, node), group in groupby(records, key=lambda entry: _group(*entry)):
+    for (kind, node), group in groupby(records, key=lambda entry: (_group(*entry), nodes[entry[0]])):
         entries = list(group)
         position, record = entries[-1]
         numbers = str(position) if len(entries) == 1 else f"{entries[0][0]}-{position}"
@@ -117,9 +133,9 @@ def _rows(records: Sequence[tuple[int, AnyRecord]]) -> Iterator[list[str]]:
         yield [numbers, screen.moment(record.time), kind.partition(" ")[0], node, detail]
 
 
-def _group(position: int, record: AnyRecord) -> tuple[str, str]:
+def _group(position: int, record: AnyRecord) -> str:
     kind = kind_of(record)
-    return (kind if isinstance(record, Item) else f"{kind} {position}"), node_of(record)
+    return kind if isinstance(record, Item) else f"{kind} {position}"
 
 
 def _detail(record: AnyRecord, is_last: bool) -> str:
@@ -192,11 +208,11 @@ def _names(what: str, names: Iterable[str]) -> str:
     return f"{what} {', '.join(listed[:8]) or 'nothing'}{more}"
 
 
-def _document(position: int, record: AnyRecord) -> dict[str, Any]:
+def _document(position: int, record: AnyRecord, node: str) -> dict[str, Any]:
     """An entry for JSON."""
     found: dict[str, Any] = {"seq": position, "kind": kind_of(record), "time": screen.stamp(record.time)}
-    if node_of(record):
-        found["node"] = node_of(record)
+    if node:
+        found["node"] = node
     match record:
         case Admitted():
             found["keys"] = sorted(record.manifest.values) if record.manifest is not None else []

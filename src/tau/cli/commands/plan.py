@@ -14,6 +14,7 @@ from tau.cli.reading import Account, Visit, read_run
 from tau.engine.plan import ResumePlan
 from tau.errors import GraphChangedError, LimitExceededError
 from tau.graph.edges import END
+from tau.graph.graph import Graph
 from tau.state_graph import OnChange, StateGraph
 
 
@@ -31,7 +32,8 @@ def show_plan(session: Session, graph: StateGraph, run_id: str, on_change: OnCha
     account = read_run(place, summary)
     plan = graph.plan(run_id, on_change=on_change)
     lines = [*_skipped(account.visits)]
-    if plan.can_resume and not (account.is_joined and on_change == "redo"):  # else all that is inside is done anew
+    is_redone = account.is_joined and on_change == "redo"  # all that is inside
+    if not (is_redone or isinstance(plan.refusal, GraphChangedError)):
         lines += _skipped(account.inside)
     lines += _to_run(plan, account, graph, on_change) if plan.can_resume else ()
     lines += _refusals(plan, {*graph.nodes, *(visit.node for visit in account.visits)})
@@ -102,8 +104,29 @@ def _to_run(plan: ResumePlan, account: Account, graph: StateGraph, on_change: On
     for one in account.unfinished[1:]:
         if (*one.scope, (one.name, one.visit)) not in around:
             yield Line("run", one.node, "was begun" if one.begun else "comes next")
+    if not (account.is_joined and on_change == "redo"):
+        for name in _untold(graph, account):
+            yield Line("run", name, "nothing of it is stored")
     for name in reachable(graph, plan.pending):
         yield Line("then", name, "may be visited again" if name in finished | {plan.pending} else "not reached yet")
+
+
+def _untold(graph: StateGraph, account: Account) -> Iterator[str]:
+    """The branches of what is not finished that the log tells nothing of: they may have begun or not."""
+    for one in account.unfinished:
+        inner: Graph | None = graph
+        for outer, _, branch in one.scope:
+            inner = _branches(inner, outer).get(branch)
+        depth, here = len(one.scope), (*one.scope, (one.name, one.visit))
+        seen = [*(found.scope for found in account.inside), *(found.scope for found in account.unfinished)]
+        told = {at[depth][2] for at in seen if len(at) > depth and (*at[:depth], at[depth][:2]) == here}
+        yield from (f"{one.node}/{name}" for name in _branches(inner, one.name) if name and name not in told)
+
+
+def _branches(graph: Graph | None, node: str) -> dict[str, Graph]:
+    """The graphs that a node consists of, by the names of its branches; none of another node."""
+    found = graph.nodes.get(node) if graph is not None else None
+    return {} if found is None or found.inside is None else {one.name: one.graph for one in found.inside.branches}
 
 
 def _why(account: Account, pending: str) -> str:

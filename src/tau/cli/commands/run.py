@@ -36,7 +36,7 @@ from tau.state_graph import IfExists, StateGraph
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag to find the run by; may be repeated.")
 @click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=options.Count(0, 2**63 - 1),
     metavar="NUMBER",
     help="The seed of the run's random numbers, from which ctx.seed derives its own; a new one by default.",
 )

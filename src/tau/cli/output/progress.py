@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tau.cli.outcome import Session, complain
 from tau.cli.output import screen
 from tau.engine.stop import Stop, StopNow
+from tau.errors import RunInterruptedError
 from tau.events import (
     CHAIN_START,
     CHECKPOINT_LOAD,
@@ -116,7 +117,12 @@ class Progress:
             complain("this run is finished; its result comes from the store")
 
     def _resumed(self, data: Data) -> None:
-        self.resumed = f", after {data['checkpoint_node']}" if data["checkpoint_node"] else ", from the start"
+        visits, items = data.get("kept_visits", 0), data.get("kept_items", 0)
+        kept = [_counted(visits, "finished visit", " inside it"), _counted(items, "finished item")]
+        is_more = visits + items > 1
+        what = f"{' and '.join(filter(None, kept))} {'are' if is_more else 'is'} kept" if any(kept) else ""
+        after = f", after {data['checkpoint_node']}" if data["checkpoint_node"] else "" if what else ", from the start"
+        self.resumed = after + (f"{';' if after else ','} {what}" if what else "")
 
     def _changed(self, data: Data) -> None:
         for change in () if self.quiet else data["changes"]:
@@ -171,6 +177,8 @@ class Progress:
             error, mark = " waits for an answer", ("-", "yellow")
         if error == f" {StopNow.__name__}":
             error, mark = " stopped; resume runs it again", ("-", "yellow")
+        if error == f" {RunInterruptedError.__name__}":  # of graphs inside it
+            error, mark = " stopped; resume goes on inside it", ("-", "yellow")
         seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
         self.say(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}")
 
@@ -193,6 +201,11 @@ class Progress:
     def _work(self, data: Data) -> Work | None:
         """Of which node in flight an event tells."""
         return self.at_work.get(data.get("node", ""))
+
+
+def _counted(count: int, what: str, where: str = "") -> str:
+    """So many of them in words; empty where there are none."""
+    return f"{count:,} {what}{'s' * (count > 1)}{where}" if count else ""
 
 
 def _nothing() -> None:
