@@ -46,6 +46,9 @@ killed = graph_of("killed", n=branches_node({"f": slow, "g": graph_of("g", load=
 nested = graph_of("nested", o=graph_of("x", load=load, n=branches_node({"f": slow, "g": slow})))
 asks = graph_of("asks", prep=graph_of("inner", load=load, ok=pause_node("ok", form=bool)))
 two = graph_of("two", n=branches_node({"b": pause_node("ok", form=bool), "a": pause_node("n", form=int)}))
+late = graph_of("late", n=branches_node(
+    {"b": graph_of("b", load=load, ok=pause_node("ok", form=bool)), "a": pause_node("n", form=int)}
+))
 top = graph_of("top", load=load, review=pause_node("ok", form=bool), last=load)
 """
 
@@ -121,8 +124,9 @@ def test_the_plan_of_a_run_that_waits_lists_what_is_finished_inside(here: Here, 
 
 
 def test_questions_are_named_in_one_order(here: Here, file: str, store: str) -> None:
-    said = here("run", f"{file}:two", "--run-id", "r", "--store", store, code=4).err
-    again = here("resume", "r", f"{file}:two", "--store", store, code=4).err
+    """Also where the branch that is declared first asks later."""
+    said = here("run", f"{file}:late", "--run-id", "r", "--store", store, code=4).err
+    again = here("resume", "r", f"{file}:late", "--store", store, code=4).err
     names = here.json("show", "r", "--store", store)["waits_for"]
     told = f"waiting for an answer to {', '.join(map(repr, names))}\n"
     assert told in said
