@@ -24,7 +24,7 @@ from tau.log.committer import Committer
 from tau.log.tickets import Result, Ticket
 from tau.stores.contract import Batch, PositionConflict
 from tau.stores.memory import MemoryStore
-from tau.testing.store_contract.batches import batch
+from tau.testing.store_contract.batches import batch, race
 
 SECONDS = 60.0
 
@@ -276,3 +276,16 @@ def test_a_run_that_never_began_is_told_of_no_lease(caplog: pytest.LogCaptureFix
     with pytest.raises(StoreFullError, match="commit: full"):
         graph(Shut(FULL, UNREAD)).execute({}, run_id="r")
     assert caplog.text == ""
+
+
+def test_threads_that_use_a_store_first_at_the_same_moment_share_one_committer() -> None:
+    """Else a run may be at one committer with its patience kept by another, and is not tried again."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            store = MemoryStore()
+            made = race([lambda store=store: store.committer] * 6)
+            assert all(one is made[0] for one in made)
+    finally:
+        sys.setswitchinterval(interval)

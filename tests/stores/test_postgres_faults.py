@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from itertools import pairwise
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_runs_go_on_through_restarts_of_the_server(
     go_on.set()
     for thread in threads:
         thread.join(PATIENCE)
-    assert not problems
+    assert not problems, "".join(traceback.format_exception(problems[0]))
     assert len(ran) == len(set(ran))
     for number in range(runs):
         mine = [count for of, count in ran if of == number]

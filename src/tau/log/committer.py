@@ -26,6 +26,8 @@ from tau.waiting import Bell, DaemonThread
 _log = logging.getLogger("tau")
 _IDLE = 5.0  # seconds without anything to do after which the thread ends
 
+_making = threading.RLock()
+
 Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 
 
@@ -302,6 +304,21 @@ class Committer(forks.Forked):
         except TauError as error:
             result = error
         return result if isinstance(result, int) else self._confirm(batch, result)
+
+
+def committer_of(store: Store) -> Committer:
+    """The committer of ``store``, made where there is none in this process: one for all threads that ask at once."""
+    with _making:
+        found = store._committer
+        if found is None or found.stale:
+            found = store._committer = Committer(store)
+        return found
+
+
+@forks.in_child
+def _renew_lock() -> None:
+    global _making  # noqa: PLW0603 - the thread that held it does not exist in the child
+    _making = threading.RLock()
 
 
 def _says_more(unread: StoreError, error: StoreError | PositionConflict) -> bool:

@@ -187,9 +187,9 @@ class Store(ABC):
         committer = self._committer
         if committer is None or committer.stale:
             load_module("tau.log.committer")
-            from tau.log.committer import Committer
+            from tau.log.committer import committer_of
 
-            committer = self._committer = Committer(self)
+            committer = committer_of(self)
         return committer
 
     @abstractmethod
