@@ -161,10 +161,8 @@ class Ending:
         """The visit in flight asked people something."""
         self.last = tuple(record for record, _ in waits)
         self.cells = tuple(cell for _, cell in waits if cell is not None)
-        first = sorted(
-            (record for record, _ in waits), key=lambda one: (one.asked, one.name)
-        )  # as `pauses.waiting` has it
-        names = tuple(record.name for record in first)
+        asked = sorted((record for record, _ in waits), key=lambda one: (one.asked, one.name))
+        names = tuple(record.name for record in asked)  # in the order of `pauses.waiting`
         self.verdict = {"node": name, "pauses": list(names)}
         return waiting_for(self.request.run_id, names)
 
