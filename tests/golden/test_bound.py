@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ def move(things: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             continue
         plain = getattr(thing, "__func__", thing)
         monkeypatch.setattr(plain if hasattr(plain, "__qualname__") else type(plain), "__module__", "tau.a.deeper.one")
-        if hasattr(plain, "__code__"):
-            monkeypatch.setattr(plain, "__code__", (lambda self, *args, **kwargs: None).__code__)
+        inner = inspect.unwrap(plain) if callable(plain) else plain
+        if hasattr(inner, "__code__"):
+            monkeypatch.setattr(inner, "__code__", (lambda self, *args, **kwargs: None).__code__)
 
 
 def test_things_of_tau_that_are_bound_are_told_apart() -> None:
