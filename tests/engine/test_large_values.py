@@ -159,7 +159,7 @@ async def test_a_result_of_a_step_that_is_refused_in_a_thread_is_refused(store: 
     async def fetch() -> Any:
         return pd.DataFrame({"x": [object()] * 2, "y": [[object()]] * 2}).loc[[0] * (COUNT // 2 + 1)]
 
-    with pytest.raises(ExecutionError, match=r"step\('fetch'\)"):
+    with pytest.raises(ExecutionError, match="step 'fetch' of node"):
         await stepping(store, fetch, []).aexecute({}, run_id="r")
 
 
