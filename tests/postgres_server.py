@@ -144,6 +144,23 @@ class Server:
         self.stop(how)
         self.start()
 
+    def keep(self) -> None:
+        """Put a copy of its data aside."""
+        self.stop(signal.SIGINT)
+        shutil.copytree(self.data, self.place / "kept")
+        self.start()
+
+    def put_back(self) -> None:
+        """Begin again with that copy, as from a backup."""
+        self.stop()
+        shutil.rmtree(self.data)
+        (self.place / "kept").rename(self.data)
+        for each in (self.data, *self.data.rglob("*")):
+            each.chmod(0o700 if each.is_dir() else 0o600)
+            if self._as:
+                os.chown(each, NOBODY, NOBODY)
+        self.start()
+
     def close(self) -> None:
         self.stop()
         for each in (self.place, self._copy):

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from postgres_server import Server
 from tau import StateGraph
@@ -208,6 +209,17 @@ def test_at_most_so_many_connections_are_open(postgres: Server, postgres_url: st
     with closing(psycopg.connect(postgres.url(), autocommit=True)) as other:
         while other.execute(count).fetchone() != (0,):  # a session takes a moment to end
             pass
+
+
+def test_a_commit_of_which_the_first_part_was_stored_before_follows_it(postgres_url: str) -> None:
+    """Its reply had been lost; the record before the rest is the last one of that part."""
+    store = PostgresStore(postgres_url)
+    first, second = batch("r", 0), batch("r", 1)
+    assert store.commit([first, second]) == [1, 2]
+    more = batch("r", 1, [second.records[0], b"more"])
+    assert store.committer.commit(replace(more, before=first.records[0])) == 3
+    assert [record for _, record in store.read("r")] == [first.records[0], *more.records]
+    store.close()
 
 
 # Damage

@@ -45,6 +45,8 @@ def served(postgres: Server) -> None:
 
 
 class TestPostgres(StoreContract):
+    forgets = True
+
     def make_store(self, tmp_path: Path) -> Store:
         return PostgresStore(PLACES.prepare(tmp_path).url("postgres"))
 
@@ -90,6 +92,7 @@ class _Pooled:
 
 
 class TestPostgresBehindAPooler(_Pooled, LogClauses):
+    forgets = True
     pooler: Pooler
 
     def make_store(self, tmp_path: Path) -> Store:
@@ -112,6 +115,7 @@ class TestPostgresBehindAPooler(_Pooled, LogClauses):
 
 @pytest.mark.deep
 class TestWholePostgresBehindAPooler(_Pooled, StoreContract):
+    forgets = True
     pooler: Pooler
 
     def make_store(self, tmp_path: Path) -> Store:

@@ -13,13 +13,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from proxies import Cutter
 
 from postgres_server import Server
 from tau import CheckpointConfig, GraphConfig, StateGraph
-from tau.errors import StoreUnavailableError
+from tau.errors import StoreError, StoreUnavailableError
 from tau.observers import Recorder
-from tau.stores.contract import Store
+from tau.stores.contract import Batch, Store
 from tau.stores.postgres import PostgresStore
 from tau.testing.store_contract.batches import batch, one, owner
 
@@ -325,3 +326,56 @@ def test_a_client_that_was_stopped_holds_up_nobody(postgres: Server, postgres_ur
         if frozen.poll() is None:
             frozen.kill()
         frozen.communicate()
+
+
+# A server that forgets
+
+
+@pytest.mark.parametrize("resumed", [False, True], ids=["behind", "with another history"])
+def test_an_owner_at_work_notices_that_its_server_went_back(
+    own_postgres: Server, own_postgres_url: str, resumed: bool
+) -> None:
+    """Put back from a backup, or failed over to a standby that was behind: it is told, and nothing is mixed, also where
+    another process went on meanwhile from what the server had left, to the very position that the owner expects."""
+    store = PostgresStore(own_postgres_url)
+    ran: list[str] = []
+
+    def note(name: str, strike: Any = None) -> Any:
+        def node(state: Any) -> Any:
+            ran.append(name)
+            if strike is not None and ran.count(name) == 1:
+                strike()
+            return {name: True}
+
+        return node
+
+    def put_back() -> None:
+        own_postgres.put_back()
+        if resumed:  # by a process that cannot tell that there was more
+            (summary,) = store.runs()
+            for position in range(summary.position, summary.position + 2):
+                again = replace(summary, position=position + 1, owner=None, status="interrupted")
+                assert one(store, Batch("r", position, b"t", (b"another %d" % position,), (), again)) == position + 1
+
+    graph = StateGraph(GraphConfig("g", checkpoint=CheckpointConfig(store=store, interval=1, preserve=True)))
+    nodes = {
+        "a": note("a"),
+        "b": note("b", own_postgres.keep),
+        "c": note("c"),
+        "d": note("d", put_back),
+        "e": note("e"),
+    }
+    for name, node in nodes.items():
+        graph.add_node(name, node, version="1")
+    graph.sequence(*nodes)
+    said = "the server has another history at position 5" if resumed else "the server went back from 5 to 3"
+    with pytest.raises(StoreError, match=said) as caught:
+        graph.execute({}, run_id="r")
+    assert not isinstance(caught.value, StoreUnavailableError)
+    assert ran == ["a", "b", "c", "d"]
+    assert len(store.read("r")) == (5 if resumed else 3)
+    if not resumed:
+        graph.resume("r")
+        assert ran == ["a", "b", "c", "d", "b", "c", "d", "e"]
+        assert [entry.node for entry in graph.history("r")] == list("abcde")
+    store.close()

@@ -292,7 +292,8 @@ class Committer(forks.Forked):
             return batch.expected + len(mine)
         if isinstance(error, PositionConflict) and stored and stored == mine[: len(stored)]:
             # An earlier commit of these was applied but never answered; what was added since may follow.
-            rest = replace(batch, expected=batch.expected + len(stored), records=batch.records[len(stored) :])
+            past, left = batch.records[: len(stored)], batch.records[len(stored) :]
+            rest = replace(batch, expected=batch.expected + len(past), records=left, before=past[-1])
             return self._alone(rest)
         return error
 

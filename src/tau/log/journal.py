@@ -281,7 +281,7 @@ class Journal:
         if count > 2:  # more than one is held back
             records = tuple([one.data for one in now[1:]])
             blobs = tuple([blob for one in now[1:] for blob in one.blobs])
-        return Batch(self.run_id, now[0].summary.position, token, records, blobs, newest.summary)
+        return Batch(self.run_id, now[0].summary.position, token, records, blobs, newest.summary, now[0].data)
 
     def _checkpoint(self, record: CheckpointRecord, append: Append, before: Summary) -> Sealed:
         """Fill in what only the journal knows, and seal it."""

@@ -111,6 +111,8 @@ class Batch(Struct, frozen=True, gc=False):
     The records get the positions ``expected + 1 ... expected + len(records)``. ``blobs`` are (digest, data) pairs; a
     blob whose digest the run already holds changes nothing. ``token`` is unique to this commit and also inside every
     record, so that a lost reply can be resolved by reading back. ``summary.position`` is the position after the commit.
+    ``before`` is the record at ``expected``, where the writer knows it: a store whose server may forget what it has
+    acknowledged refuses the batch with a `StoreError` if it is behind that, or has another record there.
     """
 
     run_id: str
@@ -119,6 +121,7 @@ class Batch(Struct, frozen=True, gc=False):
     records: tuple[bytes, ...]
     blobs: tuple[tuple[bytes, bytes], ...]
     summary: Summary
+    before: bytes = b""
 
 
 class Lease(Struct, frozen=True):
@@ -274,8 +277,7 @@ class Store(ABC):
 
     @abstractmethod
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
-        """Extend the lease from now if ``nonce`` still holds it, expired or not; otherwise ``False``, and no change.
-        Raises `StoreError`."""
+        """Extend the lease from now if ``nonce`` holds it, expired or not; else ``False``. Raises `StoreError`."""
 
     @abstractmethod
     def release(self, run_id: str, nonce: str) -> None:

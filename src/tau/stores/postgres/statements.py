@@ -14,6 +14,7 @@ create table tau.runs(
     run_id text not null,
     position bigint not null,
     floor bigint not null,
+    last bytea not null,
     summary bytea not null,
     graph text not null,
     status text not null,
@@ -62,10 +63,12 @@ _DURABLY = """set_config('synchronous_commit',
 # What most commits are: one record of a run that is where it is expected.
 APPEND_NEXT = f"""
 with moved as (
-    update tau.runs set position = %(position)s, summary = %(summary)b, graph = %(graph)s, status = %(status)s,
+    update tau.runs set position = %(position)s, last = %(last)b, summary = %(summary)b, graph = %(graph)s,
+        status = %(status)s,
         updated = %(updated)s, quarter = %(quarter)s, nonce = %(nonce)s, counter = counter + 1,
         seconds = %(seconds)s, expires = clock_timestamp() + make_interval(secs => %(seconds)s)
     where key = %(key)b and position = %(expected)s and floor < position
+        and (%(before)b = ''::bytea or last = %(before)b)
     returning id
 ) insert into tau.log(run, position, record) select id, %(position)s, %(record)b from moved
 returning {_DURABLY}
@@ -73,14 +76,16 @@ returning {_DURABLY}
 # New runs first, then the rows of the others in the order of their keys: so two groups never wait for each other.
 APPEND = f"""
 with given as materialized (
-    select * from unnest(%(key)b::bytea[], %(run_id)b::text[], %(expected)b::bigint[], %(begins)b::boolean[],
-        %(position)b::bigint[], %(summary)b::bytea[], %(graph)b::text[], %(status)b::text[],
+    select * from unnest(%(key)b::bytea[], %(run_id)b::text[], %(expected)b::bigint[], %(before)b::bytea[],
+        %(begins)b::boolean[], %(position)b::bigint[], %(last)b::bytea[], %(summary)b::bytea[], %(graph)b::text[],
+        %(status)b::text[],
         %(updated)b::double precision[], %(quarter)b::bigint[], %(nonce)b::text[], %(seconds)b::double precision[])
-    as g(key, run_id, expected, begins, position, summary, graph, status, updated, quarter, nonce, seconds)
+    as g(key, run_id, expected, before, begins, position, last, summary, graph, status, updated, quarter, nonce,
+        seconds)
 ), added as (
-    insert into tau.runs(key, run_id, position, floor, summary, graph, status, updated, quarter, nonce, counter,
+    insert into tau.runs(key, run_id, position, floor, last, summary, graph, status, updated, quarter, nonce, counter,
         seconds, expires)
-    select key, run_id, position, 0, summary, graph, status, updated, quarter, nonce, 1,
+    select key, run_id, position, 0, last, summary, graph, status, updated, quarter, nonce, 1,
         seconds, clock_timestamp() + make_interval(secs => seconds)
     from given where expected = 0 order by key
     on conflict (key) do nothing
@@ -89,12 +94,12 @@ with given as materialized (
     select id, key from tau.runs where key = any(%(key)b::bytea[]) and (select count(*) from added) >= 0
     order by key for update
 ), moved as (
-    update tau.runs set position = g.position, summary = g.summary, graph = g.graph, status = g.status,
+    update tau.runs set position = g.position, last = g.last, summary = g.summary, graph = g.graph, status = g.status,
         updated = g.updated, quarter = g.quarter, nonce = g.nonce, counter = runs.counter + 1,
         seconds = g.seconds, expires = clock_timestamp() + make_interval(secs => g.seconds)
     from locked, given g
     where runs.id = locked.id and g.key = locked.key and runs.position = g.expected
-        and (runs.floor < runs.position or g.begins)
+        and (runs.floor < runs.position or g.begins) and (g.before = ''::bytea or runs.last = g.before)
     returning runs.id, runs.key
 ), put as materialized (
     select id, key from added union all select id, key from moved
@@ -112,12 +117,12 @@ with given as materialized (
 )
 select key, {_DURABLY} from put
 """
-WHERE = "select key, position, floor from tau.runs where key = any(%b::bytea[])"
+WHERE = "select key, position, floor, last from tau.runs where key = any(%b::bytea[])"
 FIND = "select id, position, floor, summary from tau.runs where key = %b"
 # Changes nothing where the run has moved on.
 DELETE = f"""
 with moved as (
-    update tau.runs set position = %(after)s, floor = %(after)s, summary = %(summary)b, graph = %(graph)s,
+    update tau.runs set position = %(after)s, floor = %(after)s, last = '', summary = %(summary)b, graph = %(graph)s,
         status = %(status)s, nonce = null, counter = counter + 1
     where id = %(id)s and position = %(position)s
     returning id

@@ -121,15 +121,27 @@ class PostgresStore(Store):
         found: dict[str, Exception | int] = {}
         keys = [key_of(batch.run_id) for batch in batches]
         rows = session.execute(sql.WHERE, (keys,), binary=True).fetchall()
-        at = {bytes(key): (position, floor) for key, position, floor in rows}
+        at = {bytes(key): (position, floor, bytes(last)) for key, position, floor, last in rows}
         for key, batch in zip(keys, batches, strict=True):
-            position, floor = at.get(key, (0, 0))
+            position, floor, last = at.get(key, (0, 0, b""))
             emptied = 0 < position == floor and not begins(batch)
-            if position == batch.expected and not emptied:  # it has come there since
+            if batch.before and position < batch.expected:
+                found[batch.run_id] = self._forgot(batch, f"the server went back from {batch.expected} to {position}")
+            elif batch.before and position == batch.expected > floor and last != _digest(batch.before):
+                found[batch.run_id] = self._forgot(batch, f"the server has another history at position {position}")
+            elif position == batch.expected and not emptied:  # it has come there since
                 (found[batch.run_id],) = self._apply(session, [batch])
             else:
                 found[batch.run_id] = PositionConflict(batch.run_id, batch.expected, position)
         return found
+
+    def _forgot(self, batch: Batch, what: str) -> StoreError:
+        return StoreError(
+            f"cannot commit run {batch.run_id!r} to {self.location}: {what}; it was put back from a backup, failed "
+            "over to a standby that was behind, or lost what it had acknowledged; what this process has done since "
+            "does not fit to what is stored: resume the run to go on from there",
+            location=self.location,
+        )
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         def work(session: Session) -> bool:
@@ -273,6 +285,11 @@ def key_of(run_id: str) -> bytes:
     return sha256(run_id.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
+def _digest(record: bytes) -> bytes:
+    """What is compared of the newest record of a run."""
+    return sha256(record).digest()[:16]
+
+
 def _plain(text: str | None) -> str | None:
     """As PostgreSQL can hold it: for people who look, and to select by. The summary has it as it is."""
     if text is None or (text.isascii() and "\0" not in text):
@@ -289,7 +306,9 @@ def _terms(batch: Batch) -> dict[str, Any]:
         "run_id": _plain(batch.run_id),
         "expected": batch.expected,
         "begins": begins(batch),
+        "before": _digest(batch.before) if batch.before else b"",
         "position": summary.position,
+        "last": _digest(batch.records[-1]),
         "summary": pack(summary),
         "graph": _plain(summary.graph),
         "status": _plain(summary.status),

@@ -7,6 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
+from tau.errors import StoreError
 from tau.stores.contract import Batch, PositionConflict, Store
 from tau.testing.store_contract.batches import batch, one, owner, race
 
@@ -16,6 +19,7 @@ class LogClauses:
 
     threads = 8
     large = 1_000_000
+    forgets = False
 
     def reopen(self, store: Store, tmp_path: Path) -> Store:
         raise NotImplementedError
@@ -68,6 +72,27 @@ class LogClauses:
             assert isinstance(conflict, PositionConflict)
             assert conflict.position == 5
         assert other.read("r") == [(5, anew.records[0])]
+
+    def test_a_writer_that_knows_another_record_is_refused_where_servers_forget(self, store: Store) -> None:
+        """It is told what happened, and nothing is mixed; elsewhere ``before`` changes nothing."""
+        first, second = batch("r", 0, 2), batch("r", 2)
+        assert store.commit([first]) == [2]
+        for wrong in (replace(second, before=first.records[0]), replace(batch("r", 4), before=b"another")):
+            refused = one(store, wrong)
+            if not self.forgets:
+                assert refused == 3 or isinstance(refused, PositionConflict)
+                return
+            assert isinstance(refused, StoreError), refused
+            assert "another history at position 2" in str(refused) or "went back from 4 to 2" in str(refused)
+        grouped = store.commit(
+            [batch("other", 0), replace(second, before=b"another"), replace(batch("n", 5), before=b"x")]
+        )
+        assert grouped[0] == 1
+        assert [type(result) for result in grouped[1:]] == [StoreError, StoreError]
+        assert store.read("r") == [(1, first.records[0]), (2, first.records[1])]
+        assert one(store, replace(second, before=first.records[1])) == 3
+        conflict = one(store, replace(batch("r", 2), before=first.records[1]))
+        assert isinstance(conflict, PositionConflict)
 
     def test_of_many_threads_at_one_position_one_wins(self, store: Store, other: Store) -> None:
         """Round after round, through one store object and through two."""

@@ -28,12 +28,14 @@ __all__ = ["CountingStore", "FlakyStore", "RetryingStore", "SlowStore", "StoreCo
 class StoreContract(VerbClauses, RunClauses, LogClauses):
     """Every sentence of the contract, one test each. Two stores made from one ``tmp_path`` are the same place.
 
-    ``threads`` is the number of writers that race; ``large`` is the size of large data in bytes. A broken sentence
+    ``threads`` is the number of writers that race; ``large`` is the size of large data in bytes,
+    ``forgets`` whether its server may forget what it has acknowledged. A broken sentence
     raises `AssertionError`, as in any test.
     """
 
     threads = 8
     large = 1_000_000
+    forgets = False
 
     def make_store(self, tmp_path: Path) -> Store:
         """The store to be tested, at ``tmp_path``. Raises `NotImplementedError` until a subclass defines it."""
