@@ -99,7 +99,7 @@ def test_a_step_is_asked_for_again_after_an_alarm_in_its_commit(store: Store, ow
                 except TimeoutError:
                     alarm.caught += 1
                     found.append(ctx.step(name, work, name))
-            assert {key[0][2] for key, _ in load(store, ctx.run_id)[1].items} == {"one", "two"}  # type: ignore[union-attr]
+            assert {key[0][2] for key, _ in load(store, ctx.run_id)[1].items.single} == {"one", "two"}  # type: ignore[union-attr]
             return {"found": found}
 
         def second(state: State, nodes: Any = nodes) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import psycopg
@@ -26,21 +28,45 @@ from tau.stores.postgres.connection import (
 from tau.stores.postgres.failures import failure
 from tau.stores.postgres.place import Place
 from tau.stores.reentry import Guard
+from tau.waiting import LOOK, Bell
 
 T = TypeVar("T")
 Work = Callable[[Session], T]
 
 
 class _Turn:
-    """The right to a session. Wherever it is dropped, be it by an interrupt, the next one gets it."""
+    """The right to a session. It ends with its last reference, be it by an interrupt."""
 
-    __slots__ = ("_turns",)
+    __slots__ = ("__weakref__",)
 
-    def __init__(self, turns: SimpleQueue[_Turn]) -> None:
-        self._turns = turns
 
-    def __del__(self) -> None:
-        self._turns.put(_Turn(self._turns))
+class _Turns:
+    """At most so many at a time. No finaliser takes part, as what a signal handler raises in one is lost."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._out: list[weakref.ref[_Turn]] = []
+        self._lock = threading.RLock()
+        self._freed = Bell()
+
+    def take(self, seconds: float) -> _Turn | None:
+        """One, as soon as there is one; ``None`` where there is none for so long."""
+        ends = time.monotonic() + seconds
+        while True:
+            with self._lock:
+                self._out = [each for each in self._out if each() is not None]
+                if len(self._out) < self._most:
+                    turn = _Turn()
+                    self._out.append(weakref.ref(turn))
+                    return turn
+            left = ends - time.monotonic()
+            if left <= 0:
+                return None
+            self._freed.wait(min(LOOK, left))  # where an interrupt kept it from being rung, it looks again
+
+    def freed(self) -> None:
+        """One may have ended."""
+        self._freed.set()
 
 
 class Connections(forks.Forked):
@@ -64,10 +90,7 @@ class Connections(forks.Forked):
 
     def _begin_anew(self) -> None:
         self._idle = deque[Session]()
-        turns: SimpleQueue[_Turn] = SimpleQueue()  # of C: a handler that interrupts it may use it
-        for _ in range(self._most):
-            turns.put(_Turn(turns))
-        self._turns = turns
+        self._turns = _Turns(self._most)
 
     def write(self, doing: str, work: Work[T]) -> T:
         """Do ``work``, of which each statement is a transaction. Raises `ReentryError`."""
@@ -120,11 +143,13 @@ class Connections(forks.Forked):
         the server hung up on an older one."""
         if alone:
             return self._do(doing, work, again)
-        turn = self._turn()
+        turns = self._turns
+        turn = self._turn(turns)
         try:
             return self._do(doing, work, again)
         finally:
             del turn  # now, as an error keeps this frame alive
+            turns.freed()
 
     def _do(self, doing: str, work: Work[T], again: bool) -> T:
         idle = self._idle
@@ -149,15 +174,15 @@ class Connections(forks.Forked):
             self._drop(None, idle)
         return result
 
-    def _turn(self) -> _Turn:
-        try:
-            return self._turns.get(timeout=self._silence)
-        except Empty:
+    def _turn(self, turns: _Turns) -> _Turn:
+        turn = turns.take(self._silence)
+        if turn is None:
             raise StoreUnavailableError(
                 f"cannot use {self.location}: all of its {self._most} connections have been in use for "
                 f"{self._silence:g} s; use fewer threads, or allow more (max_connections=)",
                 location=self.location,
-            ) from None
+            )
+        return turn
 
     def _free(self) -> Session | None:
         with suppress(IndexError):
