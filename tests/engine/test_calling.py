@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 
 from tau import ConfigError, Context, ExecutionError, GraphError, Retry, State, StateGraph, UnserializableError
+from tau.stores.memory import MemoryStore
 from tau.testing import simulate
 
 _numbers = itertools.count()
@@ -402,7 +403,7 @@ def test_a_step_that_was_not_awaited_says_so() -> None:
         return {"x": ctx.step("fetch", lambda: fetch(state))}
 
     for node, remedy in ((forgotten, "did not await step 'fetch'"), (given_a_lambda, "give the async f")):
-        graph = StateGraph("late", store="memory:")
+        graph = StateGraph("late", store=MemoryStore())
         graph.add_node("a", node)
         graph.sequence("a")
         with pytest.raises(ExecutionError) as caught:
@@ -417,7 +418,7 @@ def test_a_step_that_was_not_awaited_says_so() -> None:
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_data_set_is_not_taken_for_a_mapping_of_changes(stored: bool) -> None:
     data = xr.Dataset({"t": ("x", [1.0])}, attrs={"title": "lost otherwise"})
-    graph = StateGraph("data", store="memory:") if stored else StateGraph("data")
+    graph = StateGraph("data", store=MemoryStore()) if stored else StateGraph("data")
     graph.add_node("a", lambda state: data)
     graph.sequence("a")
     with pytest.raises(ExecutionError, match=r"returned Dataset; return a mapping of changes, as in {'data': the Data"):

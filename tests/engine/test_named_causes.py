@@ -32,12 +32,13 @@ from tau import (
     process_chain,
     process_parallel,
 )
+from tau.stores.memory import MemoryStore
 
 LONG = 60
 
 
 def cause_of(node: Any, given: dict[str, Any] | None = None, **options: Any) -> Any:
-    graph = StateGraph("g", store="memory:")
+    graph = StateGraph("g", store=MemoryStore())
     graph.add_node("n", node, version="1", **options)
     graph.sequence("n")
     with pytest.raises(ExecutionError) as caught:
@@ -235,7 +236,7 @@ def test_items_at_work_ask_beside_the_first_and_others_after_it(workers: int, op
             at_work.abort()
         return int(current().ask(f"q{item}", form=int)) * item
 
-    graph = StateGraph("g", store="memory:")
+    graph = StateGraph("g", store=MemoryStore())
     graph.add_node("n", lambda state, ctx: {"out": ctx.map("ask", ask, [1, 2, 3], workers=workers)}, version="1")
     graph.sequence("n")
     asked: list[set[str]] = []

@@ -29,6 +29,7 @@ from tau import (
     UnserializableError,
 )
 from tau.stores.contract import Store
+from tau.stores.memory import MemoryStore
 
 
 def nothing(state: State) -> None:
@@ -149,7 +150,7 @@ def test_a_node_that_fails_validation_is_tried_again_as_retry_says() -> None:
     def asks(state: State) -> dict[str, Any]:
         return answers.pop(0)
 
-    made: StateGraph[AsModel] = StateGraph("retried", schema=AsModel, store="memory:")
+    made: StateGraph[AsModel] = StateGraph("retried", schema=AsModel, store=MemoryStore())
     made.add_node("asks", asks, retry=Retry(attempts=2, delay=0.0))
     made.sequence("asks")
     assert made.execute({"count": 1}).typed.count == 4

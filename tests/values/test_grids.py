@@ -10,6 +10,7 @@ import xarray as xr
 
 import tau
 from exactness import same
+from tau.stores.memory import MemoryStore
 from tau.values import decode, encode
 
 GRID = xr.Dataset(
@@ -55,7 +56,7 @@ def test_the_times_of_a_model_calendar_come_through_a_run_with_their_bounds() ->
     time = xr.date_range("2000-02-28", periods=3, calendar="360_day", use_cftime=True)
     bounds = np.array([[one, one.replace(hour=12)] for one in time])
     given = xr.Dataset({"bounds": (("time", "edge"), bounds)}, {"time": time})
-    graph = tau.StateGraph("model", store="memory:")
+    graph = tau.StateGraph("model", store=MemoryStore())
     seen = []
 
     @graph.node

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.lib import recfunctions
 
 import tau
+from tau.stores.memory import MemoryStore
 from tau.values import Refused, decode, encode
 
 
@@ -134,7 +135,7 @@ class Name(StrEnum):
 @pytest.mark.parametrize("make", [np.str_, Name], ids=["NumPy", "an enum"])
 def test_keys_that_are_text_are_names_of_the_state(make: Callable[[str], Any]) -> None:
     raw, clean = make("raw"), make("clean")
-    graph = tau.StateGraph("keys", store="memory:")
+    graph = tau.StateGraph("keys", store=MemoryStore())
     seen = []
 
     @graph.node

@@ -243,14 +243,15 @@ def test_a_cluster_that_goes_away_is_an_error_and_what_is_finished_is_kept(tmp_p
     cluster = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert cluster.stdout is not None
     try:
-        executors = [f"dask:{cluster.stdout.readline().strip()}", "threads"]
+        executors, finished = [f"dask:{cluster.stdout.readline().strip()}", "threads"], list[int]()
 
         def node(state: Any, ctx: Any) -> Any:
             items = [(number, str(place)) for number in range(30)]
             return {"out": ctx.map("m", tasks.in_flight, items, executor=executors.pop(0), progress=killing)}
 
         def killing(done: int, total: int | None, result: int) -> None:
-            if done == 20:
+            finished.append(result)
+            if done == 10:  # dask may begin those that hold on before the last of the others
                 cluster.kill()
 
         graph = graph_of(node, f"sqlite:///{tmp_path}/runs.db")
@@ -259,9 +260,11 @@ def test_a_cluster_that_goes_away_is_an_error_and_what_is_finished_is_kept(tmp_p
         assert isinstance(caught.value.__cause__, ExecutorError)
         assert "start the cluster again and resume" in str(caught.value.__cause__)
         place.with_name("calls.go").write_text("")
+        kept = [*finished]
+        assert len(kept) >= 10
         assert graph.resume("r")["out"] == [*range(30)]
         counts = Counter(lines(place))
-        assert all(counts[str(number)] == 1 for number in range(20))
+        assert all(counts[str(number)] == 1 for number in kept)
     finally:
         cluster.kill()
         cluster.communicate(timeout=LONG)

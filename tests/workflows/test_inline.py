@@ -15,6 +15,7 @@ from telling import struck_at, told
 from tau import ConfigError, ExecutionError, ParallelConfig, ParallelError, Retry, StateGraph
 from tau import process_parallel as process
 from tau.observers import Recorder
+from tau.stores.memory import MemoryStore
 
 INLINE = ParallelConfig(executor="inline", observer=None)
 
@@ -144,7 +145,7 @@ def test_finished_items_are_kept_in_a_node() -> None:
     def node(state: Any, ctx: Any) -> Any:
         return {"out": ctx.map("m", task, range(5), executor="inline")}
 
-    graph = StateGraph("g", store="memory:")
+    graph = StateGraph("g", store=MemoryStore())
     graph.add_node("node", node, version="1")
     graph.sequence("node")
     with pytest.raises(ExecutionError, match="broke"):
@@ -172,7 +173,7 @@ def test_ctrl_c_as_an_item_is_about_to_begin_leaves_it_free() -> None:
     def node(state: Any, ctx: Any) -> Any:
         return {"out": ctx.map("m", abs, range(3), executor="inline")}
 
-    graph = StateGraph("g", store="memory:")
+    graph = StateGraph("g", store=MemoryStore())
     graph.add_node("node", node, version="1")
     graph.sequence("node")
     before, struck = sys.gettrace(), 0

@@ -26,6 +26,7 @@ from tau import (
     parallel_node,
     process_parallel,
 )
+from tau.stores.memory import MemoryStore
 
 
 def graph_of(node: Any, store: str = "memory:", **options: Any) -> StateGraph:
@@ -88,7 +89,7 @@ def test_an_async_node_awaits_it() -> None:
 def test_a_parallel_node_takes_it_from_its_configuration_also_from_json() -> None:
     config = ParallelConfig.from_json('{"executor": "processes", "max_workers": 1}')
     assert ParallelConfig.from_json(config.to_json()) == config
-    graph = StateGraph("g", store="memory:")
+    graph = StateGraph("g", store=MemoryStore())
     graph.add_node("node", parallel_node([1, 2], tasks.same, config, into="out"))
     graph.sequence("node")
     assert graph.execute({})["out"] == [1, 2]

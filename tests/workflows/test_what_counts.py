@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tau import Context, ExecutionError, State, StateGraph
+from tau.stores.memory import MemoryStore
 
 
 def test_only_what_is_returned_counts_after_a_resume() -> None:
@@ -27,7 +28,7 @@ def test_only_what_is_returned_counts_after_a_resume() -> None:
         seen.append(found)
         return {"out": out}
 
-    graph = StateGraph("g", store="memory:")
+    graph = StateGraph("g", store=MemoryStore())
     graph.add_node("n", node, version="1")
     graph.sequence("n")
     with pytest.raises(ExecutionError):
@@ -51,7 +52,7 @@ def test_a_map_that_collects_raises_nothing_if_all_failed(is_async: bool) -> Non
     async def node_async(state: State, ctx: Context) -> dict[str, Any]:
         return {"out": [one.status for one in await ctx.map("m", later, range(2), errors="collect")]}
 
-    graph = StateGraph("g", store="memory:")
+    graph = StateGraph("g", store=MemoryStore())
     graph.add_node("n", node_async if is_async else node, version="1")
     graph.sequence("n")
     assert graph.execute({})["out"] == ["failed", "failed"]
