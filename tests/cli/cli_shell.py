@@ -16,6 +16,18 @@ import tau
 import tau.cli.app
 from tau.cli import main
 
+GRAPH_OF = """
+from tau import StateGraph
+
+def graph_of(name, **nodes):
+    graph = StateGraph(name)
+    for node, function in nodes.items():
+        graph.add_node(node, function)
+    graph.sequence(*nodes)
+    return graph
+"""
+"""For files that make several graphs: each a sequence of nodes."""
+
 PIPELINE = """
 import os
 from tau import StateGraph

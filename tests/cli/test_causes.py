@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from cli_shell import Here, Shell
+from cli_shell import GRAPH_OF, Here, Shell
 
 from tau import BranchError
 from tau.log.records import describe
 
-INSIDE = """
+INSIDE = (
+    GRAPH_OF
+    + """
 import os
-from tau import StateGraph, branches_node
+from tau import branches_node
 
 def bad(state):
     raise ValueError("bad sensor")
@@ -32,21 +34,15 @@ def mapped(state, ctx):
 def group(state):
     raise ExceptionGroup("both", [ValueError("first"), OSError("second")])
 
-def graph_of(name, **nodes):
-    graph = StateGraph(name)
-    for node, function in nodes.items():
-        graph.add_node(node, function)
-    graph.sequence(*nodes)
-    return graph
-
 single = graph_of("single", outer=graph_of("inner", clean=bad))
 both = graph_of("both", n=branches_node({"a": bad, "b": worse, "c": lambda state: None}))
 grouped = graph_of("grouped", n=group)
 maps = graph_of("maps", m=mapped)
 deep = graph_of("deep", outer=graph_of("inner", m=mapped))
 """
+)
 
-BAD, WORSE = 6, 9
+BAD, WORSE = (INSIDE.splitlines().index(f"def {name}(state):") + 2 for name in ("bad", "worse"))
 """The lines at which these fail."""
 
 

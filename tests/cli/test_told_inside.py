@@ -5,9 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
-from cli_shell import Here, Shell
+from cli_shell import GRAPH_OF, Here, Shell
 
-TOLD = """
+TOLD = (
+    GRAPH_OF
+    + """
 import os, signal
 from tau import *
 
@@ -15,13 +17,6 @@ def one(x):
     if x == 3 and os.path.exists("broken"):
         raise OSError("away")
     return x
-
-def graph_of(name, **nodes):
-    graph = StateGraph(name)
-    for node, function in nodes.items():
-        graph.add_node(node, function)
-    graph.sequence(*nodes)
-    return graph
 
 def load(state):
     return {"raw": 1}
@@ -54,6 +49,7 @@ late = graph_of("late", n=branches_node(
 ))
 top = graph_of("top", load=load, review=pause_node("ok", form=bool), last=load)
 """
+)
 
 
 @pytest.fixture

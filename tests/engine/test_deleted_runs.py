@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from own_stores import InBytes
 from tau import CheckpointConfig, Context, GraphConfig, State, StateGraph, open_store, register_store
 from tau.errors import (
     CheckpointNotFoundError,
@@ -24,32 +25,13 @@ from tau.stores.memory import MemoryStore
 DELETE = "import sys; from tau import open_store; open_store(sys.argv[1]).delete('r', sys.argv[2] == 'keep')"
 
 
-class Verbs:
-    """A store of a user's own."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def save(self, state: State) -> None:
-        self.kept[state.run_id] = state.to_bytes()
-
-    def load(self, run_id: str) -> State:
-        return State.from_bytes(self.kept[run_id])
-
-    def delete(self, run_id: str) -> None:
-        self.kept.pop(run_id, None)
-
-    def list(self) -> list[str]:
-        return list(self.kept)
-
-
 @pytest.fixture(params=["memory", "sqlite", "file", "own"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/runs.db"
     if request.param == "file":
         return f"file://{tmp_path}/runs"
-    register_store("ours", MemoryStore() if request.param == "memory" else Verbs())
+    register_store("ours", MemoryStore() if request.param == "memory" else InBytes())
     return "ours"
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from engine_steps import Steps, config
-from own_stores import Failing, Forgetful, InADict, InFiles
 
 from exactness import VALUES, same
+from own_stores import Failing, Forgetful, InADict, InFiles
 from tau import (
     CheckpointNotFoundError,
     ConfigError,

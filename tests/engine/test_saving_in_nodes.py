@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from engine_steps import config
 
+from own_stores import InBytes
 from tau import CheckpointNotFoundError, Context, ExecutionError, Retry, State, StateGraph, TauError
 from tau.stores.contract import Store
 
@@ -267,23 +268,7 @@ def test_nothing_can_be_set_between_two_nodes(store: Store) -> None:
 
 
 def test_a_store_of_the_users_own_shows_it(tmp_path: Path) -> None:
-    class Mine:
-        def __init__(self) -> None:
-            self.states: dict[str, bytes] = {}
-
-        def save(self, state: State) -> None:
-            self.states[state.run_id] = state.to_bytes()
-
-        def load(self, run_id: str) -> State:
-            return State.from_bytes(self.states[run_id])
-
-        def delete(self, run_id: str) -> None:
-            self.states.pop(run_id, None)
-
-        def list(self) -> list[str]:
-            return [*self.states]
-
-    mine = Mine()
+    mine = InBytes()
     given = []
 
     def work(state: State) -> Any:

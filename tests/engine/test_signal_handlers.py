@@ -19,9 +19,9 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from own_stores import InADict
 
 import tau
+from own_stores import InADict
 from tau import CheckpointNotFoundError, Context, RunCancelledError, State, StateGraph, StoreError, TauError, open_store
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from engine_steps import config, elsewhere
 
+from own_stores import InBytes
 from tau import (
     ConfigError,
     Context,
@@ -639,23 +640,7 @@ def test_what_a_log_adds_up_to_holds_only_the_items_of_the_node_in_flight(store:
 
 
 def test_a_store_of_four_verbs_keeps_items(tmp_path: Path) -> None:
-    class Mine:
-        def __init__(self) -> None:
-            self.kept: dict[str, bytes] = {}
-
-        def save(self, state: State) -> None:
-            self.kept[state.run_id] = state.to_bytes()
-
-        def load(self, run_id: str) -> State:
-            return State.from_bytes(self.kept[run_id])
-
-        def delete(self, run_id: str) -> None:
-            del self.kept[run_id]
-
-        def list(self) -> Any:
-            return [*self.kept]
-
-    store, calls = Mine(), []
+    store, calls = InBytes(), []
 
     def node(state: State, ctx: Context) -> dict[str, int]:
         size = len(ctx.step("load", lambda: calls.append(1) or bytes(5000)))

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
+from forked import in_child
 from msgspec.structs import replace
 
 from postgres_server import Server
@@ -307,18 +307,6 @@ def test_a_log_that_is_deleted_as_it_is_read_does_not_end_early(postgres_url: st
 
 
 # Forks and handlers
-
-
-def in_child(work: Callable[[], object]) -> None:
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_parent_and_child_both_go_on_after_a_fork(postgres_url: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import in_child
 
 from tau.stores import open_store
 from tau.stores.contract import PositionConflict, Store
@@ -49,19 +50,6 @@ def test_of_many_processes_at_one_position_one_wins(
     store = open_store(url)
     assert store.read("r") == [(n + 1, f"{winners[n]} {n}".encode()) for n in range(rounds)]
     store.close()
-
-
-def in_child(work: Callable[[], None]) -> None:
-    """Do that in a child of fork; fail if it failed."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("make", [SQLiteStore, FileStore])

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from own_stores import InBytes
 from tau import (
     ChainConfig,
     CorruptCheckpointError,
@@ -244,30 +245,11 @@ def _copied(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
 
 
-class OfTheirOwn:
-    """A store of four verbs, which keeps bytes."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def save(self, state: State) -> None:
-        self.kept[state.run_id] = state.to_bytes()
-
-    def load(self, run_id: str) -> State:
-        return State.from_bytes(self.kept[run_id])
-
-    def delete(self, run_id: str) -> None:
-        del self.kept[run_id]
-
-    def list(self) -> list[str]:
-        return [*self.kept]
-
-
 @pytest.mark.parametrize("kind", ["list", "text", "state"])
 def test_a_store_of_ones_own_keeps_what_a_chain_has_gathered(kind: str) -> None:
     """What a state carries has every part of it."""
     initial, grow = GROW[kind]
-    store = OfTheirOwn()
+    store = InBytes()
     calls: list[int] = []
 
     def step(item: int, state: Any) -> Any:

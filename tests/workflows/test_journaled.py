@@ -10,7 +10,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from tau import (
     RunCancelledError,
     State,
     StateGraph,
-    StoreUnavailableError,
     UnserializableError,
     chain_node,
     current,
@@ -39,11 +38,9 @@ from tau import (
     process_parallel,
 )
 from tau.errors import ParallelError
-from tau.node.current import run_scope
 from tau.observers import Recorder
-from tau.stores.contract import Batch, Store
+from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
-from tau.testing.store_wrappers import StoreWrapper
 
 Node = Callable[[State, Context], Any]
 
@@ -572,153 +569,6 @@ def test_a_map_of_a_run_that_was_taken_over_ends_with_that(how: str) -> None:
     with pytest.raises(RunCancelledError):
         graph_of(store, threads if how == "map" else tasks).execute({}, run_id="r")
     assert calls.counts.total() - before[0] < 12
-
-
-@pytest.mark.parametrize("how", ["map", "async map", "chain"])
-def test_a_store_that_fails_ends_a_map_once(tmp_path: Path, how: str) -> None:
-    """Its error reaches the node, which may try again: what was done by then is stored."""
-    away = threading.Event()
-
-    class Away(StoreWrapper):
-        def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
-            if away.is_set():
-                raise StoreUnavailableError("the store is away")
-            return super().commit(batches)
-
-    calls = Calls()
-
-    def task(item: int, *before: int) -> int:
-        calls(item)
-        if calls.counts.total() == 3:
-            away.set()
-        return item
-
-    async def later(item: int) -> int:
-        return task(item)
-
-    def run(ctx: Context) -> Any:
-        return ctx.map("m", task, range(30), workers=2) if how == "map" else process_chain(range(30), 0, task).final
-
-    def node(state: State, ctx: Context) -> Any:
-        with pytest.raises(StoreUnavailableError, match="the store is away"):
-            run(ctx)
-        away.clear()
-        return {"out": run(ctx)}
-
-    async def node_async(state: State, ctx: Context) -> Any:
-        with pytest.raises(StoreUnavailableError, match="the store is away"):
-            await ctx.map("m", later, range(30), workers=2)
-        away.clear()
-        return {"out": await ctx.map("m", later, range(30), workers=2)}
-
-    checkpoint = CheckpointConfig(interval=1, preserve=True, patience=0.0)
-    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=checkpoint), store=Away(MemoryStore()))
-    graph.add_node("node", node_async if how == "async map" else node, version="1")
-    graph.sequence("node")
-    assert graph.execute({}, run_id="r")["out"] == (29 if how == "chain" else list(range(30)))
-    assert set(calls.counts.values()) == {1}
-
-
-@pytest.mark.parametrize("how", ["map", "async map"])
-def test_an_item_that_ends_once_the_store_has_failed_is_kept_for_the_next_try(how: str) -> None:
-    """Two are at work when a commit fails: the one that ends when that is known is not called again either."""
-
-    class Away(StoreWrapper):
-        is_away = False
-
-        def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
-            if self.is_away:
-                raise StoreUnavailableError("the store is away")
-            return super().commit(batches)
-
-    store, calls = Away(MemoryStore()), Calls()
-
-    def is_known() -> bool:
-        scope = run_scope.get()
-        assert scope is not None
-        try:
-            scope.steps_of(scope.visit_here()).check()
-        except StoreUnavailableError:
-            return True
-        return False
-
-    def task(item: int) -> int:
-        calls(item)
-        store.is_away = store.is_away or item == 0
-        until = time.monotonic() + 2  # the map itself may meet the failure first, and ends then
-        while item == 1 and not is_known() and time.monotonic() < until:
-            pass
-        return item
-
-    async def later(item: int) -> int:
-        calls(item)
-        store.is_away = store.is_away or item == 0
-        until = time.monotonic() + 2
-        while item == 1 and not is_known() and time.monotonic() < until:
-            await asyncio.sleep(0)
-        return item
-
-    def node(state: State, ctx: Context) -> Any:
-        with pytest.raises(StoreUnavailableError, match="the store is away"):
-            ctx.map("m", task, range(10), workers=2)
-        store.is_away = False
-        return {"out": ctx.map("m", task, range(10), workers=2)}
-
-    async def node_async(state: State, ctx: Context) -> Any:
-        with pytest.raises(StoreUnavailableError, match="the store is away"):
-            await ctx.map("m", later, range(10), workers=2)
-        store.is_away = False
-        return {"out": await ctx.map("m", later, range(10), workers=2)}
-
-    checkpoint = CheckpointConfig(interval=1, preserve=True, patience=0.0)
-    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=checkpoint), store=store)
-    graph.add_node("node", node_async if how == "async map" else node, version="1")
-    graph.sequence("node")
-    assert graph.execute({}, run_id="r")["out"] == [*range(10)]
-    assert set(calls.counts.values()) == {1}
-
-
-@pytest.mark.parametrize("how", ["map", "async map", "chain"])
-def test_a_map_whose_last_commit_fails_may_be_tried_again_under_its_name(how: str) -> None:
-    class Away(StoreWrapper):
-        is_away = False
-
-        def commit(self, batches: Sequence[Batch]) -> Sequence[int | Exception]:
-            if self.is_away:
-                raise StoreUnavailableError("the store is away")
-            return super().commit(batches)
-
-    store, calls = Away(MemoryStore()), Calls()
-
-    def task(item: int, *before: int) -> int:
-        calls(item)
-        store.is_away = item == 2
-        return item
-
-    async def later(item: int) -> int:
-        return task(item)
-
-    def run(ctx: Context) -> Any:
-        return ctx.map("m", task, range(3), workers=1) if how == "map" else process_chain(range(3), 0, task).final
-
-    def node(state: State, ctx: Context) -> Any:
-        with pytest.raises(StoreUnavailableError, match="the store is away"):
-            run(ctx)
-        store.is_away = False
-        return {"out": run(ctx)}
-
-    async def node_async(state: State, ctx: Context) -> Any:
-        with pytest.raises(StoreUnavailableError, match="the store is away"):
-            await ctx.map("m", later, range(3), workers=1)
-        store.is_away = False
-        return {"out": await ctx.map("m", later, range(3), workers=1)}
-
-    checkpoint = CheckpointConfig(interval=1, preserve=True, patience=0.0)
-    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=checkpoint), store=store)
-    graph.add_node("node", node_async if how == "async map" else node, version="1")
-    graph.sequence("node")
-    assert graph.execute({}, run_id="r")["out"] == (2 if how == "chain" else [0, 1, 2])
-    assert set(calls.counts.values()) == {1}
 
 
 @pytest.mark.parametrize("how", ["map", "async map", "chain"])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Sequence
 from threading import Thread
 
 from tau.errors import StoreError, StoreFullError, StoreUnavailableError
 from tau.signals import is_of_handler
+from tau.stores.contract import Batch
+
+Commit = Callable[[Sequence[Batch]], list[int | Exception]]
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -65,3 +69,11 @@ def start_thread(thread: Thread, location: str) -> None:
         remedy = "raise the limits of memory or of processes (ulimit -v, ulimit -u), or start fewer threads"
         said = f"cannot work with {location}: {error}; {remedy}"
         raise StoreUnavailableError(said, location=location, transient=False) from error
+
+
+def apart(error: Exception, batches: Sequence[Batch], commit: Commit) -> list[int | Exception]:
+    """What becomes of batches that could not be committed together. What failed as a whole is the result of each; where
+    something in one of them was too much, each is committed on its own, so that its neighbours survive."""
+    if len(batches) == 1 or (isinstance(error, StoreError) and not isinstance(error, StoreFullError)):
+        return [error] * len(batches)
+    return [result for batch in batches for result in commit([batch])]

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from tau.errors import ConfigError, CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
+from tau.errors import ConfigError, CorruptCheckpointError, StoreError, StoreUnavailableError
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, deletion, problem
+from tau.stores.failures import apart
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.connection import Session
 from tau.stores.postgres.connections import Connections
@@ -82,10 +83,7 @@ class PostgresStore(Store):
         try:
             return self._connections.write("commit to", lambda session: self._apply(session, batches))
         except Exception as error:
-            if len(batches) == 1 or (isinstance(error, StoreError) and not isinstance(error, StoreFullError)):
-                return [error] * len(batches)
-        # Something in one of the batches was too much: each on its own, so that its neighbours survive.
-        return [result for batch in batches for result in self._commit([batch])]
+            return apart(error, batches, self._commit)
 
     def _apply(self, session: Session, batches: Sequence[Batch]) -> list[int | Exception]:
         (first, *more) = batches

@@ -11,11 +11,12 @@ from typing import Any, Final
 import apsw
 from msgspec.structs import replace
 
-from tau.errors import CorruptCheckpointError, StoreError, StoreFullError
+from tau.errors import CorruptCheckpointError
 from tau.host import boot_clock, clock_space, has_ended
 from tau.stores import mounts
 from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, deletion, problem
+from tau.stores.failures import apart
 from tau.stores.sqlite import statements as sql
 from tau.stores.sqlite.connections import Connections
 from tau.stores.summaries import matches, pack, unpack, unreadable
@@ -53,10 +54,7 @@ class SQLiteStore(Store):
         try:
             return self._connections.write("commit to", lambda connection: self._apply(connection, batches))
         except Exception as error:
-            if len(batches) == 1 or (isinstance(error, StoreError) and not isinstance(error, StoreFullError)):
-                return [error] * len(batches)
-        # Something in one of the batches was too much: each on its own, so that its neighbours survive.
-        return [result for batch in batches for result in self.commit([batch])]
+            return apart(error, batches, self.commit)
 
     def _apply(self, connection: apsw.Connection, batches: Sequence[Batch]) -> list[int | Exception]:
         now = self._clock()

@@ -28,6 +28,25 @@ class InADict:
         return self.kept.keys()
 
 
+class InBytes:
+    """Keeps bytes."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def save(self, state: State) -> None:
+        self.kept[state.run_id] = state.to_bytes()
+
+    def load(self, run_id: str) -> State:
+        return State.from_bytes(self.kept[run_id])
+
+    def delete(self, run_id: str) -> None:
+        del self.kept[run_id]
+
+    def list(self) -> Iterable[str]:
+        return self.kept.keys()
+
+
 class InFiles:
     """Keeps bytes, one file for each run."""
 
