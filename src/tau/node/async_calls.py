@@ -145,6 +145,7 @@ class NodeLoop:
             coroutine.close()
             raise KeyboardInterrupt from error
         finally:
+            # A cancellation does not say who asked for it; CPython's runner counts those that Ctrl-C asked for.
             if getattr(self._runner, "_interrupt_count", 0) and not isinstance(sys.exception(), KeyboardInterrupt):
                 self.kept = KeyboardInterrupt()
 

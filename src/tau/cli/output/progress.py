@@ -36,6 +36,14 @@ SHOWN = 8
 """Of so many nodes that are at work at the same time, each is named."""
 
 
+_BROKEN_OFF = {
+    Paused.__name__: "waits for an answer",
+    StopNow.__name__: "stopped; resume runs it again",
+    RunInterruptedError.__name__: "stopped; resume goes on inside it",
+}
+"""What is said of a node that did not fail, although it ended with an error; the last is of graphs inside it."""
+
+
 class OwnProgress(NamedTuple):
     """What a node told last of itself, ``at`` that time, and first."""
 
@@ -171,14 +179,11 @@ class Progress:
             return
         visit = f" (visit {data['visit']})" if data["visit"] > 1 else ""
         attempt = f" (attempt {data['attempt']})" if data["attempt"] > 1 else ""
-        error = f" {data.get('error_type', '')}" if failed else ""
+        kind = data.get("error_type", "")
+        error = f" {_BROKEN_OFF.get(kind, kind)}" if failed else ""
         mark = (screen.tick(not failed), "red" if failed else "green")
-        if error == f" {Paused.__name__}":
-            error, mark = " waits for an answer", ("-", "yellow")
-        if error == f" {StopNow.__name__}":
-            error, mark = " stopped; resume runs it again", ("-", "yellow")
-        if error == f" {RunInterruptedError.__name__}":  # of graphs inside it
-            error, mark = " stopped; resume goes on inside it", ("-", "yellow")
+        if failed and kind in _BROKEN_OFF:
+            mark = ("-", "yellow")
         seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
         self.say(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}")
 
