@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,12 @@ class SyncDriver(Driver):
         load_module("tau.node.async_calls")
         from tau.node.async_calls import with_timeout
 
-        return self._in_loop(with_timeout(effect.node, awaitable))
+        try:
+            return self._in_loop(with_timeout(effect.node, awaitable))
+        except BaseException:
+            if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
+                awaitable.close()  # an interrupt came before it began: nobody is told that it was never awaited
+            raise
 
     def _in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         load_module("tau.node.async_calls")
