@@ -25,10 +25,9 @@ from tau.errors import (
     StoreUnavailableError,
     UnsupportedFormatError,
 )
-from tau.stores import open_store
+from tau.stores import open_store, server_store
 from tau.stores.contract import PositionConflict, Query
 from tau.stores.postgres import PostgresStore
-from tau.stores.postgres import store as postgres_store
 from tau.stores.postgres.connection import Session, connect, create_tables, has_tables
 from tau.stores.postgres.place import Place
 from tau.testing.store_contract.batches import batch, one, owner, race
@@ -183,7 +182,7 @@ def test_a_large_group_is_parted(postgres_url: str, monkeypatch: pytest.MonkeyPa
     """So that no transaction grows without bounds; each batch is still whole."""
     store = PostgresStore(postgres_url)
     one(store, batch("first", 0))
-    monkeypatch.setattr(postgres_store, "GROUP_BYTES", 100_000)
+    monkeypatch.setattr(server_store, "GROUP_BYTES", 100_000)
     said = statements_of(monkeypatch)
     batches = [batch(f"r{n}", 0, blobs=[(b"x", bytes(30_000))]) for n in range(10)]
     assert store.commit([*batches, batch("huge", 0, blobs=[(b"x", bytes(300_000))])]) == [1] * 11

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import select
 import time
@@ -13,10 +14,11 @@ from psycopg import waiting
 from psycopg.pq import TransactionStatus
 
 from tau import forks
-from tau.errors import StoreError, StoreUnavailableError, UnsupportedFormatError
+from tau.errors import StoreUnavailableError, UnsupportedFormatError
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.failures import refusal
 from tau.stores.postgres.place import Place
+from tau.stores.sessions import left_open
 
 OLDEST: Final = 14  # the oldest PostgreSQL that its own project still mended when this was written
 _NEVER: Final = 1 << 30  # so often must a statement have been executed to be prepared without being asked
@@ -114,17 +116,14 @@ class Session(psycopg.Connection[Any]):
             with suppress(psycopg.Error):
                 self.close()
 
+    def let_go(self) -> None:
+        """Close a child's copy."""
+        with suppress(psycopg.Error, OSError):
+            os.close(self.pgconn.socket)
+
     def __del__(self, *_: Any) -> None:
         if hasattr(self, "pgconn"):
             self.leave()
-
-
-def left_open() -> StoreError:
-    """The error for a child that was forked in the middle of a statement of its parent."""
-    return StoreError(
-        "this process was forked in the middle of a commit of its parent, and what is under way there is not the "
-        "child's; start workers by spawn, or fork outside of commits"
-    )
 
 
 def connect(place: Place, silence: float) -> Session:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from msgspec.structs import replace
-
-from tau.errors import ConfigError, CorruptCheckpointError, StoreError, StoreUnavailableError
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, deletion, problem
+from tau.errors import CorruptCheckpointError
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
 from tau.stores.failures import apart
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.connection import Session
 from tau.stores.postgres.connections import Connections
 from tau.stores.postgres.place import Place
+from tau.stores.server_store import TRIES, ServerStore, digest_of, judged
 from tau.stores.summaries import matches, pack, unpack, unreadable
 
-GROUP_BYTES: Final = 16 << 20  # so much goes into one transaction, unless a single batch is larger
-BLOCK: Final = 1024  # so many records are in memory at a time when a log is read one after the other
-TRIES: Final = 1000  # how often a deletion looks again, where others commit at the same moment
-_SLACK: Final = 1.0  # seconds by which a lease may seem longer than it is before the server's clock is not believed
 
-
-class PostgresStore(Store):
+class PostgresStore(ServerStore):
     """A store in the database at ``url``, ``postgresql://user:password@host:port/database``, in its schema ``tau``.
 
     What the URL leaves out is taken from PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE and the rest of libpq's
@@ -39,45 +33,11 @@ class PostgresStore(Store):
         self, url: str = "postgresql://", *, durability: str = "", timeout: float = 30.0, max_connections: int = 8
     ) -> None:
         place = Place.of(url)
-        durability = durability or place.durability
-        if durability not in ("strict", "relaxed"):
-            raise ConfigError(f"durability is 'strict' or 'relaxed', found {durability!r:.80}")
-        if max_connections < 1:
-            raise ConfigError(f"max_connections is at least 1, found {max_connections!r}")
         self.location = place.location
-        self._strict = durability == "strict"
-        self._connections = Connections(place, silence=timeout, most=max_connections, strict=self._strict)
+        self._strict = self._is_strict(durability or place.durability, max_connections)
+        self._connections: Connections = Connections(place, silence=timeout, most=max_connections, strict=self._strict)
 
     # Writing
-
-    def commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
-        results: list[int | Exception] = [StoreError("not committed", location=self.location)] * len(batches)
-        away: Exception | None = None
-        for group in self._groups(batches, results):
-            found = self._commit([batches[number] for number in group]) if away is None else [away] * len(group)
-            for number, result in zip(group, found, strict=True):
-                results[number] = result
-                away = result if isinstance(result, StoreUnavailableError) else away
-        return results
-
-    def _groups(self, batches: Sequence[Batch], results: list[int | Exception]) -> list[list[int]]:
-        """The numbers of those that go into one transaction: of different runs, and not too much."""
-        groups: list[list[int]] = []
-        runs: set[str] = set()
-        size = 0
-        for number, batch in enumerate(batches):
-            wrong = problem(batch)
-            if wrong is not None:
-                results[number] = wrong
-                continue
-            weight = sum(map(len, batch.records)) + sum(len(data) for _, data in batch.blobs)
-            if not groups or batch.run_id in runs or size + weight > GROUP_BYTES:
-                groups.append([])
-                runs, size = set(), 0
-            groups[-1].append(number)
-            runs.add(batch.run_id)
-            size += weight
-        return groups
 
     def _commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
         try:
@@ -122,37 +82,17 @@ class PostgresStore(Store):
         at = {bytes(key): (position, floor, bytes(last)) for key, position, floor, last in rows}
         for key, batch in zip(keys, batches, strict=True):
             position, floor, last = at.get(key, (0, 0, b""))
-            emptied = 0 < position == floor and not begins(batch)
-            if batch.before and position < batch.expected:
-                found[batch.run_id] = self._forgot(batch, f"the server went back from {batch.expected} to {position}")
-            elif batch.before and position == batch.expected > floor and last != _digest(batch.before):
-                found[batch.run_id] = self._forgot(batch, f"the server has another history at position {position}")
-            elif position == batch.expected and not emptied:  # it has come there since
-                (found[batch.run_id],) = self._apply(session, [batch])
-            else:
-                found[batch.run_id] = PositionConflict(batch.run_id, batch.expected, position)
+            refusal = self._refusal(batch, position, floor, last)
+            found[batch.run_id] = self._apply(session, [batch])[0] if refusal is None else refusal
         return found
 
-    def _forgot(self, batch: Batch, what: str) -> StoreError:
-        return StoreError(
-            f"cannot commit run {batch.run_id!r} to {self.location}: {what}; it was put back from a backup, failed "
-            "over to a standby that was behind, or lost what it had acknowledged; what this process has done since "
-            "does not fit to what is stored: resume the run to go on from there",
-            location=self.location,
-        )
-
-    def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
+    def _delete(self, run_id: str, keep_summary: bool, expected: int | None) -> bool:
         def work(session: Session) -> bool:
-            return any(self._delete(session, run_id, keep_summary, expected) for _ in range(TRIES))
+            return any(self._try_to_delete(session, run_id, keep_summary, expected) for _ in range(TRIES))
 
-        if not self._connections.write("delete from", work):
-            raise StoreUnavailableError(
-                f"cannot delete run {run_id!r} from {self.location}: its owner commits without a pause; stop or cancel "
-                "it first",
-                location=self.location,
-            )
+        return self._connections.write("delete from", work)
 
-    def _delete(self, session: Session, run_id: str, keep_summary: bool, expected: int | None) -> bool:
+    def _try_to_delete(self, session: Session, run_id: str, keep_summary: bool, expected: int | None) -> bool:
         """Whether it is done; if not, the run has moved on."""
         row = session.execute(sql.FIND, (key_of(run_id),), binary=True).fetchone()
         if row is None:
@@ -160,13 +100,7 @@ class PostgresStore(Store):
                 raise PositionConflict(run_id, expected, 0)
             return True
         number, position, floor, data = row
-        try:
-            before = self._unpack(data, run_id, position)
-        except CorruptCheckpointError:
-            if keep_summary or expected is not None:
-                raise
-            before = replace(unreadable(run_id), position=position)
-        after = deletion(before, keep_summary, expected, empty=floor == position)
+        after = self._after_deletion(run_id, (position, floor, data), keep_summary, expected)
         if after is None:
             return True
         terms = {
@@ -193,20 +127,7 @@ class PostgresStore(Store):
             [],
         )
 
-    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
-        return self._read(run_id, after)[0]
-
-    def scan(self, run_id: str, after: int = 0) -> Iterator[tuple[int, bytes]]:
-        block, floor = self._read(run_id, after, BLOCK)
-        while block:
-            yield from block
-            after = block[-1][0]
-            block, now = self._read(run_id, after, BLOCK) if len(block) == BLOCK else ([], floor)
-            if now != floor:
-                raise self._damaged(run_id, f"the records after {after} were deleted as they were read", after, "log")
-
     def _read(self, run_id: str, after: int, limit: int | None = None) -> tuple[list[tuple[int, bytes]], int]:
-        """At most so many records, and the position of the last deletion."""
         rows = self._rows(sql.READ, {"key": key_of(run_id), "after": after, "limit": limit})
         if not rows:
             return [], 0
@@ -224,12 +145,6 @@ class PostgresStore(Store):
         for data, position in self._rows(sql.SUMMARY, (key_of(run_id),)):
             return self._unpack(data, run_id, position)
         return None
-
-    def _unpack(self, data: bytes, run_id: str, position: int) -> Summary:
-        summary = unpack(data, self.location, run_id)
-        if summary.position != position:
-            raise self._damaged(run_id, f"it is at {position}, its summary says {summary.position}", what="summary")
-        return summary
 
     def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
         wanted = list(digests)
@@ -252,27 +167,10 @@ class PostgresStore(Store):
                 found.append(summary)
         return found
 
-    def lease(self, run_id: str) -> Lease | None:
-        return self.leases([run_id]).get(run_id)
-
     def leases(self, run_ids: Iterable[str]) -> Mapping[str, Lease]:
         ids = {key_of(run_id): run_id for run_id in run_ids}
         rows = self._rows(sql.LEASES, (list(ids),)) if ids else []
-        return {
-            ids[bytes(key)]: Lease(nonce, counter, left if left <= seconds + _SLACK else None)
-            for key, nonce, counter, seconds, left in rows
-        }
-
-    def close(self) -> None:
-        self._connections.close()
-
-    def _damaged(self, run_id: str, why: str, position: int | None = None, what: str = "row") -> CorruptCheckpointError:
-        return CorruptCheckpointError(
-            f"run {run_id!r} in {self.location} is damaged: {why}; restore it from a backup",
-            run_id=run_id,
-            position=position,
-            what=what,
-        )
+        return {ids[bytes(key)]: judged(nonce, counter, seconds, left) for key, nonce, counter, seconds, left in rows}
 
 
 _BLOB: Final = ("blob_key", "digest", "data")
@@ -281,11 +179,6 @@ _BLOB: Final = ("blob_key", "digest", "data")
 def key_of(run_id: str) -> bytes:
     """What the tables know a run by: an index holds no text of any length, and sorts none the same for ever."""
     return sha256(run_id.encode("utf-8", "surrogatepass")).digest()[:16]
-
-
-def _digest(record: bytes) -> bytes:
-    """What is compared of the newest record of a run."""
-    return sha256(record).digest()[:16]
 
 
 def _plain(text: str | None) -> str | None:
@@ -304,9 +197,9 @@ def _terms(batch: Batch) -> dict[str, Any]:
         "run_id": _plain(batch.run_id),
         "expected": batch.expected,
         "begins": begins(batch),
-        "before": _digest(batch.before) if batch.before else b"",
+        "before": digest_of(batch.before) if batch.before else b"",
         "position": summary.position,
-        "last": _digest(batch.records[-1]),
+        "last": digest_of(batch.records[-1]),
         "summary": pack(summary),
         "graph": _plain(summary.graph),
         "status": _plain(summary.status),
