@@ -28,6 +28,8 @@ LAYERS = (
     "values",
     "schema",
     "html",
+    "stores.summaries",
+    "stores.due",
     "stores.contract",
     "host",
     "stores",

@@ -31,7 +31,7 @@ from tau.log.append import Append
 from tau.log.journal import Journal
 from tau.log.loading import LoadedRun, Watch, admitted_input
 from tau.log.patience import Patience
-from tau.log.records import Interrupted
+from tau.log.records import WALLTIME, Interrupted
 from tau.log.tickets import Result, Ticket
 from tau.node.artifacts import check_read
 from tau.node.context import Context
@@ -150,7 +150,7 @@ class Driver:
         if self.stop is not None and self.stop.is_set():
             return text_of(self.stop.reason) or "stop requested"
         if self._ends is not None and self.host.monotonic() >= self._ends:
-            return "max_runtime"
+            return WALLTIME
         return ""
 
     def emit(self, effect: Emit) -> Any:

@@ -22,7 +22,7 @@ from tau.host import Host
 from tau.log.encoding import pack_blob, seal
 from tau.log.json_schema import problems
 from tau.log.loading import BlobLoader, LoadedRun, catch_up, emptied, load, not_found
-from tau.log.pauses import PauseState, at_a_glance, expired, is_due, note, waiting
+from tau.log.pauses import PauseState, at_a_glance, expired, goes_on_at, is_due, note, waiting
 from tau.log.records import Answer, Failed, Record, describe
 from tau.log.replay import Replay, status_after
 from tau.log.subgraphs import node_of_scope
@@ -345,6 +345,7 @@ def _append(
         updated=now,
         pauses=count,
         deadline=deadline,
+        not_before=_from(seen.summary, status, now, pauses),
     )
     packed = tuple((name, pack_blob(data)) for name, data in blobs)
     result = store.committer.commit(Batch(run_id, found.position, token, tuple(sealed), packed, after))
@@ -353,3 +354,10 @@ def _append(
     if isinstance(result, Exception):
         raise result
     return True
+
+
+def _from(before: Summary, status: str, now: float, pauses: Mapping[str, PauseState]) -> float | None:
+    """From when a worker may take the run: one that waited for this goes on."""
+    if before.status == "waiting" and status == "interrupted":
+        return now
+    return goes_on_at(pauses) if status == "waiting" else before.not_before if status == before.status else None

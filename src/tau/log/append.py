@@ -19,7 +19,9 @@ class Append(Struct):
     the run is owned and has not ended yet, and what is held back is committed in any case. ``packed`` are blobs of
     these that are compressed already, by name; ``cells`` are what pauses among these say. With ``later`` they are held
     back whatever the interval: another append follows at once. ``around`` is the state of the run, and how far the
-    graphs inside its node are, for a record that is written there, where both are known whole.
+    graphs inside its node are, for a record that is written there, where both are known whole. ``not_before`` is the
+    time in Unix seconds from which a worker may take a run that is admitted, or that dies again, instead of the time of
+    the record.
     """
 
     records: tuple[Record, ...]
@@ -32,3 +34,4 @@ class Append(Struct):
     cells: tuple[StoredValue, ...] = ()
     later: bool = False
     around: tuple[Mapping[str, StoredValue], Subgraphs] | None = None
+    not_before: float | None = None

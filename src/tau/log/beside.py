@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from tau.errors import TauError
 from tau.log.encoding import seal, unseal
-from tau.log.pauses import PauseState, at_a_glance
-from tau.log.records import Answer, AnyRecord, Interrupted, Pause, Progress, Record
+from tau.log.pauses import PauseState, at_a_glance, goes_on_at
+from tau.log.records import ANSWERED, Answer, AnyRecord, Interrupted, Pause, Progress, Record
 from tau.log.sealed import Sealed
 from tau.stores.contract import Store, Summary
 
@@ -49,7 +49,7 @@ def still_open(records: tuple[Record, ...], pauses: Mapping[str, PauseState], pr
         return records
     progress.status = "interrupted"
     left = [one for one in records if one not in answered]
-    return (*left, Interrupted(reason="answered", attempt=answered[0].attempt))
+    return (*left, Interrupted(reason=ANSWERED, attempt=answered[0].attempt))
 
 
 def behind(
@@ -75,8 +75,8 @@ def behind(
         found.append(_waiting(moved, pauses))
     if skipped is not None:
         position, before = last.position + len(found), held[-1].summary
-        record = Interrupted(position, token, before.updated, reason="answered", attempt=skipped.attempt)
-        summary = replace(before, position=position, status="interrupted", owner=None)
+        record = Interrupted(position, token, before.updated, reason=ANSWERED, attempt=skipped.attempt)
+        summary = replace(before, position=position, status="interrupted", owner=None, not_before=record.time)
         found.append(_waiting(Sealed(seal(last.run_id, record), summary), pauses))
     return found
 
@@ -84,4 +84,6 @@ def behind(
 def _waiting(sealed: Sealed, pauses: Mapping[str, PauseState]) -> Sealed:
     count, deadline = at_a_glance(pauses, sealed.summary.status)
     sealed.summary = replace(sealed.summary, pauses=count, deadline=deadline)
+    if sealed.summary.status == "waiting":
+        sealed.summary = replace(sealed.summary, not_before=goes_on_at(pauses))
     return sealed

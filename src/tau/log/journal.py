@@ -17,7 +17,7 @@ from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
 from tau.log.items import FinishedItems
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load, why_lost
-from tau.log.pauses import PauseState, at_a_glance, note
+from tau.log.pauses import PauseState, at_a_glance, free_from, note
 from tau.log.planned import Plans, note_planned
 from tau.log.records import (
     Admitted,
@@ -76,6 +76,7 @@ class Journal:
         self._since_base = self._weight = self._base_weight = 0
         self._nodes = 0
         self._finished = 0  # what of the node in flight is
+        self._not_before = 0.0  # as the summary has it while the run is running
         self._refused: LeaseLostError | RunCancelledError | None = None
         # The newest record that is stored, and after it those that are held back. These are added at once; otherwise a
         # new list takes its place, whole. So an interrupt leaves what was before or what comes after.
@@ -293,6 +294,7 @@ class Journal:
         if self.pauses:
             self.pauses.clear()
         self._finished = 0
+        self._not_before = min(self._not_before, record.time)  # it has got over what killed it
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
         sealed = seal(self.run_id, record)
@@ -314,6 +316,7 @@ class Journal:
         if self.items or self.pauses or self.plans:
             drop_visit(record, self.items, self.pauses, self.plans)
         self._finished += 1
+        self._not_before = min(self._not_before, record.time)
         self._nodes += 1
         is_due = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
         if is_due and append.around is not None and not (self.items or self.pauses or self.plans):
@@ -338,13 +341,16 @@ class Journal:
             cells = tuple(append.values.values())
             if isinstance(record, Item):
                 self._finished += 1
+                self._not_before = min(self._not_before, record.time)
                 self.items[record.scope, record.key] = cells[0]
             else:
                 self.pauses.clear()
+                self._not_before = append.not_before or record.time
         elif isinstance(record, Pause):
             cells = append.cells
         elif isinstance(record, Claimed):
             record.owner = self.owner
+            self._not_before = append.not_before or record.time
             if record.on_change == "redo":
                 self._finished = 0
                 self.items.clear()
@@ -368,20 +374,11 @@ class Journal:
         status = progress.status
         pauses, deadline = at_a_glance(self.pauses, status) if self.pauses else (0, None)
         return Summary(
-            run_id=self.run_id,
-            graph=progress.graph,
-            status=status,
-            position=record.position,
-            base=base,
-            node=node,
-            iterations=iterations,
-            tags=progress.tags,
-            owner=self.owner if status == "running" else None,
-            created=progress.created,
-            updated=record.time,
-            pauses=pauses,
-            deadline=deadline,
-        )
+            run_id=self.run_id, graph=progress.graph, status=status, position=record.position, base=base, node=node,
+            iterations=iterations, tags=progress.tags, owner=self.owner if status == "running" else None,
+            created=progress.created, updated=record.time, pauses=pauses, deadline=deadline,
+            not_before=self._not_before if status == "running" else free_from(record, self._not_before, self.pauses),
+        )  # fmt: skip
 
     def _based(self, position: int, sealed: bytes) -> int:
         """The record at that position has a manifest."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.errors import PauseExpiredError
-from tau.log.records import Answer, Failed, Pause, Record, Scope
+from tau.log.records import OF_NO_PERSON, Admitted, Answer, Failed, Interrupted, Pause, Record, Scope
 from tau.values.stored import Fetch, StoredValue, apply
 
 
@@ -73,6 +73,26 @@ def is_due(pauses: Mapping[str, PauseState], now: float) -> bool:
     left = waiting(pauses)
     late = [one for one in left if one.is_overdue(now)]
     return bool(late) and (len(late) == len(left) or any(one.default is not None for one in late))
+
+
+def goes_on_at(pauses: Mapping[str, PauseState]) -> float | None:
+    """When `is_due` begins to hold, if nobody answers; ``None`` for never."""
+    left = waiting(pauses)
+    ends = [one.deadline for one in left if one.deadline is not None]
+    times = [one.deadline for one in left if one.deadline is not None and one.default is not None]
+    if ends and len(ends) == len(left):
+        times.append(max(ends))
+    return min(times, default=None)
+
+
+def free_from(record: Record, admitted: float, pauses: Mapping[str, PauseState]) -> float | None:
+    """From when a worker may take a run of which this is the newest record, and which nobody owns by that; ``admitted``
+    where it is admitted."""
+    if isinstance(record, Admitted):
+        return admitted
+    if isinstance(record, Pause):
+        return goes_on_at(pauses)
+    return record.time if isinstance(record, Interrupted) and record.reason in OF_NO_PERSON else None
 
 
 def at_a_glance(pauses: Mapping[str, PauseState], status: str) -> tuple[int, float | None]:

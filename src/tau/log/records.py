@@ -272,6 +272,19 @@ class Failed(Record, tag="failed"):
     attempt: int = 1
 
 
+WALLTIME: Final = "max_runtime"
+"""The reason of a run that was stopped because its time was up."""
+
+DRAIN: Final = "drain"
+"""The reason of a run that was stopped because its worker was told to end."""
+
+ANSWERED: Final = "answered"
+"""The reason of a run that was about to ask what was answered in the meantime."""
+
+OF_NO_PERSON: Final = frozenset({WALLTIME, DRAIN, ANSWERED})
+"""The reasons for which a run stopped without a person's wish that it should: a worker goes on with it."""
+
+
 class Interrupted(Record, tag="interrupted"):
     """The run was stopped before this node, or in an attempt at it."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from inspect import signature
 from typing import TYPE_CHECKING, Self
 
@@ -19,90 +18,16 @@ from msgspec.structs import replace
 
 from tau.errors import ConfigError
 from tau.late_imports import load_module
+from tau.stores.summaries import FINAL, STATUSES, Lease, Owner, Query, Rows, Summary
 
 if TYPE_CHECKING:
     from tau.log.committer import Committer
     from tau.state import State
 
-FINAL = frozenset({"waiting", "interrupted", "failed", "finished", "cancelled", "deleted"})
-"""The statuses under which a run has no owner."""
-
-STATUSES = ("running", "waiting", "interrupted", "failed", "finished", "cancelled", "dead", "damaged")
-"""The statuses by which `Store.runs` can select."""
-
-
-class Owner(Struct, frozen=True, kw_only=True, gc=False):
-    """The owner of a run: a process, distinguished from every other by ``nonce``.
-
-    ``boot`` names one boot of one machine and its pid namespace, or is empty if that is not known. ``started`` is the
-    start time of the process in the kernel's ticks, so that a reused pid is not mistaken for the owner, or 0 if that is
-    not known. ``lease`` is in seconds.
-    """
-
-    nonce: str
-    host: str
-    boot: str
-    pid: int
-    started: int
-    lease: float
-    since: float = 0.0
-    job: str = ""
-
-    def __str__(self) -> str:
-        job = f", job {self.job}" if self.job else ""
-        return f"pid {self.pid} on {self.host}{job}"
-
-
-class Summary(Struct, frozen=True, kw_only=True, gc=False):
-    """One run at a glance, replaced as a whole by every commit. Reading it raises nothing.
-
-    ``node`` is the last finished node and ``iterations`` the number of finished visits (``visits`` in the command and
-    its JSON). ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when
-    nothing is left to resume from. ``owner`` is ``None`` unless the run is running or dead. ``created`` and
-    ``updated`` are in Unix seconds, ``created_at`` and ``updated_at`` the same as UTC datetimes. ``pauses`` is how many
-    questions wait for people, ``deadline`` the earliest time in Unix seconds by which one must be answered.
-    """
-
-    run_id: str
-    graph: str
-    status: str
-    position: int
-    base: int
-    node: str | None = None
-    iterations: int = 0
-    tags: tuple[str, ...] = ()
-    owner: Owner | None = None
-    created: float = 0.0
-    updated: float = 0.0
-    pauses: int = 0
-    deadline: float | None = None
-
-    @property
-    def updated_at(self) -> datetime:
-        return datetime.fromtimestamp(self.updated, UTC)
-
-    @property
-    def created_at(self) -> datetime:
-        return datetime.fromtimestamp(self.created, UTC)
-
-    def _repr_html_(self) -> str:
-        return Rows([self])._repr_html_()
-
-
-class Rows(list[Summary]):
-    """A list of runs that notebooks show as a table."""
-
-    def _repr_html_(self) -> str:
-        load_module("tau.html")
-        from tau.html import table
-
-        heads = ("run", "graph", "status", "node", "visits", "updated (UTC)", "tags", "owner")
-        rows = [
-            (row.run_id, row.graph, row.status, row.node or "", row.iterations, f"{row.updated_at:%Y-%m-%d %H:%M:%S}",
-             ", ".join(row.tags), row.owner or "")
-            for row in self
-        ]  # fmt: skip
-        return table(f"{len(self)} run{'s' * (len(self) != 1)}", heads, rows, {})
+__all__ = [
+    "FINAL", "STATUSES", "Batch", "Lease", "Owner", "PositionConflict", "Query", "Rows", "Store", "Summary", "begins",
+    "deletion", "emptied", "problem",
+]  # fmt: skip
 
 
 class Batch(Struct, frozen=True, gc=False):
@@ -122,28 +47,6 @@ class Batch(Struct, frozen=True, gc=False):
     blobs: tuple[tuple[bytes, bytes], ...]
     summary: Summary
     before: bytes = b""
-
-
-class Lease(Struct, frozen=True):
-    """The sign of life of an owner.
-
-    ``expires_in`` is in seconds by the store's own clock, negative when the lease has run out. It is ``None`` if the
-    store has no clock that all its users share (files, S3), or if the lease was measured by a different clock: then the
-    lease is judged by watching ``counter`` for its whole length.
-    """
-
-    nonce: str
-    counter: int
-    expires_in: float | None
-
-
-class Query(Struct, frozen=True, kw_only=True):
-    """Which runs to list, newest first; ``None`` means any. ``limit`` bounds the number of rows."""
-
-    graph: str | None = None
-    status: str | None = None
-    tag: str | None = None
-    limit: int | None = None
 
 
 class PositionConflict(Exception):
@@ -275,6 +178,25 @@ class Store(ABC):
         """`lease` of many runs; those that have none are left out. Raises what `lease` raises."""
         return {run_id: lease for run_id in run_ids if (lease := self.lease(run_id)) is not None}
 
+    look_every: float = 1.0
+    """How many seconds a worker that has nothing to do waits between two calls of `due`."""
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> Sequence[tuple[Summary, Lease | None]]:
+        """At most ``limit`` runs of a graph that may be taken now, with their leases, oldest ``not_before`` first.
+
+        These are the runs of which `Summary.may_be_taken` says so, by the store's clock where it has one; a running
+        one if it has no lease, or one that has run out. A running one whose lease can only be watched (``expires_in``
+        is ``None``) comes behind them, beyond the limit, and only if it is to be ``watched``: where leases lie apart,
+        that costs a look at each, and a store without a clock may leave out all running ones otherwise.
+
+        What is damaged is left out. Whether the owner of a running one is dead although its lease has time left is not
+        asked. By default it is made of `select` and `leases`. Raises `StoreError`.
+        """
+        load_module("tau.stores.due")
+        from tau.stores.due import found_by_status
+
+        return found_by_status(self, graph, limit, watched=watched)
+
     @abstractmethod
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         """Extend the lease from now if ``nonce`` holds it, expired or not; else ``False``. Raises `StoreError`."""
@@ -356,14 +278,16 @@ class Store(ABC):
 
 
 def emptied(summary: Summary, keep_summary: bool) -> Summary:
-    """The summary that `Store.delete` leaves behind; a run that was running is cancelled by its deletion."""
+    """The summary that `Store.delete` leaves behind; a run that was running or admitted is cancelled by that."""
     position = summary.position + 1
     if keep_summary:
-        status = "cancelled" if summary.status == "running" else summary.status
-        return replace(summary, position=position, base=0, owner=None, status=status, pauses=0, deadline=None)
+        status = "cancelled" if summary.status in ("running", "admitted") else summary.status
+        return replace(
+            summary, position=position, base=0, owner=None, status=status, pauses=0, deadline=None, not_before=None
+        )
     return replace(
         summary, position=position, base=0, owner=None, status="deleted", graph="", node=None, tags=(), iterations=0,
-        pauses=0, deadline=None,
+        pauses=0, deadline=None, not_before=None,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tau.late_imports import load_module
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, deletion, problem
 from tau.stores.reentry import Door
 from tau.stores.summaries import matches
@@ -134,6 +135,13 @@ class MemoryStore(Store):
         found = [run.summary for run in list(self._runs.values()) if matches(run.summary, query)]
         found.sort(key=lambda summary: summary.updated, reverse=True)
         return found[: query.limit]
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> list[tuple[Summary, Lease | None]]:
+        load_module("tau.stores.due")
+        from tau.stores.due import sifted
+
+        rows = [run.summary for run in list(self._runs.values()) if run.summary.graph == graph]
+        return sifted(rows, self, limit, watched=watched)
 
     def lease(self, run_id: str) -> Lease | None:
         run = self._runs.get(run_id)

@@ -17,7 +17,7 @@ from tau.stores.summaries import unpack, unreadable
 GROUP_BYTES: Final = 16 << 20  # so much goes into one transaction, unless a single batch is larger
 BLOCK: Final = 1024  # so many records are in memory at a time when a log is read one after the other
 TRIES: Final = 1000  # how often a deletion looks again, where others commit at the same moment
-_SLACK: Final = 1.0  # seconds by which a lease may seem longer than it is before the server's clock is not believed
+SLACK: Final = 1.0  # seconds by which a lease may seem longer than it is before the server's clock is not believed
 
 
 class ServerStore(Store):
@@ -166,4 +166,4 @@ def digest_of(record: bytes) -> bytes:
 
 def judged(nonce: str, counter: int, seconds: float, left: float) -> Lease:
     """The lease of so many seconds that ends in ``left`` by the server's clock, which may have been set back."""
-    return Lease(nonce, counter, left if left <= seconds + _SLACK else None)
+    return Lease(nonce, counter, left if left <= seconds + SLACK else None)

@@ -21,6 +21,7 @@ from tau.forks import Forked, watch
 from tau.signals import pass_on
 from tau.state import State
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
+from tau.stores.due import Due, sifted
 from tau.stores.images import Image, appended, to_state
 from tau.stores.reentry import Guard
 from tau.stores.summaries import unreadable
@@ -125,6 +126,9 @@ class AdaptedStore(Store, Forked):
 
         with self._lock:
             self._writes.enter(work)
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> Sequence[Due]:
+        return sifted(self.select(Query(graph=graph)), self, limit, watched=watched)
 
     def lease(self, run_id: str) -> Lease | None:
         image = self._image(run_id)

@@ -22,6 +22,7 @@ class StoreWrapper(Store):
     def __init__(self, store: Store) -> None:
         self.store = store
         self.location = store.location
+        self.look_every = store.look_every
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """What the method of ``store`` returns. Raises what that raises, and what a wrapper adds."""
@@ -49,6 +50,10 @@ class StoreWrapper(Store):
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         self.call("delete", run_id, keep_summary, **({} if expected is None else {"expected": expected}))
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> Sequence[tuple[Summary, Lease | None]]:
+        found: Sequence[tuple[Summary, Lease | None]] = self.call("due", graph, limit, watched=watched)
+        return found
 
     def lease(self, run_id: str) -> Lease | None:
         found: Lease | None = self.call("lease", run_id)

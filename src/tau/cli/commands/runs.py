@@ -96,6 +96,7 @@ def document(row: Summary) -> dict[str, Any]:
         "checkpoints": row.base > 0,
         "pauses": row.pauses,
         "deadline": None if row.deadline is None else screen.stamp(row.deadline),
+        "not_before": None if row.not_before is None else screen.stamp(row.not_before),
     }
 
 

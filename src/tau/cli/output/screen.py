@@ -29,6 +29,7 @@ Part = str | tuple[str, str]
 STATUS_STYLES = {
     "finished": "green",
     "running": "cyan",
+    "admitted": "blue",
     "waiting": "yellow",
     "interrupted": "yellow",
     "failed": "red",

@@ -22,7 +22,7 @@ from tau.stores.file.run_directory import RunDirectory
 from tau.stores.summaries import possible, unreadable
 
 NAME: Final = "index"
-MAGIC: Final = b"tauindx1"
+MAGIC: Final = b"tauindx2"  # 1 is of versions that left out what they did not know of a summary
 SETTLED: Final = 2_000_000_000
 """Nanoseconds after which a further change has another time, on every file system."""
 

@@ -15,6 +15,7 @@ from tau.stores import names
 from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, problem
 from tau.stores.disk import make_directories, read_file, sync_directory
+from tau.stores.due import Due, sifted
 from tau.stores.failures import from_os, is_foreign
 from tau.stores.file.directory import Directory
 from tau.stores.file.index import Index
@@ -150,6 +151,13 @@ class FileStore(Store):
         found = [summary for summary in found if matches(summary, query)]
         found.sort(key=lambda summary: summary.updated, reverse=True)
         return found[: query.limit]
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
+        with self._failures("read"):
+            self._ready()
+            found = self._index.summaries()
+        rows = [row for row in found if row.graph == graph and (watched or row.status != "running")]
+        return sifted(rows, self, limit, watched=watched)
 
     # Leases: the newest summary says who owns the run, every commit is a sign of life, and a small file counts the
     # renewals between commits. It is never synced and may be lost: that costs a wait, not a run.

@@ -18,6 +18,8 @@ create table tau.runs(
     summary bytea not null,
     graph text not null,
     status text not null,
+    queue bytea,
+    not_before double precision,
     updated double precision not null,
     quarter bigint not null,
     nonce text,
@@ -26,6 +28,7 @@ create table tau.runs(
     expires timestamp with time zone not null
 ) with (fillfactor = 60);
 create index runs_by_time on tau.runs(quarter) where status <> 'deleted';
+create index runs_due on tau.runs(queue, not_before) where queue is not null;
 create table tau.log(
     run bigint not null,
     position bigint not null,
@@ -64,7 +67,7 @@ _DURABLY = """set_config('synchronous_commit',
 APPEND_NEXT = f"""
 with moved as (
     update tau.runs set position = %(position)s, last = %(last)b, summary = %(summary)b, graph = %(graph)s,
-        status = %(status)s,
+        status = %(status)s, queue = %(queue)b, not_before = %(not_before)s,
         updated = %(updated)s, quarter = %(quarter)s, nonce = %(nonce)s, counter = counter + 1,
         seconds = %(seconds)s, expires = clock_timestamp() + make_interval(secs => %(seconds)s)
     where key = %(key)b and position = %(expected)s and floor < position
@@ -78,15 +81,15 @@ APPEND = f"""
 with given as materialized (
     select * from unnest(%(key)b::bytea[], %(run_id)b::text[], %(expected)b::bigint[], %(before)b::bytea[],
         %(begins)b::boolean[], %(position)b::bigint[], %(last)b::bytea[], %(summary)b::bytea[], %(graph)b::text[],
-        %(status)b::text[],
+        %(status)b::text[], %(queue)b::bytea[], %(not_before)b::double precision[],
         %(updated)b::double precision[], %(quarter)b::bigint[], %(nonce)b::text[], %(seconds)b::double precision[])
-    as g(key, run_id, expected, before, begins, position, last, summary, graph, status, updated, quarter, nonce,
-        seconds)
+    as g(key, run_id, expected, before, begins, position, last, summary, graph, status, queue, not_before, updated,
+        quarter, nonce, seconds)
 ), added as (
-    insert into tau.runs(key, run_id, position, floor, last, summary, graph, status, updated, quarter, nonce, counter,
-        seconds, expires)
-    select key, run_id, position, 0, last, summary, graph, status, updated, quarter, nonce, 1,
-        seconds, clock_timestamp() + make_interval(secs => seconds)
+    insert into tau.runs(key, run_id, position, floor, last, summary, graph, status, queue, not_before, updated,
+        quarter, nonce, counter, seconds, expires)
+    select key, run_id, position, 0, last, summary, graph, status, queue, not_before, updated,
+        quarter, nonce, 1, seconds, clock_timestamp() + make_interval(secs => seconds)
     from given where expected = 0 order by key
     on conflict (key) do nothing
     returning id, key
@@ -94,8 +97,9 @@ with given as materialized (
     select id, key from tau.runs where key = any(%(key)b::bytea[]) and (select count(*) from added) >= 0
     order by key for update
 ), moved as (
-    update tau.runs set position = g.position, last = g.last, summary = g.summary, graph = g.graph, status = g.status,
-        updated = g.updated, quarter = g.quarter, nonce = g.nonce, counter = runs.counter + 1,
+    update tau.runs set position = g.position, last = g.last, summary = g.summary, graph = g.graph,
+        status = g.status, queue = g.queue, not_before = g.not_before, updated = g.updated, quarter = g.quarter,
+        nonce = g.nonce, counter = runs.counter + 1,
         seconds = g.seconds, expires = clock_timestamp() + make_interval(secs => g.seconds)
     from locked, given g
     where runs.id = locked.id and g.key = locked.key and runs.position = g.expected
@@ -123,7 +127,7 @@ FIND = "select id, position, floor, summary from tau.runs where key = %b"
 DELETE = f"""
 with moved as (
     update tau.runs set position = %(after)s, floor = %(after)s, last = '', summary = %(summary)b, graph = %(graph)s,
-        status = %(status)s, nonce = null, counter = counter + 1
+        status = %(status)s, queue = null, not_before = null, nonce = null, counter = counter + 1
     where id = %(id)s and position = %(position)s
     returning id
 ), log as (
@@ -156,6 +160,15 @@ select summary, run_id from tau.runs
 where status <> 'deleted' and (%(graph)s::text is null or graph = %(graph)s)
     and (%(status)s::text is null or status = %(status)s)
 order by quarter desc, updated desc, id desc limit %(limit)s::bigint
+"""
+# The index holds only what may be taken, by graph; one that runs on changes neither column.
+DUE = """
+select summary, key, nonce, counter, seconds, extract(epoch from expires - statement_timestamp())::double precision
+from tau.runs
+where queue = %(queue)b and not_before <= extract(epoch from statement_timestamp())::double precision
+    and (nonce is null or expires <= statement_timestamp()
+        or expires > statement_timestamp() + make_interval(secs => seconds + %(slack)s))
+order by not_before, id limit %(limit)s
 """
 LEASES = """
 select key, nonce, counter, seconds, extract(epoch from expires - clock_timestamp())::double precision

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, Final
 
 from tau.errors import CorruptCheckpointError
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
+from tau.stores.due import Due, in_order
 from tau.stores.failures import apart
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.connection import Session
 from tau.stores.postgres.connections import Connections
 from tau.stores.postgres.place import Place
-from tau.stores.server_store import TRIES, ServerStore, digest_of, judged
+from tau.stores.server_store import SLACK, TRIES, ServerStore, digest_of, judged
 from tau.stores.summaries import matches, pack, unpack, unreadable
 
 
@@ -172,6 +175,20 @@ class PostgresStore(ServerStore):
         rows = self._rows(sql.LEASES, (list(ids),)) if ids else []
         return {ids[bytes(key)]: judged(nonce, counter, seconds, left) for key, nonce, counter, seconds, left in rows}
 
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
+        terms = {"queue": key_of(graph), "limit": limit, "slack": SLACK}
+        found = list[Due]()
+        for data, _, *lease in self._rows(sql.DUE, terms):
+            with suppress(CorruptCheckpointError):  # what is damaged is left out
+                summary = unpack(data, self.location)
+                if summary.graph == graph and summary.may_be_taken(math.inf):  # the server has compared the time
+                    found.append((summary, _lease(*lease)))
+        return in_order(found, limit, watched=watched)
+
+
+def _lease(nonce: str | None, counter: int, seconds: float, left: float) -> Lease | None:
+    return None if nonce is None else judged(nonce, counter, seconds, left)
+
 
 _BLOB: Final = ("blob_key", "digest", "data")
 
@@ -203,6 +220,8 @@ def _terms(batch: Batch) -> dict[str, Any]:
         "summary": pack(summary),
         "graph": _plain(summary.graph),
         "status": _plain(summary.status),
+        "queue": key_of(summary.graph) if summary.may_be_taken(math.inf) else None,
+        "not_before": 0.0 if summary.not_before is None else summary.not_before,
         "updated": summary.updated,
         "quarter": int(summary.updated * 4 // 1),
         "nonce": None if owner is None else owner.nonce,

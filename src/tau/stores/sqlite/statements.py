@@ -99,6 +99,10 @@ select summary, cast(run_id as blob) from runs
 where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
 order by updated desc, id desc limit ?3
 """
+DUE = """
+select summary, run_id, nonce, counter, seconds, expires, boot, summary from runs
+where graph = ?1 and status in ('admitted', 'interrupted', 'waiting', 'running')
+"""
 LEASE = "select nonce, counter, seconds, expires, boot, summary from runs where run_id = ?"
 RENEW = """
 update runs set counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ? and nonce = ?

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -16,6 +18,7 @@ from tau.host import boot_clock, clock_space, has_ended
 from tau.stores import mounts
 from tau.stores.artifact_files import remove
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary, begins, deletion, problem
+from tau.stores.due import Due, in_order
 from tau.stores.failures import apart
 from tau.stores.sqlite import statements as sql
 from tau.stores.sqlite.connections import Connections
@@ -241,7 +244,22 @@ class SQLiteStore(Store):
 
     def lease(self, run_id: str) -> Lease | None:
         row = self._connections.read(lambda connection: connection.execute(sql.LEASE, (run_id,)).fetchone())
-        if row is None or row[0] is None:
+        return None if row is None else self._lease(run_id, row)
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
+        rows = self._connections.read(lambda connection: connection.execute(sql.DUE, (graph,)).fetchall())
+        now, found = time.time(), list[Due]()
+        data: Any
+        run_id: Any
+        for data, run_id, *lease in rows:
+            with suppress(CorruptCheckpointError):  # what is damaged is left out
+                summary = unpack(data, self.location, run_id)
+                if summary.graph == graph and summary.may_be_taken(now):
+                    found.append((summary, self._lease(run_id, lease) if summary.status == "running" else None))
+        return in_order(found, limit, watched=watched)
+
+    def _lease(self, run_id: str, row: Sequence[Any]) -> Lease | None:
+        if row[0] is None:
             return None
         nonce, counter, seconds, expires, boot, summary = row
         if not (type(nonce) is str and type(counter) is int and type(seconds) is type(expires) is float):

@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
@@ -23,10 +25,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary, deletion
 from tau.testing.store_contract.batches import batch, owner
+from tau.testing.store_contract.due_clauses import LATER
 
 runs = st.sampled_from(["r", "R", "a/b", "\U0001f30d"])
 writers = st.integers(0, 2)
 nonces = st.sampled_from(["a", "b"])
+left = st.sampled_from(
+    [
+        {},
+        {},
+        {"status": "admitted", "not_before": 1.0},
+        {"status": "interrupted", "not_before": 2.0},
+        {"status": "waiting", "not_before": LATER},
+        {"status": "interrupted"},
+        {"status": "finished"},
+    ]
+)
 digests = st.sampled_from([b"1", b"2" * 32, b"3" * 32])
 
 
@@ -39,6 +53,11 @@ class Run:
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     summary: Summary | None = None
     nonce: str | None = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a worker may take it now."""
+        return self.nonce is None and self.summary is not None and self.summary.may_be_taken(time.time())
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -98,12 +117,23 @@ class StoreMachine(RuleBasedStateMachine):
         count=st.integers(1, 3),
         nonce=st.none() | nonces,
         named=st.lists(digests, max_size=3),
+        fields=left,
     )
-    def append(self, writer: int, run_id: str, *, off: int, count: int, nonce: str | None, named: list[bytes]) -> None:
+    def append(
+        self,
+        writer: int,
+        run_id: str,
+        *,
+        off: int,
+        count: int,
+        nonce: str | None,
+        named: list[bytes],
+        fields: dict[str, Any],
+    ) -> None:
         expected = max(0, self.model.get(run_id, Run()).position + off)
-        held = None if nonce is None else owner(nonce)
+        held = None if nonce is None or fields else owner(nonce)
         blobs = [(digest, digest * 3) for digest in named]
-        self.commit(writer, [batch(run_id, expected, count, blobs=blobs, owner=held)])
+        self.commit(writer, [batch(run_id, expected, count, blobs=blobs, owner=held, **fields)])
 
     @rule(writer=writers, ids=st.lists(runs, min_size=2, max_size=5))
     def append_group(self, writer: int, ids: list[str]) -> None:
@@ -173,3 +203,6 @@ class StoreMachine(RuleBasedStateMachine):
             listed = [run.summary for run in self.model.values() if run.summary and run.summary.status != "deleted"]
             listed.sort(key=lambda summary: summary.updated, reverse=True)
             assert list(store.select(Query())) == listed
+            free = {run_id for run_id, run in self.model.items() if run.is_free}
+            found = [row.run_id for row, lease in store.due("graph", 9) if lease is None]
+            assert sorted(found) == sorted(free)
