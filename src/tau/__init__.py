@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
     from tau.node.pauses import pause_node
+    from tau.operations.verify import Damage, Verification, verify
     from tau.workflows.chain import ChainResult, process_chain
     from tau.workflows.conditional import Routes, process_conditional
     from tau.workflows.config import ChainConfig, ConditionalConfig, ParallelConfig
@@ -94,6 +95,7 @@ __all__ = [
     "ConfigError",
     "Context",
     "CorruptCheckpointError",
+    "Damage",
     "Event",
     "ExecutionError",
     "ExecutorError",
@@ -135,6 +137,7 @@ __all__ = [
     "UnknownStoreError",
     "UnserializableError",
     "UnsupportedFormatError",
+    "Verification",
     "WorkerError",
     "__version__",
     "always",
@@ -160,6 +163,7 @@ __all__ = [
     "register_type",
     "stop_on",
     "testing",
+    "verify",
 ]
 
 
@@ -168,9 +172,11 @@ _LATE = {
     "ChainResult": "tau.workflows.chain",
     "ConditionalConfig": "tau.workflows.config",
     "ParallelConfig": "tau.workflows.config",
+    "Damage": "tau.operations.verify",
     "OpenPause": "tau.log.answers",
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
+    "Verification": "tau.operations.verify",
     "branches_node": "tau.graph.branches",
     "chain_node": "tau.workflows.nodes",
     "conditional_node": "tau.workflows.nodes",
@@ -180,6 +186,7 @@ _LATE = {
     "process_chain": "tau.workflows.chain",
     "process_conditional": "tau.workflows.conditional",
     "process_parallel": "tau.workflows.parallel",
+    "verify": "tau.operations.verify",
 }
 """Where the names are that are loaded at first use."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from cli_shell import Here, Shell, command
@@ -153,6 +154,7 @@ def of_a_finished_run(shell: Shell, here: Here, tables: Tables) -> None:
     tables.check("tau-history---at", here.json("history", "s", "--at", "6", "--store", STORE))
     Path(shown["artifacts"][0]["path"]).unlink()
     tables.check("tau-show", here.json("show", "s", "--store", STORE))
+    tables.check("tau-verify", here.json("verify", "s", "--store", STORE, code=5))
     shell.write("work.py", WORK.replace("pass", "return None"))
     tables.check("tau-resume---plan", here.json("resume", "s", GRAPH, "--plan", "--store", STORE, code=4))
     for row in here.json("runs", "--store", STORE):
@@ -253,10 +255,16 @@ def of_a_damaged_log(shell: Shell, here: Here, tables: Tables) -> None:
     store.close()
     file = shell.folder / "damaged.db"
     file.write_bytes(file.read_bytes().replace(newest[20:], newest[20:][::-1]))
+    tables.check("tau-verify", here.json("verify", "--store", url, code=5))
     for _ in range(2):
         tables.check("tau-show", here.json("show", "d", "--store", url))
         tables.check("tau-history", here.json("history", "d", "--store", url))
         here("resume", "d", "pipeline.py:graph", "--store", url, code=1)
+    open_store(url).close()
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("update runs set summary = x'00'")
+        database.commit()
+    tables.check("tau-verify", here.json("verify", "--store", url, code=5))
 
 
 def of_the_end(shell: Shell, here: Here, tables: Tables) -> None:

@@ -28,6 +28,7 @@ from tau import (
     StateGraph,
     UnsupportedFormatError,
     open_store,
+    verify,
 )
 from tau.log.encoding import FORMAT, unseal
 from tau.log.records import Claimed, Failed
@@ -74,6 +75,12 @@ def golden(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Golden]:
 
 def test_there_are_golden_stores_of_both_kinds() -> None:
     assert set(NAMES) == {f"{version}-{kind}" for version in ("v1", "v2") for kind in ("file", "sqlite")}
+
+
+def test_everything_in_it_is_sound(golden: Golden) -> None:
+    found = verify(golden.store)
+    assert found.damage == ()
+    assert found.runs == len(golden.store.runs())
 
 
 def test_every_run_is_listed_with_its_status(golden: Golden) -> None:

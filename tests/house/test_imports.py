@@ -49,6 +49,7 @@ LAYERS = (
     "stores.user_store",
     "stored_graph",
     "state_graph",
+    "operations",
     "testing",
     "cli",
     "",

@@ -154,11 +154,11 @@ def check(artifact: Artifact, *, thorough: bool = False) -> None:
 def check_all(cells: Iterable[Any], *, thorough: bool = False) -> None:
     """`check` for those among the values of a state; the others are not looked into."""
     for cell in cells:
-        if isinstance(cell, StoredValue) and _is_artifact(cell):
+        if isinstance(cell, StoredValue) and is_artifact(cell):
             check(cell.open()[0], thorough=thorough)
 
 
-def _is_artifact(cell: StoredValue) -> bool:
+def is_artifact(cell: StoredValue) -> bool:
     if type(cell.whole) is not Inline:  # where `stored.make` puts every artifact: nothing is fetched to find them
         return False
     head = cell.whole.data[:6]

@@ -1,0 +1,1 @@
+"""What is done with runs as a whole, beside running them."""
