@@ -28,7 +28,7 @@ from tau.errors import (
 from tau.stores import open_store, server_store
 from tau.stores.contract import PositionConflict, Query
 from tau.stores.postgres import PostgresStore
-from tau.stores.postgres.connection import Session, connect, create_tables, has_tables
+from tau.stores.postgres.connection import Session, connect, create_tables, has_tables, renew_tables
 from tau.stores.postgres.place import Place
 from tau.testing.store_contract.batches import batch, one, owner, race
 
@@ -77,16 +77,46 @@ def test_many_that_begin_at_once_make_the_tables_once(postgres: Server, postgres
 def test_tables_of_a_newer_tau_are_refused_and_left_alone(postgres: Server, postgres_url: str) -> None:
     with PostgresStore(postgres_url) as store:
         one(store, batch("r", 0))
-    postgres.sql("", "update tau.format set format = 2")
+    postgres.sql("", "update tau.format set format = 3")
     store = PostgresStore(postgres_url)
     for use in (lambda: store.read("r"), lambda: store.delete("r")):
         with pytest.raises(
-            UnsupportedFormatError, match=r"have format 2, this version of tau knows 1; use the version"
+            UnsupportedFormatError, match=r"have format 3, this version of tau knows 2; use the version"
         ):
             use()
     (refused,) = store.commit([batch("r", 1)])
     assert isinstance(refused, UnsupportedFormatError)
     assert postgres.sql("", "select position from tau.runs") == [(1,)]
+
+
+AS_FORMAT_1 = """
+drop index tau.runs_due; alter table tau.runs drop column queue, drop column not_before;
+update tau.format set format = 1
+"""
+
+
+def test_tables_of_format_1_are_read_as_they_are_and_brought_up_to_date_by_the_first_commit(
+    postgres: Server, postgres_url: str
+) -> None:
+    """A process of the older version that has its session still goes on: it is fenced by positions alone."""
+    with PostgresStore(postgres_url) as store:
+        one(store, batch("r", 0, owner=owner("a", lease=0.0), graph="älter"))
+    postgres.sql("", AS_FORMAT_1)
+    store = PostgresStore(postgres_url)
+    assert [summary.run_id for summary, _ in store.due("älter", 5)] == ["r"]
+    assert len(store.read("r")) == 1
+    assert postgres.sql("", "select format from tau.format") == [(1,)]
+    sessions = [connect(Place.of(postgres_url), 30.0) for _ in range(4)]
+    assert [session.format for session in sessions] == [1] * 4
+    assert race([partial(renew_tables, session, "") for session in sessions]) == [None] * 4
+    assert [session.format for session in sessions] == [2] * 4
+    for session in sessions:
+        session.close()
+    assert one(store, batch("s", 0, graph="älter")) == 1  # in a session that has found format 1
+    assert postgres.sql("", "select format from tau.format") == [(2,)]
+    assert [summary.run_id for summary, _ in store.due("älter", 5)] == ["r", "s"]
+    assert one(store, batch("r", 1, graph="älter")) == 2
+    store.close()
 
 
 def test_tables_that_were_taken_away_are_not_made_again(postgres: Server, postgres_url: str) -> None:
@@ -358,7 +388,7 @@ RETURNING = """
 import os, sys
 from tau.errors import StoreError
 from tau.stores import open_store
-from tau.stores.postgres.connection import Session, connect, create_tables, has_tables
+from tau.stores.postgres.connection import Session, connect, create_tables, has_tables, renew_tables
 from tau.stores.postgres.place import Place
 from tau.testing.store_contract.batches import batch, one
 store = open_store(sys.argv[1])

@@ -49,6 +49,8 @@ class Session(psycopg.Connection[Any]):
 
     silence = 30.0
     has_tables = False
+    format = 0
+    """Of the tables, as they were found; 0 where there are none."""
     is_checked = False
     is_direct = False
     """Whether it is known that no pooler stands in between, which may give every transaction to another session: then
@@ -173,7 +175,8 @@ def has_tables(session: Session, location: str) -> bool:
         rows = session.execute(sql.WHICH_FORMAT).fetchall()
     except psycopg.errors.UndefinedTable:
         return False
-    if len(rows) == 1 and rows[0][0] == sql.FORMAT:
+    if len(rows) == 1 and 1 <= rows[0][0] <= sql.FORMAT:
+        session.format = rows[0][0]
         # A pooler has process numbers of its own.
         session.is_direct = rows[0][1] == session.info.backend_pid and _has_own_names(session)
         session.prepare_threshold = _NEVER if session.is_direct else None
@@ -209,6 +212,18 @@ def create_tables(session: Session, location: str) -> None:
         ((exists,),) = session.execute(sql.HAS_TABLES).fetchall()
         if not exists:
             session.execute(sql.SCHEMA)
+    session.has_tables = has_tables(session, location)
+
+
+def renew_tables(session: Session, location: str) -> None:
+    """Bring tables of an older format up to date; all or nothing, however many do it at the same moment."""
+    with session.transaction():
+        session.execute(sql.READ_COMMITTED)
+        session.execute(sql.SYNCHRONOUS)
+        session.execute(sql.TAKE_TURNS)
+        ((found, _),) = session.execute(sql.WHICH_FORMAT).fetchall()
+        if found == 1:
+            session.execute(sql.RENEW_SCHEMA)
     session.has_tables = has_tables(session, location)
 
 

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 import psycopg
 
-from tau.stores.postgres.connection import Session, check_promises, connect, create_tables, has_tables
+from tau.stores.postgres.connection import Session, check_promises, connect, create_tables, has_tables, renew_tables
 from tau.stores.postgres.failures import failure
 from tau.stores.postgres.place import Place
+from tau.stores.postgres.statements import FORMAT
 from tau.stores.sessions import Sessions
 
 T = TypeVar("T")
@@ -58,5 +59,7 @@ class Connections(Sessions[Session]):
             if self.seen and not has_tables(session, self.location):
                 raise self.gone("the tables")
             create_tables(session, self.location)
+        if session.format < FORMAT:
+            renew_tables(session, self.location)
         self.seen = True
         return work(session)

@@ -4,10 +4,10 @@ Each is one statement and a transaction of its own, so that a client that stops 
 a pooler may give every one to another session.
 """
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA = """
 create table tau.format(format integer not null);
-insert into tau.format values(1);
+insert into tau.format values(2);
 create table tau.runs(
     id bigint generated always as identity primary key,
     key bytea not null unique,
@@ -43,6 +43,15 @@ create table tau.blobs(
 );
 alter table tau.log alter column record set storage external;
 alter table tau.blobs alter column data set storage external;
+"""
+# From format 1, which has no queues: the runs that are running are entered. What a process of an older version begins
+# afterwards, in a session that it has had since, is in no queue: it has its owner, and `resume`.
+RENEW_SCHEMA = """
+alter table tau.runs add column queue bytea, add column not_before double precision;
+update tau.runs set queue = substring(sha256(convert_to(graph, 'UTF8')) from 1 for 16), not_before = 0
+where status = 'running';
+create index runs_due on tau.runs(queue, not_before) where queue is not null;
+update tau.format set format = 2
 """
 # Two that begin at the same moment take turns until the transaction ends; the number is "tau" in ASCII.
 TAKE_TURNS = "select pg_advisory_xact_lock(7627125)"

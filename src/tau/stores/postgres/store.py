@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
 from tau.errors import CorruptCheckpointError
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
-from tau.stores.due import Due, in_order
+from tau.stores.due import Due, found_by_status, in_order
 from tau.stores.failures import apart
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.connection import Session
@@ -177,13 +178,21 @@ class PostgresStore(ServerStore):
 
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
         terms = {"queue": key_of(graph), "limit": limit, "slack": SLACK}
+        nothing: list[Any] | None = []
+        rows = self._connections.read(partial(_due, terms), nothing)
+        if rows is None:  # older tables, to which nothing has been written since
+            return found_by_status(self, graph, limit, watched=watched)
         found = list[Due]()
-        for data, _, *lease in self._rows(sql.DUE, terms):
+        for data, _, *lease in rows:
             with suppress(CorruptCheckpointError):  # what is damaged is left out
                 summary = unpack(data, self.location)
                 if summary.graph == graph and summary.may_be_taken(math.inf):  # the server has compared the time
                     found.append((summary, _lease(*lease)))
         return in_order(found, limit, watched=watched)
+
+
+def _due(terms: Mapping[str, Any], session: Session) -> list[Any] | None:
+    return session.execute(sql.DUE, terms, binary=True).fetchall() if session.format == sql.FORMAT else None
 
 
 def _lease(nonce: str | None, counter: int, seconds: float, left: float) -> Lease | None:
