@@ -18,6 +18,7 @@ from tau.node.seeds import derive
 from tau.spelling import names_keywords
 
 if TYPE_CHECKING:
+    from tau.log.records import Scope
     from tau.node.pauses import Question
     from tau.workflows.outcomes import Outcome
 
@@ -62,12 +63,8 @@ class Context:
     def key(self) -> str:
         """An idempotency key for outside effects: the same for every attempt of this visit, and for no other visit.
         Raises nothing."""
-        effect, name = self._effect, f"{len(self.run_id)}:{self.run_id}"
-        for node, visit, branch in effect.scope:
-            name += f"|{len(node)}:{node}{visit}|{len(branch)}:{branch}"
-        node = effect.name or self.node
-        name += f"{len(node)}:{node}{self.visit}"
-        return hashlib.sha256(name.encode()).hexdigest()[:32]
+        effect = self._effect
+        return visit_key(self.run_id, effect.scope, effect.name or self.node, self.visit)
 
     def seed(self, *names: str | int) -> int:
         """A seed for random numbers, from 0 to 2**63 - 1: always the same for this run, node, visit and these names,
@@ -325,6 +322,15 @@ class Context:
 
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"
+
+
+def visit_key(run_id: str, scope: Scope, node: str, visit: int) -> str:
+    """What `Context.key` is in that visit of a node, which belongs to that scope."""
+    name = f"{len(run_id)}:{run_id}"
+    for around, number, branch in scope:
+        name += f"|{len(around)}:{around}{number}|{len(branch)}:{branch}"
+    name += f"{len(node)}:{node}{visit}"
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def current() -> Context:

@@ -25,6 +25,7 @@ _memory = MemoryStore()
 _defaults = {"memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs", "postgres": "postgresql://"}
 _registered: dict[str, Store | FourVerbs] = {}
 _opened: dict[Location, weakref.ref[Store]] = {}
+_diverted: Callable[[str], str] | None = None
 
 
 def open_store(url: str | os.PathLike[str]) -> Store:
@@ -80,6 +81,13 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
         _registered[name] = store
 
 
+def divert(to: Callable[[str], str]) -> None:
+    """From now on, in this process, what is opened by a URL or a path lies where ``to`` says, given the URL that was
+    meant; stores in memory are left alone. For tests that must not touch what a program keeps."""
+    global _diverted  # noqa: PLW0603
+    _diverted = to
+
+
 def resolve_store(store: Any) -> Store:
     """The store that a store, URL, path, name or object with four verbs stands for.
 
@@ -114,6 +122,8 @@ def _adapted(store: Store | FourVerbs) -> Store:
 def _at(location: Location) -> Store:
     if location.kind == "memory":
         return _memory
+    if _diverted is not None:
+        location = parse(_diverted(f"{location.kind}:{location.path}"))
     kind = _class(location.kind)  # before the lock is taken: the first time takes longer
     with _lock:
         known = _opened.get(location) or _elsewhere(location)

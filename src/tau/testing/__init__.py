@@ -9,6 +9,9 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "CrashTestError": "tau.testing.crashes.crash_test",
+    "CrashTestResult": "tau.testing.crashes.crash_test",
+    "crash_test": "tau.testing.crashes.crash_test",
     "Fault": "tau.testing.simulation.simulate",
     "Moment": "tau.testing.simulation.simulate",
     "SimulationError": "tau.testing.simulation.simulate",
