@@ -88,6 +88,14 @@ def test_every_command_with_json_has_a_table() -> None:
             assert any(f"`tau {name}`" in heading for heading in headings), name
 
 
+AGAIN = """
+from tau import StateGraph
+graph = StateGraph("again")
+graph.add_node("a", lambda state, ctx: {"again": ctx.attempt > 1})
+graph.sequence("a")
+"""
+
+
 def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: Here) -> None:
     tables = Tables()
     shell.write("work.py", WORK)
@@ -104,6 +112,8 @@ def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: 
     ):
         look(shell, here, tables)
     tables.check("tau-demo", here.json("demo", "--store", STORE))
+    shell.write("again.py", AGAIN)
+    tables.check("tau-crash-test", here.json("crash-test", "again.py:graph", "--at", "before:2", code=1))
     assert tables.unseen() == set()
 
 

@@ -62,7 +62,7 @@ DRIVERS = {
     "msgspec": ("",),
     "backports": ("log.encoding",),
     "compression": ("log.encoding",),
-    "apsw": ("stores.sqlite",),
+    "apsw": ("stores.sqlite", "testing.crashes.calls"),
     "psycopg": ("stores.postgres",),
     "numpy": (
         "values.types.numpy",

@@ -10,6 +10,7 @@ import click
 
 from tau.cli.commands.answer import answer
 from tau.cli.commands.cancel import cancel
+from tau.cli.commands.crash_test import crash_test_command
 from tau.cli.commands.delete import delete
 from tau.cli.commands.demo import demo
 from tau.cli.commands.graph import graph
@@ -24,7 +25,7 @@ from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
 from tau.version import __version__
 
-COMMANDS = (run, resume, runs, show, history, pauses, answer, graph, cancel, delete, verify, demo)
+COMMANDS = (run, resume, runs, show, history, pauses, answer, graph, cancel, delete, verify, demo, crash_test_command)
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 

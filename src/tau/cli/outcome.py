@@ -67,7 +67,7 @@ class Exit(IntEnum):
 EXIT_CODES = {
     Exit.DONE: "done: the run finished, or the question was answered",
     Exit.FAILED: "the run failed at a node, or a file that belongs to it is missing or altered; resume it once the "
-    "cause is gone",
+    "cause is gone. A crash test found a broken promise",
     Exit.USAGE: "the command, the graph, the input or the answer cannot be used as given",
     Exit.NOT_FOUND: "no such run or pause, or its checkpoints were deleted",
     Exit.REFUSED: "refused: id in use, owned by a live process, graph changed, cancelled, waiting for an answer, "

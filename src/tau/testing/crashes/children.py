@@ -16,7 +16,8 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
-from tau.errors import TauError
+from tau.engine.stop import Stop
+from tau.errors import RunInterruptedError, TauError
 from tau.testing.crashes.work import Job, Report, report_of
 
 PROGRAM = "tau.cli.crash_child"
@@ -51,15 +52,15 @@ class Start(Protocol):
     def __call__(self, job: Job, output: int) -> int: ...
 
 
-def run(start: Start, job: Job, limit: float) -> End:
+def run(start: Start, job: Job, limit: float, stop: Stop | None = None) -> End:
     """Let a child do the job, for ``limit`` seconds at most. When this returns or raises, the child has ended, and what
-    it had started in its session too."""
+    it had started in its session too. Raises `RunInterruptedError` when ``stop`` is set."""
     began = time.monotonic()
     output = os.open(job.file("said"), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     pid = 0
     try:
         pid = start(job, output)
-        status, hung = _wait(pid, began + limit)
+        status, hung = _wait(pid, began + limit, stop)
     finally:
         if pid:
             _end(pid)
@@ -68,9 +69,11 @@ def run(start: Start, job: Job, limit: float) -> End:
     return End(how, code, hung, report_of(job), _tail(job.file("said")), time.monotonic() - began)
 
 
-def _wait(pid: int, until: float) -> tuple[int, bool]:
+def _wait(pid: int, until: float, stop: Stop | None) -> tuple[int, bool]:
     nap = 0.0005
     while time.monotonic() < until:
+        if stop is not None and stop.is_set():
+            raise RunInterruptedError(f"the crash test was stopped ({stop.reason})", reason=stop.reason)
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             return status, False

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.checks import checked_name
+from tau.engine.stop import Stop
 from tau.errors import ConfigError
 from tau.spelling import did_you_mean, names_keywords
 from tau.state_graph import StateGraph
@@ -46,7 +47,7 @@ class CrashTestResult(Struct, frozen=True):
 
     ``struck`` counts the points that were tried by kind: before, inside, after, ctrl-c; ``left`` those for which there
     was no time. ``keys`` are those of the final state that were compared, ``findings`` the promises that did not hold,
-    ``seconds`` how long all took.
+    ``seconds`` how long all took. Reading it raises nothing.
     """
 
     plan: CrashPlan
@@ -88,6 +89,7 @@ def crash_test(
     resources: Mapping[str, Any] | None = None,
     max_time: float = 600.0,
     check: bool = True,
+    stop: Stop | None = None,
     watch: Watch | None = None,
 ) -> CrashTestResult:
     """Kill a graph for real, before, inside and after its commits, resume it, and compare.
@@ -107,15 +109,16 @@ def crash_test(
     Runs are kept in a temporary directory, artifacts too: by ``store`` in SQLite ("sqlite"), files ("file"), or what a
     function makes of that directory. Stores that the graph or its nodes open by a URL lie there as well. ``answers``
     are given to the pauses of these names, ``resources`` to the nodes. After ``max_time`` seconds no further point is
-    begun. ``watch`` is told of the plan, and then of every point that is done.
+    begun; ``stop`` ends the test at once. ``watch`` is told of the plan, and then of every point that is done.
 
     Raises `CrashTestError` if something does not hold, unless ``check`` is false (then the result lists it), and
     `ConfigError` for what cannot be tested: a graph that fails, waits for people or differs from run to run by itself,
-    or does not end in ``max_time``, and for a wrong argument.
+    or does not end in ``max_time``, and for a wrong argument; `RunInterruptedError` for ``stop``.
     """
     attempts = _Attempts(
         graph, dict(input or {}), store=store, effects=None if effects is None else os.path.abspath(effects),
-        answers=dict(answers or {}), resources=resources, until=time.monotonic() + _positive("max_time", max_time),
+        answers=dict(answers or {}), resources=resources, stop=stop,
+        until=time.monotonic() + _positive("max_time", max_time),
     )  # fmt: skip
     began, ignored = time.monotonic(), frozenset(checked_name("a key to ignore", key) for key in ignore)
     with tempfile.TemporaryDirectory(prefix="tau-crash-test-", ignore_cleanup_errors=True) as directory:
@@ -149,7 +152,8 @@ def _plan(plain: End, report: Report, points: int | list[Point] | None, seed: in
     else:
         if isinstance(points, bool) or not isinstance(points, int) or points < 1:
             raise ConfigError(f"points: a whole number of commits from 1 on, or None for all, found {points!r}")
-        chosen = [*spread(calls, points, seed), *(Point(CTRL_C, node=name) for name in nodes[:points])]
+        some = nodes[:: -(-len(nodes) // points) or 1]
+        chosen = [*spread(calls, points, seed), *(Point(CTRL_C, node=name) for name in some)]
     for point in chosen:
         _check_there(point, calls, report.nodes)
     each = 2 * max(0.0, plain.seconds - report.seconds) + report.seconds
@@ -168,11 +172,11 @@ class _Attempts:
 
     def __init__(
         self, graph: StateGraph | str, input: dict[str, Any], *, store: str | StoreFactory, effects: str | None,
-        answers: dict[str, Any], resources: Mapping[str, Any] | None, until: float,
+        answers: dict[str, Any], resources: Mapping[str, Any] | None, stop: Stop | None, until: float,
     ) -> None:  # fmt: skip
         self.start = _starter(graph, store, resources)
         self.job = Job("", 1, store if isinstance(store, str) else "", input, answers, effects=effects or "")
-        self.until = until
+        self.until, self.stop = until, stop
         self.place = ""
         self.limit = float("inf")
         self.tried = 0
@@ -183,7 +187,7 @@ class _Attempts:
             children.clear(self.place)
             Path(self.place).mkdir(mode=0o700)
         job = replace(self.job, place=self.place, number=number, point=point)
-        return children.run(self.start, job, min(self.limit, max(0.0, self.until - time.monotonic())))
+        return children.run(self.start, job, min(self.limit, max(0.0, self.until - time.monotonic())), self.stop)
 
     def undisturbed(self, ignored: frozenset[str], max_time: float) -> tuple[End, Report]:
         """Two runs that nothing happens to, the second with what it reported. Raises `ConfigError`."""

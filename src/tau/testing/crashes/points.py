@@ -44,7 +44,9 @@ def parsed(text: str) -> Point:
     numbers = rest.split(":")
     wanted = 2 if kind == INSIDE else 1
     if kind not in KILLS or len(numbers) != wanted or not all(one.isdecimal() and int(one) > 0 for one in numbers):
-        raise ConfigError(f"{text!r} is no point of a crash test; write before:3, inside:3:5, after:3 or ctrl-c:NODE")
+        raise ConfigError(
+            f"{text!r} is not a point of a crash test; write before:3, inside:3:5, after:3 or ctrl-c:NODE"
+        )
     return Point(kind, int(numbers[0]), int(numbers[-1]) if kind == INSIDE else 0)
 
 

@@ -69,7 +69,7 @@ class Report(Struct):
     ``error`` is empty where it has the final state, of which ``keys`` are digests. ``lost`` are acknowledged positions
     that the store does not hold as they were; ``before`` is what was finished as it began; ``ran`` are the nodes that
     it began, ``again`` what is in the log twice; ``calls`` are those of each of its commits. ``waits`` are pauses
-    without an answer, ``struck`` tells that Ctrl-C was sent.
+    without an answer, ``struck`` tells that Ctrl-C was sent; ``nodes`` are those that are no graphs.
     """
 
     error: str = ""
@@ -97,7 +97,7 @@ def do(job: Job, load: Callable[[], StateGraph], factory: StoreFactory | None, r
         store = KillingStore(_store(job, factory), RUN_ID, job.file("ledger"), job.point)
         divert(lambda url: _elsewhere(job, url))
         graph = load()
-        report.nodes = list(graph.nodes)
+        report.nodes = [name for name, node in graph.nodes.items() if not node.inside]
         _attempt(job, report, _prepared(job, graph, store), resources)
     except BaseException as error:
         report.error, report.error_type = str(error) or type(error).__name__, type(error).__name__
