@@ -47,6 +47,7 @@ from tau.errors import (
     UnknownStoreError,
     UnserializableError,
     UnsupportedFormatError,
+    WaitTimeoutError,
     WorkerError,
 )
 from tau.events import Event
@@ -138,6 +139,7 @@ __all__ = [
     "UnserializableError",
     "UnsupportedFormatError",
     "Verification",
+    "WaitTimeoutError",
     "WorkerError",
     "__version__",
     "always",

@@ -19,6 +19,7 @@
     ├── RunWaitingError (RuntimeError)          .run_id .pauses
     ├── RunInterruptedError (RuntimeError)      .run_id .node .state .reason
     ├── RunCancelledError (RuntimeError)        .run_id
+    ├── WaitTimeoutError (TimeoutError)         .run_id .status .seconds
     ├── AnswerError (ValueError)                .run_id .name .problems
     │   ├── PauseNotFoundError (LookupError)    .waiting
     │   ├── AnsweredError                       .by .at
@@ -144,8 +145,7 @@ class CheckpointNotFoundError(TauError, LookupError):
 
 
 class RunFinishedError(CheckpointNotFoundError):
-    """The run finished, and its checkpoints were deleted: by ``preserve=False``, or later by a deletion that kept its
-    summary."""
+    """The run finished, and its checkpoints were deleted: by ``preserve=False``, or by hand but for the summary."""
 
     finished_at: datetime | None = None
 
@@ -191,6 +191,14 @@ class RunCancelledError(TauError, RuntimeError):
     """The run was cancelled for good."""
 
     run_id: str = ""
+
+
+class WaitTimeoutError(TauError, TimeoutError):
+    """A run had not ended after the ``seconds`` for which somebody waited; ``status`` is the one it had then."""
+
+    run_id: str = ""
+    status: str = ""
+    seconds: float = 0.0
 
 
 class AnswerError(TauError, ValueError):
@@ -377,13 +385,6 @@ NEVER_RETRIED: Final = (
     PauseExpiredError,
 )
 """Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
-
-
-def too_late(node: str, what: str = "saved") -> TauError:
-    return TauError(
-        f"node {node!r} is not running any more (it returned, timed out or was stopped), so what a thread or task of "
-        f"it still does cannot be {what}; let the node wait for all that it starts"
-    )
 
 
 def leaves(error: BaseException) -> list[BaseException]:

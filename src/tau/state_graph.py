@@ -7,21 +7,16 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal
 
-from msgspec.structs import replace
-
-from tau.checks import checked_name, checked_tags
+from tau.checks import checked_name
 from tau.config import ObserverSpec
-from tau.engine.effects import RunRequest
 from tau.engine.plan import ResumePlan, plan_resume
 from tau.engine.stop import Stop, checked_options
 from tau.engine.sync_driver import SyncDriver
-from tau.errors import ConfigError
 from tau.events import Event
 from tau.late_imports import load_module
 from tau.log.cancellation import cancel_run
 from tau.log.history import Checkpoint, checkpoints
 from tau.log.loading import not_found
-from tau.node.seeds import checked_seed
 from tau.observers import noop, resolve_observer
 from tau.spelling import names_keywords
 from tau.state import State, cells_of, check_run_id
@@ -29,6 +24,7 @@ from tau.stored_graph import StoredGraph
 
 if TYPE_CHECKING:
     import os
+    from datetime import datetime
 
     from typing_extensions import TypeVar  # type checkers bring their own
 
@@ -195,10 +191,10 @@ class StateGraph(StoredGraph, Generic[Model]):
         request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
         load_module("tau.engine.async_driver")
-        from tau.engine.async_driver import AsyncDriver, in_the_store  # asyncio is only loaded where something needs it
+        from tau.engine.async_driver import AsyncDriver  # asyncio is only loaded where something needs it
 
         if answers:
-            await in_the_store(self.store, partial(self._answer, run_id, answers, again=True))
+            await self._in_thread(partial(self._answer, run_id, answers, again=True))
         return await self._driver(AsyncDriver, request, observer, **options).drive()
 
     async def astream(
@@ -253,6 +249,77 @@ class StateGraph(StoredGraph, Generic[Model]):
                 with suppress(asyncio.CancelledError, Exception):
                     await task
 
+    @names_keywords
+    def admit(
+        self,
+        state: State | Mapping[str, Any] | Model | None = None,
+        *,
+        run_id: str | None = None,
+        not_before: float | datetime | None = None,
+        tags: Iterable[str] = (),
+        seed: int | None = None,
+    ) -> str:
+        """Put a run into the store for a worker (`tau.worker`), and return its id. It is not begun here; `resume`, or
+        `execute` with ``if_exists="resume"``, may do that in a worker's place.
+
+        ``not_before``: the time, as a datetime or in Unix seconds, before which no worker takes it. The other arguments
+        are those of `execute`. If there is a run of that id with the same input, whatever became of it, it stays as it
+        is, and its id is returned.
+
+        Raises `RunExistsError` for an id that is in use with another input, `GraphError`, `ConfigError`,
+        `SchemaError`, `UnserializableError`, `LimitExceededError` and `StoreError` as `execute` does; nothing is
+        stored then.
+        """
+        _ = self.store
+        request, given = self._admission(state, run_id, "error", tags, seed)
+        return self._admit(request, given, not_before)
+
+    async def aadmit(
+        self,
+        state: State | Mapping[str, Any] | Model | None = None,
+        *,
+        run_id: str | None = None,
+        not_before: float | datetime | None = None,
+        tags: Iterable[str] = (),
+        seed: int | None = None,
+    ) -> str:
+        """`admit` in an event loop, with the same arguments; a thread of the store's own does it, to its end.
+
+        Raises what `admit` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+        """
+        _ = self.store
+        request, given = self._admission(state, run_id, "error", tags, seed)
+        return await self._in_thread(partial(self._admit, request, given, not_before))
+
+    def wait(self, run_id: str, timeout: float | None = None) -> State[Model]:
+        """Wait until a run has ended, whoever runs it, and return its final state, or raise what `execute` would.
+
+        A run that is admitted, dead, or stopped so that a worker goes on with it has not ended. ``timeout`` is in
+        seconds, ``None`` for as long as it takes; it changes nothing in the run.
+
+        Raises `WaitTimeoutError` after the timeout, `ExecutionError` for a run that failed, `RunWaitingError` for one
+        that waits for an answer, `RunInterruptedError` for one that a person stopped, `RunCancelledError`,
+        `CheckpointNotFoundError` (`RunFinishedError`) and `CorruptCheckpointError` as `resume` does, `ConfigError` for
+        a wrong argument or a graph without a store, `StoreError` if the store fails.
+        """
+        waiting = self._waiting(run_id, timeout)
+        while (final := waiting.look()) is None:
+            self.host.sleep(waiting.pause)
+        return final
+
+    async def await_run(self, run_id: str, timeout: float | None = None) -> State[Model]:
+        """`wait` in an event loop, with the same arguments.
+
+        Raises what `wait` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+        """
+        load_module("asyncio")
+        import asyncio
+
+        waiting = self._waiting(run_id, timeout)
+        while (final := await self._in_thread(waiting.look)) is None:
+            await asyncio.sleep(waiting.pause)
+        return final
+
     def plan(self, run_id: str, *, on_change: OnChange = "error") -> ResumePlan:
         """What `resume` would do now; ``refusal`` is the error that it would raise. Changes nothing in the run; if the
         store does not exist yet, it is created, as by every use of it.
@@ -298,11 +365,8 @@ class StateGraph(StoredGraph, Generic[Model]):
 
         Raises what `answer` raises, and ``asyncio.CancelledError`` when its task is cancelled.
         """
-        load_module("tau.engine.async_driver")
-        from tau.engine.async_driver import in_the_store  # asyncio is only loaded where something needs it
-
         answers = {checked_name("the name of a pause", name): value}
-        await in_the_store(self.store, partial(self._answer, run_id, answers, by=by, changes=changes))
+        await self._in_thread(partial(self._answer, run_id, answers, by=by, changes=changes))
 
     def pauses(self, run_id: str | None = None) -> list[OpenPause]:
         """What waits for an answer: in that run, or in all runs of this graph, the first asked first.
@@ -326,44 +390,3 @@ class StateGraph(StoredGraph, Generic[Model]):
         """
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id, self.store.location)
-
-    def _answer(self, run_id: str, answers: Mapping[str, Any], **options: Any) -> None:
-        if self.schema is not None and isinstance(options.get("changes"), Mapping):
-            options["changes"] = self.schema.checked(options["changes"], "the changes of the answer do")
-        load_module("tau.node.answering")
-        from tau.node.answering import give  # only loaded where somebody is asked
-
-        give(self.store, self.host, self.nodes, run_id, answers, schema=self.schema, **options)
-
-    def _admission(
-        self, state: Any, run_id: str | None, if_exists: IfExists, tags: Iterable[str], seed: int | None
-    ) -> tuple[RunRequest, State]:
-        """What is to be run, and the input, which has yet to be put into it."""
-        if if_exists not in ("error", "resume"):
-            raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
-        before = state
-        if self.schema is not None:
-            state = load_module("tau.node.typed").fitted_input(self.schema, state)
-        if not (state is None or isinstance(state, Mapping)):
-            raise ConfigError(f"the input must be a State or a mapping, found {type(state).__name__}")
-        if if_exists == "resume" and run_id is None and not isinstance(state, State):
-            raise ConfigError(
-                "if_exists='resume' without a run id would begin a new run each time: name the run, as in "
-                "execute(state, run_id='climate-2024', if_exists='resume')"
-            )
-        self.freeze()
-        given = state if isinstance(state, State) else State(state)
-        identity = check_run_id(run_id) if run_id is not None else given.run_id
-        request = self._request(identity)
-        if state is not before and isinstance(before, Mapping):
-            request.unfitted = {key: value for key, value in before.items() if value is not given[key]}
-        chosen = checked_seed(seed)
-        request.seed, request.seed_is_given = self.host.seed() if chosen is None else chosen, chosen is not None
-        return replace(request, if_exists=if_exists, tags=checked_tags(tags)), given
-
-    def _resumption(self, run_id: str, on_change: OnChange) -> RunRequest:
-        if on_change not in ("error", "continue", "redo"):
-            raise ConfigError(f"on_change must be 'error', 'continue' or 'redo', found {on_change!r}")
-        _ = self.store
-        self.freeze()
-        return replace(self._request(check_run_id(run_id)), resuming=True, on_change=on_change)

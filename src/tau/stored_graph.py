@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec.structs import replace
+
+from tau.checks import checked_tags
 from tau.config import CheckpointConfig, GraphConfig, ObserverSpec
 from tau.engine.driver import Driver
 from tau.engine.effects import RunRequest
@@ -18,18 +21,23 @@ from tau.host import Host
 from tau.importing import check_not_importing
 from tau.late_imports import load_module
 from tau.log.journal import Journal
+from tau.node.seeds import checked_seed
 from tau.observers import resolve_observer
+from tau.state import State, check_run_id
 from tau.stores.contract import Store
 from tau.stores.registry import resolve_store
 from tau.stores.urls import without_password
 
 if TYPE_CHECKING:
     import os
+    from datetime import datetime
 
+    from tau.engine.awaiting import Waiting
     from tau.schema.schema import Schema
     from tau.stores.user_store import FourVerbs
 
 D = TypeVar("D", bound=Driver)
+R = TypeVar("R")
 
 _log = logging.getLogger("tau")
 
@@ -153,6 +161,66 @@ class StoredGraph(Graph):
             owner = self.host.owner(checkpoint.lease)
             journal = Journal(self._store, request.run_id, self.host, owner, checkpoint.interval)
         return kind(request, self.host, journal=journal, observer=resolve_observer(told), **options)
+
+    def _answer(self, run_id: str, answers: Mapping[str, Any], **options: Any) -> None:
+        if self.schema is not None and isinstance(options.get("changes"), Mapping):
+            options["changes"] = self.schema.checked(options["changes"], "the changes of the answer do")
+        load_module("tau.node.answering")
+        from tau.node.answering import give  # only loaded where somebody is asked
+
+        give(self.store, self.host, self.nodes, run_id, answers, schema=self.schema, **options)
+
+    async def _in_thread(self, work: Callable[[], R]) -> R:
+        """Do it in one of the store's own threads."""
+        load_module("tau.engine.async_driver")
+        from tau.engine.async_driver import in_the_store  # asyncio is only loaded where something needs it
+
+        return await in_the_store(self.store, work)
+
+    def _admit(self, request: RunRequest, given: State, not_before: float | datetime | None) -> str:
+        load_module("tau.engine.admitting")
+        from tau.engine.admitting import admit  # only loaded where runs are left to workers
+
+        return admit(self.store, self.host, request, given, not_before)
+
+    def _waiting(self, run_id: str, timeout: float | None) -> Waiting:
+        load_module("tau.engine.awaiting")
+        from tau.engine.awaiting import Waiting  # only loaded where runs are left to workers
+
+        return Waiting(self.store, self.host, check_run_id(run_id), timeout, self.schema)
+
+    def _admission(
+        self, state: Any, run_id: str | None, if_exists: str, tags: Iterable[str], seed: int | None
+    ) -> tuple[RunRequest, State]:
+        """What is to be run, and the input, which has yet to be put into it."""
+        if if_exists not in ("error", "resume"):
+            raise ConfigError(f"if_exists must be 'error' or 'resume', found {if_exists!r}")
+        before = state
+        if self.schema is not None:
+            state = load_module("tau.node.typed").fitted_input(self.schema, state)
+        if not (state is None or isinstance(state, Mapping)):
+            raise ConfigError(f"the input must be a State or a mapping, found {type(state).__name__}")
+        if if_exists == "resume" and run_id is None and not isinstance(state, State):
+            raise ConfigError(
+                "if_exists='resume' without a run id would begin a new run each time: name the run, as in "
+                "execute(state, run_id='climate-2024', if_exists='resume')"
+            )
+        self.freeze()
+        given = state if isinstance(state, State) else State(state)
+        identity = check_run_id(run_id) if run_id is not None else given.run_id
+        request = self._request(identity)
+        if state is not before and isinstance(before, Mapping):
+            request.unfitted = {key: value for key, value in before.items() if value is not given[key]}
+        chosen = checked_seed(seed)
+        request.seed, request.seed_is_given = self.host.seed() if chosen is None else chosen, chosen is not None
+        return replace(request, if_exists=if_exists, tags=checked_tags(tags)), given
+
+    def _resumption(self, run_id: str, on_change: str) -> RunRequest:
+        if on_change not in ("error", "continue", "redo"):
+            raise ConfigError(f"on_change must be 'error', 'continue' or 'redo', found {on_change!r}")
+        _ = self.store
+        self.freeze()
+        return replace(self._request(check_run_id(run_id)), resuming=True, on_change=on_change)
 
 
 def _schema(cls: Any) -> Schema:

@@ -174,5 +174,7 @@ def test_a_run_that_kills_its_process_again_and_again(kind: str, tmp_path: Path)
         for _ in range(3)
     ]
     assert said[:2] == [[], ["True None"]]
-    assert said[2][0].startswith("False run 'r' was killed 2 times in a row at node 'poison', the limit is 1; find out")
+    assert said[2][0].startswith(
+        "False run 'r' was killed 2 times in a row at node 'poison', the limit is 1, so it fails; find out"
+    )
     assert said[2][1] == "LimitExceededError True True"

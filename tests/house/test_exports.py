@@ -74,7 +74,23 @@ def test_a_documented_path_stays_importable(module: str, names: list[str]) -> No
 
 
 @pytest.mark.parametrize(
-    "verb", ["execute", "resume", "aexecute", "aresume", "astream", "plan", "history", "cancel", "answer", "pauses"]
+    "verb",
+    [
+        "execute",
+        "resume",
+        "aexecute",
+        "aresume",
+        "astream",
+        "plan",
+        "history",
+        "cancel",
+        "answer",
+        "pauses",
+        "admit",
+        "aadmit",
+        "wait",
+        "await_run",
+    ],
 )
 def test_the_verbs_name_their_keywords(verb: str) -> None:
     """`help` and an editor show them; nothing hides behind ``**options``."""

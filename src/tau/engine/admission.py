@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -24,10 +24,14 @@ from tau.graph.fingerprint import GraphFingerprint
 from tau.log.append import Append
 from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
 from tau.log.pauses import waiting
-from tau.log.records import Admitted, Claimed, Manifest, Progress, Scope
+from tau.log.records import Admitted, Claimed, Failed, Manifest, Progress, Scope, describe
 from tau.log.subgraphs import claim_inside, redo_inside
 from tau.state import cells_of
 from tau.values.stored import StoredValue, digest
+
+LONGEST_BACKOFF: Final = 300.0
+"""The most seconds for which no worker takes a run that died again. It is 1 after the first crash in a row that counts,
+and twice as long after each further one."""
 
 
 class Opened(Struct):
@@ -54,30 +58,54 @@ def open_run(request: RunRequest, fresh: Progress) -> Generator[Effect, Any, Ope
             if (yield from _admit(request, fresh, found.position)):
                 return Opened(fresh, dict(request.values))
             continue
-        progress, changes = may_go_on(request, found)
+        try:
+            progress, changes = may_go_on(request, found)
+        except LimitExceededError as error:
+            if (yield from _fail(request, found, error)):
+                raise
+            continue
         if found.status == "finished":
             return Opened(progress, found.values, found, changes)
         moved = differences(progress.provenance, request.provenance)
         provenance = request.provenance if moved or not progress.provenance else {}
         claim = Claimed(on_change=request.on_change, changes=changes, rewind=found.rewind, provenance=provenance)
+        claim.counted = not found.shared
         if (yield from _claim(request, found, progress, claim)):
             return Opened(progress, found.values, found, changes, moved)
 
 
+def _fail(request: RunRequest, found: LoadedRun, error: LimitExceededError) -> Generator[Effect, Any, bool]:
+    """Record that a run is killed each time that it is tried; ``False`` when another process was faster."""
+    progress = found.progress
+    assert progress is not None
+    progress.status = "failed"
+    record = Failed(node=progress.next or "", failure=describe(error), attempt=progress.crashes)
+    try:
+        yield Append((record,), progress, found.values, flush=True, expected=found.position)
+    except LeaseLostError:
+        return False
+    return True
+
+
 def _admit(request: RunRequest, progress: Progress, expected: int) -> Generator[Effect, Any, bool]:
     """Append the admission and the first claim; ``False`` when the run exists or another process was faster."""
-    progress.fingerprint = request.graph.fingerprint()
-    progress.input_digest = input_digest(request.values)
-    progress.tags = request.tags
-    progress.preserve = request.preserve
-    manifest = Manifest(progress, {key: cell.whole for key, cell in request.values.items()})
-    admitted = Admitted(manifest=manifest, provenance=request.provenance)
+    admitted = admitted_record(request, progress)
     try:
         yield Append((admitted, Claimed()), progress, request.values, flush=True, expected=expected)
     except LeaseLostError:
         return False
     progress.provenance = request.provenance  # later manifests repeat it, this one lies beside it
     return True
+
+
+def admitted_record(request: RunRequest, progress: Progress) -> Admitted:
+    """The first record of a run, by which ``progress`` begins."""
+    progress.fingerprint = request.graph.fingerprint()
+    progress.input_digest = input_digest(request.values)
+    progress.tags = request.tags
+    progress.preserve = request.preserve
+    manifest = Manifest(progress, {key: cell.whole for key, cell in request.values.items()})
+    return Admitted(manifest=manifest, provenance=request.provenance)
 
 
 def may_go_on(request: RunRequest, found: LoadedRun) -> tuple[Progress, tuple[str, ...]]:
@@ -111,7 +139,7 @@ def _check_id_and_input(request: RunRequest, found: LoadedRun) -> None:
     """Refuse an id that is in use, unless its run is to be resumed and was admitted with this input."""
     run_id = request.run_id
     resumable = found.status != "cancelled" and found.progress is not None
-    differs = _differences(request, found) if has_other_input(request, found) else ()
+    differs = differences_of(request, found) if has_other_input(request, found) else ()
     if request.if_exists == "resume" and not (differs and resumable):
         return
     if request.if_exists == "resume":
@@ -155,7 +183,7 @@ def _has_other_seed(request: RunRequest, progress: Progress) -> bool:
     return request.seed_is_given and progress.seed != request.seed
 
 
-def _differences(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
+def differences_of(request: RunRequest, found: LoadedRun) -> tuple[str, ...]:
     """What is not as it was admitted, key by key; never the values, which may be secret."""
     before, now, progress = found.input, request.values, found.progress
     differs = ["the seed differs"] if progress is not None and _has_other_seed(request, progress) else []
@@ -195,12 +223,12 @@ def _by_resume(run_id: str, way: str) -> str:
 def _count_crash(request: RunRequest, found: LoadedRun, progress: Progress) -> None:
     crashed = found.status == "running"
     progress.crashes += crashed
-    progress.stuck = progress.stuck + 1 if crashed else 0
+    progress.stuck = progress.stuck + (not found.shared) if crashed else 0
     if progress.stuck > request.max_crashes:
         raise LimitExceededError(
             f"run {request.run_id!r} was killed {progress.stuck} times in a row at node {progress.next!r}, the limit "
-            f"is {request.max_crashes}; find out what kills it, give the graph a larger "
-            "CheckpointConfig(max_crashes=...), then resume the run",
+            f"is {request.max_crashes}, so it fails; find out what kills it, then resume the run; "
+            "CheckpointConfig(max_crashes=...) is how often it may happen",
             limit=request.max_crashes,
             run_id=request.run_id,
         )
@@ -213,7 +241,8 @@ def _claim(request: RunRequest, found: LoadedRun, progress: Progress, claim: Cla
     progress.fingerprint, progress.graph, progress.status = current, request.graph.name, "running"
     progress.provenance = claim.provenance or progress.provenance
     try:
-        yield Append((claim,), progress, found.values, flush=True, expected=found.position)
+        backoff = min(2.0 ** min(progress.stuck - 1, 30), LONGEST_BACKOFF) if progress.stuck else 0.0
+        yield Append((claim,), progress, found.values, flush=True, expected=found.position, backoff=backoff)
     except LeaseLostError:
         return False
     return True

@@ -20,8 +20,8 @@ class Append(Struct):
     these that are compressed already, by name; ``cells`` are what pauses among these say. With ``later`` they are held
     back whatever the interval: another append follows at once. ``around`` is the state of the run, and how far the
     graphs inside its node are, for a record that is written there, where both are known whole. ``not_before`` is the
-    time in Unix seconds from which a worker may take a run that is admitted, or that dies again, instead of the time of
-    the record.
+    time in Unix seconds from which a worker may take a run that is admitted, the time of the record by default, and
+    ``backoff`` for how many seconds none takes one that is claimed, should it die again.
     """
 
     records: tuple[Record, ...]
@@ -35,3 +35,4 @@ class Append(Struct):
     later: bool = False
     around: tuple[Mapping[str, StoredValue], Subgraphs] | None = None
     not_before: float | None = None
+    backoff: float = 0.0

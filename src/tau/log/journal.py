@@ -345,12 +345,12 @@ class Journal:
                 self.items[record.scope, record.key] = cells[0]
             else:
                 self.pauses.clear()
-                self._not_before = append.not_before or record.time
+                self._not_before = record.time if append.not_before is None else append.not_before
         elif isinstance(record, Pause):
             cells = append.cells
         elif isinstance(record, Claimed):
             record.owner = self.owner
-            self._not_before = append.not_before or record.time
+            self._not_before = record.time + append.backoff
             if record.on_change == "redo":
                 self._finished = 0
                 self.items.clear()

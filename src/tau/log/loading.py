@@ -38,7 +38,8 @@ class LoadedRun(Struct):
     ``rewind``, the newest sound position, where that is not the newest. ``input`` is what the run was admitted with,
     where it was asked for and can be read. ``overdue`` says that it waits no more, because time is up (`is_due`).
     ``misfits`` says by key why a value does not fit the schema of the graph, where that was asked for.
-    ``subgraphs`` tells how far the graphs inside the node in flight are.
+    ``subgraphs`` tells how far the graphs inside the node in flight are. ``shared``: the process that owns it may be at
+    other runs, too.
     """
 
     status: str
@@ -53,6 +54,7 @@ class LoadedRun(Struct):
     overdue: bool = False
     misfits: dict[str, str] = {}
     subgraphs: Subgraphs = {}
+    shared: bool = False
 
 
 def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
@@ -90,6 +92,7 @@ def _found(summary: Summary, replay: Replay) -> LoadedRun:
     progress, pauses = replay.progress, replay.pauses
     found = LoadedRun(progress.status, position, progress, replay.values, summary.updated, pauses=pauses)
     found.subgraphs = replay.subgraphs
+    found.shared = summary.owner is not None and summary.owner.shared
     if replay.damage:
         found.damaged, found.rewind = replay.damage, replay.applied
         found.status = "cancelled" if summary.status == "cancelled" else "interrupted"

@@ -163,7 +163,8 @@ class Admitted(Record, tag="admitted"):
 
 class Claimed(Record, tag="claimed"):
     """An owner takes the run. ``fingerprint`` and ``provenance`` are given where they differ from those before;
-    ``rewind`` where it goes on after that position because something later was damaged."""
+    ``rewind`` where it goes on after that position because something later was damaged. ``counted``: if the owner
+    before was killed, that counts against the run."""
 
     owner: Owner | None = None
     fingerprint: GraphFingerprint | None = None
@@ -171,6 +172,7 @@ class Claimed(Record, tag="claimed"):
     changes: tuple[str, ...] = ()
     rewind: int | None = None
     provenance: dict[str, str] = field(default_factory=dict)
+    counted: bool = True
 
 
 class CheckpointRecord(Record, tag="checkpoint"):

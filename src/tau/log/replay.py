@@ -143,7 +143,7 @@ class Replay:
     def _claim(self, record: Claimed, progress: Progress) -> None:
         crashed = progress.status == "running" and record.rewind is None
         progress.crashes += crashed
-        progress.stuck = progress.stuck + 1 if crashed else 0
+        progress.stuck = progress.stuck + record.counted if crashed else 0
         claim_inside(self.subgraphs, crashed)
         if record.fingerprint is not None:
             progress.fingerprint, progress.graph = record.fingerprint, record.fingerprint.name

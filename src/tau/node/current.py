@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import Struct
 
 from tau import forks
-from tau.errors import too_late
+from tau.errors import TauError
 from tau.events import Observer
 from tau.graph.graph import Node
 from tau.late_imports import load_module
@@ -195,3 +195,11 @@ class ItemHere(NamedTuple):
 item_here: ContextVar[ItemHere | None] = ContextVar("tau_item", default=None)
 
 _first_use = threading.RLock()  # a signal handler may ask, too
+
+
+def too_late(node: str, what: str = "saved") -> TauError:
+    """Why what a node left behind can do nothing more for its run."""
+    return TauError(
+        f"node {node!r} is not running any more (it returned, timed out or was stopped), so what a thread or task of "
+        f"it still does cannot be {what}; let the node wait for all that it starts"
+    )

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from threading import get_ident
 
-from tau.errors import StoreError, too_late
+from tau.errors import StoreError
 from tau.late_imports import load_module
 from tau.log.append import Append
 from tau.log.chained import to_store
 from tau.log.journal import Journal
 from tau.log.records import Item, Planned
 from tau.log.tickets import Result, Ticket, wake
+from tau.node.current import too_late
 from tau.stores.contract import Batch
 from tau.values.stored import StoredValue
 

@@ -20,14 +20,13 @@ from tau.errors import (
     LeaseLostError,
     StoreError,
     TauError,
-    too_late,
 )
 from tau.events import CHECKPOINT_SAVE
 from tau.graph.nodes import is_async
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
 from tau.log.records import Item, Planned, Scope
-from tau.node.current import RunNode, item_here
+from tau.node.current import RunNode, item_here, too_late
 from tau.node.generators import Generators
 from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
 from tau.node.own_copies import called, called_async

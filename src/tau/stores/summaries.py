@@ -27,7 +27,8 @@ class Owner(Struct, frozen=True, kw_only=True, gc=False):
 
     ``boot`` names one boot of one machine and its pid namespace, or is empty if that is not known. ``started`` is the
     start time of the process in the kernel's ticks, so that a reused pid is not mistaken for the owner, or 0 if that is
-    not known. ``lease`` is in seconds.
+    not known. ``lease`` is in seconds. ``shared``: other runs may be under way in that process, so its death may be
+    another's fault.
     """
 
     nonce: str
@@ -38,6 +39,7 @@ class Owner(Struct, frozen=True, kw_only=True, gc=False):
     lease: float
     since: float = 0.0
     job: str = ""
+    shared: bool = False
 
     def __str__(self) -> str:
         job = f", job {self.job}" if self.job else ""
