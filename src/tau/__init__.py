@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
     from tau.node.pauses import pause_node
+    from tau.operations.transfer import Transfer, copy_run, export_run, import_run
     from tau.operations.verify import Damage, Verification, verify
     from tau.workflows.chain import ChainResult, process_chain
     from tau.workflows.conditional import Routes, process_conditional
@@ -134,6 +135,7 @@ __all__ = [
     "Summary",
     "TaskError",
     "TauError",
+    "Transfer",
     "UnknownObserverError",
     "UnknownStoreError",
     "UnserializableError",
@@ -147,8 +149,11 @@ __all__ = [
     "branches_node",
     "chain_node",
     "conditional_node",
+    "copy_run",
     "current",
+    "export_run",
     "graph_node",
+    "import_run",
     "key_equals",
     "key_exists",
     "not_",
@@ -178,11 +183,15 @@ _LATE = {
     "OpenPause": "tau.log.answers",
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
+    "Transfer": "tau.operations.transfer",
     "Verification": "tau.operations.verify",
     "branches_node": "tau.graph.branches",
     "chain_node": "tau.workflows.nodes",
     "conditional_node": "tau.workflows.nodes",
+    "copy_run": "tau.operations.transfer",
+    "export_run": "tau.operations.transfer",
     "graph_node": "tau.graph.branches",
+    "import_run": "tau.operations.transfer",
     "parallel_node": "tau.workflows.nodes",
     "pause_node": "tau.node.pauses",
     "process_chain": "tau.workflows.chain",

@@ -165,6 +165,7 @@ def of_a_finished_run(shell: Shell, here: Here, tables: Tables) -> None:
     Path(shown["artifacts"][0]["path"]).unlink()
     tables.check("tau-show", here.json("show", "s", "--store", STORE))
     tables.check("tau-verify", here.json("verify", "s", "--store", STORE, code=5))
+    tables.check("tau-export-tau-import-tau-copy", here.json("export", "s", "s.tau", "--store", STORE))
     shell.write("work.py", WORK.replace("pass", "return None"))
     tables.check("tau-resume---plan", here.json("resume", "s", GRAPH, "--plan", "--store", STORE, code=4))
     for row in here.json("runs", "--store", STORE):

@@ -265,6 +265,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
 def _anew(error: BaseException, session: Session) -> str:
     """What to do where the run of that id cannot go on as it is."""
     delete, answer = _command("delete", session), _command("answer", session)
+    if isinstance(error, RunExistsError) and not session.resume:  # what is put into a store under that id
+        return f"--as NEW gives it another id; {delete} frees this one"
     if isinstance(error, RunExistsError) and (error.differs or not error.resumable):
         return f"{delete} frees the id; without --run-id the new run gets an id of its own"
     if isinstance(error, RunFinishedError):

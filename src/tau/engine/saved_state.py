@@ -10,7 +10,7 @@ from tau.errors import ConfigError, CorruptCheckpointError, LeaseLostError, RunO
 from tau.host import Host
 from tau.log.append import Append
 from tau.log.journal import Journal
-from tau.log.loading import LoadedRun, await_free, emptied, is_ownerless, load, not_found
+from tau.log.loading import LoadedRun, await_free, emptied, is_ownerless, load, load_to_write, not_found
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import run_scope
 from tau.node.kept_state import shown
@@ -40,7 +40,7 @@ def save(store: Store, state: State) -> None:
                 owner=error.owner,
                 since=error.since,
             ) from None
-    found, _ = load(store, state.run_id)
+    found, _ = load_to_write(store, state.run_id)
     journal = Journal(store, state.run_id, host, host.owner(0.0), interval=1)
     batch = saving(journal, state, found)
     try:

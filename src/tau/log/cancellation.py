@@ -5,8 +5,8 @@ from __future__ import annotations
 from tau.host import Host
 from tau.log.append import Append
 from tau.log.journal import Journal
-from tau.log.records import Cancelled
-from tau.stores.contract import PositionConflict, Store
+from tau.log.records import Cancelled, Progress
+from tau.stores.contract import PositionConflict, Store, Summary
 from tau.stores.reentry import Entrance, ReentryError
 
 
@@ -24,6 +24,25 @@ def cancel_run(store: Store, run_id: str, host: Host) -> bool:
             guard = inside.guard
     guard.afterwards(lambda: cancel_run(store, run_id, host))
     return True
+
+
+def cancel_at(store: Store, summary: Summary, position: int, reason: str, host: Host) -> int:
+    """End a run that is at that very position, where it has no owner; returns the position then.
+
+    Raises `PositionConflict` if it was taken or changed, `StoreError`.
+    """
+    journal = Journal(store, summary.run_id, host, host.owner(0.0), interval=1, base=summary.base)
+    progress = Progress(
+        graph=summary.graph, tags=summary.tags, created=summary.created, iteration=summary.iterations,
+        node=summary.node, status="cancelled",
+    )  # fmt: skip
+    batch = journal.prepare(Append((Cancelled(reason=reason),), progress, {}, flush=True, expected=position))
+    assert batch is not None
+    result = store.committer.commit(batch)
+    if isinstance(result, PositionConflict):
+        raise result
+    journal.settle(batch, result)
+    return journal.position
 
 
 def _cancel(store: Store, run_id: str, host: Host) -> bool:

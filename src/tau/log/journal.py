@@ -16,7 +16,7 @@ from tau.log.append import Append
 from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
 from tau.log.items import FinishedItems
-from tau.log.loading import BlobLoader, LoadedRun, Watch, load, why_lost
+from tau.log.loading import BlobLoader, LoadedRun, Watch, load_to_write, why_lost
 from tau.log.pauses import PauseState, at_a_glance, free_from, note
 from tau.log.planned import Plans, note_planned
 from tau.log.records import (
@@ -122,7 +122,7 @@ class Journal:
         free_at = watch.look() if watch is not None else None
         if watch is not None and free_at is None:
             return None
-        found, replay = load(self.store, self.run_id)
+        found, replay = load_to_write(self.store, self.run_id)
         if watch is not None and found.status == "running" and found.position != free_at:
             watch.pause = 0.0  # it was taken between the two looks, and that owner is to be judged like any other
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from tau.errors import (
     RunCancelledError,
     RunFinishedError,
     RunOwnedError,
+    StoreError,
     TauError,
 )
 from tau.host import Host
@@ -22,7 +24,7 @@ from tau.log.pauses import PauseState
 from tau.log.records import Admitted, Progress
 from tau.log.replay import Replay
 from tau.log.subgraphs import Subgraphs
-from tau.stores.contract import Lease, Owner, Store, Summary
+from tau.stores.contract import Lease, Owner, PositionConflict, Store, Summary
 from tau.values.stored import Part, StoredValue
 from tau.waiting import Flag
 
@@ -39,7 +41,7 @@ class LoadedRun(Struct):
     where it was asked for and can be read. ``overdue`` says that it waits no more, because time is up (`is_due`).
     ``misfits`` says by key why a value does not fit the schema of the graph, where that was asked for.
     ``subgraphs`` tells how far the graphs inside the node in flight are. ``shared``: the process that owns it may be at
-    other runs, too.
+    other runs, too. ``is_left``: it is what was left of one that was to be put into the store, and was not seen yet.
     """
 
     status: str
@@ -55,26 +57,39 @@ class LoadedRun(Struct):
     misfits: dict[str, str] = {}
     subgraphs: Subgraphs = {}
     shared: bool = False
+    is_left: bool = False
 
 
 def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
     """A run as it lies in the store, from its newest manifest on, or from its beginning where that is damaged."""
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
-        return LoadedRun("deleted", summary.position if summary is not None else 0), None
+        if summary is None:
+            return LoadedRun("deleted", 0), None
+        return LoadedRun("deleted", summary.position, is_left=summary.base > 0), None
     if summary.base == 0:
         return LoadedRun(summary.status, summary.position, updated=summary.updated), None
     try:
         replay = _replay(store, run_id, summary.base - 1)
     except CorruptCheckpointError as error:
         now = store.summary(run_id)
-        if _was_deleted(store, run_id) is not None or (now is not None and now.created != summary.created):
+        if was_deleted(store, run_id) is not None or (now is not None and now.created != summary.created):
             return load(store, run_id)  # perhaps what began anew
         if summary.base == 1:
             raise
         replay = _replay(store, run_id, 0)
         replay.damage = replay.damage or str(error)
     return _found(summary, replay), replay
+
+
+def load_to_write(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
+    """`load` for a process that may begin the run: what is left of one that was never seen is removed before."""
+    found, replay = load(store, run_id)
+    if not found.is_left:
+        return found, replay
+    with suppress(PositionConflict, StoreError):  # else it goes on, or begins, at this moment; or this one only reads
+        store.delete_at(run_id, found.position)
+    return load(store, run_id)
 
 
 def catch_up(store: Store, summary: Summary, replay: Replay) -> LoadedRun:
@@ -123,7 +138,7 @@ def admitted_input(store: Store, run_id: str) -> dict[str, StoredValue] | None:
     return None
 
 
-def _was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
+def was_deleted(store: Store, run_id: str) -> CheckpointNotFoundError | None:
     """Why nothing of a run can be read any more, where it was deleted: as the last act of its owner, or by hand."""
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
@@ -262,7 +277,7 @@ class BlobLoader:
     def __call__(self, parts: Iterable[Part]) -> Mapping[bytes, bytes]:
         sizes = {part.digest: part.size for part in parts}
         stored = self.store.blobs(self.run_id, sizes)
-        if len(stored) < len(sizes) and (error := _was_deleted(self.store, self.run_id)) is not None:
+        if len(stored) < len(sizes) and (error := was_deleted(self.store, self.run_id)) is not None:
             raise error
         return {name: unpack_blob(self.run_id, name, sizes[name], data) for name, data in stored.items()}
 

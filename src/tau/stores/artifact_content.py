@@ -78,14 +78,25 @@ def measure(path: str, directory: bool, parent: int | None = None, *, flush: boo
             if flush:
                 sync(entry.number)
             continue
-        relative = os.fsencode(entry.path)
         if stat.S_ISDIR(os.lstat(entry.name, dir_fd=entry.parent).st_mode):
-            tree.update(b"d%d:%b" % (len(relative), relative))
+            tree.update(of_directory(entry.path))
             continue
         size, digest, modified = _measure_file(entry.name, entry.parent, flush)
-        tree.update(b"f%d:%b%b" % (len(relative), relative, bytes.fromhex(digest)))
+        tree.update(of_file(entry.path, bytes.fromhex(digest)))
         total, newest = total + size, max(newest, modified)
     return total, tree.hexdigest(), newest
+
+
+def of_directory(path: str) -> bytes:
+    """What goes into the digest of a tree for a directory in it."""
+    relative = os.fsencode(path)
+    return b"d%d:%b" % (len(relative), relative)
+
+
+def of_file(path: str, digest: bytes) -> bytes:
+    """The same for a file."""
+    relative = os.fsencode(path)
+    return b"f%d:%b%b" % (len(relative), relative, digest)
 
 
 def _measure_file(name: str, parent: int | None, flush: bool) -> tuple[int, str, int]:

@@ -12,10 +12,8 @@ from tau.cli.reading import status_of
 from tau.cli.targets import read_project
 from tau.errors import CorruptCheckpointError, RunOwnedError
 from tau.host import Host
-from tau.log.append import Append
-from tau.log.journal import Journal
+from tau.log.cancellation import cancel_at
 from tau.log.loading import await_free
-from tau.log.records import Cancelled, Progress
 from tau.state import check_run_id
 from tau.stores import Store, Summary
 from tau.stores.artifact_files import remove
@@ -106,21 +104,9 @@ def delete_run(store: Store, summary: Summary, keep_summary: bool, host: Host) -
         return
     position = await_free(store, run_id, host, 0.0)
     taken = RunOwnedError(f"run {run_id!r} was taken or changed at this moment; nothing was deleted", run_id=run_id)
-    if summary.base > 0 and summary.status not in ("finished", "cancelled"):
-        journal = Journal(store, run_id, host, host.owner(0.0), interval=1, base=summary.base)
-        progress = Progress(
-            graph=summary.graph, tags=summary.tags, created=summary.created, iteration=summary.iterations,
-            node=summary.node, status="cancelled",
-        )  # fmt: skip
-        append = Append((Cancelled(reason="deleted"),), progress, {}, flush=True, expected=position)
-        batch = journal.prepare(append)
-        assert batch is not None
-        result = store.committer.commit(batch)
-        if isinstance(result, PositionConflict):
-            raise taken
-        journal.settle(batch, result)
-        position = journal.position
     try:
+        if summary.base > 0 and summary.status not in ("finished", "cancelled"):
+            position = cancel_at(store, summary, position, "deleted", host)
         store.delete_at(run_id, position, keep_summary)
     except PositionConflict as error:
         raise taken from error

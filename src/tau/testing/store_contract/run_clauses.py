@@ -36,6 +36,37 @@ class RunClauses:
         assert list(store.runs()) == []
         assert list(store.select(Query())) == []
 
+    # Runs that are put in part by part
+
+    def test_a_run_that_is_put_in_part_by_part_is_seen_when_it_is_complete(self, store: Store, other: Store) -> None:
+        """All parts but the last have status deleted, and a deletion takes them away."""
+        start = 0
+        for again in (False, True):
+            parts = [
+                batch("r", start, 2, blobs=[(b"x1", b"data")], status="deleted", graph="", base=start + 1),
+                batch("r", start + 2, blobs=[(b"x2", b"l" * 200_000)], status="deleted", graph="", base=start + 1),
+                batch("r", start + 3, 2, blobs=[(b"x3", b"more")], status="failed", base=start + 1, iterations=4),
+            ]
+            for part in parts[:-1]:
+                assert one(store, part) == part.summary.position
+                assert other.summary("r") == part.summary
+                assert list(other.select(Query())) == []
+                assert other.list() == []
+                assert other.lease("r") is None
+            if not again:
+                other.delete("r", expected=start + 3)
+                assert isinstance(one(store, parts[-1]), PositionConflict)
+                assert list(other.read("r")) == []
+                assert other.blobs("r", [b"x1", b"x2"]) == {}
+                left = other.summary("r")
+                assert left is not None
+                start = left.position
+        assert one(store, parts[-1]) == start + 5
+        assert other.summary("r") == parts[-1].summary
+        assert [record for _, record in other.read("r")] == [one for part in parts for one in part.records]
+        assert other.blobs("r", [b"x1", b"x2", b"x3"]) == {b"x1": b"data", b"x2": b"l" * 200_000, b"x3": b"more"}
+        assert [row.run_id for row in other.select(Query())] == ["r"]
+
     # Leases
 
     def test_a_commit_with_an_owner_starts_its_lease(self, store: Store, other: Store) -> None:

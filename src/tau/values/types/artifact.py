@@ -50,17 +50,19 @@ _FIELDS = ("name", "path", "size_bytes", "digest", "directory", "modified", "run
 _TYPES = (str, str, int, bytes, bool, int, str, str, int)
 
 
-def _pack(value: Artifact) -> list[Any]:
+def pack_reference(value: Artifact) -> list[Any]:
+    """The body of its encoding."""
     body = [getattr(value, name) for name in _FIELDS]
     body[1], body[3] = str(value.path), bytes.fromhex(value.digest)
     return body
 
 
-def _unpack(body: Any) -> Artifact:
+def unpack_reference(body: Any) -> Artifact:
+    """The reference with that body. Raises ``ValueError`` for what is none."""
     if type(body) is not list or tuple(map(type, body)) != _TYPES:
         raise ValueError("an artifact needs its name, path, size, digest, kind, time, and what made it")
     fields = dict(zip(_FIELDS, body, strict=True))
     return Artifact(**{**fields, "path": Path(body[1]), "digest": body[3].hex()})
 
 
-KINDS = (Kind(tag=tags.ARTIFACT, types=(Artifact,), pack=_pack, unpack=_unpack),)
+KINDS = (Kind(tag=tags.ARTIFACT, types=(Artifact,), pack=pack_reference, unpack=unpack_reference),)

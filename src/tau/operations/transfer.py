@@ -1,0 +1,247 @@
+"""Runs that go from one store to another, or into an archive and out of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import IO, Any
+
+from msgspec import Struct
+
+from tau.checks import directory
+from tau.errors import ConfigError, RunOwnedError
+from tau.host import Host
+from tau.log.cancellation import cancel_at
+from tau.log.encoding import pack_blob, unseal
+from tau.log.incoming import Incoming
+from tau.log.loading import await_free
+from tau.log.records import Cancelled, Interrupted
+from tau.log.relocation import Relocation
+from tau.operations.archive import ArchivedRun, ArchiveWriter, index_of
+from tau.operations.stored_run import ENDED, Blob, RunSource, StoredRun
+from tau.signals import tolerate
+from tau.state import check_run_id
+from tau.stores.artifact_copies import ArtifactCopies
+from tau.stores.artifact_files import place_of, typed
+from tau.stores.contract import PositionConflict, Store
+from tau.stores.disk import Descriptor, sync, sync_directory
+from tau.stores.names import temporary
+from tau.stores.registry import resolve_store
+from tau.stores.user_store import FourVerbs
+from tau.values.types.artifact import Artifact
+
+StoreLike = str | os.PathLike[str] | Store | FourVerbs
+
+
+class Transfer(Struct, frozen=True, kw_only=True):
+    """What was copied: the run as it is called where it is now, ``place``, how much it is, and the paths of artifacts
+    that were ``missing``, to which only earlier states refer, or a run that has ended. Reading it raises nothing."""
+
+    run_id: str
+    place: str
+    status: str
+    records: int
+    blobs: int
+    artifacts: int
+    missing: tuple[str, ...] = ()
+
+
+def export_run(store: StoreLike, run_id: str, file: str | os.PathLike[str]) -> Transfer:
+    """Write a run into one file, with its values and artifacts; `import_run` makes a run of it again.
+
+    The run may have an owner: it is read as it is at one position. The file appears under its name when it is complete
+    and on the disk. Nothing is written to the store, and the right to read is enough.
+
+    Raises `CheckpointNotFoundError` for a run that the store does not hold, `CorruptCheckpointError` for one that is
+    damaged, `ArtifactError` for one that could not be resumed as a file is missing, `ConfigError` for a file that
+    already exists, `StoreError` if the store fails or the file cannot be written.
+    """
+    source, path = StoredRun(resolve_store(store), check_run_id(run_id)), os.path.abspath(os.fspath(file))
+    if os.path.lexists(path):
+        raise ConfigError(f"{path} already exists; choose another name, or remove it first")
+    draft = os.path.join(os.path.dirname(path), temporary())
+    with typed(path, "write"):
+        try:
+            with Descriptor(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW) as number:
+                with open(number, "r+b", closefd=False) as archive:
+                    done = _write(source, archive)
+                sync(number)
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                raise ConfigError(f"{path} already exists; choose another name, or remove it first") from None
+            except OSError:  # a file system without links
+                os.rename(draft, path)
+            sync_directory(os.path.dirname(path))
+        finally:
+            with tolerate(FileNotFoundError):
+                os.unlink(draft)
+    return Transfer(run_id=run_id, place=path, **done)
+
+
+def _write(source: StoredRun, file: IO[bytes]) -> dict[str, Any]:
+    writer = ArchiveWriter(file)
+    try:
+        return _written(source, writer)
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+def _written(source: StoredRun, writer: ArchiveWriter) -> dict[str, Any]:
+    found = dict[str, Artifact]()
+
+    def note(artifact: Artifact) -> Artifact:
+        if str(artifact.path) not in found and source.pieces(artifact) is not None:
+            found[str(artifact.path)] = artifact
+        return artifact
+
+    writer.log(source.entries(), Relocation(note))
+    written = [
+        writer.artifact(number, artifact, source.pieces(artifact) or ())
+        for number, artifact in enumerate(found.values(), 1)
+    ]
+    summary = source.summary
+    index = index_of(
+        source.run_id, graph=summary.graph, status=summary.status, position=source.until, records=writer.records,
+        blobs=writer.blobs, not_before=source.not_before, artifacts=written,
+    )  # fmt: skip
+    writer.close(index)
+    counts = {"records": writer.records, "blobs": writer.blobs, "artifacts": len(written)}
+    return {**counts, "status": summary.status, "missing": tuple(source.missing)}
+
+
+def import_run(
+    store: StoreLike,
+    file: str | os.PathLike[str],
+    *,
+    new_run_id: str | None = None,
+    artifacts: str | os.PathLike[str] | None = None,
+) -> Transfer:
+    """Put a run that `export_run` wrote into a store, under its own id or another one. `StateGraph.resume` goes on with
+    it; one that had an owner is interrupted.
+
+    The run is there once it is complete, or not at all. Its artifacts go where those of the store's runs lie, or below
+    ``artifacts``, which is what ``CheckpointConfig(artifacts=...)`` names.
+
+    Raises `RunExistsError` for an id that is in use, `CorruptCheckpointError` for a file that is no archive, or was cut
+    or altered, `UnsupportedFormatError` for one of a newer version, `ArtifactError` for files in it that are not what
+    the run says, `ConfigError` for artifacts where there is no place for them, `StoreError` if the store fails or the
+    file cannot be read.
+    """
+    target, path = resolve_store(store), os.path.abspath(os.fspath(file))
+    with typed(path, "read"), ArchivedRun(path) as source:
+        run_id = check_run_id(source.run_id if new_run_id is None else new_run_id)
+        return _receive(source, target, run_id, artifacts)
+
+
+def copy_run(
+    store: StoreLike,
+    run_id: str,
+    to: StoreLike,
+    *,
+    new_run_id: str | None = None,
+    move: bool = False,
+    artifacts: str | os.PathLike[str] | None = None,
+) -> Transfer:
+    """Copy a run from one store to another, as by `export_run` and `import_run`.
+
+    One that has not ended could go on in both places, so it needs ``new_run_id``, or ``move``: then it must have no
+    owner, and where it was it is ``cancelled``, "moved to" the other place, at the moment when it is there. A move that
+    was killed between the two is completed by the same call.
+
+    Raises `RunOwnedError` for a run to be moved that has an owner, `ConfigError` for one that has not ended without
+    ``new_run_id`` or ``move``, and what `export_run` and `import_run` raise.
+    """
+    origin, target, host = resolve_store(store), resolve_store(to), Host()
+    new = check_run_id(run_id if new_run_id is None else new_run_id)
+    source = StoredRun(origin, check_run_id(run_id))
+    reason = f"moved to run {new!r} in {target.location}"
+    if move and source.summary.status == "cancelled" and _last_reason(source) == reason:
+        source = StoredRun(origin, run_id, until=source.until - 1)  # that was killed just before the end
+        return _receive(source, target, new, artifacts)
+    if source.summary.status in ENDED:
+        return _receive(source, target, new, artifacts)
+    if not move:
+        if new_run_id is None:
+            raise ConfigError(
+                f"run {run_id!r} has not ended (status {source.summary.status}), and could go on in both places: the "
+                "copy needs another id, or the run has to be moved",
+                hint="new_run_id=..., or move=True",
+            )
+        return _receive(source, target, new, artifacts)
+    free_at = await_free(origin, run_id, host, 0.0)
+    source = StoredRun(origin, run_id, until=free_at)
+    if source.not_before is None and source.summary.status == "running":
+        source.not_before = host.now()  # as a dead one it would have been taken
+
+    def leave() -> None:
+        try:
+            cancel_at(origin, source.summary, free_at, reason, host)
+        except PositionConflict as error:
+            raise RunOwnedError(
+                f"run {run_id!r} was taken or changed at this moment; it was not moved", run_id=run_id
+            ) from error
+
+    return _receive(source, target, new, artifacts, leave)
+
+
+def _last_reason(source: StoredRun) -> str:
+    for _, data in source.store.scan(source.run_id, source.until - 1):
+        record = unseal(source.run_id, source.until, data)
+        return record.reason if isinstance(record, Cancelled) else ""
+    return ""
+
+
+def _receive(
+    source: RunSource,
+    target: Store,
+    run_id: str,
+    artifacts: str | os.PathLike[str] | None,
+    last: Callable[[], None] | None = None,
+) -> Transfer:
+    host = Host()
+    configured = directory("artifacts", artifacts) or target.artifacts
+    incoming = Incoming(target, run_id, host)
+    copies = ArtifactCopies(lambda: place_of(target, configured), run_id, incoming.start)
+    missing = set()
+
+    def move(artifact: Artifact) -> Artifact:
+        pieces = source.pieces(artifact)
+        if pieces is None:
+            missing.add(str(artifact.path))
+            return artifact
+        return copies.put(artifact, pieces)
+
+    records = blobs = 0
+    try:
+        relocation = Relocation(move)
+        for entry in source.entries():
+            moved = [_moved(blob, relocation) for blob in entry.blobs]
+            relocation.record(entry.record)
+            incoming.add(entry.record, moved)
+            records, blobs = records + 1, blobs + len(moved)
+        _end(incoming, host)
+        summary = incoming.finish(source.not_before, last)
+    except BaseException:
+        incoming.abandon()
+        if not incoming.is_there():
+            copies.discard()
+        raise
+    return Transfer(
+        run_id=run_id, place=target.location, status=summary.status, records=records, blobs=blobs,
+        artifacts=len(copies), missing=tuple(sorted(missing)),
+    )  # fmt: skip
+
+
+def _moved(blob: Blob, relocation: Relocation) -> tuple[bytes, bytes]:
+    name, content = relocation.blob(blob.part, blob.content)
+    return name, blob.stored if name == blob.part.digest else pack_blob(content)
+
+
+def _end(incoming: Incoming, host: Host) -> None:
+    """A run that was at work is interrupted where it is now; the attempt that was under way counts."""
+    progress = incoming.progress
+    if progress.status == "running":
+        attempt = progress.crashes + 1
+        incoming.add(Interrupted(time=host.now(), node=progress.next or "", reason="copied", attempt=attempt))

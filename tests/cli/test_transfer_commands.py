@@ -1,0 +1,60 @@
+"""`tau export`, `tau import`, `tau copy`."""
+
+from __future__ import annotations
+
+from cli_shell import Here, Shell
+
+GRAPH = "pipeline.py:graph"
+
+
+def test_a_run_goes_on_where_it_was_imported(shell: Shell, here: Here, store: str) -> None:
+    shell.write("broken", "")
+    here("run", GRAPH, "--run-id", "r", "--store", store, code=1)
+    done = here("export", "r", "r.tau", "--store", store)
+    assert "failed" in done.out
+    assert str(shell.folder / "r.tau") in done.out
+    assert "already exists" in here("export", "r", "r.tau", "--store", store, code=2).err
+    here("import", "r.tau", "--store", "file:there", "--as", "s")
+    shell.remove("broken")
+    here("resume", "s", GRAPH, "--store", "file:there")
+    assert shell.calls == ["ingest", "analyze", "analyze", "report"]
+
+
+def test_an_id_in_use_is_refused_with_the_remedy(here: Here, store: str) -> None:
+    here("run", GRAPH, "--run-id", "r", "--store", store)
+    here("export", "r", "r.tau", "--store", store)
+    done = here("import", "r.tau", "--store", store, code=4)
+    assert "already exists" in done.err
+    assert "--as NEW" in done.err
+    assert "tau delete" in done.err
+    here("copy", "r", "--to", store, "--store", store, code=4)
+    found = here.json("copy", "r", "--to", store, "--as", "s", "--store", store)
+    assert (found["run_id"], found["status"]) == ("s", "finished")
+
+
+def test_a_run_that_has_not_ended_is_moved(shell: Shell, here: Here, store: str) -> None:
+    here("run", GRAPH, "--run-id", "r", "--store", store, "--max-runtime", "0", code=75)
+    assert "new_run_id" not in here("copy", "r", "--to", "file:there", "--store", store, code=2).err
+    here("copy", "r", "--to", "file:there", "--store", store, "--move")
+    assert here.json("show", "r", "--store", store)["status"] == "cancelled"
+    assert "moved to run 'r' in file://" in here("history", "r", "--store", store).out
+    here("resume", "r", GRAPH, "--store", "file:there")
+    assert shell.calls == ["ingest", "analyze", "report"]
+
+
+def test_a_run_at_work_is_exported_and_not_moved(shell: Shell, here: Here, store: str) -> None:
+    with shell.held("run", GRAPH, "--run-id", "r", "--store", store) as held:
+        assert here.json("export", "r", "r.tau", "--store", store)["status"] == "running"
+        here("copy", "r", "--to", "file:there", "--store", store, "--move", code=4)
+        held.let_go()
+        assert held.end()[0] == 0
+    here("import", "r.tau", "--store", "file:there")
+    assert here.json("show", "r", "--store", "file:there")["status"] == "interrupted"
+
+
+def test_what_is_not_there_or_no_archive_is_told(shell: Shell, here: Here, store: str) -> None:
+    here("export", "r", "r.tau", "--store", store, code=3)
+    here("copy", "r", "--to", "file:there", "--store", store, code=3)
+    here("import", "r.tau", "--store", store, code=5)
+    shell.write("r.tau", "not an archive")
+    assert "r.tau" in here("import", "r.tau", "--store", store, code=5).err
