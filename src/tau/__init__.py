@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
     from tau.node.pauses import pause_node
+    from tau.operations.stats import RunStats, Stats, stats
     from tau.operations.transfer import Transfer, copy_run, export_run, import_run
     from tau.operations.verify import Damage, Verification, verify
     from tau.workflows.chain import ChainResult, process_chain
@@ -124,10 +125,12 @@ __all__ = [
     "RunFinishedError",
     "RunInterruptedError",
     "RunOwnedError",
+    "RunStats",
     "RunWaitingError",
     "SchemaError",
     "State",
     "StateGraph",
+    "Stats",
     "Stop",
     "StoreError",
     "StoreFullError",
@@ -168,6 +171,7 @@ __all__ = [
     "register_observer",
     "register_store",
     "register_type",
+    "stats",
     "stop_on",
     "testing",
     "verify",
@@ -183,6 +187,8 @@ _LATE = {
     "OpenPause": "tau.log.answers",
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
+    "RunStats": "tau.operations.stats",
+    "Stats": "tau.operations.stats",
     "Transfer": "tau.operations.transfer",
     "Verification": "tau.operations.verify",
     "branches_node": "tau.graph.branches",
@@ -197,6 +203,7 @@ _LATE = {
     "process_chain": "tau.workflows.chain",
     "process_conditional": "tau.workflows.conditional",
     "process_parallel": "tau.workflows.parallel",
+    "stats": "tau.operations.stats",
     "verify": "tau.operations.verify",
 }
 """Where the names are that are loaded at first use."""

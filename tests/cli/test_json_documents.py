@@ -279,6 +279,8 @@ def of_a_damaged_log(shell: Shell, here: Here, tables: Tables) -> None:
 
 
 def of_the_end(shell: Shell, here: Here, tables: Tables) -> None:
+    tables.check("tau-stats", here.json("stats", "--store", STORE))
+    tables.check("tau-stats", here.json("stats", "--limit", "1", "--graph", "no such", "--store", STORE))
     tables.check("tau-cancel", here.json("cancel", "r", "--store", STORE))
     tables.check("tau-history", here.json("history", "r", "--store", STORE))
     tables.check("tau-resume---plan", here.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))

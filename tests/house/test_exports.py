@@ -29,7 +29,7 @@ ERRORS = {
     for name, value in vars(tau.errors).items()
     if inspect.isclass(value) and issubclass(value, tau.errors.TauError)
 }
-KEEPING = {"verify", "export_run", "import_run", "copy_run", "Transfer"}
+KEEPING = {"verify", "export_run", "import_run", "copy_run", "Transfer", "stats", "Stats", "RunStats"}
 EXPECTED = KEEPING | CORE | PREDICATES | FUNCTIONS | WORKFLOWS | MODULES | ERRORS
 
 

@@ -20,6 +20,7 @@ from tau.cli.commands.resume import resume
 from tau.cli.commands.run import run
 from tau.cli.commands.runs import runs
 from tau.cli.commands.show import show
+from tau.cli.commands.stats import stats
 from tau.cli.commands.transfer import copy, export, import_
 from tau.cli.commands.verify import verify
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
@@ -27,7 +28,7 @@ from tau.cli.output import screen
 from tau.version import __version__
 
 COMMANDS = (
-    run, resume, runs, show, history, pauses, answer, graph, cancel, delete, verify, export, import_, copy, demo,
+    run, resume, runs, show, history, pauses, answer, graph, cancel, delete, stats, verify, export, import_, copy, demo,
     crash_test_command,
 )  # fmt: skip
 

@@ -1,0 +1,108 @@
+"""`tau.stats`: runs, checkpoints, bytes and resumes, counted from the logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keeping import LONG, asking, pipeline
+
+import tau
+from tau import ExecutionError, RunInterruptedError, RunWaitingError, StateGraph, Stop
+from tau.host import Host
+from tau.log.append import Append
+from tau.log.journal import Journal
+from tau.log.records import Claimed
+from tau.stores.contract import Store
+
+
+def numbers(store: Store, run_id: str) -> Any:
+    (found,) = [one for one in tau.stats(store).runs if one.run_id == run_id]
+    return found
+
+
+def claim(store: Store, run_id: str) -> None:
+    """What a process leaves that is killed as soon as it has the run."""
+    journal = Journal(store, run_id, Host(), Host().owner(60.0), interval=1)
+    found = journal.look(None)
+    assert found is not None
+    assert found.progress is not None
+    found.progress.status = "running"
+    batch = journal.prepare(Append((Claimed(),), found.progress, found.values, flush=True, expected=found.position))
+    assert batch is not None
+    journal.settle(batch, store.committer.commit(batch))
+
+
+def test_runs_checkpoints_and_bytes(store: Store, tmp_path: Path) -> None:
+    pipeline(store, tmp_path).execute({"start": 1958}, run_id="done")
+    with pytest.raises(ExecutionError):
+        pipeline(store, tmp_path, broken="analyze", name="other").execute({"start": 1}, run_id="failed")
+    found = tau.stats(store)
+    assert found.statuses == {"finished": 1, "failed": 1}
+    assert (found.checkpoints, found.resumes, found.resume_success_rate) == (6, 0, None)
+    assert found.interval_seconds is not None
+    done = numbers(store, "done")
+    assert (done.checkpoints, done.items, done.records) == (4, 5, len(store.read("done")))
+    assert done.size_bytes > sum(len(data) for _, data in store.read("done"))
+    assert len(LONG) < done.keys["raw"] < 2 * len(LONG)
+    assert done.keys["lines"] > 2200
+    assert done.keys["(items)"] > 3 * len(LONG)
+    assert found.size_bytes == sum(one.size_bytes for one in found.runs)
+    assert [one.run_id for one in tau.stats(store, graph="other").runs] == ["failed"]
+    assert [one.run_id for one in tau.stats(store, limit=1).runs] == ["failed"]
+
+
+def test_a_resume_succeeds_that_neither_fails_nor_is_killed(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ExecutionError):
+        pipeline(store, tmp_path, broken="analyze").execute({"start": 1}, run_id="r")
+    with pytest.raises(ExecutionError):
+        pipeline(store, tmp_path, broken="analyze").resume("r")
+    assert (numbers(store, "r").resumes, numbers(store, "r").failed) == (1, 1)
+    claim(store, "r")  # the second resume is killed, the third too, which the store shows as dead
+    claim(store, "r")
+    assert tau.stats(store).statuses == {"dead": 1}
+    one = numbers(store, "r")
+    assert (one.resumes, one.succeeded, one.failed) == (3, 0, 3)
+    stop = Stop()
+    stop.set("enough")
+    with pytest.raises(RunInterruptedError):
+        pipeline(store, tmp_path).resume("r", stop=stop)
+    pipeline(store, tmp_path).resume("r")
+    one = numbers(store, "r")
+    assert (one.resumes, one.succeeded, one.failed) == (5, 2, 3)
+    assert tau.stats(store).resume_success_rate == 0.4
+
+
+def test_a_first_attempt_that_is_killed_is_not_a_resume(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(RunWaitingError):
+        asking(store).execute({}, run_id="r")
+    asking(store).resume("r", answers={"review": 1})
+    one = numbers(store, "r")
+    assert (one.resumes, one.succeeded, one.failed) == (1, 1, 0)
+
+
+def test_a_run_at_work_counts_for_neither(store: Store) -> None:
+    seen = []
+    graph = StateGraph("g", store=store)
+
+    def node(state: Any) -> None:
+        if seen:
+            seen.append(numbers(store, "r"))
+        else:
+            seen.append(None)
+            raise ValueError("no")
+
+    graph.add_node("only", node)
+    graph.sequence("only")
+    with pytest.raises(ExecutionError):
+        graph.execute({}, run_id="r")
+    graph.resume("r")
+    assert (seen[1].status, seen[1].resumes, seen[1].succeeded, seen[1].failed) == ("running", 1, 0, 0)
+
+
+def test_of_a_run_whose_checkpoints_are_gone_there_is_only_the_status(store: Store, tmp_path: Path) -> None:
+    pipeline(store, tmp_path).execute({"start": 1}, run_id="r")
+    store.delete("r", keep_summary=True)
+    one = numbers(store, "r")
+    assert (one.status, one.checkpoints, one.size_bytes) == ("finished", 0, 0)
