@@ -286,8 +286,8 @@ async def answer_later(state: State) -> bool:
     return bool(state["ask"])
 
 
-def graphs_in_graphs() -> StateGraph:
-    """begin -> around (grow -> in (work -> drop) -> grow ...) -> end: graphs in one another, which go round."""
+def that_grows() -> StateGraph:
+    """grow -> in (work -> drop) -> grow ... -> rest."""
     inner = StateGraph("in")
     inner.add_node("work", lambda state, ctx: {"last": ctx.step("last", lambda: len(state["rows"])), "gone": 1})
     inner.add_node("drop", lambda state: state.drop("gone").set("seen", (*state["seen"], state["last"])))
@@ -301,11 +301,16 @@ def graphs_in_graphs() -> StateGraph:
     around.add_node("rest", lambda state: {"laps": 0})
     around.set_entry_point("grow")
     around.set_exit_point("rest")
+    return around
+
+
+def graphs_in_graphs() -> StateGraph:
+    """begin -> around (grow -> in (work -> drop) -> grow ...) -> end: graphs in one another, which go round."""
     graph = StateGraph(
         GraphConfig("graphs", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
     )
     graph.add_node("begin", lambda state: {"rows": [], "laps": 0, "seen": ()})
-    graph.add_node("around", around)
+    graph.add_node("around", that_grows())
     graph.add_node("end", lambda state: {"report": repr(state["seen"]), "times": state.get("times", 0) + 1})
     graph.add_edge("begin", "around")
     graph.add_edge("around", "end")
@@ -328,3 +333,30 @@ def branches_that_ask() -> StateGraph:
     graph.add_node("end", lambda state: {"report": repr(state["rows"])})
     graph.sequence("begin", "both", "end")
     return graph
+
+
+def branches_that_go_round() -> StateGraph:
+    """both (a: grow -> in (work -> drop) -> grow ..., b: count -> count ..., c) -> end: cycles beside one another."""
+    count = StateGraph("count")
+    count.add_node("count", fragile_count, retry=Retry(attempts=3, delay=0.2))
+    count.add_edge("count", "count", lambda state: state["count"] < 2 * state["wanted"], name="more")
+    count.add_node("close", lambda state: state.drop("count").set("counted", state["count"]))
+    count.add_edge("count", "close")
+    count.set_entry_point("count")
+    count.set_exit_point("close")
+    graph = StateGraph(
+        GraphConfig("round", observer=None, checkpoint=CheckpointConfig(interval=1, preserve=True, max_crashes=30))
+    )
+    graph.add_node("begin", lambda state: {"rows": [], "laps": 0, "seen": ()})
+    graph.add_node("both", branches_node({"a": that_grows(), "b": count, "c": lambda state: {"c": 1}}))
+    graph.add_node("end", lambda state: {"report": repr(state["rows"]) + repr(state["seen"])})
+    graph.sequence("begin", "both", "end")
+    return graph
+
+
+def fragile_count(state: State, ctx: Context) -> dict[str, Any]:
+    """Now and then the first attempt fails, with a step of it finished."""
+    number = ctx.step("number", lambda: state.get("count", 0) + 1)
+    if ctx.attempt == 1 and number % 3 == 0:
+        raise ValueError("not yet")
+    return {"count": number, "lines": [*state.get("lines", ()), "y" * 300]}

@@ -11,6 +11,7 @@ import pytest
 from simulated_graphs import (
     ANSWERS,
     branches_that_ask,
+    branches_that_go_round,
     four_nodes,
     graphs_in_graphs,
     graphs_in_nodes,
@@ -115,12 +116,15 @@ def test_crashes_and_interrupts_at_every_point_of_graphs_in_nodes(interval: int)
 def test_manifests_in_the_middle_of_a_node(interval: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever a resume begins to read, also inside a node, it finds what all of the log adds up to."""
     monkeypatch.setattr("tau.log.journal.MANIFEST_EVERY", 1)
-    result = simulate(graphs_in_graphs, {"wanted": 12}, interval=interval)
-    inside = [record for record in result.log if isinstance(record, CheckpointRecord) and record.scope]
-    assert sum(record.manifest is not None for record in inside) > 2
+    for graph, given in ((graphs_in_graphs, {"wanted": 12}), (branches_that_go_round, {"wanted": 12})):
+        result = simulate(graph, given, interval=interval)
+        inside = [record for record in result.log if isinstance(record, CheckpointRecord) and record.scope]
+        assert sum(record.manifest is not None for record in inside) > 2
     kinds = ("crash", "interrupt")
     assert explore(graphs_in_graphs, {"wanted": 7}, interval=interval, kinds=kinds) > 200
+    assert explore(branches_that_go_round, {"wanted": 4}, interval=interval, kinds=kinds, stride=7) > 50
     for seed in range(10):
+        simulate(branches_that_go_round, {"wanted": 6}, seed=seed, interval=interval)
         simulate(graphs_in_graphs, {"wanted": 8}, seed=seed, interval=interval)
         simulate(graphs_in_nodes, {"wanted": 1}, seed=seed, interval=interval, answers={"ask": True})
 

@@ -34,7 +34,7 @@ from tau.log.records import (
     describe,
     path_of,
 )
-from tau.log.subgraphs import Subgraph, Subgraphs, drop_subgraphs
+from tau.log.subgraphs import Subgraph, drop_subgraphs
 from tau.node.current import RunNode
 from tau.node.paused import Paused
 from tau.schema.fields import Misfit, same_rule
@@ -52,7 +52,7 @@ class Visits(Routing):
         super().__init__(request)
         self.graph = request.graph
         self.root: Visits = self
-        self.around: tuple[dict[str, Any], Subgraphs] | None = None  # what a manifest inside a node says beside
+        self.around: dict[str, Any] | None = None  # the state of the run, where this one is inside a node
         self.changed: dict[str, StoredValue] = {}  # what the visit set, and what it removed
         self.removed: list[str] = []
 
@@ -282,8 +282,7 @@ class Inside(Visits):
         around = tuple((node, branch) for node, _, branch in self.scope)
         self._labelled = effect.node.inside.labelled.setdefault(around, {})
         self._is_alone = is_alone
-        if is_alone and (outer is outer.root or outer.around is not None):
-            self.around = self.root.values, self.root.subgraphs
+        self.around = self.root.values
         self._before, self._around_schema = outer.values, outer.graph.schema
         self._waits: tuple[tuple[Pause, StoredValue | None], ...] = ()
         self._began, self._stop = 0.0, ""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from tau.log.records import Progress, Record
-from tau.log.subgraphs import Subgraphs
 from tau.values.stored import StoredValue
 
 
@@ -18,10 +17,10 @@ class Append(Struct):
     the cells as of the newest record. ``ending`` marks the last append of an attempt: its records are added only where
     the run is owned and has not ended yet, and what is held back is committed in any case. ``packed`` are blobs of
     these that are compressed already, by name; ``cells`` are what pauses among these say. With ``later`` they are held
-    back whatever the interval: another append follows at once. ``around`` is the state of the run, and how far the
-    graphs inside its node are, for a record that is written there, where both are known whole. ``not_before`` is the
-    time in Unix seconds from which a worker may take a run that is admitted, the time of the record by default, and
-    ``backoff`` for how many seconds none takes one that is claimed, should it die again.
+    back whatever the interval: another append follows at once. ``around`` is the state of the run, for a record of a
+    graph inside a node. ``not_before`` is the time in Unix seconds from which a worker may take a run that is admitted,
+    the time of the record by default, and ``backoff`` for how many seconds none takes one that is claimed, should it
+    die again.
     """
 
     records: tuple[Record, ...]
@@ -33,6 +32,6 @@ class Append(Struct):
     packed: Mapping[bytes, bytes] | None = None
     cells: tuple[StoredValue, ...] = ()
     later: bool = False
-    around: tuple[Mapping[str, StoredValue], Subgraphs] | None = None
+    around: Mapping[str, StoredValue] | None = None
     not_before: float | None = None
     backoff: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -11,7 +11,7 @@ from tau.log.encoding import seal, unseal
 from tau.log.pauses import PauseState, at_a_glance, goes_on_at
 from tau.log.records import ANSWERED, Answer, AnyRecord, Interrupted, Pause, Progress, Record
 from tau.log.sealed import Sealed
-from tau.stores.contract import Store, Summary
+from tau.stores.contract import Store
 
 
 def between(store: Store, run_id: str, now: Sequence[Sealed]) -> tuple[list[Answer], int]:
@@ -53,12 +53,14 @@ def still_open(records: tuple[Record, ...], pauses: Mapping[str, PauseState], pr
 
 
 def behind(
-    last: Summary, held: Sequence[Sealed], answered: Collection[str], *, pauses: Mapping[str, PauseState], token: bytes
+    now: Sequence[Sealed], answers: Sequence[Answer], *, pauses: Mapping[str, PauseState], token: bytes
 ) -> list[Sealed]:
-    """The newest answer, of which ``last`` is the summary, and what is held back, sealed for the positions after it.
+    """The newest answer, and behind it what is held back, ``now[1:]``, sealed for the positions after it.
 
     A question that was asked again, and has its answer by now, is left out: the run can go on.
     """
+    held, answered = now[1:], {one.name for one in answers}
+    last = replace(now[0].summary, position=answers[-1].position, updated=answers[-1].time)
     found, later, skipped = [_waiting(Sealed(b"", last), pauses)], False, None
     first = held[0].summary.position if held else 0
     for one in held:

@@ -7,8 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from tau import forks
 from tau.errors import LeaseLostError, RunCancelledError
 from tau.host import Host
@@ -33,7 +31,7 @@ from tau.log.records import (
     path_of,
 )
 from tau.log.sealed import Sealed, nothing
-from tau.log.subgraphs import drop_visit, manifest_inside
+from tau.log.subgraphs import Subgraphs, after, drop_visit, manifest_inside, note_inside, once_claimed
 from tau.log.tickets import Flight
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
@@ -77,6 +75,7 @@ class Journal:
         self._nodes = 0
         self._finished = 0  # what of the node in flight is
         self._not_before = 0.0  # as the summary has it while the run is running
+        self._subgraphs: Subgraphs | None = {}  # as the records tell, not known after an interrupt in one
         self._refused: LeaseLostError | RunCancelledError | None = None
         # The newest record that is stored, and after it those that are held back. These are added at once; otherwise a
         # new list takes its place, whole. So an interrupt leaves what was before or what comes after.
@@ -127,8 +126,7 @@ class Journal:
             watch.pause = 0.0  # it was taken between the two looks, and that owner is to be judged like any other
             return None
         if replay is not None:
-            self._since_base = replay.since_base
-            self._weight = self._base_weight = replay.weight
+            self._since_base, self._weight, self._base_weight = replay.since_base, replay.weight, replay.weight
             if found.rewind is not None:
                 _log.warning(
                     "run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged, extra=_TOLD
@@ -136,6 +134,7 @@ class Journal:
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items, self.pauses, self.plans = replay.items, replay.pauses, replay.plans
             self._finished = replay.progress.items if replay.progress is not None else 0
+            self._subgraphs = once_claimed(replay.subgraphs, crashed=found.status == "running")
             self._now = [nothing(found.position, replay.base)]
         return found
 
@@ -189,13 +188,11 @@ class Journal:
             answers, mine = between(self.store, self.run_id, now)
             if not answers:
                 return False
-            held, last = now[mine + 1 :], now[mine].summary
             self.answers += len(answers)
-            if not any(one.checkpoint and not one.inside for one in held):  # else they are about an earlier visit
+            if not any(one.checkpoint and not one.inside for one in now[mine + 1 :]):  # else of an earlier visit
                 for answer in answers:
                     note(self.pauses, answer, BlobLoader(self.store, self.run_id))
-            after = replace(last, position=answers[-1].position, updated=answers[-1].time)
-            self._now = behind(after, held, {one.name for one in answers}, pauses=self.pauses, token=self._token)
+            self._now = behind(now[mine:], answers, pauses=self.pauses, token=self._token)
             return True
 
     def item(self, scope: Scope, key: str) -> StoredValue | None:
@@ -238,12 +235,16 @@ class Journal:
         self.progress = append.progress
         made: list[Sealed] = []
         newest = now[-1].summary
+        subgraphs, self._subgraphs = self._subgraphs, None
         for record in records:
             record.position, record.token = newest.position + 1, self._token
-            if type(record) is CheckpointRecord:
-                sealed = (self._inside if record.scope else self._checkpoint)(record, append, newest)
-            else:
+            if type(record) is not CheckpointRecord:
                 sealed = self._other(record, append, newest)
+                subgraphs = after(subgraphs, record, append.progress.crashes)
+            elif record.scope:
+                sealed = self._inside(record, append, newest, subgraphs)
+            else:
+                sealed, subgraphs = self._checkpoint(record, append, newest), {}
             for cell in sealed.cells:
                 if cell.blobs:
                     packed = append.packed or {}
@@ -251,6 +252,7 @@ class Journal:
             made.append(sealed)
             newest = sealed.summary
         now.extend(made)
+        self._subgraphs = subgraphs
 
     def _settle(self, batch: Batch, result: int | Exception) -> str:
         if type(result) is not int and isinstance(result, Exception):
@@ -311,16 +313,18 @@ class Journal:
         summary = self._summary(record, base, progress, progress.node, progress.iteration)
         return Sealed(sealed, summary, cells, (), record.node)
 
-    def _inside(self, record: CheckpointRecord, append: Append, before: Summary) -> Sealed:
+    def _inside(self, record: CheckpointRecord, append: Append, before: Summary, subgraphs: Subgraphs | None) -> Sealed:
         """The same for a visit inside a node: the run is as far as it was."""
         if self.items or self.pauses or self.plans:
             drop_visit(record, self.items, self.pauses, self.plans)
         self._finished += 1
         self._not_before = min(self._not_before, record.time)
         self._nodes += 1
-        is_due = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
-        if is_due and append.around is not None and not (self.items or self.pauses or self.plans):
-            record.manifest = manifest_inside(append.progress, append.around, self._finished)
+        if subgraphs is not None and append.around is not None:
+            note_inside(subgraphs, record, append.values, crashes=append.progress.crashes)
+            is_due = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
+            if is_due and not (self.items or self.pauses or self.plans):
+                record.manifest = manifest_inside(append.progress, append.around, subgraphs, self._finished)
         sealed, base = seal(self.run_id, record), before.base
         if record.manifest is not None:
             base = self._based(record.position, sealed)

@@ -31,8 +31,8 @@ from tau.log.records import (
 )
 from tau.log.subgraphs import (
     Subgraphs,
+    cells_inside,
     claim_inside,
-    drop_subgraphs,
     drop_visit,
     is_inside,
     note_inside,
@@ -112,7 +112,10 @@ class Replay:
 
     def _apply(self, record: AnyRecord, progress: Progress) -> None:
         if record.scope and is_inside(record):
-            note_inside(self.subgraphs, record, self.values, self.fetch, crashes=progress.crashes)
+            cells: dict[str, StoredValue] = {}
+            if isinstance(record, CheckpointRecord):
+                cells = cells_inside(self.subgraphs, record, self.values, self.fetch)
+            note_inside(self.subgraphs, record, cells, crashes=progress.crashes)
         if isinstance(record, CheckpointRecord) and not record.scope:
             self._change(record)
             advance(progress, record.node, record.visit, record.next)
@@ -126,7 +129,6 @@ class Replay:
             progress.stuck = 0
             if isinstance(record, CheckpointRecord):
                 drop_visit(record, self.items, self.pauses, self.plans)
-                drop_subgraphs(self.subgraphs, record.scope, record.node, record.visit)
             elif (cell := item_cell(record, self.items, self.fetch)) is not None:
                 self.items[record.scope, record.key] = cell
         elif isinstance(record, Routed) and not record.scope:

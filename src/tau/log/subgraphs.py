@@ -12,7 +12,9 @@ from tau.log.items import FinishedItems
 from tau.log.pauses import PauseState
 from tau.log.planned import Plans
 from tau.log.records import (
+    Admitted,
     CheckpointRecord,
+    Claimed,
     Failed,
     Finished,
     InsideManifest,
@@ -47,10 +49,11 @@ class Subgraph(Struct):
 Subgraphs = dict[Scope, Subgraph]
 
 
-def manifest_inside(progress: Progress, around: tuple[Mapping[str, StoredValue], Subgraphs], items: int) -> Manifest:
+def manifest_inside(
+    progress: Progress, values: Mapping[str, StoredValue], subgraphs: Subgraphs, items: int
+) -> Manifest:
     """Everything at once, in the middle of a node: the state of the run, and what the graphs inside have done;
     ``items`` counts what is finished in the node."""
-    values, subgraphs = around
     inside = [
         InsideManifest(scope, one.progress, {key: cell.whole for key, cell in one.changed.items()}, sorted(one.removed))
         for scope, one in subgraphs.items()
@@ -71,22 +74,41 @@ def subgraphs_of(progress: Progress, fetch: Fetch) -> Subgraphs:
     return found
 
 
-def note_inside(
-    subgraphs: Subgraphs, record: Record, values: Mapping[str, StoredValue], fetch: Fetch, *, crashes: int
-) -> None:
-    """What a record tells of the graphs inside the node in flight. ``crashes`` are the earlier attempts at that node,
-    which are those at the first node of a graph of which nothing is known."""
+def once_claimed(subgraphs: Subgraphs, *, crashed: bool) -> Subgraphs:
+    """How far they are once the run has another owner, apart from these; see `claim_inside`."""
+    found = {}
+    for scope, one in subgraphs.items():
+        progress = one.progress
+        own = {"visits": progress.visits.copy(), "path": progress.path.copy(), "taken": progress.taken.copy()}
+        found[scope] = Subgraph(replace(progress, **own), one.changed.copy(), one.removed.copy())
+    claim_inside(found, crashed)
+    return found
+
+
+def cells_inside(
+    subgraphs: Subgraphs, record: CheckpointRecord, values: Mapping[str, StoredValue], fetch: Fetch
+) -> dict[str, StoredValue]:
+    """What a visit inside a node has set, as its record tells it; ``values`` are the state of the run."""
+    scope = record.scope
+    return {key: apply(stored, _before(subgraphs, scope, key, values), fetch) for key, stored in record.changed.items()}
+
+
+def note_inside(subgraphs: Subgraphs, record: Record, cells: Mapping[str, StoredValue], *, crashes: int) -> None:
+    """What a record tells of the graphs inside the node in flight; ``cells`` are at least those that it sets, if it is
+    a checkpoint. ``crashes`` are the earlier attempts at that node, which are those at the first node of a graph of
+    which nothing is known."""
     _begin(subgraphs, record, crashes)
     if isinstance(record, CheckpointRecord):
         one = subgraphs[record.scope]
-        for key, stored in record.changed.items():
-            one.changed[key] = apply(stored, _before(subgraphs, record.scope, key, values), fetch)
+        for key in record.changed:
+            one.changed[key] = cells[key]
             one.removed.discard(key)
         for key in record.removed:
             one.changed.pop(key, None)
             one.removed.add(key)
         advance(one.progress, record.node, record.visit, record.next)
         one.progress.updated = record.time
+        drop_subgraphs(subgraphs, record.scope, record.node, record.visit)
     elif isinstance(record, Routed):
         follow(subgraphs[record.scope].progress, record.node, record.next)
     elif isinstance(record, Finished):
@@ -102,6 +124,18 @@ def note_inside(
                 progress.crashes, progress.status = record.attempt, "waiting"
             elif isinstance(record, Item):
                 progress.items += 1
+
+
+def after(subgraphs: Subgraphs | None, record: Record, crashes: int) -> Subgraphs | None:
+    """How far they are after a record that is no checkpoint; ``None`` where that is not known. That a run was
+    claimed is counted by `once_claimed`."""
+    if isinstance(record, Admitted):
+        return {}
+    if subgraphs is not None and record.scope and is_inside(record):
+        note_inside(subgraphs, record, {}, crashes=crashes)
+    elif subgraphs and isinstance(record, Claimed) and record.on_change == "redo":
+        redo_inside(subgraphs)
+    return subgraphs
 
 
 def _begin(subgraphs: Subgraphs, record: Record, crashes: int) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tau.log.records import CheckpointRecord, Scope
+from tau.log.replay import Replay
 from tau.testing.simulation.world import World
 
 Step = tuple[str, int, int, str | None]
@@ -39,3 +41,12 @@ def width(expected: Inside) -> int:
     """How many nodes are in flight at once where most branches are."""
     most = Counter((*scope[:-1], scope[-1][:2]) for scope in expected)
     return max(most.values(), default=1)
+
+
+def in_flight(replay: Replay) -> tuple[Any, ...]:
+    """What a log adds up to of the node that is in flight."""
+    graphs = {
+        scope: (one.progress, {key: cell.whole for key, cell in one.changed.items()}, one.removed)
+        for scope, one in replay.subgraphs.items()
+    }
+    return graphs, sorted(replay.items.scopes()), replay.pauses, replay.plans

@@ -41,7 +41,7 @@ from tau.log.replay import Replay
 from tau.node.kept_state import STATE
 from tau.state import State
 from tau.testing.simulation.attempts import attempts
-from tau.testing.simulation.inside import Step, inside, width, wrong_inside
+from tau.testing.simulation.inside import Step, in_flight, inside, width, wrong_inside
 from tau.testing.simulation.process import Process
 from tau.testing.simulation.world import INTERRUPTS, STORE_FAULTS, World
 from tau.values import encode
@@ -358,6 +358,14 @@ def _folds(world: World) -> Iterator[str]:
         if found != sums[0]:
             where = f"from position {entries[number].position} on"
             yield f"the log read {where} adds up to something else: {_difference(sums[0][0], found[0])}"
+    whole = Replay(world.run_id, loader)
+    for number, entry in enumerate(entries):
+        whole.add(entry.position, entry.data)
+        if number in bases:
+            alone = Replay(world.run_id, loader)
+            alone.add(entry.position, entry.data)
+            if (found := in_flight(alone)) != (wanted := in_flight(whole)):
+                yield f"the manifest at position {entry.position} says of what is in flight {found}, and not {wanted}"
 
 
 def _replay(world: World, loader: Any, start: int) -> tuple[Any, dict[str, Any]]:
