@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from inspect import CO_COROUTINE
+from typing import Any, ParamSpec, TypeVar, cast
 
 from tau.late_imports import load_module
 
@@ -27,20 +28,29 @@ def did_you_mean(name: Any, known: Iterable[str]) -> str:
 
 
 def names_keywords(function: Callable[P, T]) -> Callable[P, T]:
-    """Decorates a function: a keyword that it does not take is refused, as ever, with the one that was meant."""
+    """Decorates a function: a keyword that it does not take is refused, as ever, with the one that was meant. An async
+    one stays one, and refuses when it is awaited."""
     code = function.__code__
     known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
-    @wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+    def check(kwargs: Iterable[str]) -> None:
         for name in kwargs:
             if name not in known:
                 near = did_you_mean(name, known)
                 more = near or f"; it takes {', '.join(one for one in known if one != 'self')}"
                 raise TypeError(f"{function.__qualname__}() got an unexpected keyword argument {name!r}{more}")
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        check(kwargs)
         return function(*args, **kwargs)
 
-    return checked
+    @wraps(function)
+    async def checked_later(*args: P.args, **kwargs: P.kwargs) -> Any:
+        check(kwargs)
+        return await function(*args, **kwargs)  # type: ignore[misc]
+
+    return cast("Callable[P, T]", checked_later) if code.co_flags & CO_COROUTINE else checked
 
 
 def named_fields(cls: type[C]) -> type[C]:

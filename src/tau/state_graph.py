@@ -61,6 +61,7 @@ class StateGraph(StoredGraph, Generic[Model]):
     with some of its fields, gets an instance of it. Raises `ConfigError` for another class.
     """
 
+    @names_keywords
     def __init__(
         self,
         config: GraphConfig | str,
@@ -146,6 +147,7 @@ class StateGraph(StoredGraph, Generic[Model]):
             self._answer(run_id, answers, again=True)
         return self._driver(SyncDriver, request, observer, **options).drive()
 
+    @names_keywords
     async def aexecute(
         self,
         state: State | Mapping[str, Any] | Model | None = None,
@@ -172,6 +174,7 @@ class StateGraph(StoredGraph, Generic[Model]):
         request.values = given if self._store is None else await input_cells(self._store, given)
         return await self._driver(AsyncDriver, request, observer, **options).drive()
 
+    @names_keywords
     async def aresume(
         self,
         run_id: str,
@@ -197,6 +200,7 @@ class StateGraph(StoredGraph, Generic[Model]):
             await self._in_thread(partial(self._answer, run_id, answers, again=True))
         return await self._driver(AsyncDriver, request, observer, **options).drive()
 
+    @names_keywords
     async def astream(
         self,
         state: State | Mapping[str, Any] | Model | None = None,
@@ -320,6 +324,7 @@ class StateGraph(StoredGraph, Generic[Model]):
             await asyncio.sleep(waiting.pause)
         return final
 
+    @names_keywords
     def plan(self, run_id: str, *, on_change: OnChange = "error") -> ResumePlan:
         """What `resume` would do now; ``refusal`` is the error that it would raise. Changes nothing in the run; if the
         store does not exist yet, it is created, as by every use of it.
@@ -340,6 +345,7 @@ class StateGraph(StoredGraph, Generic[Model]):
         """
         return checkpoints(self.store, check_run_id(run_id))
 
+    @names_keywords
     def answer(
         self, run_id: str, name: str, value: Any, *, by: str | None = None, changes: Mapping[str, Any] | None = None
     ) -> None:
@@ -358,6 +364,7 @@ class StateGraph(StoredGraph, Generic[Model]):
         """
         self._answer(run_id, {checked_name("the name of a pause", name): value}, by=by, changes=changes)
 
+    @names_keywords
     async def aanswer(
         self, run_id: str, name: str, value: Any, *, by: str | None = None, changes: Mapping[str, Any] | None = None
     ) -> None:

@@ -633,6 +633,21 @@ def test_a_file_that_the_state_names_elsewhere_stays(store: Any, tmp_path: Path)
         artifact.check()
 
 
+def test_in_a_graph_inside_a_node_the_last_ones_of_each_visit_of_that_node_stay(store: Any, tmp_path: Path) -> None:
+    """What a graph keeps is the same inside as alone."""
+    outer = StateGraph(config(store))
+    outer.add_node("model", loop(store, 1, 4, lambda state, path: {}), version="1")
+    outer.add_node("count", lambda state: {"months": state.get("months", 0) + 1}, version="1")
+    outer.add_node("end", lambda state: None, version="1")
+    outer.add_edge("model", "count")
+    outer.add_edge("count", "model", lambda state: state["months"] < 2)
+    outer.add_edge("count", "end")
+    outer.set_entry_point("model")
+    outer.set_exit_point("end")
+    outer.execute({}, run_id="r")
+    assert restarts(tmp_path) == [3, 3, 4, 4]
+
+
 def test_a_visit_that_fails_after_it_pruned_can_begin_again(store: Any, tmp_path: Path) -> None:
     failed: set[int] = set()
 

@@ -180,3 +180,51 @@ def test_a_route_may_read_and_sort_what_it_makes_of_it(store: Store, is_async: b
 
     assert graph_of(store, reads, is_async=is_async).execute({}, run_id="r")["rows"] == [1, 1, 1]
     assert all(unseal("r", position, data) for position, data in store.read("r"))
+
+
+def asked_graph(store: Store, *predicates: Callable[[State], Any]) -> StateGraph:
+    """A node that sets some rows, and an edge to ``end`` for each predicate."""
+    graph = StateGraph(config(store))
+    graph.add_node("work", lambda state: {"rows": [1, 2], "seen": {3, 4}, "table": {"a": [1]}}, version="1")
+    for number, predicate in enumerate(predicates):
+        graph.add_node(f"end{number}", lambda state: None, version="1")
+        graph.add_edge("work", f"end{number}", predicate, name=f"way {number}")
+        graph.set_exit_point(f"end{number}")
+    graph.set_entry_point("work")
+    return graph
+
+
+def drains(state: State) -> bool:
+    return bool(state["rows"].pop() == 9)
+
+
+def deepens(state: State) -> bool:
+    state["table"]["a"].append(2)
+    return True
+
+
+def reads(state: State) -> bool:
+    return len(state["rows"]) == 7 and 3 in state["seen"] and bool(state["table"])
+
+
+@pytest.mark.parametrize(
+    ("predicates", "said"),
+    [
+        ((drains,), r"the predicate of edge work -> end0 \(way 0\) changed state\['rows'\] in place"),
+        ((reads, deepens), r"a predicate of edge .*, edge work -> end1 \(way 1\) changed state\['table'\] in place"),
+    ],
+)
+def test_what_a_predicate_changes_in_place_is_an_error_and_not_lost(store: Store, predicates: Any, said: str) -> None:
+    """Also where it does not hold. A node returns changes, and the run goes on once the predicate only decides."""
+    with pytest.raises(ExecutionError, match=said + ".*let a node return the change"):
+        asked_graph(store, *predicates).execute({}, run_id="r")
+    only_decides = [lambda state: len(state["rows"]) == 2] * len(predicates)
+    final = asked_graph(store, *only_decides).resume("r")
+    assert dict(final) == {"rows": [1, 2], "seen": {3, 4}, "table": {"a": [1]}}
+
+
+def test_predicates_may_read_and_work_with_what_they_make(store: Store) -> None:
+    def works(state: State) -> bool:
+        return sorted(state["rows"], reverse=True)[0] == 2 and state["seen"] | {5} == {3, 4, 5}
+
+    assert asked_graph(store, reads, works).execute({}, run_id="r").checkpoint_node == "end1"

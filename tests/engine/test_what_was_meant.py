@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Callable
@@ -71,8 +72,17 @@ def test_a_misspelt_option_of_a_node_is_answered_with_the_near_one() -> None:
         (lambda: CheckpointConfig(intervall=1), "'intervall'; did you mean 'interval'?"),
         (lambda: Retry(attempt=2), "'attempt'; did you mean 'attempts'?"),
         (lambda: ParallelConfig(max_worker=2), "'max_worker'; did you mean 'max_workers'?"),
+        (lambda: StateGraph("g", stores="memory:"), "'stores'; did you mean 'store'?"),
+        (lambda: asyncio.run(StateGraph("g").aexecute({}, runid="r")), "aexecute() got an unexpected keyword argument "
+         "'runid'; did you mean 'run_id'?"),
+        (lambda: asyncio.run(StateGraph("g").aresume("r", onchange="redo")), "'onchange'; did you mean 'on_change'?"),
+        (lambda: StateGraph("g").astream({}, run="r"), "'run'; did you mean 'run_id'?"),
+        (lambda: StateGraph("g").answer("r", "review", 1, change={}), "'change'; did you mean 'changes'?"),
     ],
-    ids=["add_node", "none near", "graph", "checkpoint", "retry", "parallel"],
+    ids=[
+        "add_node", "none near", "graph", "checkpoint", "retry", "parallel", "new", "async", "later", "stream",
+        "answer",
+    ],
 )  # fmt: skip
 def test_a_misspelt_keyword_is_answered_with_the_near_one(call: Callable[[], object], said: str) -> None:
     with pytest.raises(TypeError, match=re.escape(said)):
@@ -82,6 +92,8 @@ def test_a_misspelt_keyword_is_answered_with_the_near_one(call: Callable[[], obj
 def test_what_takes_named_keywords_shows_what_it_takes() -> None:
     assert list(inspect.signature(GraphConfig).parameters)[:2] == ["name", "observer"]
     assert "retry" in inspect.signature(StateGraph.add_node).parameters
+    assert "run_id" in inspect.signature(StateGraph.aexecute).parameters
+    assert inspect.iscoroutinefunction(StateGraph.aexecute)
     assert replace(GraphConfig("g"), max_iterations=3).max_iterations == 3
 
 

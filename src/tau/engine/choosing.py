@@ -16,6 +16,7 @@ from tau.state import State, view
 from tau.values.stored import make
 
 _SHOWN = 10
+_DECIDES = "it only decides; let a node return the change"
 
 
 class NoTransition(Exception):
@@ -26,27 +27,33 @@ def choose(edges: Sequence[Edge], given: tuple[dict[str, Any], str, str, float],
     """The first edge that holds, or that the route names; those looked at are added to ``tried``. ``given`` is what
     `view` makes the state of that the predicates, or the route, are called with."""
     if edges and edges[0].route is not None:
-        tried.append(chosen := _ask(edges[0].route, edges, view(*given)))
-        return chosen
+        tried.append(_ask(edges[0].route, edges, view(*given)))
+        return tried[-1]
     state: State | None = None
+    chosen: Edge | None = None
     for edge in edges:
         tried.append(edge)
         predicate = edge.predicate
         if predicate is None:
-            return edge
+            chosen = edge
+            break
         if type(predicate) is KeyExists:  # the only kind that needs no state
             if predicate.key in given[0]:
-                return edge
+                chosen = edge
+                break
             continue
         if state is None:
             state = view(*given)
         try:
             if predicate(state if edge.reader is None else edge.reader.instance(state)):
-                return edge
+                chosen = edge
+                break
         except Exception as error:
-            label = f" ({edge.name})" if edge.name else ""
-            text = f"the predicate of edge {edge.source} -> {edge.target}{label} failed: {text_of(error)}"
-            raise NoTransition(text) from error
+            raise NoTransition(f"the predicate of {_labelled(edge)} failed: {text_of(error)}") from error
+    if state is not None and state._visit is not None:
+        _check_predicates(tried, state)
+    if chosen is not None:
+        return chosen
     if tried:
         raise NoTransition(f"no valid transition from node {name}: {_asked(edges, view(*given))}")
     raise NoTransition(f"node {name} has no outgoing edges and is not an exit point")
@@ -88,21 +95,39 @@ def answered(route: Route, edges: Sequence[Edge], answer: Any) -> Edge:
 
 def check_unchanged(route: Route, state: State) -> None:
     """Raise where a route changed a value of the state in place: nothing would be stored of it."""
+    if (key := _changed(state)) is not None:
+        raise NoTransition(f"{_named(route)} changed state[{key!r}] in place, which a route cannot: {_DECIDES}")
+
+
+def _check_predicates(tried: Sequence[Edge], state: State) -> None:
+    """The same for the predicates of these edges, which were given one state."""
+    if (key := _changed(state)) is not None:
+        asked = [
+            _labelled(edge) for edge in tried if edge.predicate is not None and type(edge.predicate) is not KeyExists
+        ]
+        who = f"the predicate of {asked[0]}" if len(asked) == 1 else f"a predicate of {', '.join(asked)}"
+        raise NoTransition(f"{who} changed state[{key!r}] in place, which a predicate cannot: {_DECIDES}")
+
+
+def _changed(state: State) -> str | None:
+    """The key of a value that was read and is no longer what the state holds."""
     for cell, (key, value) in list(state._visit.opened.items()) if state._visit is not None else ():
         try:
             is_same = make(key, value, cell, None) is None
         except TauError:
             is_same = False
         if not is_same:
-            raise NoTransition(
-                f"{_named(route)} changed state[{key!r}] in place, which a route cannot: it only decides; let a node "
-                "return the change"
-            )
+            return key
+    return None
 
 
 def failed(route: Route, error: Exception) -> NoTransition:
     """What a route that raises means for the run."""
     return NoTransition(f"{_named(route)} failed: {text_of(error) or type(error).__name__}")
+
+
+def _labelled(edge: Edge) -> str:
+    return f"edge {edge.source} -> {edge.target}{f' ({edge.name})' if edge.name else ''}"
 
 
 def _named(route: Route) -> str:

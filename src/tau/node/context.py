@@ -310,8 +310,8 @@ class Context:
 
         Each visit has a file of its own, to which the history of the run refers. With ``keep_last=N``, only the files
         of the N newest visits of this node are kept, including this one, and those that the state refers to: for a
-        restart file that a loop writes again and again. The older files are removed when the new one is stored; without
-        a store nothing is removed.
+        restart file that a loop writes again and again. In a graph inside a node, the visits are those within one visit
+        of that node. The older files are removed when the new one is stored; without a store nothing is removed.
 
         Files are beside a store that is a file or directory, or in ``CheckpointConfig(artifacts=...)``; without either
         this raises `ConfigError`. A block that leaves nothing, a link, a device or a file that is still open for
