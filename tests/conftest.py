@@ -17,6 +17,7 @@ from tau.stores import registry
 
 if TYPE_CHECKING:
     from postgres_server import Server
+    from redis_server import Server as RedisServer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # What a shell starts in the background is deaf to Ctrl-C, and so would be all that the tests start.
@@ -96,7 +97,7 @@ def running_children() -> dict[int, str]:
             command = command_line(pid)
             # multiprocessing keeps these for the life of the process, on purpose; a database server may be restarted by
             # a test, is closed by its fixture, and is ended by the kernel with this process
-            if command and "multiprocessing" not in command and "/tau-pg-" not in command:
+            if command and not any(known in command for known in ("multiprocessing", "/tau-pg-", "valkey")):
                 found[pid] = command
     return found
 
@@ -152,3 +153,35 @@ def own_postgres() -> Iterator[Server]:
 def own_postgres_url(own_postgres: Server) -> str:
     """A store without runs there."""
     return own_postgres.empty()
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """A server of this process's own."""
+    from redis_server import Server
+
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_url(redis: RedisServer) -> str:
+    """A store without runs, which no object of an earlier test knows."""
+    return redis.empty()
+
+
+@pytest.fixture(scope="module")
+def own_redis() -> Iterator[RedisServer]:
+    """A server for those that restart it, or set it up otherwise."""
+    from redis_server import Server
+
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_redis_url(own_redis: RedisServer) -> str:
+    """A store without runs there."""
+    return own_redis.empty()

@@ -64,6 +64,7 @@ DRIVERS = {
     "compression": ("log.encoding",),
     "apsw": ("stores.sqlite", "testing.crashes.calls"),
     "psycopg": ("stores.postgres",),
+    "redis": ("stores.redis",),
     "numpy": (
         "values.types.numpy",
         "values.types.npy_header",
@@ -89,7 +90,7 @@ DRIVERS = {
 NEWER = {"annotationlib", "compression"}
 
 # One way to keep a store is one file; none of them knows another.
-KINDS = {"stores": ("memory", "sqlite", "file", "postgres"), "observers": ("slog", "recorder")}
+KINDS = {"stores": ("memory", "sqlite", "file", "postgres", "redis"), "observers": ("slog", "recorder")}
 
 # Imports against the order, each with its reason. They are made inside a function, at the first use of something that
 # most programs never use or that needs its own contract to exist first.

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Self
 
+from tau.stores.redis.scripts import APPEND
+
 Message = tuple[bytes, bytes]
 
 
@@ -102,15 +104,26 @@ class Cutter(Listener):
         self.stalls = threading.Event()
         super().__init__(server)
 
+    def said(self, client: socket.socket) -> Iterator[bytes]:
+        """What the client says, message by message."""
+        return (data for _, data in messages(client, begun=False))
+
+    def is_commit(self, data: bytes) -> bool:
+        return is_commit(data)
+
+    def answered(self, server: socket.socket) -> Iterator[tuple[bool, bytes]]:
+        """What the server says, and whether a commit is carried out when it does."""
+        return ((kind == b"Z", data) for kind, data in messages(server))
+
     def serve(self, client: socket.socket) -> None:
         with closing(self.connect()) as server:
             lost = threading.Event()
             threading.Thread(target=self._answer, args=(server, client, lost), daemon=True).start()
             try:
-                for _, data in messages(client, begun=False):
+                for data in self.said(client):
                     if self.stalls.is_set():
                         continue
-                    how = self.choose(next(self.numbers)) if is_commit(data) else ""
+                    how = self.choose(next(self.numbers)) if self.is_commit(data) else ""
                     self.cuts += bool(how)
                     if how == "before":
                         break
@@ -124,14 +137,34 @@ class Cutter(Listener):
 
     def _answer(self, server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
         with suppress(OSError):
-            for kind, data in messages(server):
+            for is_over, data in self.answered(server):
                 if lost.is_set():
-                    if kind == b"Z":  # it is committed
+                    if is_over:
                         break
                 elif not self.stalls.is_set():
                     client.sendall(self.change(data))
         with suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
+
+
+class RedisCutter(Cutter):
+    """The same for Redis's protocol."""
+
+    def said(self, client: socket.socket) -> Iterator[bytes]:
+        with client.makefile("rb") as file:
+            while head := file.readline():
+                data = [head]
+                for _ in range(int(head[1:])):
+                    size = file.readline()
+                    data += [size, file.read(int(size[1:]) + 2)]
+                yield b"".join(data)
+
+    def is_commit(self, data: bytes) -> bool:
+        return b"EVAL" in data[:16] and (APPEND.digest.encode() in data[:80] or APPEND.text.encode() in data)
+
+    def answered(self, server: socket.socket) -> Iterator[tuple[bool, bytes]]:
+        while data := server.recv(1 << 16):
+            yield True, data
 
 
 class Pooler(Listener):

@@ -22,7 +22,10 @@ VERBS = ("save", "load", "delete", "list")
 
 _lock = threading.RLock()
 _memory = MemoryStore()
-_defaults = {"memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs", "postgres": "postgresql://"}
+_defaults = {
+    "memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs", "postgres": "postgresql://",
+    "redis": "redis://",
+}  # fmt: skip
 _registered: dict[str, Store | FourVerbs] = {}
 _opened: dict[Location, weakref.ref[Store]] = {}
 _diverted: Callable[[str], str] | None = None
@@ -151,15 +154,16 @@ def _class(kind: str) -> Callable[[str], Store]:
         from tau.stores.sqlite import SQLiteStore
 
         return SQLiteStore
-    if kind == "postgres":
+    if kind in _SERVERS:
+        what, driver, made = _SERVERS[kind]
         try:
-            load_module("tau.stores.postgres")
+            load_module(f"tau.stores.{kind}")
         except ImportError as error:
             raise ConfigError(
-                f"a store on PostgreSQL needs psycopg, which cannot be used here ({error}); "
-                "pip install 'tau-orchestrate[postgres]'"
+                f"a store on {what} needs {driver}, which cannot be used here ({error}); "
+                f"pip install 'tau-orchestrate[{kind}]'"
             ) from error
-        return _postgres()
+        return made()
     load_module("tau.stores.file")
     from tau.stores.file import FileStore
 
@@ -171,6 +175,16 @@ def _postgres() -> Callable[[str], Store]:
     from tau.stores.postgres import PostgresStore
 
     return PostgresStore
+
+
+def _redis() -> Callable[[str], Store]:
+    load_module("tau.stores.redis")
+    from tau.stores.redis import RedisStore
+
+    return RedisStore
+
+
+_SERVERS = {"postgres": ("PostgreSQL", "psycopg", _postgres), "redis": ("Redis", "redis-py", _redis)}
 
 
 @in_child

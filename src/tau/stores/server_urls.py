@@ -17,6 +17,8 @@ from tau.errors import ConfigError
 _URL = re.compile(r"(?P<user>[^:@/?]*)(?P<secret>:[^@/?]*)?@")
 _SECRET = re.compile(r"passw|secret|^scram_|token", re.IGNORECASE)
 _OWN = ("durability",)
+_POSTGRES = ("PostgreSQL", "postgresql://user:password@host:port/database")
+_REDIS = ("Redis", "redis://user:password@host:port/database, or unix://user:password@/path/to/socket?db=database,")
 
 
 class Address(NamedTuple):
@@ -35,7 +37,7 @@ class Address(NamedTuple):
 def postgres(url: str, environment: Mapping[str, str] = os.environ) -> Address:
     """The address of a PostgreSQL URL; what it leaves out is taken from PGUSER, PGHOST, PGPORT and PGDATABASE, unless
     it names a service. Raises `ConfigError`, which never shows the password."""
-    user, secret, place, query = _parted(url)
+    user, secret, place, query = _parted(url, *_POSTGRES)
     parts = [part for part in query.split("&") if part]
     named = {part.partition("=")[0]: part.partition("=")[2] for part in parts}
     shown = [part for part in parts if not _SECRET.search(part.partition("=")[0])]
@@ -57,24 +59,65 @@ def postgres(url: str, environment: Mapping[str, str] = os.environ) -> Address:
     )
 
 
-def _parted(url: str) -> tuple[str, str, str, str]:
+def of_environment(url: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The Redis URL that is meant: what REDIS_URL says, for ``redis://`` alone. Raises `ConfigError`."""
+    if url.rstrip("/") != "redis:":
+        return url
+    url = environment.get("REDIS_URL", "").strip() or url
+    if not re.match("(rediss?|unix):", url):
+        raise ConfigError("REDIS_URL does not begin with redis://, rediss:// or unix://; write one of these")
+    return url
+
+
+def redis(url: str, environment: Mapping[str, str] = os.environ) -> Address:
+    """The address of a Redis URL; ``redis://`` alone means REDIS_URL, or this machine where that is not set. Raises
+    `ConfigError`, which never shows the password."""
+    url = of_environment(url, environment)
+    user, secret, place, query = _parted(url, *_REDIS)
+    parts = [part for part in query.split("&") if part]
+    named = {part.partition("=")[0]: part.partition("=")[2] for part in parts}
+    scheme = url.partition(":")[0]
+    if scheme == "unix":
+        place, database = place.rstrip("/"), named.get("db", "0")
+    else:
+        host, _, path = place.partition("/")
+        host = host or "localhost"
+        place = host if re.search(r":\d+$", host) else f"{host.rstrip(':')}:6379"
+        database = named.get("db", path.rstrip("/") or "0")
+    if not re.fullmatch(r"\d+", database) or (scheme == "unix" and not place.startswith("/")):
+        raise ConfigError(
+            f"this {scheme}:// URL does not read as {_REDIS[1]} with a path from the root and a number as database"
+        )
+    number = str(int(database))
+    theirs = [part for part in parts if part.partition("=")[0] not in (*_OWN, "db")]
+    shown = [part for part in parts if part.partition("=")[0] != "db" and not _SECRET.search(part.partition("=")[0])]
+    place, options = (place, [f"db={number}"]) if scheme == "unix" else (f"{place}/{number}", [])
+    return Address(
+        f"{scheme}://{user}{'@' if user else ''}{place}{_query(options + shown)}",
+        f"{scheme}://{user}{secret}{'@' if user or secret else ''}{place}{_query(options + theirs)}",
+        {name: named[name] for name in _OWN if name in named},
+        any(_SECRET.search(name) for name in named) or len(secret) > 1,
+    )
+
+
+def _parted(url: str, kind: str, form: str) -> tuple[str, str, str, str]:
     """User, colon and password, hosts and database, query. Where these cannot be told apart nothing of them is shown,
     as any of it may be the password."""
-    rest = url.partition(":")[2]
+    scheme, _, rest = url.partition(":")
     if not rest.startswith("//"):
         raise ConfigError(
-            "a PostgreSQL URL has two slashes before the host: postgresql://user@host:port/database; this one begins "
-            f"with {url.partition(':')[0]}:{rest[:1] if rest[:1] == '/' else ''}"
+            f"a {kind} URL has two slashes before the host: {form}; this one begins with "
+            f"{scheme}:{rest[:1] if rest[:1] == '/' else ''}"
         )
     if "\0" in url:
-        raise ConfigError("a PostgreSQL URL cannot hold a NUL character; remove it")
+        raise ConfigError(f"a {kind} URL cannot hold a NUL character; remove it")
     body, _, query = rest[2:].partition("?")
     found = _URL.match(body)
     user, secret, place = (found["user"], found["secret"] or "", body[found.end() :]) if found else ("", "", body)
     ports = [host.rpartition(":")[2] for host in place.partition("/")[0].split(",") if re.search(r":[^\]]*$", host)]
     if "@" in place or not all(re.fullmatch(r"\d*", port) for port in ports):
         raise ConfigError(
-            "this PostgreSQL URL does not read as postgresql://user:password@host:port/database with a number as port; "
+            f"this {kind} URL does not read as {form} with a number as port; "
             "percent-encode what a URL reserves in user and password: @ is %40, / is %2F, : is %3A, ? is %3F, # is "
             "%23, % is %25"
         )

@@ -15,20 +15,17 @@ from tau.stores import server_urls
 
 FORMS = (
     "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir, "
-    "postgresql://user@host/database"
+    "postgresql://user@host/database, redis://user@host/0"
 )
 
 ABSENT = {
-    "redis": "Redis",
-    "rediss": "Redis",
-    "unix": "Redis",
     "s3": "S3",
 }
 
 
 class Location(NamedTuple):
-    """``kind`` is memory, sqlite, file or postgres. ``path`` is absolute, without symbolic links; empty for memory; of
-    a server the URL without a password; ``url`` is the one with it, if there is one."""
+    """``kind`` is memory, sqlite, file, postgres or redis. ``path`` is absolute, without symbolic links; empty for
+    memory; of a server the URL without a password; ``url`` is the one with it, if there is one."""
 
     kind: str
     path: str
@@ -67,6 +64,10 @@ def parse(url: str) -> Location:
     if colon and scheme in ("postgres", "postgresql"):
         address = server_urls.postgres(url)
         return Location("postgres", address.location, url if address.secret else "")
+    if colon and scheme in ("redis", "rediss", "unix"):
+        url = server_urls.of_environment(url)
+        address = server_urls.redis(url)
+        return Location("redis", address.location, url if address.secret else "")
     if not colon or scheme not in ("memory", "sqlite", "file"):
         raise UnknownStoreError(f"{shown!r} is not a store URL; the forms are {FORMS}")
     if scheme == "memory":

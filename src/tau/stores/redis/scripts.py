@@ -1,0 +1,185 @@
+"""The keys of a Redis store, and the scripts that change them. docs/stores.md explains both.
+
+Each script is one step for all others. What makes a commit or a deletion true is its last write, of the run's own hash
+(``run``), or its first; what an error leaves beside that is not looked at by anybody.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Final
+
+FORMAT: Final = 1
+
+FORMAT_KEY: Final = b"tau:format"
+RUNS_KEY: Final = b"tau:runs"
+
+
+def encoded(text: str) -> bytes:
+    """A text as a part of a key: no two share one."""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def run_key(run_id: str) -> bytes:
+    return b"tau:run:" + encoded(run_id)
+
+
+def log_key(run_id: str) -> bytes:
+    return b"tau:log:" + encoded(run_id)
+
+
+def blobs_key(run_id: str) -> bytes:
+    return b"tau:blobs:" + encoded(run_id)
+
+
+def graph_key(graph: str) -> bytes:
+    return b"tau:graph:" + encoded(graph)
+
+
+def status_key(status: str) -> bytes:
+    return b"tau:status:" + encoded(status)
+
+
+class Script:
+    """``digest`` is what the server knows it by."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = sha1(text.encode()).hexdigest()
+
+
+# Every script: the format comes first, and nothing is done to another one.
+_BEGIN: Final = """
+local format = redis.call('GET', KEYS[1])
+if not format and ARGV[2] == 'begin' then
+  redis.call('SET', KEYS[1], ARGV[1])
+  format = ARGV[1]
+end
+if format ~= ARGV[1] then
+  return {'format', format}
+end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local function ends(seconds)
+  return string.format('%.0f', now + tonumber(seconds) * 1000000)
+end
+"""
+# A run is listed by when it was updated, among all, among those of its graph, and among those of its status.
+_INDEX: Final = """
+local function index(id, graph, status, updated, old_graph, old_status)
+  if old_graph and old_graph ~= graph then
+    redis.call('ZREM', 'tau:graph:' .. old_graph, id)
+  end
+  if old_status and old_status ~= status then
+    redis.call('ZREM', 'tau:status:' .. old_status, id)
+  end
+  if status == 'deleted' then
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('ZREM', 'tau:graph:' .. graph, id)
+  else
+    redis.call('ZADD', KEYS[2], updated, id)
+    redis.call('ZADD', 'tau:graph:' .. graph, updated, id)
+    redis.call('ZADD', 'tau:status:' .. status, updated, id)
+  end
+end
+"""
+# For each batch: 1 where it was appended, else {position, floor, last} of the run, or {position, floor, last, length}
+# of one whose log is too short, or the text of an error. What is longer than the run says is left of an append that
+# was broken off.
+APPEND: Final = Script(
+    _BEGIN
+    + _INDEX
+    + """
+local function append(key, at)
+  local run, log, blobs = KEYS[key], KEYS[key + 1], KEYS[key + 2]
+  local id, expected, before, begins, position, last, summary, graph, status, updated, nonce, seconds, records, data =
+    unpack(ARGV, at, at + 13)
+  local old = redis.call('HMGET', run, 'position', 'floor', 'last', 'graph', 'status', 'counter')
+  local where, floor, newest = tonumber(old[1] or 0), tonumber(old[2] or 0), old[3] or ''
+  if where ~= tonumber(expected) or (where > 0 and where == floor and begins == '')
+      or (before ~= '' and where > floor and before ~= newest) then
+    return {where, floor, newest}
+  end
+  local length = redis.call('LLEN', log)
+  if length < where - floor then
+    return {where, floor, newest, length}
+  elseif length > where - floor then
+    if where == floor then
+      redis.call('DEL', log)
+    else
+      redis.call('LTRIM', log, 0, where - floor - 1)
+    end
+  end
+  local first = at + 14
+  for from = first, first + records - 1, 1000 do
+    redis.call('RPUSH', log, unpack(ARGV, from, math.min(from + 1000, first + records) - 1))
+  end
+  first = first + records
+  for from = first, first + 2 * data - 1, 2 do
+    redis.call('HSETNX', blobs, ARGV[from], ARGV[from + 1])
+  end
+  index(id, graph, status, updated, old[4], old[5])
+  if seconds == '' then
+    redis.call('HDEL', run, 'nonce')
+    redis.call('HSET', run, 'position', position, 'floor', floor, 'last', last, 'summary', summary, 'graph', graph,
+      'status', status, 'counter', (old[6] or 0) + 1)
+  else
+    redis.call('HSET', run, 'position', position, 'floor', floor, 'last', last, 'summary', summary, 'graph', graph,
+      'status', status, 'counter', (old[6] or 0) + 1, 'nonce', nonce, 'seconds', seconds, 'expires', ends(seconds))
+  end
+  return 1
+end
+local results = {}
+local at = 3
+for key = 3, #KEYS, 3 do
+  local done, found = pcall(append, key, at)
+  if not done then
+    found = type(found) == 'table' and found.err or tostring(found)
+  end
+  results[#results + 1] = found
+  at = at + 14 + ARGV[at + 12] + 2 * ARGV[at + 13]
+end
+return results
+"""
+)
+# 1, or 0 where the run has moved on.
+DELETE: Final = Script(
+    _BEGIN
+    + _INDEX
+    + """
+local run, log, blobs = KEYS[3], KEYS[4], KEYS[5]
+local id, position, after, summary, graph, status, updated = unpack(ARGV, 3, 9)
+local old = redis.call('HMGET', run, 'position', 'graph', 'status', 'counter')
+if old[1] ~= position then
+  return 0
+end
+redis.call('HDEL', run, 'nonce')
+redis.call('HSET', run, 'position', after, 'floor', after, 'last', '', 'summary', summary, 'graph', graph,
+  'status', status, 'counter', (old[4] or 0) + 1)
+redis.call('UNLINK', log, blobs)
+index(id, graph, status, updated, old[2], old[3])
+return 1
+"""
+)
+# 1, or 0 where somebody else holds the lease, or nobody.
+RENEW: Final = Script(
+    _BEGIN
+    + """
+if redis.call('HGET', KEYS[2], 'nonce') ~= ARGV[3] then
+  return 0
+end
+redis.call('HINCRBY', KEYS[2], 'counter', 1)
+redis.call('HSET', KEYS[2], 'seconds', ARGV[4], 'expires', ends(ARGV[4]))
+return 1
+"""
+)
+RELEASE: Final = Script(
+    _BEGIN
+    + """
+if redis.call('HGET', KEYS[2], 'nonce') ~= ARGV[3] then
+  return 0
+end
+redis.call('HDEL', KEYS[2], 'nonce')
+return 1
+"""
+)
