@@ -110,7 +110,7 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
         (["--if-exists", "perhaps"], "'perhaps' is not one of 'error', 'resume'"),
         (
             ["--store", "redis://u:p@h/runs"],
-            "names a store on Redis, which this version does not have; use one",
+            "with a path from the root and a number as database",
         ),
         (["--store", "./runs.db"], "unknown checkpoint store: './runs.db'; write a path as sqlite:///./runs.db"),
         (["--store", "nope"], "unknown checkpoint store: 'nope'"),

@@ -15,6 +15,7 @@ from tau.stores.contract import Store
 from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.postgres import PostgresStore
+from tau.stores.redis import RedisStore
 from tau.stores.sqlite import SQLiteStore
 
 
@@ -24,13 +25,14 @@ def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         "sqlite": lambda: open_store(f"sqlite:///{tmp_path}/runs.db"),
         "file": lambda: open_store(f"file://{tmp_path}/runs"),
         "postgres": lambda: open_store(request.getfixturevalue("postgres_url")),
+        "redis": lambda: open_store(request.getfixturevalue("redis_url")),
     }[request.param]()
     yield made
     made.close()
 
 
 store = pytest.fixture(params=["memory", "sqlite", "file"])(_opened)
-with_servers = pytest.fixture(params=["memory", "sqlite", "file", "postgres"], name="store")(_opened)
+with_servers = pytest.fixture(params=["memory", "sqlite", "file", "postgres", "redis"], name="store")(_opened)
 """For the files whose tests are worth a server: imported there, it takes the place of the other one."""
 
 
@@ -42,7 +44,7 @@ def elsewhere(store: Store) -> Iterator[Store]:
         return
     store.close()
     kind = type(store)
-    assert issubclass(kind, SQLiteStore | FileStore | PostgresStore)
+    assert issubclass(kind, SQLiteStore | FileStore | PostgresStore | RedisStore)
     with kind(getattr(store, "path", None) or getattr(store, "root", None) or store.location) as fresh:
         yield fresh
 

@@ -62,10 +62,10 @@ except Exception as error:
 """
 
 
-@pytest.fixture(params=["sqlite", "file", "postgres"])
+@pytest.fixture(params=["sqlite", "file", "postgres", "redis"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgres":
-        return str(request.getfixturevalue("postgres_url"))
+    if request.param in ("postgres", "redis"):
+        return str(request.getfixturevalue(f"{request.param}_url"))
     return f"sqlite:///{tmp_path}/runs.db" if request.param == "sqlite" else f"file://{tmp_path}/runs"
 
 

@@ -160,7 +160,7 @@ class RedisCutter(Cutter):
                 yield b"".join(data)
 
     def is_commit(self, data: bytes) -> bool:
-        return b"EVAL" in data[:16] and (APPEND.digest.encode() in data[:80] or APPEND.text.encode() in data)
+        return b"EVALSHA" in data[:32] and APPEND.digest.encode() in data[:80]
 
     def answered(self, server: socket.socket) -> Iterator[tuple[bool, bytes]]:
         while data := server.recv(1 << 16):

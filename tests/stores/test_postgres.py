@@ -6,27 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
-from forked import in_child
-from msgspec.structs import replace
 
 from postgres_server import Server
-from tau import StateGraph
 from tau.errors import (
-    ConfigError,
     CorruptCheckpointError,
     StoreError,
     StoreUnavailableError,
     UnsupportedFormatError,
 )
-from tau.stores import open_store, server_store
-from tau.stores.contract import PositionConflict, Query
+from tau.stores.contract import Query
 from tau.stores.postgres import PostgresStore
 from tau.stores.postgres.connection import Session, connect, create_tables, has_tables, renew_tables
 from tau.stores.postgres.place import Place
@@ -208,18 +202,6 @@ def test_most_commits_write_no_index_but_that_of_the_log(postgres: Server, postg
     assert hot > 150
 
 
-def test_a_large_group_is_parted(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that no transaction grows without bounds; each batch is still whole."""
-    store = PostgresStore(postgres_url)
-    one(store, batch("first", 0))
-    monkeypatch.setattr(server_store, "GROUP_BYTES", 100_000)
-    said = statements_of(monkeypatch)
-    batches = [batch(f"r{n}", 0, blobs=[(b"x", bytes(30_000))]) for n in range(10)]
-    assert store.commit([*batches, batch("huge", 0, blobs=[(b"x", bytes(300_000))])]) == [1] * 11
-    assert len(said) == 5
-    store.close()
-
-
 def test_at_most_so_many_connections_are_open(postgres: Server, postgres_url: str) -> None:
     """However many threads there are; they take turns."""
     store = PostgresStore(postgres_url + "?application_name=turns", max_connections=3)
@@ -238,17 +220,6 @@ def test_at_most_so_many_connections_are_open(postgres: Server, postgres_url: st
     with closing(psycopg.connect(postgres.url(), autocommit=True)) as other:
         while other.execute(count).fetchone() != (0,):  # a session takes a moment to end
             pass
-
-
-def test_a_commit_of_which_the_first_part_was_stored_before_follows_it(postgres_url: str) -> None:
-    """Its reply had been lost; the record before the rest is the last one of that part."""
-    store = PostgresStore(postgres_url)
-    first, second = batch("r", 0), batch("r", 1)
-    assert store.commit([first, second]) == [1, 2]
-    more = batch("r", 1, [second.records[0], b"more"])
-    assert store.committer.commit(replace(more, before=first.records[0])) == 3
-    assert [record for _, record in store.read("r")] == [first.records[0], *more.records]
-    store.close()
 
 
 # Damage
@@ -320,68 +291,7 @@ def test_what_is_no_text_for_postgres_selects_nothing_and_breaks_nothing(postgre
     store.close()
 
 
-@pytest.mark.parametrize("anew", [False, True])
-def test_a_log_that_is_deleted_as_it_is_read_does_not_end_early(postgres_url: str, anew: bool) -> None:
-    """It is read in blocks, and a run that began anew is another one."""
-    store = PostgresStore(postgres_url)
-    assert one(store, batch("r", 0, 3000)) == 3000
-    rows = store.scan("r")
-    next(rows)
-    store.delete("r")
-    if anew:
-        assert one(store, batch("r", 3001, 2000)) == 5001
-    with pytest.raises(CorruptCheckpointError, match="records after 1024 were deleted"):
-        list(rows)
-    store.close()
-
-
 # Forks and handlers
-
-
-def test_parent_and_child_both_go_on_after_a_fork(postgres_url: str) -> None:
-    """Each in sessions of its own; the end of one is nothing to the other."""
-    store = PostgresStore(postgres_url)
-    assert one(store, batch("r", 0)) == 1
-
-    def child() -> None:
-        assert one(store, batch("r", 1)) == 2
-        assert len(store.read("r")) == 2
-        store.close()
-        assert one(store, batch("r", 2)) == 3
-
-    in_child(child)
-    assert isinstance(one(store, batch("r", 1)), PositionConflict)
-    assert one(store, batch("r", 3)) == 4
-    assert len(store.read("r")) == 4
-    store.close()
-
-
-def test_a_fork_while_other_threads_are_at_work_breaks_nothing(postgres_url: str) -> None:
-    store = PostgresStore(postgres_url, max_connections=2)
-    stop = threading.Event()
-    counts = [0, 0, 0]
-
-    def work(number: int) -> None:
-        while not stop.is_set():
-            assert one(store, batch(f"r{number}", counts[number])) == counts[number] + 1
-            counts[number] += 1
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-
-    def child() -> None:
-        store.select(Query())
-        assert isinstance(one(store, batch("child", 0)), int | PositionConflict)
-
-    for _ in range(8):
-        in_child(child)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert [len(store.read(f"r{number}")) for number in range(3)] == counts
-    assert len(store.read("child")) == 1
-    store.close()
 
 
 RETURNING = """
@@ -505,48 +415,3 @@ def interrupted(error: BaseException) -> Any:
         return real(gen, *arguments)
 
     return wait
-
-
-# As a whole
-
-
-def test_a_run_goes_through_and_is_resumed_by_another_object(postgres_url: str) -> None:
-    calls: list[str] = []
-
-    def make() -> StateGraph:
-        graph = StateGraph("g", store=PostgresStore(postgres_url))
-
-        @graph.node
-        def one(state: Any) -> Any:
-            calls.append("one")
-            return {"x": list(range(5000))}
-
-        @graph.node
-        def two(state: Any) -> Any:
-            calls.append("two")
-            if len(calls) == 2:
-                raise ValueError("once")
-            return {"y": sum(state["x"])}
-
-        graph.sequence(one, two)
-        return graph
-
-    from tau.errors import ExecutionError
-
-    with pytest.raises(ExecutionError):
-        make().execute({}, run_id="r")
-    graph = make()
-    assert graph.resume("r")["y"] == sum(range(5000))
-    assert calls == ["one", "two", "two"]
-    assert [row.status for row in graph.store.runs()] == ["finished"]  # type: ignore[union-attr]
-    graph.store.delete("r")  # type: ignore[union-attr]
-    assert graph.store.list() == []  # type: ignore[union-attr]
-
-
-def test_settings_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(ConfigError, match="durability is 'strict' or 'relaxed', found 'lax'"):
-        PostgresStore("postgresql://h/d", durability="lax")
-    with pytest.raises(ConfigError, match="durability"):
-        open_store("postgresql://h/d?durability=none")
-    with pytest.raises(ConfigError, match="max_connections is at least 1"):
-        PostgresStore("postgresql://h/d", max_connections=0)

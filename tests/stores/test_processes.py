@@ -37,13 +37,13 @@ def run_racers(url: str, count: int, rounds: int) -> list[list[int]]:
     return [[int(line) for line in output.split()] for output in outputs]
 
 
-@pytest.mark.parametrize("url", [*URLS, "postgres"])
+@pytest.mark.parametrize("url", [*URLS, "postgres", "redis"])
 @pytest.mark.parametrize(("count", "rounds"), [(4, 40), pytest.param(32, 100, marks=pytest.mark.deep)])
 def test_of_many_processes_at_one_position_one_wins(
     request: pytest.FixtureRequest, tmp_path: Path, url: str, count: int, rounds: int
 ) -> None:
     """Round after round, from the creation of the store on; what the log holds is what the winners wrote."""
-    url = request.getfixturevalue("postgres_url") if url == "postgres" else url.format(tmp_path)
+    url = url.format(tmp_path) if url in URLS else request.getfixturevalue(f"{url}_url")
     won = run_racers(url, count, rounds)
     assert sorted(position for positions in won for position in positions) == list(range(rounds))
     winners = {position: f"p{number}" for number, positions in enumerate(won) for position in positions}

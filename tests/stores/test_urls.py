@@ -101,7 +101,7 @@ def test_a_url_that_cannot_be_meant_is_refused_with_the_remedy(url: str, remedy:
     assert not isinstance(caught.value, UnknownStoreError)
 
 
-@pytest.mark.parametrize("url", ["redis://:sesame@h", "rediss://h", "unix:///s", "s3://b/p?secret_key=sesame"])
+@pytest.mark.parametrize("url", ["s3://b/p?secret_key=sesame"])
 def test_a_store_of_a_later_version_is_named_without_its_password(url: str) -> None:
     with pytest.raises(UnknownStoreError, match="which this version does not have; use one of") as caught:
         open_store(url)

@@ -155,15 +155,14 @@ def _class(kind: str) -> Callable[[str], Store]:
 
         return SQLiteStore
     if kind in _SERVERS:
-        what, driver, made = _SERVERS[kind]
+        what, driver, imported = _SERVERS[kind]
         try:
-            load_module(f"tau.stores.{kind}")
+            return imported()
         except ImportError as error:
             raise ConfigError(
                 f"a store on {what} needs {driver}, which cannot be used here ({error}); "
                 f"pip install 'tau-orchestrate[{kind}]'"
             ) from error
-        return made()
     load_module("tau.stores.file")
     from tau.stores.file import FileStore
 

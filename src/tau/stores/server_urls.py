@@ -106,18 +106,18 @@ def _parted(url: str, kind: str, form: str) -> tuple[str, str, str, str]:
     scheme, _, rest = url.partition(":")
     if not rest.startswith("//"):
         raise ConfigError(
-            f"a {kind} URL has two slashes before the host: {form}; this one begins with "
+            f"two slashes come before the host in a URL of {kind}: {form}; this one begins with "
             f"{scheme}:{rest[:1] if rest[:1] == '/' else ''}"
         )
     if "\0" in url:
-        raise ConfigError(f"a {kind} URL cannot hold a NUL character; remove it")
+        raise ConfigError(f"URLs of {kind} cannot hold a NUL character; remove it")
     body, _, query = rest[2:].partition("?")
     found = _URL.match(body)
     user, secret, place = (found["user"], found["secret"] or "", body[found.end() :]) if found else ("", "", body)
     ports = [host.rpartition(":")[2] for host in place.partition("/")[0].split(",") if re.search(r":[^\]]*$", host)]
     if "@" in place or not all(re.fullmatch(r"\d*", port) for port in ports):
         raise ConfigError(
-            f"this {kind} URL does not read as {form} with a number as port; "
+            f"this URL of {kind} does not read as {form} with a number as port; "
             "percent-encode what a URL reserves in user and password: @ is %40, / is %2F, : is %3A, ? is %3F, # is "
             "%23, % is %25"
         )

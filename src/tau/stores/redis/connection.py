@@ -31,7 +31,7 @@ class LostError(Exception):
     """The connection is no more, or could not be had."""
 
 
-class Session:
+class Session(Answers):
     """A connection that does not wait for ever, and is left alone by a child of fork. ``silence`` is for how many
     seconds the server may say nothing.
 
@@ -42,6 +42,7 @@ class Session:
     is_checked = False
 
     def __init__(self, connected: socket.socket, silence: float) -> None:
+        super().__init__()
         self.process = forks.process
         self.silence = silence
         self.closed = False
@@ -49,7 +50,6 @@ class Session:
         connected.setblocking(False)
         self._poll = select.poll()
         self._poll.register(connected, select.POLLIN)
-        self._answers = Answers(self._receive)
         self._is_busy = False
         self._until = 0.0
 
@@ -65,8 +65,8 @@ class Session:
             for data in packed(commands):
                 self._send(data)
             self._until = time.monotonic() + self.silence
-            found = [self._answers.next() for _ in commands]
-            self._answers.clear()
+            found = [self._next() for _ in commands]
+            self._is_all()
         except BaseException as error:
             if self.process is forks.process:
                 if not isinstance(error, LostError | NoRedisError):
@@ -195,10 +195,9 @@ def connect(place: Place, silence: float) -> Session:
 
 def _greet(session: Session, place: Place) -> None:
     secret = ("AUTH", place.user, place.password) if place.password or place.user != "default" else ()
-    greeting, selected = session.ask(("HELLO", 2, *secret), ("SELECT", place.database))
-    for answer in (greeting, selected):
-        if isinstance(answer, ServerError):
-            raise answer
+    (greeting,) = session.ask(("HELLO", 2, *secret))  # alone, as a server that refuses a client says only why
+    if isinstance(greeting, ServerError):
+        raise ServerError(place.hide(str(greeting)))  # which quotes what it does not understand
     words = dict(zip(greeting[::2], greeting[1::2], strict=False)) if isinstance(greeting, list) else {}
     version, mode = (bytes(words.get(name) or b"").decode("utf-8", "replace") for name in (b"version", b"mode"))
     if mode not in ("standalone", ""):
@@ -209,6 +208,8 @@ def _greet(session: Session, place: Place) -> None:
             place.location,
             f"the server is Redis {version or 'of an unknown version'}; tau needs {OLDEST} or newer, or Valkey",
         )
+
+    session.one("SELECT", place.database)
 
 
 def _unusable(location: str, why: str) -> StoreUnavailableError:

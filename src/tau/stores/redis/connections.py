@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from tau.errors import UnsupportedFormatError
+from tau.errors import TauError, UnsupportedFormatError
 from tau.stores.redis.connection import LostError, Session, check_promises, connect
 from tau.stores.redis.failures import failure, lost
 from tau.stores.redis.place import Place
@@ -16,6 +16,7 @@ from tau.stores.sessions import Sessions
 
 T = TypeVar("T")
 Terms = list[bytes | str | int | float]
+Given = Sequence[bytes | str | int | float]
 
 _ASK_FORMAT: Final = ("GET", FORMAT_KEY)
 
@@ -29,14 +30,18 @@ class Connections(Sessions[Session]):
         self._strict = strict
 
     def connect(self) -> Session:
-        return connect(self._place, self.silence)
+        try:
+            return connect(self._place, self.silence)
+        except (LostError, NoRedisError, ServerError) as error:
+            raise self._told(error, "open") from error
 
     def failure(self, error: Exception, doing: str) -> Exception | None:
+        return self._told(error, doing) if isinstance(error, LostError | NoRedisError | ServerError) else None
+
+    def _told(self, error: Exception, doing: str) -> TauError:
         if isinstance(error, ServerError):
             return failure(error, self.location, doing, self._place.hide)
-        if isinstance(error, LostError | NoRedisError):
-            return lost(error, self.location, doing)
-        return None
+        return lost(error, self.location, doing)
 
     def write(self, doing: str, work: Callable[[Session], T]) -> T:
         """Do ``work``, of which each script is a transaction. Raises `ReentryError`."""
@@ -54,7 +59,7 @@ class Connections(Sessions[Session]):
                 raise answer
         return found if self._is_there(form) else None
 
-    def run(self, session: Session, script: Script, keys: Sequence[bytes], terms: Terms, *, begin: bool = False) -> Any:
+    def run(self, session: Session, script: Script, keys: Sequence[bytes], terms: Given, *, begin: bool = False) -> Any:
         """What a script returns; ``None`` where there is no store, and it does not ``begin`` one."""
         begin = begin and not self.seen
         found = session.run(script, [FORMAT_KEY, *keys], [str(FORMAT), "begin" if begin else "", *terms])

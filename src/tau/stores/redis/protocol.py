@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 Command = Sequence[bytes | str | int | float]
@@ -56,14 +56,17 @@ def _text(given: str | float) -> bytes:
 
 
 class Answers:
-    """Reads answers from what ``receive`` gives: the next bytes, at least one."""
+    """Reads answers from what a subclass receives."""
 
-    def __init__(self, receive: Callable[[], bytes]) -> None:
-        self._receive = receive
+    def __init__(self) -> None:
         self._data = bytearray()
         self._at = 0
 
-    def next(self, depth: int = 0) -> Any:
+    def _receive(self) -> bytes:
+        """The next bytes, at least one."""
+        raise NotImplementedError
+
+    def _next(self, depth: int = 0) -> Any:
         """One answer: a number, bytes, a list, ``None``, or a `ServerError`, which is not raised. Raises
         `NoRedisError`."""
         line = self._line()
@@ -74,15 +77,15 @@ class Answers:
             size = _number(rest)
             return None if size < 0 else self._bytes(size)
         if kind == b"*" and depth < _DEEPEST:
-            return [self.next(depth + 1) for _ in range(_number(rest))]
+            return [self._next(depth + 1) for _ in range(_number(rest))]
         if kind == b"+":
             return rest
         if kind == b"-":
             return ServerError(rest.decode("utf-8", "replace"))
         raise NoRedisError(f"it answered {line[:40]!r}, which is not Redis's protocol")
 
-    def clear(self) -> None:
-        """Forget what was read. Raises `NoRedisError` if there is more, for which nothing was asked."""
+    def _is_all(self) -> None:
+        """Forget what was read, which was all. Raises `NoRedisError` if there is more, for which nothing was asked."""
         if self._at != len(self._data):
             raise NoRedisError("it answered what it was not asked")
         self._data.clear()

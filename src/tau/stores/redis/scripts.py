@@ -40,6 +40,14 @@ def status_key(status: str) -> bytes:
     return b"tau:status:" + encoded(status)
 
 
+def due_key(graph: str) -> bytes:
+    return b"tau:due:" + encoded(graph)
+
+
+def leased_key(graph: str) -> bytes:
+    return b"tau:leased:" + encoded(graph)
+
+
 class Script:
     """``digest`` is what the server knows it by."""
 
@@ -64,8 +72,17 @@ local function ends(seconds)
   return string.format('%.0f', now + tonumber(seconds) * 1000000)
 end
 """
-# A run is listed by when it was updated, among all, among those of its graph, and among those of its status.
+# A run is listed by when it was updated, among all, among those of its graph, and among those of its status. What a
+# worker may take is in a queue of its graph: ``due``, by when, or ``leased``, by when the lease ends.
 _INDEX: Final = """
+local function enqueue(id, queue, graph, at, old_queue, old_graph)
+  if old_queue and old_queue ~= '' and (old_queue ~= queue or old_graph ~= graph) then
+    redis.call('ZREM', 'tau:' .. old_queue .. ':' .. old_graph, id)
+  end
+  if queue ~= '' then
+    redis.call('ZADD', 'tau:' .. queue .. ':' .. graph, at, id)
+  end
+end
 local function index(id, graph, status, updated, old_graph, old_status)
   if old_graph and old_graph ~= graph then
     redis.call('ZREM', 'tau:graph:' .. old_graph, id)
@@ -92,9 +109,9 @@ APPEND: Final = Script(
     + """
 local function append(key, at)
   local run, log, blobs = KEYS[key], KEYS[key + 1], KEYS[key + 2]
-  local id, expected, before, begins, position, last, summary, graph, status, updated, nonce, seconds, records, data =
-    unpack(ARGV, at, at + 13)
-  local old = redis.call('HMGET', run, 'position', 'floor', 'last', 'graph', 'status', 'counter')
+  local id, expected, before, begins, position, last, summary, graph, status, updated, queue, not_before, nonce,
+    seconds, records, data = unpack(ARGV, at, at + 15)
+  local old = redis.call('HMGET', run, 'position', 'floor', 'last', 'graph', 'status', 'queue', 'counter')
   local where, floor, newest = tonumber(old[1] or 0), tonumber(old[2] or 0), old[3] or ''
   if where ~= tonumber(expected) or (where > 0 and where == floor and begins == '')
       or (before ~= '' and where > floor and before ~= newest) then
@@ -110,7 +127,7 @@ local function append(key, at)
       redis.call('LTRIM', log, 0, where - floor - 1)
     end
   end
-  local first = at + 14
+  local first = at + 16
   for from = first, first + records - 1, 1000 do
     redis.call('RPUSH', log, unpack(ARGV, from, math.min(from + 1000, first + records) - 1))
   end
@@ -119,14 +136,16 @@ local function append(key, at)
     redis.call('HSETNX', blobs, ARGV[from], ARGV[from + 1])
   end
   index(id, graph, status, updated, old[4], old[5])
-  if seconds == '' then
+  local expires = ends(seconds)
+  enqueue(id, queue, graph, queue == 'leased' and expires or not_before, old[6], old[4])
+  if nonce == '' then
     redis.call('HDEL', run, 'nonce')
-    redis.call('HSET', run, 'position', position, 'floor', floor, 'last', last, 'summary', summary, 'graph', graph,
-      'status', status, 'counter', (old[6] or 0) + 1)
   else
-    redis.call('HSET', run, 'position', position, 'floor', floor, 'last', last, 'summary', summary, 'graph', graph,
-      'status', status, 'counter', (old[6] or 0) + 1, 'nonce', nonce, 'seconds', seconds, 'expires', ends(seconds))
+    redis.call('HSET', run, 'nonce', nonce)
   end
+  redis.call('HSET', run, 'position', position, 'floor', floor, 'last', last, 'summary', summary, 'graph', graph,
+    'status', status, 'queue', queue, 'not_before', not_before, 'seconds', seconds, 'expires', expires,
+    'counter', (old[7] or 0) + 1)
   return 1
 end
 local results = {}
@@ -137,7 +156,7 @@ for key = 3, #KEYS, 3 do
     found = type(found) == 'table' and found.err or tostring(found)
   end
   results[#results + 1] = found
-  at = at + 14 + ARGV[at + 12] + 2 * ARGV[at + 13]
+  at = at + 16 + ARGV[at + 14] + 2 * ARGV[at + 15]
 end
 return results
 """
@@ -149,14 +168,15 @@ DELETE: Final = Script(
     + """
 local run, log, blobs = KEYS[3], KEYS[4], KEYS[5]
 local id, position, after, summary, graph, status, updated = unpack(ARGV, 3, 9)
-local old = redis.call('HMGET', run, 'position', 'graph', 'status', 'counter')
+local old = redis.call('HMGET', run, 'position', 'graph', 'status', 'queue', 'counter')
 if old[1] ~= position then
   return 0
 end
 redis.call('HDEL', run, 'nonce')
 redis.call('HSET', run, 'position', after, 'floor', after, 'last', '', 'summary', summary, 'graph', graph,
-  'status', status, 'counter', (old[4] or 0) + 1)
+  'status', status, 'queue', '', 'counter', (old[5] or 0) + 1)
 redis.call('UNLINK', log, blobs)
+enqueue(id, '', graph, '', old[4], old[2])
 index(id, graph, status, updated, old[2], old[3])
 return 1
 """
@@ -165,21 +185,51 @@ return 1
 RENEW: Final = Script(
     _BEGIN
     + """
-if redis.call('HGET', KEYS[2], 'nonce') ~= ARGV[3] then
+local old = redis.call('HMGET', KEYS[2], 'nonce', 'queue', 'graph')
+if old[1] ~= ARGV[3] then
   return 0
 end
+local expires = ends(ARGV[4])
+if old[2] == 'leased' then
+  redis.call('ZADD', 'tau:leased:' .. old[3], expires, ARGV[5])
+end
 redis.call('HINCRBY', KEYS[2], 'counter', 1)
-redis.call('HSET', KEYS[2], 'seconds', ARGV[4], 'expires', ends(ARGV[4]))
+redis.call('HSET', KEYS[2], 'seconds', ARGV[4], 'expires', expires)
 return 1
 """
 )
 RELEASE: Final = Script(
     _BEGIN
+    + _INDEX
     + """
-if redis.call('HGET', KEYS[2], 'nonce') ~= ARGV[3] then
+local old = redis.call('HMGET', KEYS[2], 'nonce', 'queue', 'graph', 'not_before')
+if old[1] ~= ARGV[3] then
   return 0
 end
 redis.call('HDEL', KEYS[2], 'nonce')
+if old[2] == 'leased' then
+  enqueue(ARGV[5], 'due', old[3], old[4], old[2], old[3])
+  redis.call('HSET', KEYS[2], 'queue', 'due')
+end
 return 1
+"""
+)
+# The time, and of each run that may be due what tells it: at most so many whose time has come, those whose lease has
+# run out, and, if asked for, those whose lease ends later than most can.
+DUE: Final = Script(
+    _BEGIN
+    + """
+local found = {string.format('%.0f', now)}
+local function add(ids)
+  for _, id in ipairs(ids) do
+    found[#found + 1] = redis.call('HMGET', 'tau:run:' .. id, 'summary', 'nonce', 'counter', 'seconds', 'expires')
+  end
+end
+add(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.6f', now / 1000000), 'LIMIT', 0, ARGV[3]))
+add(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now)))
+if ARGV[4] ~= '' then
+  add(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ends(ARGV[4]), '+inf'))
+end
+return found
 """
 )

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
+from tau.stores.due import Due, in_order
 from tau.stores.failures import apart
 from tau.stores.redis import scripts
 from tau.stores.redis.connection import Session
-from tau.stores.redis.connections import Connections, Terms
+from tau.stores.redis.connections import Connections, Given, Terms
 from tau.stores.redis.failures import failure
 from tau.stores.redis.place import Place
 from tau.stores.redis.protocol import ServerError
-from tau.stores.redis.scripts import RUNS_KEY, blobs_key, encoded, graph_key, log_key, run_key, status_key
+from tau.stores.redis.scripts import (
+    RUNS_KEY,
+    blobs_key,
+    due_key,
+    encoded,
+    graph_key,
+    leased_key,
+    log_key,
+    run_key,
+    status_key,
+)
 from tau.stores.server_store import TRIES, ServerStore, digest_of, judged, weight_of
 from tau.stores.summaries import matches, pack, unpack, unreadable
 
 _LISTED: Final = 1024  # so many summaries are asked for at a time
+_LONG: Final = 60.0  # seconds; a lease that ends later may be one that a clock which was set back has made longer
 _LARGEST: Final = 512 << 20  # what one value may be, and half of what one command may be
 
 
@@ -113,12 +127,12 @@ class RedisStore(ServerStore):
         return bool(self._connections.run(session, scripts.DELETE, [RUNS_KEY, *_keys(run_id)], terms) == 1)
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
-        return self._of_lease("renew a lease in", scripts.RENEW, run_id, [encoded(nonce), seconds])
+        return self._of_lease("renew a lease in", scripts.RENEW, run_id, [encoded(nonce), seconds, encoded(run_id)])
 
     def release(self, run_id: str, nonce: str) -> None:
-        self._of_lease("release a lease in", scripts.RELEASE, run_id, [encoded(nonce)])
+        self._of_lease("release a lease in", scripts.RELEASE, run_id, [encoded(nonce), "", encoded(run_id)])
 
-    def _of_lease(self, doing: str, script: scripts.Script, run_id: str, terms: Terms) -> bool:
+    def _of_lease(self, doing: str, script: scripts.Script, run_id: str, terms: Given) -> bool:
         def work(session: Session) -> bool:
             return bool(self._connections.run(session, script, [run_key(run_id)], terms) == 1)
 
@@ -165,7 +179,7 @@ class RedisStore(ServerStore):
         try:
             return int(found)
         except (TypeError, ValueError):
-            raise self._damaged(run_id, f"{found!r:.40} is no number") from None
+            raise self._damaged(run_id, f"{found!r:.40} is not a number") from None
 
     def blobs(self, run_id: str, digests: Iterable[bytes]) -> Mapping[bytes, bytes]:
         wanted = list(digests)
@@ -220,17 +234,35 @@ class RedisStore(ServerStore):
             return {}
         (whole, parts), *rows = found
         now = int(whole) * 1_000_000 + int(parts)
-        held = [(run_id, row) for run_id, row in zip(ids, rows, strict=True) if row[0] is not None]
-        return {run_id: self._lease(row, now, run_id) for run_id, row in held}
+        held = {run_id: self._lease(row, now, run_id) for run_id, row in zip(ids, rows, strict=True)}
+        return {run_id: lease for run_id, lease in held.items() if lease is not None}
 
-    def _lease(self, row: list[Any], now: int, run_id: str) -> Lease:
+    def _lease(self, row: list[Any], now: int, run_id: str) -> Lease | None:
         nonce, counter, seconds, expires = row
+        if nonce is None:
+            return None
         try:
             length = float(seconds)
         except (TypeError, ValueError):
-            raise self._damaged(run_id, f"{seconds!r:.40} is no length of a lease") from None
+            raise self._damaged(run_id, f"{seconds!r:.40} is not the length of a lease") from None
         left = (self._number(expires, run_id) - now) / 1_000_000
         return judged(nonce.decode("utf-8", "surrogatepass"), self._number(counter, run_id), length, left)
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
+        keys, terms = [due_key(graph), leased_key(graph)], [limit, _LONG if watched else ""]
+
+        def work(session: Session) -> Any:
+            return self._connections.run(session, scripts.DUE, keys, terms)
+
+        clock, *rows = self._connections.in_turn_to_read(work) or [0]
+        now = int(clock)
+        found = list[Due]()
+        for data, *lease in rows:
+            with suppress(CorruptCheckpointError):  # what is damaged is left out
+                summary = unpack(data or b"", self.location)
+                if summary.graph == graph and summary.may_be_taken(now / 1_000_000):
+                    found.append((summary, self._lease(lease, now, summary.run_id)))
+        return in_order(found, limit, watched=watched)
 
 
 def _keys(run_id: str) -> list[bytes]:
@@ -257,8 +289,10 @@ def _terms(batch: Batch) -> Terms:
         encoded(summary.graph),
         encoded(summary.status),
         summary.updated,
+        "" if not summary.may_be_taken(math.inf) else "due" if owner is None else "leased",
+        summary.not_before or 0.0,
         b"" if owner is None else encoded(owner.nonce),
-        "" if owner is None else owner.lease,
+        0.0 if owner is None else owner.lease,
         len(batch.records),
         len(batch.blobs),
         *batch.records,

@@ -1,4 +1,4 @@
-"""PostgreSQL when things go wrong: replies get lost, the server is restarted, falls silent, or must not be used."""
+"""Stores of servers when things go wrong: replies get lost, the server is restarted, falls silent, or forgets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from proxies import Cutter
+from servers import Served, own_served, served
 
-from postgres_server import Server
 from tau import CheckpointConfig, GraphConfig, StateGraph
 from tau.errors import StoreError, StoreUnavailableError
 from tau.observers import Recorder
 from tau.stores.contract import Batch, Store
-from tau.stores.postgres import PostgresStore
 from tau.testing.store_contract.batches import batch, one, owner
+
+__all__ = ["own_served", "served"]
 
 PATIENCE = 60.0
 
@@ -57,11 +57,11 @@ def chain(store: Store, ran: list[int], nodes: int, **options: Any) -> StateGrap
 @pytest.mark.parametrize("how", ["before", "after"])
 @pytest.mark.parametrize(("nodes", "each"), [(20, 3), pytest.param(2000, 2, marks=pytest.mark.deep)])
 def test_a_lost_reply_is_neither_a_conflict_nor_a_second_commit(
-    postgres: Server, postgres_url: str, how: str, nodes: int, each: int
+    served: Served, how: str, nodes: int, each: int
 ) -> None:
     """What was committed is found by its own records; what was not is committed again."""
-    with Cutter(("127.0.0.1", postgres.port), lambda number: how if number % each == 1 else "") as cutter:
-        store = PostgresStore(postgres.tcp(port=cutter.port))
+    with served.cutter(served.address, lambda number: how if number % each == 1 else "") as cutter:
+        store = served.behind(cutter)
         ran: list[int] = []
         graph = chain(store, ran, nodes, max_iterations=nodes + 1)
         final = graph.execute({}, run_id="r")
@@ -69,17 +69,17 @@ def test_a_lost_reply_is_neither_a_conflict_nor_a_second_commit(
         assert final["count"] == nodes
         assert cutter.cuts >= nodes // each
         store.close()
-    direct = PostgresStore(postgres_url)
+    direct = served.make(served.url)
     assert [entry.node for entry in chain(direct, [], nodes, max_iterations=nodes + 1).history("r")] == [
         f"n{number}" for number in range(nodes)
     ]
     direct.close()
 
 
-def test_of_many_runs_in_one_loop_none_is_lost_with_its_replies(postgres: Server, postgres_url: str) -> None:
+def test_of_many_runs_in_one_loop_none_is_lost_with_its_replies(served: Served) -> None:
     """They share commits; each is found, or done again, by itself."""
-    with Cutter(("127.0.0.1", postgres.port), lambda number: ("", "after", "", "before")[number % 4]) as cutter:
-        store = PostgresStore(postgres.tcp(port=cutter.port))
+    with served.cutter(served.address, lambda number: ("", "after", "", "before")[number % 4]) as cutter:
+        store = served.behind(cutter)
         graph = StateGraph(
             GraphConfig(
                 "many",
@@ -120,23 +120,21 @@ def test_of_many_runs_in_one_loop_none_is_lost_with_its_replies(postgres: Server
 # Restarts
 
 
-def test_a_session_that_the_server_ended_costs_no_error(own_postgres: Server, own_postgres_url: str) -> None:
+def test_a_session_that_the_server_ended_costs_no_error(own_served: Served) -> None:
     """The next call begins another one, without the patience of a run: nothing had been sent."""
-    store = PostgresStore(own_postgres_url)
+    store = own_served.make(own_served.url)
     assert one(store, batch("r", 0)) == 1
-    for position, how in enumerate((signal.SIGQUIT, signal.SIGINT), 1):
-        own_postgres.restart(how)
+    for position, how in enumerate(([], [signal.SIGINT]), 1):
+        own_served.server.restart(*how)
         assert one(store, batch("r", position)) == position + 1
         assert len(store.read("r")) == position + 1
     store.close()
 
 
 @pytest.mark.parametrize(("restarts", "runs"), [(4, 4), pytest.param(60, 8, marks=pytest.mark.deep)])
-def test_runs_go_on_through_restarts_of_the_server(
-    own_postgres: Server, own_postgres_url: str, restarts: int, runs: int
-) -> None:
+def test_runs_go_on_through_restarts_of_the_server(own_served: Served, restarts: int, runs: int) -> None:
     """Each crash of it comes while all of them are at work; no node runs twice, none is lost."""
-    store = PostgresStore(own_postgres_url)
+    store = own_served.make(own_served.url)
     recorder = Recorder()
     at = threading.Semaphore(0)
     go_on = threading.Event()
@@ -177,7 +175,7 @@ def test_runs_go_on_through_restarts_of_the_server(
     for _ in range(restarts):
         for _ in range(40):
             assert at.acquire(timeout=PATIENCE), problems
-        own_postgres.restart()
+        own_served.server.restart()
     for _ in range(40):
         assert at.acquire(timeout=PATIENCE), problems
     go_on.set()
@@ -193,9 +191,9 @@ def test_runs_go_on_through_restarts_of_the_server(
     store.close()
 
 
-def test_a_run_waits_for_a_server_that_is_down(own_postgres: Server, own_postgres_url: str) -> None:
+def test_a_run_waits_for_a_server_that_is_down(own_served: Served) -> None:
     """Its commit is tried again; a run that begins meanwhile is told at once."""
-    store = PostgresStore(own_postgres_url)
+    store = own_served.make(own_served.url)
     told = threading.Event()
     ran: list[str] = []
 
@@ -208,7 +206,7 @@ def test_a_run_waits_for_a_server_that_is_down(own_postgres: Server, own_postgre
     @graph.node
     def first(state: Any) -> Any:
         ran.append("first")
-        own_postgres.stop()
+        own_served.server.stop()
         return {"x": 1}
 
     @graph.node
@@ -221,12 +219,10 @@ def test_a_run_waits_for_a_server_that_is_down(own_postgres: Server, own_postgre
     thread = threading.Thread(target=lambda: finals.append(graph.execute({}, run_id="r")))
     thread.start()
     assert told.wait(PATIENCE)
-    with pytest.raises(
-        StoreUnavailableError, match=r"cannot open postgresql://.*check that the server is up"
-    ) as caught:
+    with pytest.raises(StoreUnavailableError, match=r"cannot open [a-z]+://.*check that the server is up") as caught:
         graph.execute({}, run_id="another")
     assert caught.value.transient
-    own_postgres.start()
+    own_served.server.start()
     thread.join(PATIENCE)
     assert [final["x"] for final in finals] == [2]
     assert ran == ["first", "second"]
@@ -258,9 +254,9 @@ note(str(final["x"]))
 """
 
 
-def test_a_run_that_was_killed_is_finished_by_another_process(postgres_url: str) -> None:
+def test_a_run_that_was_killed_is_finished_by_another_process(served: Served) -> None:
     """At once: its owner was on this machine, so that it is dead can be seen."""
-    command = [sys.executable, "-c", KILLED, postgres_url]
+    command = [sys.executable, "-c", KILLED, served.url]
     dead = subprocess.run([*command, "kill"], capture_output=True, text=True, check=False)
     assert (dead.returncode, dead.stdout) == (-signal.SIGKILL, "first second "), dead.stderr
     after = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -270,10 +266,10 @@ def test_a_run_that_was_killed_is_finished_by_another_process(postgres_url: str)
 # Silence
 
 
-def test_a_server_that_says_nothing_is_given_up(postgres: Server, postgres_url: str) -> None:
+def test_a_server_that_says_nothing_is_given_up(served: Served) -> None:
     """It hangs no call for ever; what it had been told to do is found once it speaks again."""
-    with Cutter(("127.0.0.1", postgres.port)) as cutter:
-        store = PostgresStore(postgres.tcp(port=cutter.port), timeout=0.3)
+    with served.cutter(served.address) as cutter:
+        store = served.behind(cutter, timeout=0.3)
         mine = batch("r", 0)
         assert one(store, mine) == 1
         cutter.stalls.set()
@@ -287,27 +283,31 @@ def test_a_server_that_says_nothing_is_given_up(postgres: Server, postgres_url: 
         store.close()
 
 
-def test_a_client_that_was_stopped_holds_up_nobody(postgres: Server, postgres_url: str) -> None:
+STOPPED = {"postgres": ("tau.stores.postgres.connection", "wait"), "redis": ("tau.stores.redis.connection", "ask")}
+
+
+def test_a_client_that_was_stopped_holds_up_nobody(served: Served) -> None:
     """An owner that is frozen in the middle of its commit has no row locked, whatever it was about to do."""
+    module, method = STOPPED[served.name]
     program = (
         "import os, signal, sys\n"
-        "from tau.stores.postgres import PostgresStore\n"
-        "from tau.stores.postgres.connection import Session\n"
+        "from tau.stores import open_store\n"
+        f"from {module} import Session\n"
         "from tau.testing.store_contract.batches import batch, one, owner\n"
-        "store = PostgresStore(sys.argv[1])\n"
+        "store = open_store(sys.argv[1])\n"
         "one(store, batch('r', 0, owner=owner('a', lease=0.0)))\n"
-        "real = Session.wait\n"
-        "def wait(self, gen, *rest):\n"
-        "    found = real(self, gen, *rest)\n"
+        f"real = Session.{method}\n"
+        "def stopped(self, *rest):\n"
+        "    found = real(self, *rest)\n"
         "    os.kill(os.getpid(), signal.SIGSTOP)\n"
         "    return found\n"
-        "Session.wait = wait\n"
+        f"Session.{method} = stopped\n"
         "print(one(store, batch('r', 1, owner=owner('a'))), one(store, batch('r', 2, owner=owner('a'))), flush=True)\n"
     )
-    frozen = subprocess.Popen([sys.executable, "-c", program, postgres_url], stdout=subprocess.PIPE, text=True)
+    frozen = subprocess.Popen([sys.executable, "-c", program, served.url], stdout=subprocess.PIPE, text=True)
     try:
         os.waitid(os.P_PID, frozen.pid, os.WSTOPPED | os.WNOWAIT)
-        store = PostgresStore(postgres_url, timeout=5.0)
+        store = served.make(served.url, timeout=5.0)
         assert one(store, batch("r", 2, owner=owner("b"))) == 3
         store.delete("other")
         frozen.send_signal(signal.SIGCONT)
@@ -332,12 +332,10 @@ def test_a_client_that_was_stopped_holds_up_nobody(postgres: Server, postgres_ur
 
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["behind", "with another history"])
-def test_an_owner_at_work_notices_that_its_server_went_back(
-    own_postgres: Server, own_postgres_url: str, resumed: bool
-) -> None:
+def test_an_owner_at_work_notices_that_its_server_went_back(own_served: Served, resumed: bool) -> None:
     """Put back from a backup, or failed over to a standby that was behind: it is told, and nothing is mixed, also where
     another process went on meanwhile from what the server had left, to the very position that the owner expects."""
-    store = PostgresStore(own_postgres_url)
+    store = own_served.make(own_served.url)
     ran: list[str] = []
 
     def note(name: str, strike: Any = None) -> Any:
@@ -350,7 +348,7 @@ def test_an_owner_at_work_notices_that_its_server_went_back(
         return node
 
     def put_back() -> None:
-        own_postgres.put_back()
+        own_served.server.put_back()
         if resumed:  # by a process that cannot tell that there was more
             (summary,) = store.runs()
             for position in range(summary.position, summary.position + 2):
@@ -360,7 +358,7 @@ def test_an_owner_at_work_notices_that_its_server_went_back(
     graph = StateGraph(GraphConfig("g", checkpoint=CheckpointConfig(store=store, interval=1, preserve=True)))
     nodes = {
         "a": note("a"),
-        "b": note("b", own_postgres.keep),
+        "b": note("b", own_served.server.keep),
         "c": note("c"),
         "d": note("d", put_back),
         "e": note("e"),
