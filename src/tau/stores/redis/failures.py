@@ -31,7 +31,7 @@ _KNOWN: Final = {
     "MASTERDOWN": _Known("the server is a replica that has lost its primary: wait, or name the primary"),
     "MISCONF": _Known("the server cannot write its files: see its log and its disk"),
     "NOREPLICAS": _Known("the server waits for replicas (min-replicas-to-write): see to them"),
-    "BUSY": _Known("somebody's script keeps the server busy: wait, or end it (SCRIPT KILL)"),
+    "BUSY": _Known("a script keeps the server busy: wait, or end it (SCRIPT KILL)"),
     "NOAUTH": _REFUSED,
     "WRONGPASS": _REFUSED,
     "NOPERM": _Known(
