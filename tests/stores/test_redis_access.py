@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 from proxies import RedisCutter
 
-from redis_server import Server
+from redis_server import Server, free_port
 from tau import StateGraph
 from tau.errors import ConfigError, StoreError, StoreFullError, StoreUnavailableError, TauError
 from tau.observers import Recorder
@@ -157,7 +157,7 @@ def test_a_restart_without_a_log_is_noticed(own_redis: Server, own_redis_url: st
 
 
 def test_a_cluster_is_refused_by_name(tmp_path: Path) -> None:
-    server = Server(cluster_enabled="yes", databases="1")
+    server = Server(cluster_enabled="yes", cluster_port=str(free_port()), databases="1")
     try:
         store = RedisStore(server.tcp(0), durability="relaxed")
         for use in (lambda: store.read("r"), lambda: store.delete("r")):
