@@ -16,6 +16,7 @@ from hypothesis import settings
 from tau.stores import registry
 
 if TYPE_CHECKING:
+    import s3_server
     from postgres_server import Server
     from redis_server import Server as RedisServer
 
@@ -95,9 +96,10 @@ def running_children() -> dict[int, str]:
             continue
         for pid in pids:
             command = command_line(pid)
-            # multiprocessing keeps these for the life of the process, on purpose; a database server may be restarted by
-            # a test, is closed by its fixture, and is ended by the kernel with this process
-            if command and not any(known in command for known in ("multiprocessing", "/tau-pg-", "valkey")):
+            # multiprocessing keeps these for the life of the process, on purpose; a server may be restarted by a test,
+            # is closed by its fixture, and is ended by the kernel with this process
+            known = ("multiprocessing", "/tau-pg-", "valkey", "s3_server.py")
+            if command and not any(part in command for part in known):
                 found[pid] = command
     return found
 
@@ -185,3 +187,22 @@ def own_redis() -> Iterator[RedisServer]:
 def own_redis_url(own_redis: RedisServer) -> str:
     """A store without runs there."""
     return own_redis.empty()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[s3_server.Server]:
+    """An S3 of this process's own, and the credentials for it in the environment."""
+    import s3_server
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_server.ENVIRONMENT.items():
+            patch.setenv(name, value)
+        server = s3_server.Server()
+        yield server
+        server.close()
+
+
+@pytest.fixture
+def s3_url(s3: s3_server.Server) -> str:
+    """A store without runs, in a bucket of its own."""
+    return s3.empty()

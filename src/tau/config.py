@@ -39,12 +39,13 @@ class CheckpointConfig:
 
     ``store``: a registered name, a store URL, or a store object. ``interval``: save at least after every N-th finished
     node; 0 switches checkpointing off. ``preserve``: keep the checkpoints of a finished run. ``lease``: seconds after
-    which an owner that gives no sign of life may be superseded. ``max_crashes``: how many times in a row a run may die
-    without finishing a node, or an item of one; after one more it is refused. ``artifacts``: the directory for
-    `Context.artifact`, by default beside a store that is a file or a directory; several stores may share it, and a
-    relative path starts at the working directory in which this is made. ``verify_artifacts``: a resume reads every
-    artifact that the state refers to, instead of checking only size and time. ``patience``: for how many seconds saving
-    is tried again while the store cannot be reached, at most half the lease; 0: not at all.
+    which an owner that gives no sign of life may be superseded; ``None``: what the store advises, 60, on S3 300.
+    ``max_crashes``: how many times in a row a run may die without finishing a node, or an item of one; after one more
+    it is refused. ``artifacts``: the directory for `Context.artifact`, by default beside a store that is a file or a
+    directory; several stores may share it, and a relative path starts at the working directory in which this is made.
+    ``verify_artifacts``: a resume reads every artifact that the state refers to, instead of checking only size and
+    time. ``patience``: for how many seconds saving is tried again while the store cannot be reached, at most half the
+    lease; 0: not at all.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
     """
@@ -52,7 +53,7 @@ class CheckpointConfig:
     store: object = "memory"
     interval: int = 0
     preserve: bool = False
-    lease: float = 60.0
+    lease: float | None = None
     max_crashes: int = 10
     artifacts: str | None = None
     verify_artifacts: bool = False
@@ -63,7 +64,8 @@ class CheckpointConfig:
             raise refused("checkpoint.store", self.store, "the name of a store, a store URL or a store object")
         put(self, "interval", integer("checkpoint.interval", self.interval, 0))
         put(self, "preserve", boolean("checkpoint.preserve", self.preserve))
-        put(self, "lease", number("checkpoint.lease", self.lease, 0.0, YEAR, above=True))
+        if self.lease is not None:
+            put(self, "lease", number("checkpoint.lease", self.lease, 0.0, YEAR, above=True))
         put(self, "max_crashes", integer("checkpoint.max_crashes", self.max_crashes, 1))
         put(self, "verify_artifacts", boolean("checkpoint.verify_artifacts", self.verify_artifacts))
         put(self, "artifacts", directory("checkpoint.artifacts", self.artifacts))

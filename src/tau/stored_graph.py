@@ -158,7 +158,7 @@ class StoredGraph(Graph):
             if request.observed or not request.resuming:  # it takes some milliseconds, and is for observers
                 request.provenance = provenance()
             checkpoint = self.config.checkpoint
-            owner = self.host.owner(checkpoint.lease)
+            owner = self.host.owner(self._store.default_lease if checkpoint.lease is None else checkpoint.lease)
             journal = Journal(self._store, request.run_id, self.host, owner, checkpoint.interval)
         return kind(request, self.host, journal=journal, observer=resolve_observer(told), **options)
 

@@ -16,6 +16,7 @@ from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.postgres import PostgresStore
 from tau.stores.redis import RedisStore
+from tau.stores.s3 import S3Store
 from tau.stores.sqlite import SQLiteStore
 
 
@@ -26,13 +27,14 @@ def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         "file": lambda: open_store(f"file://{tmp_path}/runs"),
         "postgres": lambda: open_store(request.getfixturevalue("postgres_url")),
         "redis": lambda: open_store(request.getfixturevalue("redis_url")),
+        "s3": lambda: open_store(request.getfixturevalue("s3_url")),
     }[request.param]()
     yield made
     made.close()
 
 
 store = pytest.fixture(params=["memory", "sqlite", "file"])(_opened)
-with_servers = pytest.fixture(params=["memory", "sqlite", "file", "postgres", "redis"], name="store")(_opened)
+with_servers = pytest.fixture(params=["memory", "sqlite", "file", "postgres", "redis", "s3"], name="store")(_opened)
 """For the files whose tests are worth a server: imported there, it takes the place of the other one."""
 
 
@@ -44,7 +46,7 @@ def elsewhere(store: Store) -> Iterator[Store]:
         return
     store.close()
     kind = type(store)
-    assert issubclass(kind, SQLiteStore | FileStore | PostgresStore | RedisStore)
+    assert issubclass(kind, SQLiteStore | FileStore | PostgresStore | RedisStore | S3Store)
     with kind(getattr(store, "path", None) or getattr(store, "root", None) or store.location) as fresh:
         yield fresh
 

@@ -49,7 +49,7 @@ def test_an_unknown_store_is_named_with_those_there_are_and_how_to_add_one(make:
         make()
     for part in (
         "unknown checkpoint store: 'lost'",
-        "file, memory, postgres, redis, sqlite",
+        "file, memory, postgres, redis, s3, sqlite",
         "sqlite:///",
         "register_store(",
     ):

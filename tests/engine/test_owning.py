@@ -62,9 +62,9 @@ except Exception as error:
 """
 
 
-@pytest.fixture(params=["sqlite", "file", "postgres", "redis"])
+@pytest.fixture(params=["sqlite", "file", "postgres", "redis", "s3"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param in ("postgres", "redis"):
+    if request.param in ("postgres", "redis", "s3"):
         return str(request.getfixturevalue(f"{request.param}_url"))
     return f"sqlite:///{tmp_path}/runs.db" if request.param == "sqlite" else f"file://{tmp_path}/runs"
 
@@ -181,6 +181,9 @@ def _resume(url: str, effects: str, barrier: Any, queue: Any) -> None:
         queue.put(("owned", error.owner))
 
 
+@pytest.mark.parametrize(
+    "url", ["sqlite", "file", "postgres", "redis", pytest.param("s3", marks=pytest.mark.deep)], indirect=True
+)
 @pytest.mark.parametrize("round_", range(3))
 def test_of_many_processes_that_resume_at_once_one_runs(url: str, tmp_path: Path, round_: int) -> None:
     graph = StateGraph(config(open_store(url)))
@@ -293,6 +296,7 @@ def test_a_run_whose_commit_was_overtaken_loses_its_lease(store: Store) -> None:
     assert steps.ran == []
 
 
+@pytest.mark.parametrize("url", ["sqlite", "file", "postgres", "redis"], indirect=True)
 def test_a_store_opened_before_a_fork_works_in_both(url: str) -> None:
     store = open_store(url)
     steps = Steps(store, names="ab")

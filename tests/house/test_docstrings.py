@@ -18,10 +18,11 @@ from tau.stores.file import FileStore
 from tau.stores.memory import MemoryStore
 from tau.stores.postgres import PostgresStore
 from tau.stores.redis import RedisStore
+from tau.stores.s3 import S3Store
 from tau.stores.sqlite import SQLiteStore
 
 WHOLE = (tau, tau.observers, tau.testing)
-CLASSES = {Store, MemoryStore, FileStore, SQLiteStore, PostgresStore, RedisStore, tau.predicates.Predicate}
+CLASSES = {Store, MemoryStore, FileStore, SQLiteStore, PostgresStore, RedisStore, S3Store, tau.predicates.Predicate}
 # Methods that users of a class do not call.
 CALLED_BY_OTHERS = {"StoreContract": "pytest calls its tests", "StoreMachine": "hypothesis calls its rules"}
 DEFINED_BY_USERS = {"make_store", "another", "reopen"}

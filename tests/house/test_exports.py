@@ -59,6 +59,7 @@ def test_dir_lists_the_public_names_but_those_of_what_does_not_exist_yet() -> No
         ("tau.stores.memory", ["MemoryStore"]),
         ("tau.stores.postgres", ["PostgresStore"]),
         ("tau.stores.redis", ["RedisStore"]),
+        ("tau.stores.s3", ["S3Store"]),
         ("tau.stores.contract", ["Batch", "Lease", "Owner", "PositionConflict", "Query", "Store", "Summary"]),
         ("tau.stores", ["Store", "Summary", "open_store", "register_store"]),
         ("tau.predicates", ["always", "and_", "key_equals", "key_exists", "not_", "or_"]),

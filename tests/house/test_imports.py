@@ -65,6 +65,7 @@ DRIVERS = {
     "apsw": ("stores.sqlite", "testing.crashes.calls"),
     "psycopg": ("stores.postgres",),
     "redis": ("stores.redis",),
+    "obstore": ("stores.s3",),
     "numpy": (
         "values.types.numpy",
         "values.types.npy_header",
@@ -90,7 +91,10 @@ DRIVERS = {
 NEWER = {"annotationlib", "compression"}
 
 # One way to keep a store is one file; none of them knows another.
-KINDS = {"stores": ("memory", "sqlite", "file", "postgres", "redis"), "observers": ("slog", "recorder")}
+KINDS = {
+    "stores": ("memory", "sqlite", "file", "postgres", "redis", "s3"),
+    "observers": ("slog", "recorder"),
+}
 
 # Imports against the order, each with its reason. They are made inside a function, at the first use of something that
 # most programs never use or that needs its own contract to exist first.
@@ -217,6 +221,7 @@ def test_import_tau_brings_along_no_driver_and_nothing_that_most_runs_do_not_use
         "rich",
         "apsw",
         "psycopg",
+        "obstore",
         "pytest",
         "hypothesis",
         "matplotlib",

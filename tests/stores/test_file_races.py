@@ -15,8 +15,8 @@ from filling import contents, directory, fill
 from tau.stores import names
 from tau.stores.contract import PositionConflict
 from tau.stores.file import FileStore
-from tau.stores.file.pack import build
 from tau.stores.file.run_directory import RunDirectory
+from tau.stores.packs import build
 from tau.testing.store_contract.batches import batch, one, owner
 
 # Merging

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from tau.stores import names
 from tau.stores.contract import PositionConflict, Store, Summary
 from tau.stores.file import FileStore
-from tau.stores.file.pack import build
 from tau.stores.file.run_directory import RunDirectory
+from tau.stores.packs import build
 from tau.stores.sqlite import SQLiteStore
 from tau.stores.summaries import pack
 from tau.testing.store_contract.batches import batch, one

@@ -37,7 +37,7 @@ def run_racers(url: str, count: int, rounds: int) -> list[list[int]]:
     return [[int(line) for line in output.split()] for output in outputs]
 
 
-@pytest.mark.parametrize("url", [*URLS, "postgres", "redis"])
+@pytest.mark.parametrize("url", [*URLS, "postgres", "redis", "s3"])
 @pytest.mark.parametrize(("count", "rounds"), [(4, 40), pytest.param(32, 100, marks=pytest.mark.deep)])
 def test_of_many_processes_at_one_position_one_wins(
     request: pytest.FixtureRequest, tmp_path: Path, url: str, count: int, rounds: int

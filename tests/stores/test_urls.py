@@ -101,14 +101,6 @@ def test_a_url_that_cannot_be_meant_is_refused_with_the_remedy(url: str, remedy:
     assert not isinstance(caught.value, UnknownStoreError)
 
 
-@pytest.mark.parametrize("url", ["s3://b/p?secret_key=sesame"])
-def test_a_store_of_a_later_version_is_named_without_its_password(url: str) -> None:
-    with pytest.raises(UnknownStoreError, match="which this version does not have; use one of") as caught:
-        open_store(url)
-    assert "sesame" not in str(caught.value)
-    assert "sqlite:///" in str(caught.value)
-
-
 @pytest.mark.parametrize(
     "url", ["mysql://u:sesame@h/db", "nonsense", "", "Memory", " memory", "C:\\runs.db", "/abs/x.db"]
 )

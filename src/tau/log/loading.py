@@ -29,6 +29,7 @@ from tau.values.stored import Part, StoredValue
 from tau.waiting import Flag
 
 _WATCH_STEP = 0.05  # seconds between two looks
+_DEAR_LOOKS = 60  # looks at a store for every one of which somebody pays, in the time of a lease
 _LONG_LOOK = 0.25  # seconds
 _MOMENT = 1.0  # seconds in which an owner that tries to renew its lease succeeds once it can
 
@@ -199,8 +200,13 @@ class Watch:
         left = self._wait - (host.monotonic() - self._start)
         if left <= 0 or woken:
             raise _owned(self._run_id, owner, lease, mine=host.is_mine(owner))
-        self.pause = min(_WATCH_STEP, left)
+        self.pause = min(self._step(owner, lease), left)
         return None
+
+    def _step(self, owner: Owner, lease: Lease) -> float:
+        """Seconds to the next look; where a look costs money, few fit into a lease."""
+        dear = lease.expires_in is None and self._store.look_every > 1.0
+        return max(_WATCH_STEP, min(self._store.look_every, owner.lease / _DEAR_LOOKS)) if dear else _WATCH_STEP
 
     def _is_silent(self, owner: Owner, lease: Lease, position: int) -> bool:
         """Whether the owner gave no sign of life for the time of its lease."""

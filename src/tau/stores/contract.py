@@ -85,6 +85,9 @@ class Store(ABC):
     """Whether a deletion leaves no position behind, so that a run begun again reuses positions that earlier owners
     know."""
 
+    default_lease: float = 60.0
+    """How many seconds `CheckpointConfig` gives an owner where it does not say: a sign of life may cost money."""
+
     _committer: Committer | None = None
 
     @property

@@ -24,7 +24,7 @@ _lock = threading.RLock()
 _memory = MemoryStore()
 _defaults = {
     "memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs", "postgres": "postgresql://",
-    "redis": "redis://",
+    "redis": "redis://", "s3": "s3:",
 }  # fmt: skip
 _registered: dict[str, Store | FourVerbs] = {}
 _opened: dict[Location, weakref.ref[Store]] = {}
@@ -183,7 +183,18 @@ def _redis() -> Callable[[str], Store]:
     return RedisStore
 
 
-_SERVERS = {"postgres": ("PostgreSQL", "psycopg", _postgres), "redis": ("Redis", "redis-py", _redis)}
+def _s3() -> Callable[[str], Store]:
+    load_module("tau.stores.s3")
+    from tau.stores.s3 import S3Store
+
+    return S3Store
+
+
+_SERVERS = {
+    "postgres": ("PostgreSQL", "psycopg", _postgres),
+    "redis": ("Redis", "redis-py", _redis),
+    "s3": ("S3", "obstore", _s3),
+}
 
 
 @in_child

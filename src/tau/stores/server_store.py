@@ -70,24 +70,8 @@ class ServerStore(Store):
         """What `commit` does, for batches of different runs, in one transaction."""
 
     def _refusal(self, batch: Batch, position: int, floor: int, last: bytes) -> Exception | None:
-        """Why a batch was not appended to a run that is there, with the digest of its newest record and no records up
-        to ``floor``; ``None`` where it can be by now."""
-        emptied = 0 < position == floor and not begins(batch)
-        if batch.before and position < batch.expected:
-            return self._forgot(batch, f"the server went back from {batch.expected} to {position}")
-        if batch.before and position == batch.expected > floor and last != digest_of(batch.before):
-            return self._forgot(batch, f"the server has another history at position {position}")
-        if position == batch.expected and not emptied:
-            return None
-        return PositionConflict(batch.run_id, batch.expected, position)
-
-    def _forgot(self, batch: Batch, what: str) -> StoreError:
-        return StoreError(
-            f"cannot commit run {batch.run_id!r} to {self.location}: {what}; it was put back from a backup, failed "
-            "over to a standby that was behind, or lost what it had acknowledged; what this process has done since "
-            "does not fit to what is stored: resume the run to go on from there",
-            location=self.location,
-        )
+        """See `refusal`."""
+        return refusal(batch, self.location, position, floor, last)
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         if not self._delete(run_id, keep_summary, expected):
@@ -152,6 +136,28 @@ class ServerStore(Store):
             position=position,
             what=what,
         )
+
+
+def refusal(batch: Batch, location: str, position: int, floor: int, last: bytes) -> Exception | None:
+    """Why a batch is not appended to a run at that position, with the digest of its newest record and no records up to
+    ``floor``; ``None`` where it can be."""
+    emptied = 0 < position == floor and not begins(batch)
+    if batch.before and position < batch.expected:
+        return _forgot(batch, location, f"the server went back from {batch.expected} to {position}")
+    if batch.before and position == batch.expected > floor and last != digest_of(batch.before):
+        return _forgot(batch, location, f"the server has another history at position {position}")
+    if position == batch.expected and not emptied:
+        return None
+    return PositionConflict(batch.run_id, batch.expected, position)
+
+
+def _forgot(batch: Batch, location: str, what: str) -> StoreError:
+    return StoreError(
+        f"cannot commit run {batch.run_id!r} to {location}: {what}; it was put back from a backup, failed over to a "
+        "standby that was behind, or lost what it had acknowledged; what this process has done since does not fit to "
+        "what is stored: resume the run to go on from there",
+        location=location,
+    )
 
 
 def weight_of(batch: Batch) -> int:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tau.errors import ConfigError
 
@@ -130,3 +130,55 @@ def _hosts(environment: Mapping[str, str]) -> str:
 
 def _query(parts: list[str]) -> str:
     return f"?{'&'.join(parts)}" if parts else ""
+
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
+_PREFIX = re.compile(r"[A-Za-z0-9!_.*'()=-]+")
+_ENDPOINT = re.compile(
+    r"https?://[A-Za-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/-]*)?|https?://\[[0-9A-Fa-f:.]+\](:[0-9]+)?/?"
+)
+_REGION = re.compile(r"[A-Za-z0-9-]+")
+_LONGEST = 600  # characters of a prefix: S3 allows 1,024 bytes for a key, and a run's own part needs some of them
+_S3_OPTIONS = ("endpoint", "region")
+
+
+def s3(url: str, environment: Mapping[str, str] = os.environ) -> Address:
+    """The address of a bucket and a prefix in it; one without a bucket means that which TAU_S3 names. Endpoint and
+    region, which it may leave out, are taken from AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL and AWS_REGION or
+    AWS_DEFAULT_REGION. Raises `ConfigError`, which shows nothing that may be a secret."""
+    if url in ("s3:", "s3://"):
+        url = environment.get("TAU_S3", "")
+        if not url:
+            raise ConfigError("the store s3 is where TAU_S3 says: export TAU_S3=s3://bucket/prefix, or give that URL")
+    body, _, query = url.removeprefix("s3://").partition("?")
+    bucket, _, prefix = body.partition("/")
+    prefix = prefix.strip("/")
+    if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
+        raise ConfigError(
+            "an S3 URL reads s3://bucket/prefix, with a bucket of 3 to 63 letters, digits, dots and hyphens; keys and "
+            "secrets are not part of it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    parts = prefix.split("/") if prefix else []
+    if len(prefix) > _LONGEST or any(part in (".", "..") or not _PREFIX.fullmatch(part) for part in parts):
+        raise ConfigError(
+            f"the prefix of an S3 URL has at most {_LONGEST} characters: letters, digits, slashes and ! _ . * ' ( ) = "
+            "-, and no part of it is empty, . or .."
+        )
+    given = {name: unquote(value) for name, _, value in (part.partition("=") for part in query.split("&") if part)}
+    if given.keys() - {*_S3_OPTIONS}:
+        raise ConfigError(
+            "the options of an S3 URL are endpoint and region: s3://bucket/prefix?endpoint=https://host&region=...; "
+            "everything else, secrets above all, comes from the environment (AWS_ACCESS_KEY_ID and its kin)"
+        )
+    set_elsewhere = {
+        "endpoint": environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", ""),
+        "region": environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION", ""),
+    }
+    own = {name: value for name in _S3_OPTIONS if (value := given.get(name) or set_elsewhere[name])}
+    if not _ENDPOINT.fullmatch(own.get("endpoint", "https://host")) or not _REGION.fullmatch(own.get("region", "x")):
+        raise ConfigError(
+            "the endpoint of an S3 store reads https://host:port, without user and password, and its region like "
+            "eu-central-1; see the URL, AWS_ENDPOINT_URL and AWS_REGION"
+        )
+    location = f"s3://{'/'.join((bucket, *parts))}{_query([f'{name}={value}' for name, value in own.items()])}"
+    return Address(location, location, own, secret=False)

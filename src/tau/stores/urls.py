@@ -15,16 +15,12 @@ from tau.stores import server_urls
 
 FORMS = (
     "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir, "
-    "postgresql://user@host/database, redis://user@host/0"
+    "postgresql://user@host/database, redis://user@host/0, s3://bucket/prefix"
 )
-
-ABSENT = {
-    "s3": "S3",
-}
 
 
 class Location(NamedTuple):
-    """``kind`` is memory, sqlite, file, postgres or redis. ``path`` is absolute, without symbolic links; empty for
+    """``kind`` is memory, sqlite, file, postgres, redis or s3. ``path`` is absolute, without symbolic links; empty for
     memory; of a server the URL without a password; ``url`` is the one with it, if there is one."""
 
     kind: str
@@ -56,11 +52,6 @@ def parse(url: str) -> Location:
     """Where ``url`` points. Raises `ConfigError` with the remedy, `UnknownStoreError` for what is not a store URL."""
     scheme, colon, rest = url.partition(":")
     shown = without_password(url)
-    if scheme in ABSENT and colon:
-        raise UnknownStoreError(
-            f"{shown!r} names a store on {ABSENT[scheme]}, which this version does not have; use one of {FORMS}",
-            hint="or register_store(name, store) with a store of your own",
-        )
     if colon and scheme in ("postgres", "postgresql"):
         address = server_urls.postgres(url)
         return Location("postgres", address.location, url if address.secret else "")
@@ -68,6 +59,8 @@ def parse(url: str) -> Location:
         url = server_urls.of_environment(url)
         address = server_urls.redis(url)
         return Location("redis", address.location, url if address.secret else "")
+    if colon and scheme == "s3":
+        return Location("s3", server_urls.s3(url).location)
     if not colon or scheme not in ("memory", "sqlite", "file"):
         raise UnknownStoreError(f"{shown!r} is not a store URL; the forms are {FORMS}")
     if scheme == "memory":

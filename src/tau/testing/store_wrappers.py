@@ -23,6 +23,7 @@ class StoreWrapper(Store):
         self.store = store
         self.location = store.location
         self.look_every = store.look_every
+        self.default_lease = store.default_lease
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """What the method of ``store`` returns. Raises what that raises, and what a wrapper adds."""

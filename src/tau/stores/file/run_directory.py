@@ -20,7 +20,8 @@ from tau.stores import names
 from tau.stores.contract import Batch, Summary, deletion
 from tau.stores.disk import READ, Descriptor, read_file, sync
 from tau.stores.file.directory import DIRECTORY, Directory, remove_stale
-from tau.stores.file.pack import Pack, build
+from tau.stores.file.pack import FilePack
+from tau.stores.packs import build
 
 LARGE = 128 * 1024  # a blob of this size gets a file of its own, so that merging never copies it
 MERGE_AFTER = 64  # commits
@@ -77,9 +78,9 @@ class RunDirectory(Directory):
         except names.GapError as gap:
             raise self._missing(str(gap)) from gap
 
-    def open(self, name: str) -> Pack:
+    def open(self, name: str) -> FilePack:
         try:
-            return Pack(self.descriptor, name, self.path, self.run_id)
+            return FilePack(self.descriptor, name, self.path, self.run_id)
         except FileNotFoundError as error:
             raise Changed(name) from error
 

@@ -1,0 +1,93 @@
+"""An S3 of the tests' own: moto over HTTP in a process of its own, one request at a time, as several at once would lose
+updates. It is not S3: what only S3 itself does is not shown by it."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import logging
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+USER, SECRET = "tester", "s3same-open-all"
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": USER, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+_SIGNED = {
+    "Authorization": f"AWS4-HMAC-SHA256 Credential={USER}/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, "
+    "Signature=0"
+}
+
+_numbers = itertools.count()
+
+
+class Server:
+    """``port`` is where it listens on this machine."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(Path(__file__).resolve())]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers=_SIGNED, trust_env=False)
+
+    def empty(self) -> str:
+        """The URL of a place in a new bucket, which is the only one then."""
+        self._client.post("/moto-api/reset").raise_for_status()
+        return self.bucket(f"tau-{next(_numbers)}")
+
+    def bucket(self, name: str) -> str:
+        """Make a bucket; the URL of a place in it."""
+        self._client.put(f"/{name}").raise_for_status()
+        return self.url(name)
+
+    def objects(self, url: str) -> dict[str, bytes]:
+        """All that is in that place, by key, seen by another road than the store's."""
+        start = "some/place/"
+        listing = self._client.get(f"/{_bucket_of(url)}?list-type=2&prefix={start}").raise_for_status().text
+        keys = re.findall(f"<Key>{start}([^<]*)</Key>", listing)
+        return {key: self._client.get(f"/{_bucket_of(url)}/{start}{key}").content for key in keys}
+
+    def put(self, url: str, key: str, data: bytes | None) -> None:
+        """Put an object in that place, or none."""
+        path = f"/{_bucket_of(url)}/some/place/{key}"
+        done = self._client.delete(path) if data is None else self._client.put(path, content=data)
+        done.raise_for_status()
+
+    def url(self, bucket: str, port: int = 0) -> str:
+        return f"s3://{bucket}/some/place?endpoint=http://127.0.0.1:{port or self.port}&region=us-east-1"
+
+    def close(self) -> None:
+        self._client.close()
+        self._process.terminate()
+        self._process.communicate()
+
+
+def _bucket_of(url: str) -> str:
+    return url.removeprefix("s3://").partition("/")[0]
+
+
+def through(url: str, port: int) -> str:
+    """The same place by way of a proxy on that port."""
+    start, _, rest = url.partition("127.0.0.1:")
+    return f"{start}127.0.0.1:{port}&{rest.partition('&')[2]}"
+
+
+def _serve() -> None:
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))  # it ends with its parent
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    _serve()
