@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.util import find_spec
@@ -21,7 +20,8 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-PATIENCE = 60.0
+from tau.testing import ServerProcess
+
 NOBODY = 65534  # a server refuses to be run by root
 TRUSTED = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 
@@ -78,9 +78,8 @@ class Server:
                 self._as = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         sockets.chmod(0o755)
         self.sockets = sockets
-        self.log: list[str] = []
         self.current = "postgres"
-        self._process: subprocess.Popen[str] | None = None
+        self._process: ServerProcess | None = None
         command = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"]
         done = self._run("initdb", *command, "-D", str(self.data))
         assert done.returncode == 0, done.stdout
@@ -107,42 +106,25 @@ class Server:
         self.sql("postgres", "select pg_reload_conf()")
 
     def start(self) -> None:
-        ready = threading.Event()
-        process = subprocess.Popen(
+        if self._process is not None:
+            self._process.start()
+            return
+        self._process = ServerProcess(
             [str(self.programs / "bin" / "postgres"), "-D", str(self.data)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd="/",
-            start_new_session=True, preexec_fn=_die_with_parent, **self._as,  # noqa: PLW1509 - nothing of Python's runs there
+            ready="ready to accept connections", cwd="/", preexec_fn=_die_with_parent, **self._as,
         )  # fmt: skip
 
-        def drain() -> None:
-            assert process.stderr is not None
-            for line in process.stderr:
-                self.log.append(line)
-                if "ready to accept connections" in line:
-                    ready.set()
-            ready.set()
-            process.stderr.close()
-
-        threading.Thread(target=drain, daemon=True).start()
-        assert ready.wait(PATIENCE), self.log
-        assert process.poll() is None, self.log
-        self._process = process
-
     @property
-    def pid(self) -> int:
+    def process(self) -> ServerProcess:
         assert self._process is not None
-        return self._process.pid
+        return self._process
 
     def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
         """SIGQUIT is what a crash is; SIGINT ends all sessions, SIGTERM waits for them."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
-            process.wait(PATIENCE)
+        self.process.stop(how)
 
     def restart(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        self.stop(how)
-        self.start()
+        self.process.restart(how)
 
     def keep(self) -> None:
         """Put a copy of its data aside."""

@@ -7,9 +7,7 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
-import threading
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +16,8 @@ from urllib.parse import quote
 
 from redis import Redis
 
-PATIENCE = 60.0
+from tau.testing import ServerProcess
+
 SAFE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": "''"}
 
 
@@ -49,13 +48,12 @@ class Server:
         self.place = place or _place()
         self.port = free_port()
         self.socket = self.place / "s"
-        self.log: list[str] = []
         self.settings = {
             **SAFE, "dir": str(self.place), "unixsocket": str(self.socket), "port": str(self.port),
             "bind": "127.0.0.1", "databases": "64", "daemonize": "no",
         }  # fmt: skip
         self.configure(**settings)
-        self._process: subprocess.Popen[str] | None = None
+        self._process: ServerProcess | None = None
         self._database = 0
         self.start()
 
@@ -63,46 +61,35 @@ class Server:
         """Set that from the next start on."""
         self.settings.update({name.replace("_", "-"): value for name, value in settings.items()})
 
-    def start(self, ready: str = "eady to accept connections") -> None:
-        """Returns when it says that it is ``ready``."""
-        file = self.place / "valkey.conf"
-        file.write_text("".join(f"{name} {value}\n" for name, value in self.settings.items()))
-        is_ready = threading.Event()
-        process = subprocess.Popen(
-            [str(program()), str(file)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/",
-            start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509 - nothing of Python's runs there
+    def start(self) -> None:
+        """Returns when it can be used."""
+        if self._process is not None:
+            self._process.start()
+            return
+        self._process = ServerProcess(
+            [str(program()), str(self.place / "valkey.conf")], ready="eady to accept connections",
+            prepare=self._write, cwd="/", preexec_fn=_die_with_parent,
         )  # fmt: skip
 
-        def drain() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                self.log.append(line)
-                if ready in line:
-                    is_ready.set()
-            is_ready.set()
-            process.stdout.close()
+    def _write(self) -> None:
+        lines = (f"{name} {value}\n" for name, value in self.settings.items())
+        (self.place / "valkey.conf").write_text("".join(lines))
 
-        threading.Thread(target=drain, daemon=True).start()
-        assert is_ready.wait(PATIENCE), self.log
-        assert process.poll() is None, self.log
-        self._process = process
+    @property
+    def process(self) -> ServerProcess:
+        assert self._process is not None
+        return self._process
 
     @property
     def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
+        return self.process.pid
 
     def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         """SIGKILL is a crash; SIGTERM lets it end in order."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
-            process.wait(PATIENCE)
+        self.process.stop(how)
 
     def restart(self, how: signal.Signals = signal.SIGKILL) -> None:
-        self.stop(how)
-        self.start()
+        self.process.restart(how)
 
     def keep(self) -> None:
         """Put a copy of its data aside."""

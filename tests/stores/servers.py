@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
-from proxies import Cutter, RedisCutter
 
 from tau.stores.contract import Store
 from tau.stores.postgres import PostgresStore
 from tau.stores.redis import RedisStore
+from tau.testing import Proxy
 
-KINDS: dict[str, tuple[Any, type[Cutter]]] = {"postgres": (PostgresStore, Cutter), "redis": (RedisStore, RedisCutter)}
+KINDS: dict[str, tuple[Any, Callable[..., Proxy]]] = {
+    "postgres": (PostgresStore, Proxy),
+    "redis": (RedisStore, partial(Proxy, protocol="redis")),
+}
 
 
 class Served(NamedTuple):
@@ -22,9 +27,9 @@ class Served(NamedTuple):
     server: Any
     url: str
     make: Any
-    cutter: type[Cutter]
+    cutter: Callable[..., Proxy]
 
-    def behind(self, cutter: Cutter, **options: Any) -> Store:
+    def behind(self, cutter: Proxy, **options: Any) -> Store:
         """The store, through that proxy."""
         store: Store = self.make(self.server.tcp(port=cutter.port), **options)
         return store

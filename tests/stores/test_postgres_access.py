@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from proxies import Cutter
 
 from postgres_server import Server
 from tau import StateGraph
@@ -17,6 +16,7 @@ from tau.errors import StoreUnavailableError
 from tau.observers import Recorder
 from tau.stores.contract import PositionConflict
 from tau.stores.postgres import PostgresStore
+from tau.testing import Proxy
 from tau.testing.store_contract.batches import batch, one, race
 
 # What the server must promise
@@ -85,7 +85,7 @@ def test_a_deletion_is_on_disk_too(own_postgres: Server, own_postgres_url: str) 
 
 def test_a_server_of_an_unsupported_version_is_refused_by_name(postgres: Server, postgres_url: str) -> None:
     older = lambda data: data.replace(b"server_version\x0018.", b"server_version\x0013.")  # noqa: E731
-    with Cutter(("127.0.0.1", postgres.port), change=older) as cutter:
+    with Proxy(("127.0.0.1", postgres.port), change=older) as cutter:
         store = PostgresStore(postgres.tcp(port=cutter.port))
         with pytest.raises(
             StoreUnavailableError, match=r"the server is PostgreSQL 13; tau needs 14 or newer"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from proxies import RedisCutter
 
 from redis_server import Server, free_port
 from tau import StateGraph
@@ -18,6 +17,7 @@ from tau.errors import ConfigError, StoreError, StoreFullError, StoreUnavailable
 from tau.observers import Recorder
 from tau.stores.contract import Batch
 from tau.stores.redis import RedisStore
+from tau.testing import Proxy
 from tau.testing.store_contract.batches import batch, one
 
 # What the server must promise
@@ -212,7 +212,7 @@ def test_a_server_that_cannot_be_used_is_refused_by_name(
     def change(data: bytes) -> bytes:
         return after if before == b"*14\r\n" and before in data else data.replace(before, after)
 
-    with RedisCutter(("127.0.0.1", redis.port), change=change) as cutter:
+    with Proxy(("127.0.0.1", redis.port), change=change, protocol="redis") as cutter:
         with pytest.raises(StoreUnavailableError, match=said) as caught:
             RedisStore(redis.tcp(port=cutter.port)).read("r")
         assert caught.value.transient == any(word in said for word in ("wait", "maxclients", "protocol"))
@@ -232,7 +232,7 @@ def test_a_server_that_is_busy_or_short_of_something_is_waited_for(redis: Server
         one(store, batch("r", 0))
     for answer, (remedy, transient) in said.items():
         change = lambda data, answer=answer: answer + b"\r\n" if data.startswith(b"*1\r\n:1") else data  # noqa: E731
-        with RedisCutter(("127.0.0.1", redis.port), change=change) as cutter:
+        with Proxy(("127.0.0.1", redis.port), change=change, protocol="redis") as cutter:
             store = RedisStore(redis.tcp(port=cutter.port))
             refused = one(store, batch("r", len(store.read("r"))))
             assert isinstance(refused, StoreError)
@@ -314,7 +314,7 @@ def test_a_password_opens_the_store_and_is_never_shown(
     monkeypatch.setenv("REDIS_URL", url)
     assert len(RedisStore().read("r")) > 1
     echoing = lambda data: b"-ERR unknown command `HELLO`, `%b`\r\n" % PLAIN.encode() if b"*14" in data else data  # noqa: E731
-    with RedisCutter(("127.0.0.1", guarded.port), change=echoing) as cutter:
+    with Proxy(("127.0.0.1", guarded.port), change=echoing, protocol="redis") as cutter:
         for wrong in (
             url.replace("s3same", "s3samE"),
             url.replace(SECRET, "%zz" + SECRET),

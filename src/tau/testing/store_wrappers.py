@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tau.errors import StoreUnavailableError
@@ -14,7 +14,8 @@ from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Su
 
 
 class StoreWrapper(Store):
-    """Passes everything on to ``store``, through `call`: override that, or single methods, to add behaviour.
+    """Passes everything on to ``store``, through `call`: override that, or single methods, to add behaviour. `scan` and
+    `leases` are made of `read` and `lease`.
 
     Raises what ``store`` raises.
     """
@@ -22,6 +23,8 @@ class StoreWrapper(Store):
     def __init__(self, store: Store) -> None:
         self.store = store
         self.location = store.location
+        self.artifacts = store.artifacts
+        self.forgets = store.forgets
         self.look_every = store.look_every
         self.default_lease = store.default_lease
 
@@ -72,14 +75,25 @@ class StoreWrapper(Store):
 
 
 class SlowStore(StoreWrapper):
-    """Pauses before and after every call; ``pause`` is called with ``seconds``. Raises what ``store`` raises."""
+    """Pauses before and after every call; ``pause`` is called with ``seconds``. With ``methods``, as ``["commit"]``,
+    only calls to these are slow. Raises what ``store`` raises."""
 
-    def __init__(self, store: Store, seconds: float = 0.01, pause: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        store: Store,
+        seconds: float = 0.01,
+        pause: Callable[[float], object] = time.sleep,
+        *,
+        methods: Collection[str] | None = None,
+    ) -> None:
         super().__init__(store)
         self.seconds = seconds
         self.pause = pause
+        self.methods = methods
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self.methods is not None and method not in self.methods:
+            return super().call(method, *arguments, **options)
         self.pause(self.seconds)
         try:
             return super().call(method, *arguments, **options)
@@ -90,15 +104,22 @@ class SlowStore(StoreWrapper):
 class FlakyStore(StoreWrapper):
     """Raises `StoreUnavailableError`, before a call was made or after it, each with that probability.
 
-    The same ``seed`` gives the same failures, as long as the calls come in the same order.
+    The same ``seed`` gives the same failures, as long as the calls come in the same order. With ``methods``, as
+    ``["commit"]``, only calls to these fail. ``failures`` counts them.
     """
 
-    def __init__(self, store: Store, seed: int = 0, probability: float = 0.2) -> None:
+    def __init__(
+        self, store: Store, seed: int = 0, probability: float = 0.2, *, methods: Collection[str] | None = None
+    ) -> None:
         super().__init__(store)
         self.probability = probability
+        self.methods = methods
+        self.failures = 0
         self._random = random.Random(seed)
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self.methods is not None and method not in self.methods:
+            return super().call(method, *arguments, **options)
         self._fail(f"the request to {method} was lost")
         result = super().call(method, *arguments, **options)
         self._fail(f"the reply to {method} was lost")
@@ -106,6 +127,7 @@ class FlakyStore(StoreWrapper):
 
     def _fail(self, what: str) -> None:
         if self._random.random() < self.probability:
+            self.failures += 1
             raise StoreUnavailableError(f"{self.location}: {what}; try again", location=self.location)
 
 
