@@ -62,7 +62,7 @@ class Listener:
             self.serve(client)
 
     def serve(self, client: socket.socket) -> None:
-        """Deal with one connection; an `OSError` ends it."""
+        """Deal with one connection. May raise `OSError`, which ends it."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
