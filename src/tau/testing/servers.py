@@ -87,7 +87,7 @@ class ServerProcess:
                 process.wait(PATIENCE)
 
     def restart(self, how: int = signal.SIGKILL) -> None:
-        """`stop` and `start`, with the same data."""
+        """`stop` and `start`, with the same data. Raises what these raise."""
         with self._turn:
             self.stop(how)
             self.start()
