@@ -14,9 +14,6 @@ from tau.engine.stop import Stop, checked_options
 from tau.engine.sync_driver import SyncDriver
 from tau.events import Event
 from tau.late_imports import load_module
-from tau.log.cancellation import cancel_run
-from tau.log.history import Checkpoint, checkpoints
-from tau.log.loading import not_found
 from tau.observers import noop, resolve_observer
 from tau.spelling import names_keywords
 from tau.state import State, cells_of, check_run_id
@@ -335,16 +332,6 @@ class StateGraph(StoredGraph, Generic[Model]):
         """
         return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
 
-    def history(self, run_id: str) -> list[Checkpoint]:
-        """The finished visits of a run, oldest first; values are read when they are used. If the store does not exist
-        yet, it is created.
-
-        Raises `CheckpointNotFoundError` (`RunFinishedError` if the run finished and its history was deleted),
-        `CorruptCheckpointError` at a damaged record, `UnsupportedFormatError` for a newer format, `ConfigError` for a
-        graph without a store, `StoreError` if the store fails.
-        """
-        return checkpoints(self.store, check_run_id(run_id))
-
     @names_keywords
     def answer(
         self, run_id: str, name: str, value: Any, *, by: str | None = None, changes: Mapping[str, Any] | None = None
@@ -388,12 +375,3 @@ class StateGraph(StoredGraph, Generic[Model]):
         if run_id is not None:
             return open_pauses(self.store, self.host, run_id=check_run_id(run_id))
         return open_pauses(self.store, self.host, graph=self.name)
-
-    def cancel(self, run_id: str) -> None:
-        """End a run for good, whatever process owns it; its owner's next commit is refused.
-
-        A finished run is left as it is. Raises `CheckpointNotFoundError` for a run that the store does not hold,
-        `ConfigError` for a graph without a store, `StoreError` if the store fails.
-        """
-        if not cancel_run(self.store, check_run_id(run_id), self.host):
-            raise not_found(run_id, self.store.location)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tau import CheckpointConfig, Context, GraphConfig, StateGraph, pause_node
+import pytest
+
+from tau import CheckpointConfig, Context, ExecutionError, GraphConfig, StateGraph, pause_node
 from tau.stores.contract import Store
+from tau.testing.store_wrappers import StoreWrapper
 
 LONG = "sea surface temperature " * 60
 
@@ -53,3 +56,42 @@ def asking(store: Store) -> StateGraph:
     graph.add_node("end", lambda state: {"sent": state["review"]})
     graph.sequence("begin", "review", "end")
     return graph
+
+
+GIVEN = {"start": 1958}
+
+
+def failed(store: Store, folder: Path, at: str = "analyze", run_id: str = "r") -> None:
+    """A run that failed in that node, of which an item is finished."""
+    with pytest.raises(ExecutionError):
+        pipeline(store, folder, broken=at).execute(GIVEN, run_id=run_id, tags=["monthly"])
+
+
+def plain(state: Any) -> dict[str, Any]:
+    """A state without the places of its files."""
+    return {key: value for key, value in state.items() if key not in ("clean.nc", "plots", "both")}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Cut(StoreWrapper):
+    """Its process ends at a commit: before the commit, or after it."""
+
+    def __init__(self, store: Store, at: int, after: bool) -> None:
+        super().__init__(store)
+        self.at, self.after, self.seen, self.dead = at, after, 0, False
+        self.artifacts = store.artifacts
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self.dead:
+            raise Killed
+        if method == "commit":
+            self.seen += 1
+            if self.seen == self.at:
+                self.dead = True
+                if self.after:
+                    super().call(method, *arguments, **options)
+                raise Killed
+        return super().call(method, *arguments, **options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keeping import asking, pipeline
+from keeping import GIVEN, Cut, Killed, asking, failed, pipeline, plain
 
 import tau
 from own_stores import InBytes
@@ -16,7 +16,6 @@ from tau import (
     CheckpointNotFoundError,
     ConfigError,
     CorruptCheckpointError,
-    ExecutionError,
     RunCancelledError,
     RunExistsError,
     RunOwnedError,
@@ -31,19 +30,6 @@ from tau.log.records import Cancelled
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 from tau.testing.store_wrappers import StoreWrapper
-
-GIVEN = {"start": 1958}
-
-
-def failed(store: Store, folder: Path, at: str = "analyze", run_id: str = "r") -> None:
-    """A run that failed in that node, of which an item is finished."""
-    with pytest.raises(ExecutionError):
-        pipeline(store, folder, broken=at).execute(GIVEN, run_id=run_id, tags=["monthly"])
-
-
-def plain(state: Any) -> dict[str, Any]:
-    """A state without the places of its files."""
-    return {key: value for key, value in state.items() if key not in ("clean.nc", "plots", "both")}
 
 
 def test_a_failed_run_goes_on_where_it_was_imported(store: Store, elsewhere: Store, tmp_path: Path) -> None:
@@ -230,31 +216,6 @@ def test_a_run_that_is_taken_at_that_moment_is_not_moved(tmp_path: Path, elsewhe
     assert elsewhere.list() == []
     assert list((tmp_path / "elsewhere").rglob("*.nc")) == []
     assert inner.summary("r").status == "finished"  # type: ignore[union-attr]
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Cut(StoreWrapper):
-    """Its process ends at a commit: before the commit, or after it."""
-
-    def __init__(self, store: Store, at: int, after: bool) -> None:
-        super().__init__(store)
-        self.at, self.after, self.seen, self.dead = at, after, 0, False
-        self.artifacts = store.artifacts
-
-    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        if self.dead:
-            raise Killed
-        if method == "commit":
-            self.seen += 1
-            if self.seen == self.at:
-                self.dead = True
-                if self.after:
-                    super().call(method, *arguments, **options) if False else getattr(self.store, method)(*arguments)
-                raise Killed
-        return super().call(method, *arguments, **options)
 
 
 @pytest.mark.parametrize("deleted", [False, True])

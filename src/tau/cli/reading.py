@@ -62,7 +62,8 @@ class Account(Struct):
     is why it was stopped, and ``begun`` whether the node in flight had begun by then; ``damage`` is what could not be
     read; ``records`` are the sound ones with their positions, where they are kept; ``pauses`` wait for an answer;
     ``inside`` are the finished visits of the graphs inside the node in flight, and ``unfinished`` what comes next or is
-    at work, in it and inside; ``is_joined``: all that is inside has come to its end."""
+    at work, in it and inside; ``is_joined``: all that is inside has come to its end; ``parent`` is the run that it was
+    forked from, or empty."""
 
     summary: Summary
     status: str
@@ -85,6 +86,7 @@ class Account(Struct):
     unfinished: list[Unfinished] = []
     is_joined: bool = False
     seed: int | None = None
+    parent: str = ""
 
 
 def read_run(store: Store, summary: Summary, until: int | None = None, *, records: bool = False) -> Account:
@@ -143,7 +145,7 @@ def _read(store: Store, account: Account, after: int, until: int | None, *, reco
     account.items = finished.pieces(replay.items, replay.plans)
     account.damage = account.damage or replay.damage
     if replay.progress is not None:
-        account.seed = replay.progress.seed
+        account.seed, account.parent = replay.progress.seed, replay.progress.parent or ""
     if replay.progress is not None and account.status not in ("finished", "cancelled"):
         account.pending = replay.progress.next
         account.pauses = waiting(replay.pauses)

@@ -12,7 +12,7 @@ from tau.errors import ConfigError, RunExistsError
 from tau.host import Host
 from tau.log.append import Append
 from tau.log.journal import Journal
-from tau.log.loading import admitted_input, load
+from tau.log.loading import admitted_input, load_to_write
 from tau.log.records import Progress
 from tau.state import State, cells_of
 from tau.stores.contract import Batch, PositionConflict, Store
@@ -55,7 +55,7 @@ def taken_at(store: Store, request: RunRequest) -> int | None:
 
     Raises `RunExistsError` where it is another's, and what reading it raises.
     """
-    found, _ = load(store, request.run_id)
+    found, _ = load_to_write(store, request.run_id)
     progress = found.progress
     if found.status == "deleted":
         return found.position

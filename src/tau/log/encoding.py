@@ -35,6 +35,7 @@ _HEADER = len(MAGIC) + 2
 _SEAL = 16
 _RAW, _ZSTD = 0, 1
 _SEEDED: Final = 2
+_INSIDE: Final = 4
 _CHAINED: Final = 5
 _HEADS = tuple(tuple(bytes((form, kind)) for kind in (_RAW, _ZSTD)) for form in range(FORMAT + 1))
 _WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
@@ -70,8 +71,8 @@ def seal(run_id: str, record: Record) -> bytes:
         kind, body = _squeeze(body)
     manifest = getattr(record, "manifest", None)
     form = record.form_inside if record.scope and record.form_inside > 1 else record.form_at_least
-    if manifest is not None and manifest.progress.seed is not None and form < _SEEDED:
-        form = _SEEDED
+    if manifest is not None and form < _INSIDE and (manifest.progress.seed is not None or manifest.progress.inside):
+        form = _INSIDE if manifest.progress.inside else max(form, _SEEDED)
     elif record.__class__ is Item and (record.after or record.changed):
         form = _CHAINED
     head = _HEADS[form][kind]

@@ -16,10 +16,11 @@ import msgspec
 from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
+from tau.log.blobs import Blob
 from tau.log.contained import NamedBlobs, is_possible
 from tau.log.encoding import unpack_blob, unseal
 from tau.log.relocation import Relocation
-from tau.operations.stored_run import Blob, Entry
+from tau.operations.stored_run import Entry
 from tau.signals import pass_on
 from tau.stores.artifact_content import of_directory, of_file
 from tau.stores.artifact_copies import Piece, unlike

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
-from tau.errors import CheckpointNotFoundError, CorruptCheckpointError
-from tau.log.contained import NamedBlobs, is_possible
-from tau.log.encoding import unpack_blob, unseal
+from tau.errors import CorruptCheckpointError
+from tau.log.blobs import Blob, read_blobs
+from tau.log.contained import NamedBlobs
+from tau.log.encoding import unseal
 from tau.log.loading import BlobLoader, emptied, not_found, was_deleted
 from tau.log.records import AnyRecord
 from tau.log.replay import Replay
 from tau.stores.artifact_content import check, is_artifact, wrong_with
 from tau.stores.artifact_copies import Piece, pieces_of
 from tau.stores.contract import Store, Summary
-from tau.values.stored import Part
 from tau.values.types.artifact import Artifact
 
-_BLOCK: Final = 8 << 20
-"""Blobs of about so many bytes are in memory at a time, or a single larger one."""
-
 ENDED: Final = ("finished", "cancelled")
-
-
-class Blob(NamedTuple):
-    """A blob: its name and size, what it holds, and that as it is stored."""
-
-    part: Part
-    content: bytes
-    stored: bytes
 
 
 class Entry(NamedTuple):
@@ -81,9 +70,10 @@ class StoredRun:
                 break
             if replay.add(position, data) is not None:
                 record = unseal(self.run_id, position, data)
-                yield Entry(position, data, record, self._blobs([part for _, part in named.new_in(record)]))
+                parts = [part for _, part in named.new_in(record)]
+                yield Entry(position, data, record, read_blobs(self.store, self.run_id, parts))
         if replay.damage or replay.position != self.until or replay.progress is None:
-            raise self._gone() or CorruptCheckpointError(
+            raise was_deleted(self.store, self.run_id) or CorruptCheckpointError(
                 f"run {self.run_id!r} is damaged at its end: {replay.damage or 'records are missing'}; tau verify "
                 "shows all that is, and a resume goes on from before it",
                 run_id=self.run_id,
@@ -100,27 +90,3 @@ class StoredRun:
             self.missing[str(artifact.path)] = artifact
             return None
         return pieces_of(artifact)
-
-    def _gone(self) -> CheckpointNotFoundError | None:
-        return was_deleted(self.store, self.run_id)
-
-    def _blobs(self, parts: list[Part]) -> Iterator[Blob]:
-        start = 0
-        while start < len(parts):
-            end, size = start, 0
-            while end < len(parts) and (end == start or size + parts[end].size <= _BLOCK):
-                size, end = size + parts[end].size, end + 1
-            block, start = parts[start:end], end
-            held = self.store.blobs(self.run_id, [part.digest for part in block])
-            yield from (self._blob(part, held) for part in block)
-
-    def _blob(self, part: Part, held: Mapping[bytes, bytes]) -> Blob:
-        stored = held.get(part.digest)
-        if stored is None or not is_possible(part):
-            raise self._gone() or CorruptCheckpointError(
-                f"blob {part.digest.hex()} of run {self.run_id!r} is missing; restore the store from a copy, or fork "
-                "the run at an entry that does not need it",
-                run_id=self.run_id,
-                what=f"blob {part.digest.hex()}",
-            )
-        return Blob(part, unpack_blob(self.run_id, part.digest, part.size, stored), stored)

@@ -12,13 +12,13 @@ from tau.checks import directory
 from tau.errors import ConfigError, RunOwnedError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
-from tau.log.encoding import pack_blob, unseal
+from tau.log.encoding import unseal
 from tau.log.incoming import Incoming
 from tau.log.loading import await_free
 from tau.log.records import Cancelled, Interrupted
 from tau.log.relocation import Relocation
 from tau.operations.archive import ArchivedRun, ArchiveWriter, index_of
-from tau.operations.stored_run import ENDED, Blob, RunSource, StoredRun
+from tau.operations.stored_run import ENDED, RunSource, StoredRun
 from tau.signals import tolerate
 from tau.state import check_run_id
 from tau.stores.artifact_copies import ArtifactCopies
@@ -217,7 +217,7 @@ def _receive(
     try:
         relocation = Relocation(move)
         for entry in source.entries():
-            moved = [_moved(blob, relocation) for blob in entry.blobs]
+            moved = [blob.moved(relocation) for blob in entry.blobs]
             relocation.record(entry.record)
             incoming.add(entry.record, moved)
             records, blobs = records + 1, blobs + len(moved)
@@ -232,11 +232,6 @@ def _receive(
         run_id=run_id, place=target.location, status=summary.status, records=records, blobs=blobs,
         artifacts=len(copies), missing=tuple(sorted(missing)),
     )  # fmt: skip
-
-
-def _moved(blob: Blob, relocation: Relocation) -> tuple[bytes, bytes]:
-    name, content = relocation.blob(blob.part, blob.content)
-    return name, blob.stored if name == blob.part.digest else pack_blob(content)
 
 
 def _end(incoming: Incoming, host: Host) -> None:

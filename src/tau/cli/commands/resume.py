@@ -72,7 +72,7 @@ def resume(
     project = read_project()
     session.resume = resume_command(run_id, target, store)
     if target is None:
-        target, store = _named_by_project(run_id, store, project, session)
+        target, store = named_by_project(run_id, store, project, session)
     with stdout_to_stderr(session.as_json):
         graph = load_graph(target, project)
     graph.validate()
@@ -87,7 +87,7 @@ def resume(
     return attempt(session, graph, act, quiet=quiet, values=values, max_runtime=max_runtime)
 
 
-def _named_by_project(run_id: str, option: str | None, project: Project, session: Session) -> tuple[str, str]:
+def named_by_project(run_id: str, option: str | None, project: Project, session: Session) -> tuple[str, str]:
     """The target and the store of a run whose graph was not named on the command line."""
     store, summary = find(reading(option, project, session), run_id, session)
     if summary.graph not in project.graphs:

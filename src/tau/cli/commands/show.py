@@ -89,6 +89,7 @@ def _show(account: Account) -> None:
             "next": account.pending or _undecided(account),
             "visits": summary.iterations,
             "resumed": _times(account.claims - 1),
+            "parent": account.parent,
             "tags": ", ".join(summary.tags),
             "created": screen.moment(summary.created),
             "updated": screen.moment(summary.updated),
@@ -206,6 +207,7 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
         "stopped_by": account.reason or None,
         "waits_for": [one.name for one in account.pauses],
         "seed": account.seed,
+        "parent": account.parent or None,
         "provenance": account.provenance,
         "provenance_changes": [
             {"resume": one.resume, "seq": one.position, "time": screen.stamp(one.at), "changes": one.changes}
