@@ -96,10 +96,7 @@ def test_names_registered_later_are_known_from_then_on() -> None:
         ({"observer": 7}, "observer: expected the name of an observer"),
         ({"name": ""}, "name of the graph cannot be empty"),
         ({"checkpoint": {"store": "sqlite:runs.db", "interval": 1}}, "three slashes"),
-        (
-            {"checkpoint": {"store": "s3://u:secret@h/0", "interval": 1}},
-            "a store on S3, which this version does not have",
-        ),
+        ({"checkpoint": {"store": "s3://u:secret@h/0", "interval": 1}}, "an S3 URL reads s3://bucket/prefix"),
         ({"checkpoint": {"store": "ftp://h/x", "interval": 1}}, "is not a store URL; the forms are"),
     ],
 )

@@ -155,8 +155,8 @@ def s3(url: str, environment: Mapping[str, str] = os.environ) -> Address:
     prefix = prefix.strip("/")
     if not url.startswith("s3://") or not _BUCKET.fullmatch(bucket):
         raise ConfigError(
-            "an S3 URL reads s3://bucket/prefix, with a bucket of 3 to 63 letters, digits, dots and hyphens; keys and "
-            "secrets are not part of it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "an S3 URL reads s3://bucket/prefix, with a bucket of 3 to 63 letters, digits, dots and hyphens; "
+            "credentials are not part of it: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     parts = prefix.split("/") if prefix else []
     if len(prefix) > _LONGEST or any(part in (".", "..") or not _PREFIX.fullmatch(part) for part in parts):
@@ -168,7 +168,7 @@ def s3(url: str, environment: Mapping[str, str] = os.environ) -> Address:
     if given.keys() - {*_S3_OPTIONS}:
         raise ConfigError(
             "the options of an S3 URL are endpoint and region: s3://bucket/prefix?endpoint=https://host&region=...; "
-            "everything else, secrets above all, comes from the environment (AWS_ACCESS_KEY_ID and its kin)"
+            "everything else, credentials above all, comes from the environment (AWS_ACCESS_KEY_ID and its kin)"
         )
     set_elsewhere = {
         "endpoint": environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", ""),

@@ -7,7 +7,6 @@ name and the tag that it had when the entry was made.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Final
 from zlib import crc32
 
@@ -40,11 +39,10 @@ _decode = msgspec.msgpack.Decoder(list[Entry]).decode
 
 
 class Index:
-    """The index of the store in ``objects``. ``may_write`` tells whether it is to be written."""
+    """The index of the store in ``objects``."""
 
-    def __init__(self, objects: Objects, may_write: Callable[[], bool]) -> None:
+    def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._may_write = may_write
         self._known: dict[str, Entry] = {}
 
     def summaries(self) -> list[Summary]:
@@ -113,10 +111,9 @@ class Index:
         return entries
 
     def _write(self, entries: list[Entry]) -> None:
-        if self._may_write():
-            body = _encode(entries)
-            with tolerate(*DRIVERS):  # without an index a listing takes longer
-                self._objects.put(keys.INDEX, MAGIC + crc32(body).to_bytes(4, "little") + body)
+        body = _encode(entries)
+        with tolerate(*DRIVERS):  # who may only read has none; then a listing takes longer
+            self._objects.put(keys.INDEX, MAGIC + crc32(body).to_bytes(4, "little") + body)
 
 
 def _stands(entry: Entry | None, listing: Listing | None) -> bool:

@@ -124,6 +124,7 @@ class RunChanges(RunLog):
                 return 0
             after = deletion(seen.summary, keep_summary, expected, empty=seen.floor == seen.position)
             if after is None:
+                self._sweep(seen.floor)
                 return seen.position
             batch = Batch(after.run_id, seen.position, DELETION + seen.token, (b"",), (), after)
             if self.append(batch, seen) is not None:
@@ -167,12 +168,14 @@ class RunChanges(RunLog):
 
     def _bury(self, summary: Summary, token: bytes) -> None:
         """Put a tombstone over all up to the commit that a deletion is, and remove what lies below."""
-        position = summary.position
-        name = names.tombstone(position)
         # With the token of the newest commit before: its writer may not have looked yet whether it stands.
-        pieces = build(summary.run_id, position + 1, token, summary, records=())
-        self.objects.put(keys.pack(self.folder, name), b"".join(pieces))
-        packs = self._names()
+        pieces = build(summary.run_id, summary.position + 1, token, summary, records=())
+        self.objects.put(keys.pack(self.folder, names.tombstone(summary.position)), b"".join(pieces))
+        self._sweep(summary.position)
+
+    def _sweep(self, position: int) -> None:
+        """Remove what lies below the tombstone of that position."""
+        name, packs = names.tombstone(position), self._names()
         for found in packs:  # oldest first, one after the other: `_stands` counts on that
             if found < name and found != names.slot(position):
                 self._remove(found)

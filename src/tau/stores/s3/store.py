@@ -44,8 +44,8 @@ class S3Store(Store):
     ``timeout`` is for how many seconds the service may leave a request without an answer.
 
     Making one raises `ConfigError` for a URL that cannot be used. The service is asked at the first use, and checked
-    before the first write: one that ignores conditions is refused. Reading writes nothing but, in a process that has
-    written before, the index of listings. Its leases have no clock: `lease` gives a counter to watch.
+    before the first write: one that ignores conditions is refused. Reading writes nothing but, where that is allowed,
+    the index of listings. Its leases have no clock: `lease` gives a counter to watch.
     """
 
     forgets = True  # S3 itself does not; a service like it that was put back from a backup does
@@ -58,7 +58,7 @@ class S3Store(Store):
         self._place = place = Place(url)
         self.location = place.location
         self._objects = Objects(place, timeout)
-        self._index = Index(self._objects, lambda: self._checked)
+        self._index = Index(self._objects)
         self._marked = False
         self._checked = False
         # What this process knows of the runs it commits to. A wrong guess is harmless: the name decides.
