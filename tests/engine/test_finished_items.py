@@ -105,6 +105,16 @@ def test_digests_are_counted_as_a_counter_counts(added: list[int], taken: list[i
     assert counts.total == expected.total()
 
 
+def test_many_digests_are_counted_as_few_are() -> None:
+    counts, many = Counts(), 3000
+    for number in [*range(many), *range(0, many, 2), *range(0, many, 3)]:
+        counts.add(name_of(f"{number}"))
+    expected = [1 + (number % 2 == 0) + (number % 3 == 0) for number in range(many)]
+    assert [counts[name_of(f"{number}")] for number in range(many)] == expected
+    assert counts.total == sum(expected)
+    assert [counts.take(name_of(f"{number}")) for number in (0, 0, 0, 0, many)] == [True, True, True, False, False]
+
+
 def test_digests_that_begin_alike_are_told_apart() -> None:
     found, alike = Digests(), [b"same" + b"%016d" % number for number in range(300)]
     assert [found.add(one) for one in alike] == list(range(300))

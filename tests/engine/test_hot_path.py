@@ -1,14 +1,16 @@
-"""What a step costs does not grow unseen: the calls of Python functions in it, which no load on the machine changes."""
+"""What a step or an item costs does not grow unseen: the calls of Python functions in it, which no load on the machine
+changes."""
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tau import State, StateGraph, key_exists
+from tau import Context, State, StateGraph, key_exists
 from tau.stores.memory import MemoryStore
 
 NESTED = {"nested": {"station": {"name": "Mauna Loa", "values": [1.5, 2.5, 3.5]}}}
@@ -60,3 +62,35 @@ def calls(node: Callable[[State], Any], values: dict[str, Any], stored: bool, st
     finally:
         sys.setprofile(before)
     return count
+
+
+@pytest.mark.parametrize(("stored", "limit"), [(False, 10), (True, 22)])
+def test_an_item_of_a_map_makes_so_many_calls_in_its_thread(stored: bool, limit: int) -> None:
+    calls_in_threads(stored, 10)
+    each = (calls_in_threads(stored, 700) - calls_in_threads(stored, 200)) / 500
+    assert each <= limit + 0.5
+
+
+def calls_in_threads(stored: bool, items: int) -> int:
+    """How many functions of Python the threads of a map of so many items call. What its caller does depends on how many
+    of them are stored together."""
+    counts: dict[int, int] = {}
+
+    def node(state: State, ctx: Context) -> None:
+        ctx.map("m", abs, range(items), workers=4)
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        me = threading.get_ident()
+        if event == "call" and (me in counts or threading.current_thread().name.startswith("tau-m-")):
+            counts[me] = counts.get(me, 0) + 1
+
+    graph = StateGraph("hot", store=MemoryStore()) if stored else StateGraph("hot")
+    graph.add_node("node", node, version="1")
+    graph.sequence("node")
+    before = threading.getprofile()
+    threading.setprofile(note)
+    try:
+        graph.execute()
+    finally:
+        threading.setprofile(before)  # type: ignore[arg-type]
+    return sum(counts.values())

@@ -100,8 +100,10 @@ def test_an_item_that_ends_once_the_store_has_failed_is_kept_for_the_next_try(ho
         """Whether item 1 is not to end yet: the failure is not known. The map itself may meet it first, and end."""
         scope = run_scope.get()
         assert scope is not None
+        commits = scope.steps_of(scope.visit_here()).commits
+        assert commits is not None
         try:
-            scope.steps_of(scope.visit_here()).check()
+            commits.check()
         except StoreUnavailableError:
             return False
         return item == 1 and time.monotonic() < until

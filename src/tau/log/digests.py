@@ -14,6 +14,7 @@ ITEM: Final = "item "
 """What the key of an item of a map or chain begins with, so that it is never that of an artifact or a saved state."""
 
 _FIRST: Final = 16  # slots
+_FEW: Final = 1024
 _HEX: Final = len(ITEM) + 2 * SIZE
 
 
@@ -82,19 +83,29 @@ class Digests:
 class Counts:
     """How often digests were counted. For one thread."""
 
-    __slots__ = ("_counts", "_digests", "total")
+    __slots__ = ("_counts", "_digests", "_few", "total")
 
     def __init__(self) -> None:
+        self._few: dict[bytes, int] | None = {}  # quicker, until they are many
         self._digests = Digests()
         self._counts = array("I")
         self.total = 0
 
     def __getitem__(self, digest: bytes) -> int:
+        if self._few is not None:
+            return self._few.get(digest, 0)
         number = self._digests.number(digest)
         return 0 if number < 0 else self._counts[number]
 
     def add(self, digest: bytes) -> int:
         """Count it; how often it is counted now."""
+        few = self._few
+        if few is not None:
+            count = few[digest] = few.get(digest, 0) + 1
+            self.total += 1
+            if len(few) > _FEW:
+                self._pack(few)
+            return count
         number, counts = self._digests.add(digest), self._counts
         while len(counts) <= number:
             counts.append(0)
@@ -104,9 +115,23 @@ class Counts:
 
     def take(self, digest: bytes) -> bool:
         """Count it once less; whether it was counted."""
+        few = self._few
+        if few is not None:
+            count = few.get(digest, 0)
+            if count:
+                few[digest] = count - 1
+                self.total -= 1
+            return count > 0
         number = self._digests.number(digest)
         if number < 0 or not self._counts[number]:
             return False
         self._counts[number] -= 1
         self.total -= 1
         return True
+
+    def _pack(self, few: dict[bytes, int]) -> None:
+        digests = Digests()
+        for digest in few:
+            digests.add(digest)
+        self._digests, self._counts = digests, array("I", few.values())
+        self._few = None

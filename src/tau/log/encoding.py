@@ -69,12 +69,13 @@ def seal(run_id: str, record: Record) -> bytes:
                 run_id=run_id,
             )
         kind, body = _squeeze(body)
-    manifest = getattr(record, "manifest", None)
-    form = record.form_inside if record.scope and record.form_inside > 1 else record.form_at_least
-    if manifest is not None and form < _INSIDE and (manifest.progress.seed is not None or manifest.progress.inside):
-        form = _INSIDE if manifest.progress.inside else max(form, _SEEDED)
-    elif record.__class__ is Item and (record.after or record.changed):
-        form = _CHAINED
+    if record.__class__ is Item:  # most records of long runs
+        form = _CHAINED if record.after or record.changed else record.form_at_least
+    else:
+        manifest = getattr(record, "manifest", None)
+        form = record.form_inside if record.scope and record.form_inside > 1 else record.form_at_least
+        if manifest is not None and form < _INSIDE and (manifest.progress.seed is not None or manifest.progress.inside):
+            form = _INSIDE if manifest.progress.inside else max(form, _SEEDED)
     head = _HEADS[form][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tau import forks
@@ -15,7 +15,7 @@ from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
 from tau.log.items import FinishedItems
 from tau.log.loading import BlobLoader, LoadedRun, Watch, load_to_write, why_lost
-from tau.log.pauses import PauseState, at_a_glance, free_from, note
+from tau.log.pauses import PauseState, note
 from tau.log.planned import Plans, note_planned
 from tau.log.records import (
     Admitted,
@@ -30,16 +30,14 @@ from tau.log.records import (
     Scope,
     path_of,
 )
-from tau.log.sealed import Sealed, nothing
-from tau.log.subgraphs import Subgraphs, after, drop_visit, manifest_inside, note_inside, once_claimed
+from tau.log.sealed import Sealed, nothing, seal_items, summary_of
+from tau.log.subgraphs import Subgraphs, after, after_items, drop_visit, manifest_inside, note_inside, once_claimed
 from tau.log.tickets import Flight
 from tau.stores.contract import Batch, Owner, PositionConflict, Store, Summary
 from tau.values.stored import StoredValue
 from tau.waiting import Flag
 
 _log = logging.getLogger("tau")
-
-_TOLD = {"told": "checkpoint.load"}  # an observer is told the same
 
 MANIFEST_EVERY: Final = 32
 """A full manifest follows after so many records, once these outweigh the last one."""
@@ -61,6 +59,7 @@ class Journal:
         self.items = FinishedItems(BlobLoader(store, run_id))
         self.pauses: dict[str, PauseState] = {}
         self.plans: Plans = {}
+        self.not_before = 0.0  # as the summary has it while the run is running
         self.answers = 0
         """How many records of others lie between those of this journal."""
         self.superseded = False
@@ -74,7 +73,6 @@ class Journal:
         self._since_base = self._weight = self._base_weight = 0
         self._nodes = 0
         self._finished = 0  # what of the node in flight is
-        self._not_before = 0.0  # as the summary has it while the run is running
         self._subgraphs: Subgraphs | None = {}  # as the records tell, not known after an interrupt in one
         self._refused: LeaseLostError | RunCancelledError | None = None
         # The newest record that is stored, and after it those that are held back. These are added at once; otherwise a
@@ -128,8 +126,9 @@ class Journal:
         if replay is not None:
             self._since_base, self._weight, self._base_weight = replay.since_base, replay.weight, replay.weight
             if found.rewind is not None:
+                told = {"told": "checkpoint.load"}  # an observer is told the same
                 _log.warning(
-                    "run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged, extra=_TOLD
+                    "run %r goes on after position %d: %s", self.run_id, found.rewind, found.damaged, extra=told
                 )
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items, self.pauses, self.plans = replay.items, replay.pauses, replay.plans
@@ -165,6 +164,19 @@ class Journal:
         """Hold the records back, all of them or none."""
         with self.lock:
             self._hold(append)
+
+    def hold_items(self, finished: Sequence[tuple[Item, StoredValue]]) -> None:
+        """Hold items of maps back, all of them or none, with their cells."""
+        with self.lock:
+            if self._refused is not None:
+                raise self._refused
+            subgraphs, self._subgraphs = self._subgraphs, None
+            made = seal_items(self, finished, self._now[-1].summary, token=self._token, time=self.host.now())
+            subgraphs = after_items(subgraphs, finished, 0 if self.progress is None else self.progress.crashes)
+            self._weight += sum([len(one.data) for one in made])
+            self._finished, self._since_base = self._finished + len(made), self._since_base + len(made)
+            self._now.extend(made)
+            self._subgraphs = subgraphs
 
     def held(self) -> Batch | None:
         """Everything held back as one batch; ``None`` where there is nothing."""
@@ -296,13 +308,11 @@ class Journal:
         if self.pauses:
             self.pauses.clear()
         self._finished = 0
-        self._not_before = min(self._not_before, record.time)  # it has got over what killed it
+        self.not_before = min(self.not_before, record.time)  # it has got over what killed it
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
         sealed = seal(self.run_id, record)
-        cells = []
-        for key in record.changed:  # no comprehension, which is a call
-            cells.append(values[key])  # noqa: PERF401
+        cells = list(map(values.__getitem__, record.changed))  # no comprehension, which is a call
         self._nodes += 1
         if record.manifest is None:
             self._since_base += 1
@@ -310,7 +320,7 @@ class Journal:
             base = before.base
         else:
             base = self._based(record.position, sealed)
-        summary = self._summary(record, base, progress, progress.node, progress.iteration)
+        summary = summary_of(self, record, progress, progress.node, progress.iteration, base=base)
         return Sealed(sealed, summary, cells, (), record.node)
 
     def _inside(self, record: CheckpointRecord, append: Append, before: Summary, subgraphs: Subgraphs | None) -> Sealed:
@@ -318,7 +328,7 @@ class Journal:
         if self.items or self.pauses or self.plans:
             drop_visit(record, self.items, self.pauses, self.plans)
         self._finished += 1
-        self._not_before = min(self._not_before, record.time)
+        self.not_before = min(self.not_before, record.time)
         self._nodes += 1
         if subgraphs is not None and append.around is not None:
             note_inside(subgraphs, record, append.values, crashes=append.progress.crashes)
@@ -330,10 +340,8 @@ class Journal:
             base = self._based(record.position, sealed)
         else:
             self._since_base, self._weight = self._since_base + 1, self._weight + len(sealed)
-        summary = self._summary(record, base, append.progress, before.node, before.iterations)
-        cells = []
-        for key in record.changed:
-            cells.append(append.values[key])  # noqa: PERF401
+        summary = summary_of(self, record, append.progress, before.node, before.iterations, base=base)
+        cells = list(map(append.values.__getitem__, record.changed))
         return Sealed(sealed, summary, cells, (), path_of(record.scope, record.node), inside=True)
 
     def _other(self, record: Record, append: Append, before: Summary) -> Sealed:
@@ -345,16 +353,16 @@ class Journal:
             cells = tuple(append.values.values())
             if isinstance(record, Item):
                 self._finished += 1
-                self._not_before = min(self._not_before, record.time)
+                self.not_before = min(self.not_before, record.time)
                 self.items[record.scope, record.key] = cells[0]
             else:
                 self.pauses.clear()
-                self._not_before = record.time if append.not_before is None else append.not_before
+                self.not_before = record.time if append.not_before is None else append.not_before
         elif isinstance(record, Pause):
             cells = append.cells
         elif isinstance(record, Claimed):
             record.owner = self.owner
-            self._not_before = record.time + append.backoff
+            self.not_before = record.time + append.backoff
             if record.on_change == "redo":
                 self._finished = 0
                 self.items.clear()
@@ -372,17 +380,7 @@ class Journal:
         node, iterations = progress.node, progress.iteration
         if append.expected is None:  # the progress may be ahead of the log
             node, iterations = before.node, before.iterations
-        return Sealed(sealed, self._summary(record, base, progress, node, iterations), cells)
-
-    def _summary(self, record: Record, base: int, progress: Progress, node: str | None, iterations: int) -> Summary:
-        status = progress.status
-        pauses, deadline = at_a_glance(self.pauses, status) if self.pauses else (0, None)
-        return Summary(
-            run_id=self.run_id, graph=progress.graph, status=status, position=record.position, base=base, node=node,
-            iterations=iterations, tags=progress.tags, owner=self.owner if status == "running" else None,
-            created=progress.created, updated=record.time, pauses=pauses, deadline=deadline,
-            not_before=self._not_before if status == "running" else free_from(record, self._not_before, self.pauses),
-        )  # fmt: skip
+        return Sealed(sealed, summary_of(self, record, progress, node, iterations, base=base), cells)
 
     def _based(self, position: int, sealed: bytes) -> int:
         """The record at that position has a manifest."""

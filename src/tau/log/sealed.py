@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tau.stores.contract import Summary
+from tau.log.encoding import pack_blob, seal
+from tau.log.items import FinishedItems
+from tau.log.pauses import PauseState, at_a_glance, free_from
+from tau.log.planned import Plans, note_planned
+from tau.log.records import Item, Progress, Record
+from tau.stores.contract import Owner, Summary
 from tau.values.stored import StoredValue
 
 
@@ -25,3 +32,56 @@ class Sealed(Struct, gc=False):
 def nothing(position: int, base: int) -> Sealed:
     """What stands for the record at that position where it is not known."""
     return Sealed(b"", Summary(run_id="", graph="", status="", position=position, base=base))
+
+
+class Owned(Protocol):
+    """What is known of a run while a process owns it."""
+
+    run_id: str
+    owner: Owner
+    pauses: dict[str, PauseState]
+    not_before: float
+    items: FinishedItems
+    plans: Plans
+
+
+def seal_items(
+    run: Owned, finished: Sequence[tuple[Item, StoredValue]], before: Summary, *, token: bytes, time: float
+) -> list[Sealed]:
+    """The records of items that follow one another, sealed behind the one with the summary ``before``; they are noted
+    as finished. Raises as `seal`."""
+    run.not_before = min(run.not_before, time)
+    made, position = [], before.position
+    newest = replace(before, updated=time, not_before=run.not_before)
+    for record, cell in finished:
+        position += 1
+        record.position, record.token, record.time = position, token, time
+        run.items[record.scope, record.key] = cell
+        note_planned(run.plans, record)
+        blobs = tuple([(name, pack_blob(data)) for name, data in cell.blobs]) if cell.blobs else ()
+        made.append(Sealed(seal(run.run_id, record), replace(newest, position=position), (cell,), blobs))
+    return made
+
+
+def summary_of(
+    run: Owned, record: Record, progress: Progress, node: str | None, iterations: int, *, base: int
+) -> Summary:
+    """The run at a glance as of that record."""
+    status = progress.status
+    pauses, deadline = at_a_glance(run.pauses, status) if run.pauses else (0, None)
+    return Summary(
+        run_id=run.run_id,
+        graph=progress.graph,
+        status=status,
+        position=record.position,
+        base=base,
+        node=node,
+        iterations=iterations,
+        tags=progress.tags,
+        owner=run.owner if status == "running" else None,
+        created=progress.created,
+        updated=record.time,
+        pauses=pauses,
+        deadline=deadline,
+        not_before=run.not_before if status == "running" else free_from(record, run.not_before, run.pauses),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -135,6 +135,14 @@ def after(subgraphs: Subgraphs | None, record: Record, crashes: int) -> Subgraph
         note_inside(subgraphs, record, {}, crashes=crashes)
     elif subgraphs and isinstance(record, Claimed) and record.on_change == "redo":
         redo_inside(subgraphs)
+    return subgraphs
+
+
+def after_items(subgraphs: Subgraphs | None, finished: Sequence[tuple[Item, object]], crashes: int) -> Subgraphs | None:
+    """The same after the records of these items."""
+    for record, _ in finished:
+        if len(record.scope) > 1:  # else it is in no graph inside a node
+            after(subgraphs, record, crashes)
     return subgraphs
 
 

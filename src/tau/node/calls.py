@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from tau.errors import NodeTimeoutError
 from tau.graph.graph import Node
@@ -13,10 +13,13 @@ from tau.node.current import RunNode, left_behind, run_scope
 from tau.node.left_calls import Call, Key
 from tau.waiting import DaemonThread
 
+NEVER_LATE: Final = frozenset({dict, type(None), bool, int, float, str, bytes, list, tuple, set})
+"""What nobody awaits, told without asking: what most functions return."""
+
 
 def is_late(result: Any) -> bool:
     """Whether a function that is not async gave what has yet to be awaited, as a wrapper of an async one does."""
-    return type(result) is not dict and result is not None and inspect.isawaitable(result)
+    return type(result) not in NEVER_LATE and inspect.isawaitable(result)
 
 
 def call_in_thread(effect: RunNode, key: Key, function: Callable[[], Any]) -> Any:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -184,7 +184,7 @@ left_behind: ContextVar[tuple[RunScope | None, RunNode] | None] = ContextVar("ta
 A run that the thread starts itself has a scope of its own."""
 
 
-class ItemHere(NamedTuple):
+class ItemHere(Struct, frozen=True):
     """The item of a map or chain that the code here belongs to: its visit, the scope of the items, its key."""
 
     effect: RunNode | None

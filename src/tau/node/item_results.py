@@ -7,8 +7,10 @@ from array import array
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from tau.errors import TauError
 from tau.node.step_results import opened
 from tau.node.steps import StepRunner
+from tau.values import decode
 from tau.values.stored import Blobs, Inline, StoredValue
 
 if TYPE_CHECKING:
@@ -38,12 +40,12 @@ class ItemResults:
 
     def put(self, index: int, cell: StoredValue) -> None:
         """An item has its result."""
-        whole, places = cell.whole, self._places
+        whole, places, data = cell.whole, self._places, self._data
         while len(places) <= index:
             places.append(0)
-        if type(whole) is Inline and 0 < len(whole.data) < 1 << _LENGTH:
-            places[index] = len(self._data) << _LENGTH | len(whole.data)
-            self._data += whole.data
+        if type(whole) is Inline and 0 < (size := len(whole.data)) < 1 << _LENGTH:
+            places[index] = len(data) << _LENGTH | size
+            data += whole.data
             return
         self._cells[index] = cell
         if cell.encoded is not None:  # else it is of an earlier process
@@ -61,10 +63,14 @@ class ItemResults:
 
     def __getitem__(self, index: int) -> Any:
         """Raises `CorruptCheckpointError` or `StoreError` where it cannot be read; the node ends with that, too."""
-        cell = self._cells.get(index)
+        cell = self._cells.get(index) if self._cells else None
         if cell is None:
             start, size = self._places[index] >> _LENGTH, self._places[index] & (1 << _LENGTH) - 1
-            cell = StoredValue(Inline(bytes(self._data[start : start + size])))
+            data = bytes(self._data[start : start + size])
+            try:
+                return decode(data)
+            except TauError:  # as `opened` tells it
+                cell = StoredValue(Inline(data))
         runner = self._runner()
         if runner is not None:
             return runner.open(self._name, cell)

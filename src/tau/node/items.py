@@ -7,7 +7,7 @@ that is given the items in another order finds what an earlier one has done.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
@@ -27,6 +27,9 @@ from tau.values import Refused, decode, encode, is_atom
 from tau.values.stored import StoredValue, digest
 from tau.values.weight import is_large
 
+Found = tuple[str, bytes | None, str | bytes]
+"""The key of an item, its encoding, and what stands for it in a plan."""
+
 Beside = Literal["others", "none seen", "none"]
 """Beside which calls for the same item one may run: any, none that is at work as it begins, none at all."""
 
@@ -45,11 +48,19 @@ class Items:
     kind = "map"
 
     def __init__(self, runner: StepRunner, name: str) -> None:
+        assert runner.journal is not None
+        assert runner.commits is not None
         self._runner, self._name = runner, name
+        self._journal, self._commits = runner.journal, runner.commits
         self.most = 1
+        self.asks = True
+        """Whether an item that is done asks for being stored; else `store` is called soon."""
+        self.is_behind = False
+        """Whether something may be done that `store` was not called for."""
         self._scope = runner.scope(name)
         self._entry = runner.entry(self._scope)
         self._plan: Plan | None = None
+        self._calls: tuple[object, ...] | None = None
 
     def plan(self, kind: str, function: Callable[..., Any], *, in_order: bool = False) -> Plan:
         """Begin the plan of what is called for which items. Raises `GraphChangedError`."""
@@ -64,8 +75,7 @@ class Items:
 
     async def check_async(self, own: OwnCopies, what: str) -> None:
         """`OwnCopies.check`, outside the loop where something is large."""
-        assert self._runner.journal is not None
-        await check_async(own, self._runner.journal.store.committer, what)
+        await check_async(own, self._journal.store.committer, what)
 
     def results(self) -> ItemResults:
         """What takes the cells of the finished items, and gives their results."""
@@ -74,6 +84,7 @@ class Items:
     def __enter__(self) -> Items:
         self._runner.enter(self._entry, self._name, self)
         self._runner.forgive()
+        self._commits.keep_up()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -95,34 +106,35 @@ class Items:
 
     def wait_for_room(self) -> None:
         """Wait until another item may begin. Raises why others could not be stored."""
-        self._runner.check()
+        self._commits.check()
         while self._unsaved() >= self.most:
             self._runner.make_room()
 
-    def has_room(self, begun: int, then: Callable[[], object]) -> bool:
-        """Whether another item may begin beside so many that have begun; if not, ``then`` is called, by any thread,
-        when that may have changed. Raises why others could not be stored."""
-        runner = self._runner
-        while True:
-            runner.check()
-            if begun + self._unsaved() < 2 * self.most:
-                return True
-            if begun:
-                runner.when_stored(then)
-                return False
-            runner.make_room()
+    def room(self, begun: int) -> int:
+        """How many other items may begin beside so many that have begun. Raises why others could not be stored."""
+        self._commits.check()
+        return 2 * self.most - begun - self._unsaved()
+
+    def make_room(self) -> None:
+        """Wait until some of what is done is stored. Raises why it could not be."""
+        self._runner.make_room()
+
+    def store(self, then: Callable[[], object]) -> bool:
+        """Have what is done stored; ``then`` is called, by any thread, at the end of the commit under way. Whether
+        there is one. Raises why others could not be stored."""
+        self.is_behind = False
+        return self._unsaved() > 0 and self._commits.start(then)
 
     async def wait_for_room_async(self) -> None:
         """`wait_for_room` for an event loop."""
-        self._runner.check()
+        self._commits.check()
         while self._unsaved() >= self.most:
             await self._runner.make_room_async()
 
     def _unsaved(self) -> int:
         """How many are done and not stored; the plan alone is not worth a commit."""
-        journal, plan = self._runner.journal, self._plan
-        planned = journal is not None and plan is not None and plan.position > journal.position
-        return self._runner.unsaved() - planned
+        planned = self._plan is not None and self._plan.position > self._journal.position
+        return self._commits.unsaved() - planned
 
     def do(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
         """What the function returns, or returned in an earlier attempt; a copy, as a resume would give it. Raises what
@@ -138,9 +150,17 @@ class Items:
         """
         cell = self._found(key)
         if cell is None:
-            with nullcontext() if beside == "others" else self._alone(key, keeps_out=beside == "none"):
+            call = None if beside == "others" else self._call_of(key, keeps_out=beside == "none")
+            try:
                 record, cell = self._made(key, *self._called(key, function, args))
-            self._hand_over(record, cell)
+            finally:
+                if call is not None:
+                    _at_work.pop(call, None)
+            if self.asks:
+                self._hand_over(record, cell)
+            else:
+                self._commits.keep(record, cell)
+                self.is_behind = True
         return cell
 
     async def do_async(self, key: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -161,32 +181,29 @@ class Items:
         return cell
 
     def _called(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
-        began = self._runner.now()
-        token = item_here.set(ItemHere(self._runner.effect, self._scope, key))
+        runner = self._runner
+        began = runner.now()
+        token = item_here.set(ItemHere(runner.effect, self._scope, key))
         try:
             return function(*args), began
         finally:
             item_here.reset(token)
 
-    @contextmanager
-    def _alone(self, key: str, *, keeps_out: bool) -> Iterator[None]:
-        """Keep other calls for this item out, or only see that there are none. An interrupt would leave it taken, so
-        ``keeps_out`` is for threads in which no signal is handled."""
-        runner = self._runner
-        assert runner.journal is not None
-        assert runner.effect is not None
-        call = (*key_of(runner.journal.store, runner.run_id, runner.effect), self._scope, key)
-        mine = object()
+    def _call_of(self, key: str, *, keeps_out: bool) -> tuple[object, ...] | None:
+        """What keeps other calls for this item out until it is let go; ``None`` where there are none and that is all
+        that is asked. An interrupt would leave it taken, so ``keeps_out`` is for threads in which no signal is handled.
+        """
+        if self._calls is None:
+            runner = self._runner
+            assert runner.effect is not None
+            self._calls = (*key_of(self._journal.store, runner.run_id, runner.effect), self._scope)
+        call, mine = (*self._calls, key), object()
         if (_at_work.setdefault(call, mine) if keeps_out else _at_work.get(call, mine)) is not mine:
             raise TauError(
                 f"an earlier call for this item of {self._name!r}, left behind by its timeout or by interrupts, is "
                 "still at work; wait for its end, or allow both with idempotent=True"
             )
-        try:
-            yield
-        finally:
-            if keeps_out:
-                _at_work.pop(call, None)
+        return call if keeps_out else None
 
     @contextmanager
     def _given_back(self) -> Iterator[None]:
@@ -200,12 +217,15 @@ class Items:
     def _leave(self, kind: type[BaseException] | None) -> None:
         if kind is not None:
             self._runner.give_back(self._entry, self)
+            self._commits.keep_up()
         if kind is not None and issubclass(kind, GraphChangedError) and self._plan is not None:
             self._plan.disown()
 
     def _found(self, key: str) -> StoredValue | None:
-        journal = self._runner.journal
-        cell = None if journal is None else journal.item(self._scope, ITEM + key)
+        journal, place = self._journal, (self._scope, ITEM + key)
+        cell = journal.items.get(place)
+        if cell is not None and cell.change is not None:
+            cell = journal.item(*place)
         if cell is not None:
             self._runner.spared()
         return cell
@@ -227,8 +247,7 @@ class Items:
     async def _taken_async(self, key: str, value: Any, began: float) -> StoredValue:
         """Hand over a result; a large one is encoded outside the loop, and a cancellation that comes meanwhile is
         raised when that is done."""
-        journal = self._runner.journal
-        if journal is None or not self._is_large(value):
+        if not self._is_large(value):
             record, cell = self._made(key, value, began)
             self._hand_over(record, cell)
             return cell
@@ -240,7 +259,7 @@ class Items:
             blobs = [blob for one in to_store(cell).values() for blob in one.blobs]
             return record, cell, {name: pack_blob(data) for name, data in blobs}
 
-        (record, cell, packed), cancelled = await off_the_loop(journal.store.committer, make)
+        (record, cell, packed), cancelled = await off_the_loop(self._journal.store.committer, make)
         self._hand_over(record, cell, packed)
         if cancelled is not None:
             raise cancelled
@@ -248,6 +267,7 @@ class Items:
 
     def _hand_over(self, record: Item, cell: StoredValue, packed: dict[bytes, bytes] | None = None) -> None:
         self._runner.hand_over(record, cell, packed)
+        self.is_behind = True
 
     def _let_go(self) -> None:
         """What is not needed any more and stored by now may be read again where it is."""
@@ -261,18 +281,19 @@ class Keys:
         self._given = given
         self._seen = Counts()
 
-    def of(self, item: Any) -> tuple[str, bytes | None]:
-        """The key of the next item, and its encoding, which is ``None`` with ``given``.
+    def of(self, item: Any) -> Found:
+        """The key of the next item, its encoding, which is ``None`` with ``given``, and what stands for it in a plan.
 
         Raises `UnserializableError` for an item that cannot be encoded, `ConfigError` for a given key that is not text
         or a number, or that another item has.
         """
         if self._given is not None:
-            return self._checked(self._given(item)), None
+            key = self._checked(self._given(item))
+            return key, None, key
         data = encoded(item)
         name = digest(data)
-        key, count = name.hex(), self._seen.add(name)
-        return (key if count == 1 else f"{key} {count}"), data
+        count = self._seen.add(name)
+        return (name.hex() if count == 1 else f"{name.hex()} {count}"), data, name
 
     def _checked(self, key: Any) -> str:
         if isinstance(key, bool) or not isinstance(key, str | int):

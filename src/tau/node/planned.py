@@ -170,11 +170,6 @@ class Plan:
         )
 
 
-def entry_of(key: str, is_given: bool) -> str | bytes:
-    """What stands for an item in a plan, by its key."""
-    return key if is_given else bytes.fromhex(key[: 2 * SIZE])
-
-
 def _name(entry: str | bytes) -> bytes:
     return name_of(entry) if isinstance(entry, str) else entry
 

@@ -7,10 +7,11 @@ one. No event loop waits for a store: what its tasks need is committed in the th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 
-from tau.errors import StoreError
+from tau.errors import StoreError, TauError
 from tau.late_imports import load_module
 from tau.log.append import Append
 from tau.log.chained import to_store
@@ -35,6 +36,7 @@ class StepCommits:
         self._flight = journal.flight
         self._failed: Exception | None = None
         self._is_asked = False
+        self._kept: list[tuple[Item, StoredValue]] = []  # finished, and not held back yet
 
     def commit(self, record: Item | None = None, cell: StoredValue | None = None) -> None:
         """Commit an item and what was held back before it, in the caller's thread; or wait for the thread that does.
@@ -121,6 +123,40 @@ class StepCommits:
                 self._is_asked = False
                 raise
 
+    def keep(self, record: Item, cell: StoredValue) -> None:
+        """Have an item committed with what comes next; no thread waits for another here. Raises as `hand_over`."""
+        if self._closed:
+            raise too_late(self._node)
+        self._kept.append((record, cell))
+        self._flight.newest = self
+        if self._failed is not None:
+            raise self._failed
+
+    def keep_up(self) -> None:
+        """Hold back what was kept. Raises nothing: what is not owned any more stays kept."""
+        if not self._journal.lock._is_owned():  # else it comes in the middle of that: of a signal handler
+            with self._journal.lock, suppress(TauError):
+                self._hold_kept()
+
+    def _hold_kept(self) -> None:
+        """To be called with the journal's lock. An interrupt leaves each of them held back once, or twice."""
+        if count := len(self._kept):
+            self._journal.hold_items(self._kept[:count])
+            del self._kept[:count]
+
+    def start(self, then: Callable[[], object]) -> bool:
+        """Have the committer commit what is held back, and call ``then`` at the end of the ticket under way, from any
+        thread; whether there is one. Raises why something could not be stored."""
+        self.check()
+        self._refuse_reentry()
+        if self._current() is None:
+            self._start_another()
+        ticket = self._current()
+        if ticket is None:
+            return False
+        ticket.waiting.append(then)
+        return not ticket.over
+
     def hold(self, append: Append) -> int:
         """Hold the records of a branch back; the position up to which they lie."""
         self._refuse_reentry()
@@ -128,6 +164,7 @@ class StepCommits:
             if self._closed:
                 raise too_late(self._node)
             self.check()
+            self._hold_kept()
             self._journal.hold(append)
             return self._journal.made
 
@@ -139,6 +176,7 @@ class StepCommits:
             if self._closed:
                 raise too_late(self._node)
             assert journal.progress is not None
+            self._hold_kept()
             journal.hold(Append((record,), journal.progress, {}))
             return journal.end
 
@@ -159,7 +197,7 @@ class StepCommits:
 
     def unsaved(self) -> int:
         """How many records are not stored yet."""
-        return self._journal.end - self._journal.position
+        return self._journal.end - self._journal.position + len(self._kept)
 
     def wait(self) -> bool:
         """Wait for the ticket under way, or for a moment; whether there was one. Raises as `check`."""
@@ -170,14 +208,6 @@ class StepCommits:
         ticket.wait()
         self.check()
         return True
-
-    def then(self, work: Callable[[], object]) -> bool:
-        """Have ``work`` called at the end of the ticket under way, from any thread; whether there is one."""
-        ticket = self._current()
-        if ticket is None:
-            return False
-        ticket.waiting.append(work)
-        return not ticket.over
 
     async def wait_async(self) -> bool:
         """`wait` for an event loop."""
@@ -203,6 +233,7 @@ class StepCommits:
             with self._journal.lock:
                 if self._closed or self._failed is not None or self._current() is not None:
                     return
+                self._hold_kept()
                 if (batch := self._journal.held()) is None:
                     return
                 mine = self._flight.under_way = Ticket(batch)
@@ -237,6 +268,7 @@ class StepCommits:
         """What the attempt left behind can save nothing more; the commit that is under way, if any."""
         with self._journal.lock:
             self._closed = True
+        self.keep_up()
         ticket = self._current()
         if ticket is not None and ticket.thread == get_ident():  # an interrupt left it behind
             self._end(ticket, None)
@@ -251,6 +283,7 @@ class StepCommits:
                 raise too_late(self._node)
             if not isinstance(self._failed, StoreError):  # a store that failed may take it later
                 self.check()
+            self._hold_kept()
             if record is not None and cell is not None:
                 assert journal.progress is not None
                 journal.hold(Append((record,), journal.progress, to_store(cell), packed=packed))

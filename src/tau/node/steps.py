@@ -77,7 +77,8 @@ class StepRunner:
         self._files: AttemptFiles | None = None
         self._made: list[Artifact] = []
         self._any_resumed = False
-        self._commits = StepCommits(journal, self.node) if journal is not None else None
+        self.commits = StepCommits(journal, self.node) if journal is not None else None
+        """What stores them, unless nothing is stored."""
         self._generators = Generators()
         self._names: dict[str, object] = {}
         self.unawaited = Unawaited()
@@ -90,7 +91,7 @@ class StepRunner:
         checked_name("the name of a step", name)
         if not callable(function):
             raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
-        step, commits = Step(self, name), self._commits
+        step, commits = Step(self, name), self.commits
         key = self.entry(step.scope)
         if self.journal is not None:
             self._generators.check(key.removeprefix("step "), function, args, kwargs)
@@ -118,7 +119,7 @@ class StepRunner:
         self, step: Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         self.unawaited.begun(step)
-        key, commits = self.entry(step.scope), self._commits
+        key, commits = self.entry(step.scope), self.commits
         cancelled: BaseException | None = None
         try:
             step.begin(key)
@@ -154,10 +155,10 @@ class StepRunner:
                 yield path
                 if self._closed:
                     raise too_late(self.node)
-            if self._commits is not None:
+            if self.commits is not None:
                 cell = cell_of(self.node, name, made[0])
                 record = Item(scope=self.of_visit(name), name=name, key=_ARTIFACT, value=cell.change)
-                self._commits.commit(record, cell)
+                self.commits.commit(record, cell)
                 self.saved()
         except BaseException as error:
             if made and isinstance(error, LeaseLostError):  # nothing will ever refer to it
@@ -240,7 +241,7 @@ class StepRunner:
     def save(self, state: State) -> None:
         """See `State.checkpoint`."""
         effect, record, cell = self.effect, None, None
-        if self._commits is None:
+        if self.commits is None:
             return
         if effect is None:
             refuse_outside(state)
@@ -248,7 +249,7 @@ class StepRunner:
             cell = kept_cell(state, effect, self.find(self.of_visit(STATE), STATE))
             if cell is not None:
                 record = Item(scope=self.of_visit(STATE), name=STATE, key=STATE, value=cell.change)
-        self._commits.commit(record, cell)
+        self.commits.commit(record, cell)
         self.saved()
 
     def restore(self) -> None:
@@ -260,20 +261,20 @@ class StepRunner:
     def close(self) -> None:
         """The attempt has ended: what it left behind saves nothing more. Waits for a commit that is under way."""
         self._closed = True
-        if self._commits is not None:
-            self._commits.close()
+        if self.commits is not None:
+            self.commits.close()
 
     def shut(self) -> None:
         """`close` without waiting, for where nobody can."""
         self._closed = True
-        if self._commits is not None:
-            self._commits.shut()
+        if self.commits is not None:
+            self.commits.shut()
 
     async def close_async(self) -> None:
         """`close` for an event loop."""
         self._closed = True
-        if self._commits is not None:
-            await self._commits.close_async()
+        if self.commits is not None:
+            await self.commits.close_async()
 
     def enter(self, key: str, name: str, by: object) -> None:
         """A name is for one item of a visit; the ``key`` is its kind and name. What fails must give it back."""
@@ -297,54 +298,41 @@ class StepRunner:
         """Something that an earlier attempt had finished was not done again."""
         self._any_resumed = True
 
-    def check(self) -> None:
-        """Raise why what was handed over could not be stored."""
-        if self._commits is not None:
-            self._commits.check()
-
     def forgive(self) -> None:
         """Try again to store what could not be."""
-        if self._commits is not None:
-            self._commits.forgive()
-
-    def unsaved(self) -> int:
-        """How many records of this run are not stored yet."""
-        return self._commits.unsaved() if self._commits is not None else 0
+        if self.commits is not None:
+            self.commits.forgive()
 
     def hand_over(self, record: Item, cell: StoredValue, packed: Mapping[bytes, bytes] | None = None) -> None:
         """Have a finished item stored soon; nothing waits for it."""
-        if self._commits is not None:
-            self._commits.hand_over(record, cell, packed)
+        if self.commits is not None:
+            self.commits.hand_over(record, cell, packed)
             self.saved()
 
     def note(self, record: Planned) -> int:
         """Have it stored with what is committed next; its position."""
-        return self._commits.note(record) if self._commits is not None else 0
+        return self.commits.note(record) if self.commits is not None else 0
 
     def make_room(self) -> None:
         """Wait until some of what is not stored is, or raise why it cannot be."""
-        if self._commits is not None and not self._commits.wait():
+        if self.commits is not None and not self.commits.wait():
             self.commit()
-
-    def when_stored(self, work: Callable[[], object]) -> bool:
-        """Have ``work`` called when the commit under way has ended, from any thread; whether there is one."""
-        return self._commits is not None and self._commits.then(work)
 
     async def make_room_async(self) -> None:
         """`make_room` for an event loop."""
-        if self._commits is not None and not await self._commits.wait_async():
+        if self.commits is not None and not await self.commits.wait_async():
             await self.commit_async()
 
     def commit(self) -> None:
         """Store what is finished, and wait until it is. Raises why it cannot be."""
-        if self._commits is not None:
-            self._commits.commit()
+        if self.commits is not None:
+            self.commits.commit()
             self.saved()
 
     async def commit_async(self) -> None:
         """`commit` for an event loop."""
-        if self._commits is not None:
-            await self._commits.commit_async()
+        if self.commits is not None:
+            await self.commits.commit_async()
             self.saved()
 
     def find(self, scope: Scope, key: str = "") -> StoredValue | None:
@@ -391,5 +379,5 @@ class StepRunner:
 
     def saved(self) -> None:
         """Tell of checkpoints which were held back and are stored by now."""
-        if self._commits is not None and (newest := self._commits.told()) and self._emit is not None:
+        if self.commits is not None and (newest := self.commits.told()) and self._emit is not None:
             self._emit(CHECKPOINT_SAVE, {"node": newest, "run_id": self.run_id})

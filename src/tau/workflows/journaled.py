@@ -14,20 +14,18 @@ from tau.executors.registry import INLINE
 from tau.log.digests import ITEM
 from tau.node.chain_items import ChainItems
 from tau.node.item_results import ItemResults
-from tau.node.items import Beside, Items, Keys, copied
-from tau.node.planned import Plan, entry_of
+from tau.node.items import Beside, Found, Items, Keys, copied
+from tau.node.planned import Plan
+from tau.values.registry import ATOMS
 from tau.values.stored import StoredValue
 from tau.workflows.config import ParallelConfig
-from tau.workflows.surroundings import Surroundings, drawn
+from tau.workflows.surroundings import AT_HAND, Surroundings, drawn
 
 Key = Callable[[Any], str | int]
 Kept = TypeVar("Kept", bound=Items)
 
-_LISTS = (list, tuple, range, dict, set, frozenset)
-"""What is looked through before anything begins: doing so twice is cheap and changes nothing."""
-
 _AHEAD = 10_000
-"""So many items of these at most, and so many bytes of their encodings:"""
+"""So many items of what is at hand are looked through before anything begins, and so many bytes of their encodings:"""
 
 _AHEAD_BYTES = 1 << 24
 
@@ -61,35 +59,40 @@ class _Drawn(ABC):
 
     def __iter__(self) -> Iterator[Any]:
         plan = self._items.plan(self.kind, self._function, in_order=self.kind == "chain")
-        ahead = self._look_ahead(plan) if type(self._listed) in _LISTS else deque()
+        ahead = self._look_ahead(plan) if type(self._listed) in AT_HAND else deque()
         plan.begun()
         for index, item in enumerate(self._source):
             if ahead:
                 found = ahead.popleft()
             else:
                 found = self._key_of(item)
-                plan.draw(entry_of(found[0], self._key is not None), ITEM + found[0])
+                plan.draw(found[2], ITEM + found[0])
             self._take(index, found)
             yield item
         plan.check(plan.missing())
         plan.end()
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the next item is at hand: nothing of others is asked for it."""
+        return type(self._listed) in AT_HAND and self._key is None
 
     def __len__(self) -> int:
         if self._total is None:
             raise TypeError("how many there are is not known before the end")
         return self._total
 
-    def _look_ahead(self, plan: Plan) -> deque[tuple[str, bytes | None]]:
+    def _look_ahead(self, plan: Plan) -> deque[Found]:
         """The keys and encodings of the first items, so that a list that changed is found before anything begins."""
-        ahead, wrong, size = deque[tuple[str, bytes | None]](), "", 0
+        ahead, wrong, size, key_of = deque[Found](), "", 0, self._key_of
         for item in islice(self._listed, _AHEAD):
             try:
-                key, data = self._key_of(item)
+                key, data, entry = found = key_of(item)
             except Exception:  # raised again where the item is drawn
                 break
-            ahead.append((key, data))
-            found = plan.see(entry_of(key, self._key is not None), ITEM + key)
-            wrong = wrong or found
+            ahead.append(found)
+            seen = plan.see(entry, ITEM + key)
+            wrong = wrong or seen
             size += 0 if data is None else len(data)
             if size > _AHEAD_BYTES:
                 break
@@ -105,11 +108,11 @@ class _Drawn(ABC):
         return self._own.apart(item) if data is None else copied(item, data)
 
     @abstractmethod
-    def _key_of(self, item: Any) -> tuple[str, bytes | None]:
-        """The key of an item, and its encoding."""
+    def _key_of(self, item: Any) -> Found:
+        """What an item is known by."""
 
     @abstractmethod
-    def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
+    def _take(self, index: int, found: Found) -> None:
         """It is handed out next."""
 
 
@@ -126,12 +129,12 @@ class Named(_Drawn):
         here = config.executor == INLINE  # in the caller's thread, which handles signals
         self._beside: Beside = "others" if config.idempotent else "none seen" if here else "none"
         self._keys = Keys(key)
-        self._drawn: dict[int, tuple[str, bytes | None]] = {}
+        self._drawn: dict[int, Found] = {}
 
-    def _key_of(self, item: Any) -> tuple[str, bytes | None]:
+    def _key_of(self, item: Any) -> Found:
         return self._keys.of(item)
 
-    def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
+    def _take(self, index: int, found: Found) -> None:
         self._drawn[index] = found
 
     def forget(self, index: int) -> None:
@@ -146,8 +149,9 @@ class Named(_Drawn):
         """What calls a sync task for an item, unless that is done already; it returns the cell of the result."""
 
         def call(index: int, item: Any) -> StoredValue:
-            key, data = self._drawn[index]
-            return self._items.finish(key, task, self._given_item(item, data), beside=self._beside)
+            key, data, _ = self._drawn[index]
+            given = item if type(item) in ATOMS else self._given_item(item, data)
+            return self._items.finish(key, task, given, beside=self._beside)
 
         return call
 
@@ -155,7 +159,7 @@ class Named(_Drawn):
         """The same for an async task."""
 
         async def call(index: int, item: Any) -> StoredValue:
-            key, data = self._drawn[index]
+            key, data, _ = self._drawn[index]
             return await self._items.finish_async(key, task, self._given_item(item, data))
 
         return call
@@ -183,12 +187,12 @@ class Links(_Drawn):
         self._steps, self._keeps_states = items, keeps_states
         self.initial, data = items.begin(initial)
         self._link = sha256(data)
-        self._now: tuple[str, bytes | None] = "", None
+        self._now: Found = "", None, b""
 
-    def _key_of(self, item: Any) -> tuple[str, bytes | None]:
+    def _key_of(self, item: Any) -> Found:
         return Keys(self._key).of(item)
 
-    def _take(self, index: int, found: tuple[str, bytes | None]) -> None:
+    def _take(self, index: int, found: Found) -> None:
         self._now = found
 
     def calling(self, step: Callable[[Any, Any], Any]) -> Callable[[int, Any, Any], Any]:
@@ -215,7 +219,7 @@ class Links(_Drawn):
 
     def _next(self) -> tuple[str, bytes | None]:
         """The key of the item that was drawn, and its encoding."""
-        key, data = self._now
+        key, data, _ = self._now
         self._link = link = self._link.copy()
         link.update(b"%d:%b" % (len(key), key.encode("utf-8", "surrogatepass")))
         return link.hexdigest()[:40], data

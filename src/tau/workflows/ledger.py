@@ -26,7 +26,7 @@ from tau.workflows.outcomes import (
     result_of,
     task_error,
 )
-from tau.workflows.surroundings import Surroundings, drawn, report, said
+from tau.workflows.surroundings import AT_HAND, Surroundings, drawn, report, said
 
 Progress = Callable[[int, int | None, Any], object]
 
@@ -49,6 +49,8 @@ class Ledger:
         self.is_drawn = False
         self.halted = False
         self._items, self._total = drawn(items)
+        self.is_quick = type(items) in AT_HAND if named is None else named.is_quick
+        """Whether nothing else is done to draw an item."""
         self.workers = _workers(config, self._total)
         self._progress = progress
         self._statuses = bytearray()
@@ -64,6 +66,11 @@ class Ledger:
         """As many items are worked on at a time as an executor has room for, unless the configuration says it."""
         if workers is not None and not self.config.max_workers:
             self.workers = workers if self._total is None else min(workers, self._total)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is told of the items, which may take any time."""
+        return self._progress is None and self.around.observer is None
 
     def start(self) -> None:
         about = {"fail_fast": self.config.fail_fast, "has_progress_callback": self._progress is not None}
@@ -102,7 +109,8 @@ class Ledger:
             self._named.forget(index)
         self._statuses[index] = DONE
         self._done += 1
-        self.around.tell(WORKER_COMPLETE, {**self._where(index, worker), "error": False}, at)
+        if self.around.observer is not None:
+            self.around.tell(WORKER_COMPLETE, {**self._where(index, worker), "error": False}, at)
         if self._progress is not None:
             report(self._progress, self._done, self._total, self._results[index])
 

@@ -9,6 +9,7 @@ from tau.executors.contract import Function
 from tau.executors.registry import DASK, INLINE, is_here
 from tau.graph.nodes import is_async
 from tau.late_imports import load_module
+from tau.node.calls import NEVER_LATE
 from tau.node.items import Items
 from tau.node.own_copies import OwnCopies
 from tau.spelling import names_keywords
@@ -119,14 +120,15 @@ def run_map(
         return run_elsewhere(ledger, task, named, kept_items)
 
     def plain(item: Any) -> Any:
-        return not_async(f"the task of parallel {chosen!r}", task(item))
+        value = task(item)
+        return value if type(value) in NEVER_LATE else not_async(f"the task of parallel {chosen!r}", value)
 
     calling = _calling(named, plain)
     with block_of(kept_items):
         if config.executor == INLINE:
             result = InlineMap(ledger, calling, _room(ledger, kept_items)).run()
         else:
-            result = ThreadedMap(ledger, calling, _has_room(ledger, kept_items)).run()
+            result = ThreadedMap(ledger, calling, _kept(ledger, kept_items)).run()
     if own is not None:
         own.check(f"map {chosen!r}")
     return result
@@ -147,11 +149,12 @@ def _room(ledger: Ledger, items: Items | None) -> Callable[[], object] | None:
     return items.wait_for_room
 
 
-def _has_room(ledger: Ledger, items: Items | None) -> Callable[[int, Callable[[], object]], bool] | None:
-    if items is None:
-        return None
-    items.most = ledger.workers
-    return items.has_room
+def _kept(ledger: Ledger, items: Items | None) -> Items | None:
+    """The items where they are stored. The caller's thread asks for that where nothing keeps it from looking."""
+    if items is not None:
+        items.most = ledger.workers
+        items.asks = not (ledger.is_quick and ledger.is_quiet)
+    return items
 
 
 def _room_async(ledger: Ledger, items: Items | None) -> Callable[[], Awaitable[object]] | None:
@@ -171,9 +174,9 @@ def run_elsewhere(
     executor = opened(ledger.config.executor, _sent(ledger, task, deaths))
     try:
         remote = RemoteTask(ledger.around, ledger.config, executor, _widening(ledger, items))
-        room = _has_room(ledger, items)
+        kept = _kept(ledger, items)
         with block_of(items):
-            return ThreadedMap(ledger, _calling(named, remote), room, has_clock=True).run()
+            return ThreadedMap(ledger, _calling(named, remote), kept, has_clock=True).run()
     finally:
         closed(executor)
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from tau import forks
 from tau.checks import ObserverSpec, checked_name, refused
@@ -33,6 +33,9 @@ from tau.workflows.config import INHERIT
 
 C = TypeVar("C")
 _log = logging.getLogger("tau")
+
+AT_HAND: Final = (list, tuple, range, dict, set, frozenset)
+"""To draw an item of these takes no time, and to do so twice changes nothing."""
 
 
 class Surroundings:

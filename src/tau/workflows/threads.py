@@ -11,17 +11,21 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Final
 
+from tau.errors import TauError
 from tau.node.current import left_behind
+from tau.node.items import Items
 from tau.node.left_calls import key_of, note
 from tau.waiting import LOOK, DaemonThread, Flag
 from tau.workflows.ledger import Ledger
 from tau.workflows.outcomes import DONE, FAILED, NOT_RUN, ParallelResult
 from tau.workflows.tries import Pace, backoff, timed_out
+
+_MOMENT: Final = 0.0005
+"""Seconds for which a commit waits for the next item, where the one before it came as soon."""
 
 
 class _Job:
@@ -69,12 +73,11 @@ class ThreadedMap:
         self,
         ledger: Ledger,
         call: Callable[[int, Any], Any],
-        has_room: Callable[[int, Callable[[], object]], bool] | None = None,
+        items: Items | None = None,
         has_clock: bool = False,
     ) -> None:
-        """``has_room`` says whether another item may begin beside so many, and calls something when there may be room
-        again. ``has_clock``: ``call`` itself sees to the timeout."""
-        self._ledger, self._call, self._has_room = ledger, call, has_room
+        """``items`` are those in a run that is stored. ``has_clock``: ``call`` itself sees to the timeout."""
+        self._ledger, self._call, self._items = ledger, call, items
         self._config, self._around = ledger.config, ledger.around
         self._timeout = None if has_clock else self._config.timeout
         self._pace = Pace(self._config.rate)
@@ -83,6 +86,8 @@ class ThreadedMap:
         self._halt = Flag()
         self._in_flight: dict[int, _Job] = {}
         self._threads = 0
+        self._looks_again = False
+        self._is_in_bursts = ledger.is_quick and ledger.is_quiet
         self._caller: Callable[[], _Caller | None] = _Caller
         self._context = contextvars.copy_context()
         if self._around.scope is not None and self._around.effect is not None:
@@ -111,52 +116,104 @@ class ThreadedMap:
     # The caller's thread gives items and takes reports.
 
     def _feed(self) -> bool:
-        """Give an item to the threads, if there is one and room for it."""
-        if self._waits():
-            return False
-        drawn = self._ledger.draw()
-        if drawn is None:
-            return False
-        job = self._in_flight[drawn[0]] = _Job(*drawn)
-        if self._threads < min(self._ledger.workers, len(self._in_flight)):
-            try:
-                self._hire(self._threads)
-                self._threads += 1
-            except RuntimeError:
-                if not self._threads:
-                    raise  # the system has no thread left; with fewer than wanted it goes on
-        self._jobs.put(job)
-        return True
+        """Give items to the threads, as many as there are and there is room for, until something is reported; whether
+        there was one."""
+        ledger, left = self._ledger, self._room()
+        given = 0
+        while given < left and (not given or not (self._is_to_end() or self._reports.qsize())):
+            drawn = ledger.draw()
+            if drawn is None:
+                break
+            job = self._in_flight[drawn[0]] = _Job(*drawn)
+            self._jobs.put(job)
+            given += 1
+            if not self._is_in_bursts:
+                self._hire_enough()
+        if given and self._is_in_bursts:
+            if 0 < self._threads < min(ledger.workers, len(self._in_flight)):
+                time.sleep(0)  # those that are there may take all of them meanwhile
+            self._hire_enough()
+        return given > 0
 
-    def _waits(self) -> bool:
-        """Whether no item can be given now."""
-        ledger = self._ledger
-        if ledger.halted or self._around.stopping():
+    def _is_to_end(self) -> bool:
+        """Whether nothing more is to begin."""
+        if self._ledger.halted or self._around.stopping():
             self._halt.set()
-        if ledger.is_drawn or self._halt.is_set() or len(self._in_flight) >= 2 * ledger.workers:
-            return True
-        return self._has_room is not None and not self._has_room(len(self._in_flight), self._look_again)
+        return self._ledger.is_drawn or self._halt.is_set()
+
+    def _room(self) -> int:
+        """How many items can be given now."""
+        if self._is_to_end():
+            return 0
+        begun, items = len(self._in_flight), self._items
+        room = 2 * self._ledger.workers - begun
+        while room > 0 and items is not None:
+            left = items.room(begun)
+            if left > 0 or begun:
+                return min(room, left)
+            items.make_room()
+        return room
 
     def _look_again(self) -> None:
         self._reports.put(None)
+
+    def _hire_enough(self) -> None:
+        """Begin threads as long as items wait for one."""
+        most = min(self._ledger.workers, len(self._in_flight))
+        while self._threads < most and self._jobs.qsize():
+            try:
+                self._hire(self._threads)
+            except RuntimeError:
+                if not self._threads:
+                    raise  # the system has no thread left; with fewer than wanted it goes on
+                break
+            self._threads += 1
 
     def _hire(self, worker: int, first: _Job | None = None) -> None:
         DaemonThread(self._serve, f"tau-{self._around.name}-{worker}", (worker, first)).start()
 
     def _collect(self) -> None:
         """Take the reports that are there; wait for one where there is nothing to give."""
-        waits = self._waits()
-        while self._in_flight and (waits or not self._reports.empty()):
-            try:
-                job = self._reports.get(timeout=self._patience())
-            except Empty:
-                self._around.check_process()
-                break
-            if job is not None:
-                self._take(job)
-            waits = False
+        reports = self._reports
+        if self._in_flight and reports.empty() and self._room() <= 0:
+            self._await_report()
+        while self._in_flight and not reports.empty():
+            self._take(reports.get())
         if self._timeout is not None:
             self._check_times()
+
+    def _await_report(self) -> None:
+        """Take the next report, if one comes in time. What is done is stored meanwhile, unless another item follows at
+        once: then they are stored together."""
+        items = self._items
+        try:
+            is_behind = items is not None and items.is_behind and not self._looks_again
+            if is_behind and (self._follows() or not self._stored_soon()):
+                return
+            self._take(self._reports.get(timeout=self._patience()))
+        except Empty:
+            self._around.check_process()
+
+    def _stored_soon(self) -> bool:
+        """Have what is done stored; whether there may be room for others only after that."""
+        assert self._items is not None
+        self._looks_again = True
+        try:
+            self._looks_again = waits = self._items.store(self._look_again)
+        except TauError:  # it is raised at the end, too, where that does not come for another reason
+            self._looks_again = False
+            if not self._halt.is_set():
+                raise
+            return True
+        return waits
+
+    def _follows(self) -> bool:
+        """Take a report that comes within a moment; whether one did."""
+        try:
+            self._take(self._reports.get(timeout=_MOMENT))
+        except Empty:
+            return False
+        return True
 
     def _patience(self) -> float:
         """For how long to wait for a report: not longer than until the time of an item is up."""
@@ -165,8 +222,14 @@ class ThreadedMap:
         deadlines = [job.deadline for job in self._in_flight.values() if job.deadline is not None]
         return max(0.0, min([LOOK, self._timeout, *(one - time.monotonic() for one in deadlines)]))
 
-    def _take(self, job: _Job) -> None:
-        """Note what a thread says of an item: that it began, or how it ended."""
+    def _take(self, job: _Job | None) -> None:
+        """Note what a thread says of an item: that it began, or how it ended; or, without one, that something was
+        stored."""
+        if job is None:
+            self._looks_again = False
+            if self._items is not None:
+                self._items.is_behind = True
+            return
         if self._in_flight.get(job.index) is not job:
             return
         ledger = self._ledger
@@ -198,7 +261,7 @@ class ThreadedMap:
         if delay is None:
             job.report = (FAILED, error)
             self._take(job)
-            if not self._waits() or self._in_flight:
+            if self._room() > 0 or self._in_flight:
                 self._hire(job.worker)
             return
         again = _Job(job.index, job.item, tries=job.tries + 1, delay=delay, is_told=job.is_told)
@@ -250,10 +313,11 @@ class ThreadedMap:
     def _next(self) -> _Job | None:
         """The next item; ``None`` at the end. The caller says when that is, unless an interrupt keeps it from it."""
         while True:
-            with suppress(Empty):
+            try:
                 return self._jobs.get(timeout=LOOK)
-            if self._caller() is None:
-                return None
+            except Empty:
+                if self._caller() is None:
+                    return None
 
     def _do(self, job: _Job) -> bool:
         """Try the item until it has come to its end; whether this thread goes on with another."""
@@ -306,9 +370,11 @@ class ThreadedMap:
         """Whether nothing is to begin any more, now or after a delay, and after what the rate asks for."""
         if self._halt.is_set() or (delay and self._halt.wait(delay)):
             return True
-        pause = self._pace.wait(time.monotonic())
-        if pause and self._halt.wait(pause):
-            return True
+        if self._config.rate is not None:
+            pause = self._pace.wait(time.monotonic())
+            if pause and self._halt.wait(pause):
+                return True
         if self._around.stopping():
             self._halt.set()
-        return self._halt.is_set()
+            return True
+        return False

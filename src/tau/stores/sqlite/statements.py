@@ -46,7 +46,9 @@ ADD = """
 insert into runs(run_id, position, summary, graph, status, updated, counter, seconds, expires, boot)
 values(?, 0, x'', '', '', 0, 0, 0, 0, '')
 """
+# The first row of a commit, and those that follow it.
 APPEND = "insert into log(run, position, previous, record) values(?, ?, ?, ?)"
+APPEND_AT = "insert into log(id, run, position, previous, record) values(?, ?, ?, ?, ?)"
 # The same for the one record of a run that is where it is expected; it changes nothing where the run is elsewhere.
 APPEND_NEXT = """
 insert into log(run, position, previous, record)

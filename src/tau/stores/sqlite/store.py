@@ -92,10 +92,14 @@ class SQLiteStore(Store):
             run = connection.last_insert_rowid()
         for digest, data in batch.blobs:
             execute(sql.KEEP, (run, digest, data))
-        for record in batch.records:
-            position += 1
-            execute(sql.APPEND, (run, position, last, record))
-            last = connection.last_insert_rowid()
+        first, *others = batch.records
+        position += 1
+        execute(sql.APPEND, (run, position, last, first))
+        last = connection.last_insert_rowid()
+        if others:  # one call of many rows takes a third of the time of as many calls
+            rows = [(last + count, run, position + count, last + count - 1, one) for count, one in enumerate(others, 1)]
+            connection.executemany(sql.APPEND_AT, rows)
+            position, last = position + len(rows), last + len(rows)
         self._move(connection, last, batch.summary, now)
         return int(position)
 
