@@ -44,6 +44,20 @@ def hold(state):
 graph.sequence(hold)
 """
 
+ASKS = """
+from tau import StateGraph, pause_node
+
+graph = StateGraph("asks")
+
+@graph.node
+def send(state, ctx):
+    with open("sent", "a") as file:
+        file.write(f"{ctx.key}\\n")
+
+graph.add_node("sign", pause_node("sign"))
+graph.sequence("send", "sign")
+"""
+
 
 @pytest.fixture
 def temporary(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -113,3 +127,12 @@ def test_a_signal_leaves_neither_a_process_nor_a_directory(
     assert "the crash test was stopped" in said
     assert not os.path.exists(f"/proc/{pid}")
     assert not list(temporary.iterdir())
+
+
+def test_a_graph_that_asks_and_has_effects_until_the_time_is_over(shell: Shell) -> None:
+    shell.write("asks.py", ASKS)
+    words = ("crash-test", "asks.py:graph", "--answer", "sign=ok", "--effects", "sent", "--quiet")
+    found = shell.json(*words, "--all", "--max-time", "20")
+    assert found["survives"] is True
+    assert "sign" in found["keys"]
+    assert found["points"] == found["possible"] == found["left"] + sum(found["struck"].values())

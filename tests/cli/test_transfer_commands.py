@@ -58,3 +58,23 @@ def test_what_is_not_there_or_no_archive_is_told(shell: Shell, here: Here, store
     here("import", "r.tau", "--store", store, code=5)
     shell.write("r.tau", "not an archive")
     assert "r.tau" in here("import", "r.tau", "--store", store, code=5).err
+
+
+def test_its_artifacts_go_where_they_are_told_to(shell: Shell, here: Here, store: str) -> None:
+    shell.write(
+        "files.py",
+        "from tau import StateGraph\n"
+        "graph = StateGraph('files')\n"
+        "@graph.node\n"
+        "def make(state, ctx):\n"
+        "    with ctx.artifact('note') as path:\n"
+        "        path.write_text('kept')\n"
+        "graph.sequence('make')\n",
+    )
+    here("run", "files.py:graph", "--run-id", "r", "--store", store)
+    here("export", "r", "r.tau", "--store", store)
+    here("import", "r.tau", "--store", "file:there", "--artifacts", "apart")
+    (found,) = here.json("show", "r", "--store", "file:there")["artifacts"]
+    assert found["path"].startswith(str(shell.folder / "apart"))
+    assert (shell.folder / "apart").is_dir()
+    assert here.json("verify", "r", "--store", "file:there")["artifacts"] == 1

@@ -385,7 +385,9 @@ def test_an_artifact_that_is_taken_for_a_path_says_how_it_is_written(tmp_path: P
 
 def test_runs_are_asked_for_by_a_status_that_there_is(store: Store) -> None:
     Steps(store).graph.execute({}, run_id="r")
-    with pytest.raises(ConfigError, match=r"no run has status 'finishd'; a status is one of running, .*finished"):
+    with pytest.raises(
+        ConfigError, match=r"no run has status 'finishd'; a status is one of admitted, running, .*finished"
+    ):
         store.runs(status="finishd")
     assert [row.run_id for row in store.runs(status="finished")] == ["r"]
     for status in ("running", "waiting", "interrupted", "failed", "cancelled", "dead", "damaged", None):

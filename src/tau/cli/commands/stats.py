@@ -32,8 +32,8 @@ def stats(session: Session, *, graph: str | None, limit: int | None, store: str 
 
     \b
     Examples:
-      tau stats
-      tau stats --graph climate --json
+      tau stats --graph climate
+      tau stats --limit 100 --json
     """
     place = reading(store, read_project(), session)
     found = Stats(statuses={}, runs=()) if place is None else count(place, graph=graph, limit=limit)

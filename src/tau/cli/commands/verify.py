@@ -32,8 +32,8 @@ def verify(session: Session, *, run_id: str | None, store: str | None) -> int:
 
     \b
     Examples:
-      tau verify
-      tau verify climate-2024 --store sqlite:///runs.db
+      tau verify climate-2024
+      tau verify --store sqlite:///runs.db
     """
     place = reading(store, read_project(), session)
     if run_id is not None and place is None:
