@@ -135,4 +135,4 @@ def test_a_graph_that_asks_and_has_effects_until_the_time_is_over(shell: Shell) 
     found = shell.json(*words, "--all", "--max-time", "20")
     assert found["survives"] is True
     assert "sign" in found["keys"]
-    assert found["points"] == found["possible"] == found["left"] + sum(found["struck"].values())
+    assert found["points"] == found["left"] + sum(found["struck"].values()) > found["possible"]  # Ctrl-C, too
