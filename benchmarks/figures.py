@@ -18,10 +18,10 @@ import inside
 import items
 import large
 import parallel
-import postgres
 import progress
 import resumes
 import science
+import servers
 import steps
 from measure import Figure
 
@@ -30,7 +30,8 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "memory": steps.memory,
     "sqlite": steps.sqlite,
     "file": steps.file,
-    "postgres": postgres.postgres,
+    "postgres": servers.postgres,
+    "redis": servers.redis,
     "large": large.unread,
     "growing": large.growing,
     "tuple": large.tuples,

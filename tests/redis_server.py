@@ -18,6 +18,7 @@ from redis import Redis
 
 from tau.testing import ServerProcess
 
+DATABASES = 64  # that take turns; one more is never used
 SAFE = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": "''"}
 
 
@@ -45,12 +46,12 @@ class Server:
     for ``-``. `url` names a database by the socket, `tcp` by the port."""
 
     def __init__(self, place: Path | None = None, **settings: str) -> None:
-        self.place = place or _place()
+        self.place = (place or _place()).resolve()
         self.port = free_port()
         self.socket = self.place / "s"
         self.settings = {
             **SAFE, "dir": str(self.place), "unixsocket": str(self.socket), "port": str(self.port),
-            "bind": "127.0.0.1", "databases": "64", "daemonize": "no",
+            "bind": "127.0.0.1", "databases": str(DATABASES + 1), "daemonize": "no",
         }  # fmt: skip
         self.configure(**settings)
         self._process: ServerProcess | None = None
@@ -110,7 +111,7 @@ class Server:
 
     def empty(self) -> str:
         """The URL of a database without keys, which is from now on the one that is meant where none is named."""
-        self._database = (self._database + 1) % int(self.settings["databases"])
+        self._database = (self._database + 1) % DATABASES
         with self.client() as client:
             client.flushdb()
         return self.url()

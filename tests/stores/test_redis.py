@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from redis_server import Server
+from redis_server import DATABASES, Server
 from tau.errors import (
     CorruptCheckpointError,
     StoreError,
@@ -61,7 +61,7 @@ def test_reading_creates_nothing_and_another_database_is_another_store(redis: Se
             b"tau:runs", b"tau:status:running",
         ]  # fmt: skip
         assert client.get("tau:format") == b"1"
-    other = RedisStore(redis.url(63))
+    other = RedisStore(redis.url(DATABASES))
     assert other.summary("r") is None
     other.close()
     store.close()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import select
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from msgspec.structs import replace
 
 from redis_server import Server, free_port
@@ -18,6 +27,7 @@ from tau.observers import Recorder
 from tau.stores.contract import Batch
 from tau.stores.redis import RedisStore
 from tau.testing import Proxy
+from tau.testing.proxies import Listener
 from tau.testing.store_contract.batches import batch, one
 
 # What the server must promise
@@ -251,7 +261,7 @@ def test_a_user_who_may_only_read_reads(redis: Server, redis_url: str) -> None:
     """With the rights that the page names."""
     with RedisStore(redis_url) as store, redis.client() as client:
         one(store, batch("r", 0))
-        reader = ["reset", "on", "nopass", "~tau:*", "+@read", "+@connection", "+time"]
+        reader = ["reset", "on", "nopass", "~tau:*", "+@read", "+@connection", "+select", "+time"]
         writer = [*reader, "+@write", "+@scripting", "+config|get"]
         client.execute_command("ACL", "SETUSER", "reader", *reader)
         client.execute_command("ACL", "SETUSER", "writer", *writer)
@@ -275,6 +285,72 @@ def test_a_user_who_may_only_read_reads(redis: Server, redis_url: str) -> None:
                 each.close()
         finally:
             client.execute_command("ACL", "DELUSER", "reader", "writer")
+
+
+# TLS
+
+
+class Encrypted(Listener):
+    """Speaks TLS with clients, and passes on what they say; the wheel's server cannot."""
+
+    def __init__(self, server: tuple[str, int], certificate: Path) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
+        super().__init__(server)
+
+    def serve(self, client: socket.socket) -> None:
+        with closing(self._context.wrap_socket(client, server_side=True)) as peer, closing(self.connect()) as server:
+            peer.setblocking(False)
+            server.setblocking(False)
+            while True:
+                if not peer.pending():
+                    select.select([peer, server], [], [])
+                for source, target in ((peer, server), (server, peer)):
+                    try:
+                        data = source.recv(1 << 14)
+                    except (BlockingIOError, ssl.SSLWantReadError):
+                        continue
+                    if not data:
+                        return
+                    target.setblocking(True)
+                    target.sendall(data)
+                    target.setblocking(False)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tau")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "one.pem"
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(secret + made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_a_store_over_tls_is_the_same(redis: Server, redis_url: str, certificate: Path) -> None:
+    """Large answers and many small ones; and a server whose certificate nobody knows is refused."""
+    with Encrypted(("127.0.0.1", redis.port), certificate) as proxy:
+        url = redis.tcp(port=proxy.port).replace("redis://", "rediss://")
+        store = RedisStore(f"{url}?ssl_ca_certs={certificate}")
+        mine = batch("r", 0, 3000, blobs=[(b"%d" % n, bytes([n]) * 300_000) for n in range(9)])
+        assert store.commit([mine, batch("s", 0)]) == [3000, 1]
+        assert [record for _, record in store.read("r")] == list(mine.records)
+        assert store.blobs("r", [name for name, _ in mine.blobs]) == dict(mine.blobs)
+        for position in range(3000, 3050):
+            assert one(store, batch("r", position)) == position + 1
+        store.close()
+        with pytest.raises(StoreUnavailableError, match=r"cannot open rediss://.*CERTIFICATE_VERIFY_FAILED"):
+            RedisStore(url).runs()
 
 
 # Passwords

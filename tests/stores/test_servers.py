@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import signal
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -109,6 +112,63 @@ def test_a_fork_while_other_threads_are_at_work_breaks_nothing(served: Served) -
         thread.join()
     assert [len(store.read(f"r{number}")) for number in range(3)] == counts
     assert len(store.read("child")) == 1
+    store.close()
+
+
+# Interrupts
+
+
+class AlarmError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("rounds", [200, pytest.param(20_000, marks=pytest.mark.deep)])
+def test_no_alarm_at_any_moment_makes_an_answer_wrong(served: Served, rounds: int) -> None:
+    """A handler that raises while the store is called: what is stored is whole, what is answered is what was asked, and
+    the store goes on."""
+    chance = random.Random(rounds)
+    store = served.make(served.url, max_connections=2)
+    assert one(store, batch("other", 0)) == 1
+    other = store.read("other")
+    log: list[bytes] = []
+    struck = 0
+    begun = sound = 0.001
+
+    def strike(number: int, frame: Any) -> None:
+        nonlocal is_armed
+        if is_armed:
+            is_armed = False
+            raise AlarmError
+
+    is_armed = False
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        for number in range(rounds):
+            mine = batch("r", len(log), blobs=[(b"%d" % number, b"x" * chance.choice((1, 100_000)))])
+            try:
+                is_armed = True
+                signal.setitimer(signal.ITIMER_REAL, chance.random() * 2 * sound + 1e-6)
+                begun = time.monotonic()
+                result = one(store, mine)
+                if isinstance(result, AlarmError):
+                    raise result
+                assert result == len(log) + 1
+                assert store.read("r", len(log)) == [(len(log) + 1, mine.records[0])]
+                assert store.summary("r") == mine.summary
+                assert store.read("other") == other
+                sound = time.monotonic() - begun
+                is_armed = False
+            except AlarmError:
+                struck += 1
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            rows = [record for _, record in store.read("r", len(log))]
+            assert rows in ([], [mine.records[0]])
+            log += rows
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert [record for _, record in store.read("r")] == log
+    assert struck > rounds / 10
+    assert len(log) > rounds / 10
     store.close()
 
 

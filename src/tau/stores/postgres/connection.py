@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
-from psycopg import waiting
+from psycopg import generators, waiting
 from psycopg.pq import TransactionStatus
 
 from tau import forks
@@ -65,12 +65,25 @@ class Session(psycopg.Connection[Any]):
         self._give(self.silence)
         try:
             return waiting.wait(talk, self.pgconn.socket, _LOOK)
-        except BaseException:
-            if talk.gi_frame is not None and self.process is forks.process:
-                self._give(_LAST_WORDS, in_all=True)
-                with suppress(psycopg.Error):
-                    waiting.wait(talk, self.pgconn.socket, _LOOK)
+        except SilenceError:
             raise
+        except BaseException:
+            if self.process is forks.process:
+                self._let_end(talk)
+            raise
+
+    def _let_end(self, talk: Any) -> None:
+        """Wait until the server has done what it was told."""
+        is_whole = talk.gi_frame is not None
+        if not is_whole:  # the interrupt came in the middle of psycopg's own part
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                return
+            talk = self._talk(generators.execute(self.pgconn))
+        self._give(_LAST_WORDS, in_all=True)
+        with suppress(psycopg.Error):
+            waiting.wait(talk, self.pgconn.socket, _LOOK)
+        if not is_whole:
+            self.leave()
 
     def _give(self, seconds: float, in_all: bool = False) -> None:
         self._in_all, self._until = in_all, time.monotonic() + seconds
@@ -123,9 +136,8 @@ class Session(psycopg.Connection[Any]):
         with suppress(psycopg.Error, OSError):
             os.close(self.pgconn.socket)
 
-    def __del__(self, *_: Any) -> None:
-        if hasattr(self, "pgconn"):
-            self.leave()
+    # No finaliser of Python's, in which an interrupt would be lost: what libpq has is closed by itself, but in a child.
+    __del__ = staticmethod(object)  # type: ignore[assignment]
 
 
 def connect(place: Place, silence: float) -> Session:

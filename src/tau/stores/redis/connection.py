@@ -36,7 +36,8 @@ class Session(Answers):
     seconds the server may say nothing.
 
     What is broken off in the middle ends it: no later answer is ever taken for another one. An interrupt lets the
-    server carry out first what it was told, so that a commit is there or is not.
+    server carry out first what it was told, so that a commit is there or is not. No finaliser takes part, as what a
+    signal handler raises in one is lost: a socket that nothing refers to any more is closed by itself.
     """
 
     is_checked = False
@@ -109,10 +110,6 @@ class Session(Answers):
         self.closed = True
         with suppress(OSError):
             self._socket.close()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_until"):
-            self.leave()
 
     def _send(self, data: bytes) -> None:
         rest = memoryview(data)

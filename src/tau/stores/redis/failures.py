@@ -35,8 +35,8 @@ _KNOWN: Final = {
     "NOAUTH": _REFUSED,
     "WRONGPASS": _REFUSED,
     "NOPERM": _Known(
-        "this user lacks rights: give it ~tau:* +@read +@connection +time, and to write also +@write +@scripting "
-        "+config|get",
+        "this user lacks rights: give it ~tau:* +@read +@connection +select +time, and to write also +@write "
+        "+@scripting +config|get",
         transient=False,
     ),
     "MOVED": _CLUSTER,

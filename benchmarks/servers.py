@@ -1,6 +1,6 @@
-"""PostgreSQL: a step beside a bare insert, many runs beside one, a listing among 100,000 runs.
+"""PostgreSQL and Redis: a step beside a bare commit, many runs beside one, a listing among 100,000 runs.
 
-It starts the server that the tests start, with its files in the directory of the benchmark."""
+They start the servers that the tests start, with their files in the directory of the benchmark."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ import steps
 from measure import HERE, Figure
 
 from tau import CheckpointConfig, GraphConfig, State, StateGraph
+from tau.stores.contract import Store
 from tau.stores.postgres import PostgresStore
+from tau.stores.redis import RedisStore
 from tau.testing.store_contract.batches import batch, owner
 
 sys.path.insert(0, str(HERE.parent / "tests"))
 from postgres_server import Server
+from redis_server import Server as RedisServer
 
 RUNS, NODES = 200, 10
 LISTED = 100_000
@@ -38,8 +41,20 @@ def postgres(root: Path) -> Iterator[Figure]:
             commit = bare_insert(connection)
             with PostgresStore(server.url()) as store:
                 yield from steps.on_disk("PostgreSQL", store, commit, 1.5, 0.0)
-                yield many(store)
-                yield listing(store)
+                yield many("PostgreSQL", store)
+                yield listing("PostgreSQL", store)
+    finally:
+        server.close()
+
+
+def redis(root: Path) -> Iterator[Figure]:
+    """Durable steps in turns with bare SETs, each of which is synced; group commit; a listing."""
+    server = RedisServer(Path(tempfile.mkdtemp(prefix="tau-valkey-", dir=root.parent)))
+    try:
+        with server.client() as client, RedisStore(server.url()) as store:
+            yield from steps.on_disk("Redis", store, lambda data: client.set("bare", data), 2.0, 0.0)
+            yield many("Redis", store)
+            yield listing("Redis", store)
     finally:
         server.close()
 
@@ -51,7 +66,7 @@ def bare_insert(connection: psycopg.Connection[Any]) -> Callable[[bytes], object
     return lambda data: connection.execute("insert into bare(data) values(%b)", (data,))
 
 
-def many(store: PostgresStore) -> Figure:
+def many(server: str, store: Store) -> Figure:
     """200 runs of 10 async nodes at once in one loop, beside one such run after the other."""
 
     async def node(state: State) -> dict[str, int]:
@@ -79,11 +94,11 @@ def many(store: PostgresStore) -> Figure:
     one, all_of_them = statistics.median(alone), statistics.median(together)
     ratios = [many / one for one, many in zip(alone, together, strict=True)]
     note = f"steps a second: {all_of_them:,.0f} and {one:,.0f}"
-    what = f"{RUNS} runs x {NODES} async nodes, PostgreSQL, beside one run"
+    what = f"{RUNS} runs x {NODES} async nodes, {server}, beside one run"
     return Figure(what, statistics.median(ratios), 8.0, "x", note, at_least=True, best=max(ratios))
 
 
-def listing(store: PostgresStore) -> Figure:
+def listing(server: str, store: Store) -> Figure:
     for start in range(0, LISTED, 500):
         store.commit(
             [
@@ -96,5 +111,5 @@ def listing(store: PostgresStore) -> Figure:
         began = time.perf_counter()
         assert len(store.runs(limit=50)) == 50
         times.append((time.perf_counter() - began) * 1000)
-    what = f"runs(limit=50) among {LISTED:,} runs, PostgreSQL"
+    what = f"runs(limit=50) among {LISTED:,} runs, {server}"
     return Figure(what, statistics.median(times), 10.0, "ms", f"least {min(times):.1f} ms", best=min(times))
