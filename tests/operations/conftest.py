@@ -11,14 +11,14 @@ from tau import open_store
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 
-KINDS = ["memory", "sqlite", "file", "postgres", "redis"]
+KINDS = ["memory", "sqlite", "file", "postgres", "redis", "s3"]
 
 
 def opened(kind: str, folder: Path, request: pytest.FixtureRequest) -> Store:
     """A store without runs, of that kind."""
     if kind == "memory":
         return MemoryStore()
-    if kind in ("postgres", "redis"):
+    if kind in ("postgres", "redis", "s3"):
         return open_store(request.getfixturevalue(f"{kind}_url"))
     return open_store(f"sqlite:///{folder}/runs.db" if kind == "sqlite" else f"file://{folder}/runs")
 

@@ -128,7 +128,7 @@ class Incoming:
     def _is_due(self) -> bool:
         """Whether what there is has to be committed before more is added. Where a run was deleted only one may begin in
         which nothing is finished, which the first part is."""
-        if self.store.forgets or not self._records:
+        if not self.store.keeps_history or not self._records:
             return False
         return self._weight >= PART or (self.start > 0 and not self._parts)
 

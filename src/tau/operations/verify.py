@@ -105,8 +105,6 @@ class _Reader:
         self._waiting: list[tuple[str, Part, int]] = []
         self._set_at: dict[str, int] = {}
         self._replay: Replay | None = Replay(run_id, BlobLoader(store, run_id))
-        self._alters = not store.forgets
-        """Whether the blobs of replaced values have to be there."""
 
     def read(self) -> bool:
         """Whether there is such a run; what is wrong with it is in ``damage``."""
@@ -193,7 +191,7 @@ class _Reader:
     def _note_blobs(self, position: int, record: AnyRecord) -> None:
         for key in _set_by(record):
             self._set_at[key] = position
-        if not self._alters:
+        if not self.store.keeps_history:  # then those of replaced values need not be there
             return
         for key, part in self._named.new_in(record):
             if not is_possible(part):

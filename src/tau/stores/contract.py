@@ -85,6 +85,10 @@ class Store(ABC):
     """Whether a deletion leaves no position behind, so that a run begun again reuses positions that earlier owners
     know."""
 
+    keeps_history: bool = True
+    """Whether it keeps the records before the newest manifest, and the values that were replaced, and can hold a run
+    that is put in part by part."""
+
     default_lease: float = 60.0
     """How many seconds `CheckpointConfig` gives an owner where it does not say: a sign of life may cost money."""
 

@@ -44,6 +44,7 @@ class AdaptedStore(Store, Forked):
     """See the module."""
 
     forgets = True
+    keeps_history = False
 
     def __init__(self, verbs: FourVerbs) -> None:
         self.verbs = verbs

@@ -24,7 +24,7 @@ class StoreWrapper(Store):
         self.store = store
         self.location = store.location
         self.artifacts = store.artifacts
-        self.forgets = store.forgets
+        self.forgets, self.keeps_history = store.forgets, store.keeps_history
         self.look_every = store.look_every
         self.default_lease = store.default_lease
 
