@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tau.config import CheckpointConfig, GraphConfig, Retry
+from tau.config import CheckpointConfig, GraphConfig, Retention, Retry
 from tau.engine.plan import ResumePlan
 from tau.engine.stop import Stop, stop_on
 from tau.errors import (
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
     from tau.node.pauses import pause_node
+    from tau.operations.retention import Collected, Removal, collect_runs
     from tau.operations.stats import RunStats, Stats, stats
     from tau.operations.transfer import Transfer, copy_run, export_run, import_run
     from tau.operations.verify import Damage, Verification, verify
@@ -93,6 +94,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointConfig",
     "CheckpointNotFoundError",
+    "Collected",
     "ConditionalConfig",
     "ConditionalError",
     "ConfigError",
@@ -117,7 +119,9 @@ __all__ = [
     "PauseExpiredError",
     "PauseNotFoundError",
     "RemoteError",
+    "Removal",
     "ResumePlan",
+    "Retention",
     "Retry",
     "Routes",
     "RunCancelledError",
@@ -151,6 +155,7 @@ __all__ = [
     "and_",
     "branches_node",
     "chain_node",
+    "collect_runs",
     "conditional_node",
     "copy_run",
     "current",
@@ -183,16 +188,19 @@ _LATE = {
     "ChainResult": "tau.workflows.chain",
     "ConditionalConfig": "tau.workflows.config",
     "ParallelConfig": "tau.workflows.config",
+    "Collected": "tau.operations.retention",
     "Damage": "tau.operations.verify",
     "OpenPause": "tau.log.answers",
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
+    "Removal": "tau.operations.retention",
     "RunStats": "tau.operations.stats",
     "Stats": "tau.operations.stats",
     "Transfer": "tau.operations.transfer",
     "Verification": "tau.operations.verify",
     "branches_node": "tau.graph.branches",
     "chain_node": "tau.workflows.nodes",
+    "collect_runs": "tau.operations.retention",
     "conditional_node": "tau.workflows.nodes",
     "copy_run": "tau.operations.transfer",
     "export_run": "tau.operations.transfer",

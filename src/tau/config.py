@@ -29,7 +29,34 @@ from tau.checks import (
 from tau.errors import ConfigError, leaves
 from tau.spelling import named_fields
 
-__all__ = ["CheckpointConfig", "GraphConfig", "ObserverSpec", "Retry"]
+__all__ = ["CheckpointConfig", "GraphConfig", "ObserverSpec", "Retention", "Retry"]
+
+
+@named_fields
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Which runs of a graph that have ended, finished or cancelled, are kept. Each limit counts for itself.
+
+    ``keep_last``: so many, the newest. ``max_age``: seconds since their end. ``max_bytes``: as many as take no more
+    together, the newest; values before compression, artifacts included. Nothing is removed by this alone: ``tau gc``
+    and `collect_runs` do.
+
+    Raises `ConfigError` for a value of the wrong type or out of range, and where there is no limit at all.
+    """
+
+    keep_last: int | None = None
+    max_age: float | None = None
+    max_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep_last is not None:
+            put(self, "keep_last", integer("retention.keep_last", self.keep_last, 0))
+        if self.max_age is not None:
+            put(self, "max_age", number("retention.max_age", self.max_age, 0.0))
+        if self.max_bytes is not None:
+            put(self, "max_bytes", integer("retention.max_bytes", self.max_bytes, 0))
+        if self.keep_last is None and self.max_age is None and self.max_bytes is None:
+            raise ConfigError("retention: it has no limit; give keep_last, max_age or max_bytes")
 
 
 @named_fields
@@ -45,7 +72,7 @@ class CheckpointConfig:
     directory; several stores may share it, and a relative path starts at the working directory in which this is made.
     ``verify_artifacts``: a resume reads every artifact that the state refers to, instead of checking only size and
     time. ``patience``: for how many seconds saving is tried again while the store cannot be reached, at most half the
-    lease; 0: not at all.
+    lease; 0: not at all. ``retention``: which runs that have ended ``tau gc`` keeps; ``None``: all.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
     """
@@ -58,6 +85,7 @@ class CheckpointConfig:
     artifacts: str | None = None
     verify_artifacts: bool = False
     patience: float = 30.0
+    retention: Retention | None = None
 
     def __post_init__(self) -> None:
         if self.store is None or isinstance(self.store, (bool, int, float, bytes)) or self.store == "":
@@ -70,6 +98,8 @@ class CheckpointConfig:
         put(self, "verify_artifacts", boolean("checkpoint.verify_artifacts", self.verify_artifacts))
         put(self, "artifacts", directory("checkpoint.artifacts", self.artifacts))
         put(self, "patience", number("checkpoint.patience", self.patience, 0.0, YEAR))
+        if not isinstance(self.retention, Retention | None):
+            raise refused("checkpoint.retention", self.retention, "a Retention, or None")
 
 
 @named_fields
@@ -108,7 +138,11 @@ class GraphConfig:
         if "name" not in found:
             raise ConfigError('name: missing; a configuration needs at least {"name": "..."}')
         if "checkpoint" in found:
-            found["checkpoint"] = CheckpointConfig(**known_keys("checkpoint", found["checkpoint"], CheckpointConfig))
+            checkpoint = known_keys("checkpoint", found["checkpoint"], CheckpointConfig)
+            if checkpoint.get("retention") is not None:
+                kept = known_keys("checkpoint.retention", checkpoint["retention"], Retention)
+                checkpoint["retention"] = Retention(**kept)
+            found["checkpoint"] = CheckpointConfig(**checkpoint)
         return cls(**found)
 
     @classmethod
@@ -120,6 +154,8 @@ class GraphConfig:
         """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing."""
         values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
         values["checkpoint"] = {one.name: getattr(self.checkpoint, one.name) for one in fields(self.checkpoint)}
+        if (kept := self.checkpoint.retention) is not None:
+            values["checkpoint"]["retention"] = {one.name: getattr(kept, one.name) for one in fields(kept)}
         if isinstance(self.observer, tuple):
             values["observer"] = list(self.observer)
         return values

@@ -289,4 +289,9 @@ def of_the_end(shell: Shell, here: Here, tables: Tables) -> None:
     tables.check("tau-history", here.json("history", "r", "--store", STORE))
     tables.check("tau-resume---plan", here.json("resume", "r", GRAPH, "--plan", "--store", STORE, code=4))
     tables.check("tau-delete", here.json("delete", "r", "--yes", "--store", STORE))
+    shell.remove("broken")
+    for run_id, options in (("gone", ()), ("moved", ("--max-runtime", "0"))):
+        here("run", GRAPH, "--run-id", run_id, "--store", STORE, *options, code=75 if options else 0)
+    here("copy", "moved", "--move", "--to", "file:there", "--store", STORE)
+    tables.check("tau-gc", here.json("gc", "--keep-last", "0", "--graph", "work", "--dry-run", "--store", STORE))
     tables.check("an-error", here.json("show", "r", "--store", STORE, code=3))

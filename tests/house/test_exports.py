@@ -29,7 +29,10 @@ ERRORS = {
     for name, value in vars(tau.errors).items()
     if inspect.isclass(value) and issubclass(value, tau.errors.TauError)
 }
-KEEPING = {"verify", "export_run", "import_run", "copy_run", "Transfer", "stats", "Stats", "RunStats"}
+KEEPING = {
+    "verify", "Verification", "Damage", "export_run", "import_run", "copy_run", "Transfer", "stats", "Stats",
+    "RunStats", "collect_runs", "Collected", "Removal", "Retention",
+}  # fmt: skip
 EXPECTED = KEEPING | CORE | PREDICATES | FUNCTIONS | WORKFLOWS | MODULES | ERRORS
 
 

@@ -14,6 +14,7 @@ from tau.cli.commands.crash_test import crash_test_command
 from tau.cli.commands.delete import delete
 from tau.cli.commands.demo import demo
 from tau.cli.commands.fork import fork
+from tau.cli.commands.gc import gc
 from tau.cli.commands.graph import graph
 from tau.cli.commands.history import history
 from tau.cli.commands.pauses import pauses
@@ -29,8 +30,8 @@ from tau.cli.output import screen
 from tau.version import __version__
 
 COMMANDS = (
-    run, resume, runs, show, history, pauses, answer, graph, cancel, fork, delete, stats, verify, export, import_, copy,
-    demo, crash_test_command,
+    run, resume, runs, show, history, pauses, answer, graph, cancel, fork, delete, gc, stats, verify, export, import_,
+    copy, demo, crash_test_command,
 )  # fmt: skip
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())

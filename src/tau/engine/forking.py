@@ -67,7 +67,7 @@ def fork(
     comparison = _compared(request, point)
     check_all({**point.values, **changes}.values())
     incoming = Incoming(store, request.run_id, host)
-    copies = ArtifactCopies(lambda: place_of(store, request.artifacts), request.run_id, incoming.start, link=True)
+    copies = ArtifactCopies(lambda: place_of(store, request.artifacts), request.run_id, incoming.start + 1, link=True)
     try:
         relocation = Relocation(partial(_link, copies))
         for record, blobs in _records(store, request, point, changes, now=host.now(), comparison=comparison):

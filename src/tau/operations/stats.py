@@ -99,10 +99,11 @@ def stats(store: StoreLike, *, graph: str | None = None, limit: int | None = Non
     """
     place = resolve_store(store)
     rows = place.runs(graph=graph, limit=limit)
-    return Stats(statuses=dict(Counter(row.status for row in rows)), runs=tuple(_of(place, row) for row in rows))
+    return Stats(statuses=dict(Counter(row.status for row in rows)), runs=tuple(run_stats(place, row) for row in rows))
 
 
-def _of(store: Store, row: Summary) -> RunStats:
+def run_stats(store: Store, row: Summary) -> RunStats:
+    """One run in numbers."""
     counting = _Counting(row)
     try:
         for position, data in store.scan(row.run_id) if row.base else ():

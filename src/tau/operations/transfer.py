@@ -203,7 +203,7 @@ def _receive(
     host = Host()
     configured = directory("artifacts", artifacts) or target.artifacts
     incoming = Incoming(target, run_id, host)
-    copies = ArtifactCopies(lambda: place_of(target, configured), run_id, incoming.start)
+    copies = ArtifactCopies(lambda: place_of(target, configured), run_id, incoming.start + 1)
     missing = set()
 
     def move(artifact: Artifact) -> Artifact:

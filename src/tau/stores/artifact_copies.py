@@ -74,7 +74,7 @@ def _there(artifact: Artifact) -> Iterator[None]:
 
 
 class ArtifactCopies:
-    """Puts artifacts below ``place`` for a run that is at ``position`` there, each once.
+    """Puts artifacts below ``place`` for a run whose first record there has that ``position``, each once.
 
     A deletion of the run takes them with it; `discard` removes those that were made.
     """
