@@ -23,7 +23,7 @@ def opened(kind: str, folder: Path, request: pytest.FixtureRequest) -> Store:
     return open_store(f"sqlite:///{folder}/runs.db" if kind == "sqlite" else f"file://{folder}/runs")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[*KINDS[:-1], pytest.param(KINDS[-1], marks=pytest.mark.deep)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with opened(request.param, tmp_path, request) as place:
         yield place

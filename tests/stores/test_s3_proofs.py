@@ -50,7 +50,7 @@ def is_found(graph: StateGraph, sound: Any) -> bool:
     return False
 
 
-@pytest.mark.parametrize("mutations", [60, pytest.param(3000, marks=DEEP)])
+@pytest.mark.parametrize("mutations", [30, pytest.param(3000, marks=DEEP)])
 def test_no_flipped_bit_and_no_cut_is_taken_for_data(s3: Server, s3_url: str, mutations: int) -> None:
     """It is found, by a typed error or as a damaged run in a listing, or the bytes were not needed."""
     chance = random.Random(mutations)
@@ -115,7 +115,7 @@ PIECES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("names", [25, pytest.param(2000, marks=DEEP)])
+@pytest.mark.parametrize("names", [12, pytest.param(2000, marks=DEEP)])
 def test_names_that_look_like_keys_are_names(s3_url: str, names: int) -> None:
     """As run ids, graphs, tags, statuses and owners, in every call; each comes back exactly."""
     chance = random.Random(names)

@@ -50,7 +50,17 @@ def stalled(kind: str, work: Callable[[], None]) -> Callable[[int, Request], str
     return choose
 
 
-CASES = [(1, ""), (64, ""), (131, ""), (0, "delete"), (1, "delete"), (64, "delete"), (0, "anew"), (70, "anew")]
+DEEP = pytest.mark.deep
+CASES = [
+    (1, ""),
+    (64, ""),
+    pytest.param(131, "", marks=DEEP),
+    (0, "delete"),
+    pytest.param(1, "delete", marks=DEEP),
+    pytest.param(64, "delete", marks=DEEP),
+    (0, "anew"),
+    pytest.param(70, "anew", marks=DEEP),
+]
 
 
 @pytest.mark.parametrize("is_owner", [True, False])
@@ -147,7 +157,7 @@ def broken_off(start: int, how: str) -> Callable[[int, Request], str]:
 
 
 @pytest.mark.parametrize("how", ["before", "after"])
-@pytest.mark.parametrize("start", [0, 1, 2, 3, 40])
+@pytest.mark.parametrize("start", [1, 3, *(pytest.param(n, marks=DEEP) for n in (0, 2, 4, 5, 6, 40))])
 @pytest.mark.parametrize("work", ["merge", "delete"])
 def test_a_merge_or_deletion_that_breaks_off_loses_nothing(
     s3: Server, s3_url: str, *, work: str, start: int, how: str

@@ -104,3 +104,8 @@ def test_without_obstore_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatc
 
 def test_its_lease_is_long_as_every_renewal_is_paid_for() -> None:
     assert S3Store("s3://bucket").default_lease == 300.0
+
+
+def test_its_deletions_leave_a_position() -> None:
+    """So an import or a fork may commit in parts, and one that was killed is begun again."""
+    assert S3Store("s3://bucket").forgets is False

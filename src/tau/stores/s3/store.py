@@ -48,7 +48,6 @@ class S3Store(Store):
     the index of listings. Its leases have no clock: `lease` gives a counter to watch.
     """
 
-    forgets = True  # S3 itself does not; a service like it that was put back from a backup does
     default_lease = 300.0
     look_every = 30.0
 
