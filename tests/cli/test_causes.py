@@ -70,6 +70,13 @@ def test_the_cause_is_the_users_error_at_their_line_inside_a_graph(here: Here, f
     assert here.json("show", "r", "--store", store)["failure"]["frames"] == []
 
 
+def test_of_an_item_that_failed_its_own_line_is_told(here: Here, shell: Shell, file: str, store: str) -> None:
+    shell.write("broken", "")
+    (cause,) = causes(here("run", f"{file}:maps", "--store", store, code=1).err)
+    assert cause.startswith("ParallelError: parallel execution failed: item 3: away, OSError at ")
+    assert cause.endswith(f"inside.py:{INSIDE.splitlines().index('def one(x):') + 3} in one")
+
+
 def test_every_branch_that_failed_has_its_cause_and_line(here: Here, file: str, store: str) -> None:
     first, second = causes(here("run", f"{file}:both", "--run-id", "r", "--store", store, code=1).err)
     assert first.startswith("ValueError: bad sensor, in node n/a, at ")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tau import ConfigError, Context, ExecutionError, State, StateGraph
+from tau import ConfigError, Context, ExecutionError, State, StateGraph, current, process_chain
 from tau.stores.memory import MemoryStore
 
 
@@ -114,3 +114,24 @@ def test_without_a_store_nothing_is_resumed_and_nothing_refused() -> None:
     graph.add_node("a", node)
     graph.sequence("a")
     assert len(graph.execute({})) == 2
+
+
+@pytest.mark.parametrize("make", GENERATORS.values(), ids=GENERATORS)
+def test_a_map_or_chain_whose_items_would_share_one_is_refused(make: Callable[[], Any]) -> None:
+    rng = make()
+    nodes: list[Callable[[State, Context], Any]] = [
+        lambda state, ctx: ctx.map("m", functools.partial(draw, rng), [1, 2]),
+        lambda state, ctx: ctx.map("m", lambda size: draw(rng, size), [1, 2]),
+        lambda state, ctx: process_chain([1, 2], 0.0, lambda size, total: total + draw(rng, size)),
+    ]
+    for node in nodes:
+        with pytest.raises(ExecutionError, match="has one random generator for all its items"):
+            run(lambda state, ctx, node=node: {"r": node(state, ctx)})
+
+
+def test_each_item_may_make_its_own() -> None:
+    def drawn(number: int) -> float:
+        return draw(np.random.default_rng(current().seed("item", number)))
+
+    final = run(lambda state, ctx: {"r": list(ctx.map("m", drawn, range(3)))})
+    assert len({*final["r"]}) == 3

@@ -16,10 +16,12 @@ from engine_steps import config
 
 from tau import (
     ChainConfig,
+    ChainError,
     ConfigError,
     Context,
     CorruptCheckpointError,
     ExecutionError,
+    ParallelError,
     State,
     StateGraph,
     current,
@@ -46,7 +48,13 @@ class Fitted:
 
 def given() -> dict[str, Any]:
     table = pd.DataFrame({"t": [1.0, 2.0]})
-    return {"rows": [1], "inner": {"rows": [1], "more": [[1]]}, "model": Fitted([1]), "table": table}
+    return {
+        "rows": [1],
+        "inner": {"rows": [1], "more": [[1]]},
+        "lists": [[1, 2], [3]],
+        "model": Fitted([1]),
+        "table": table,
+    }
 
 
 def graph_of(node: Node, store: Any = None) -> StateGraph:
@@ -100,6 +108,11 @@ def by_closure(state: State, ctx: Context) -> None:
         (lambda state, ctx: ctx.map("m", functools.partial(append, state["rows"]), [1, 2]), "state['rows']"),
         (lambda state, ctx: ctx.map("m", lambda item: append(state["rows"], item), [1, 2]), "state['rows']"),
         (lambda state, ctx: process_chain([1], 0, lambda item, now: append(state["rows"]) or now), "state['rows']"),
+        (lambda state, ctx: ctx.map("m", append, state["lists"]), "state['lists'][0]"),
+        (lambda state, ctx: ctx.map("m", append, (one for one in state["lists"])), "state['lists'][0]"),
+        (lambda state, ctx: ctx.map("m", append, state["lists"], key=len), "state['lists'][0]"),
+        (lambda state, ctx: ctx.map("m", append, [state["rows"]], executor="inline"), "state['rows']"),
+        (lambda state, ctx: process_chain(state["lists"], None, lambda rows, now: append(rows)), "state['lists'][0]"),
         (by_default, "state['rows']"),
         (by_closure, "state['rows']"),
     ],
@@ -109,6 +122,8 @@ def test_what_is_changed_in_place_and_not_returned_is_an_error_that_names_it(nod
     with pytest.raises(ExecutionError) as caught:
         graph.execute(given(), run_id="r")
     error = caught.value.__cause__
+    while isinstance(error, ParallelError | ChainError):
+        error = error.__cause__
     assert isinstance(error, ConfigError)
     said = str(error)
     assert f"of node 'node' changed {path} in place" in said
@@ -310,3 +325,17 @@ def test_damage_that_a_step_meets_stops_the_run_even_if_it_swallows_the_error() 
         graph.resume("r")
     assert isinstance(caught.value.__cause__, CorruptCheckpointError)
     assert is_read
+
+
+def test_an_item_may_be_changed_where_something_is_returned_or_it_is_none_of_the_state() -> None:
+    def grown(rows: list[int]) -> dict[str, Any]:
+        rows.append(9)
+        return {"rows": rows}
+
+    def node(state: State, ctx: Context) -> dict[str, Any]:
+        ctx.map("mine", append, [[1], [2]])
+        return {"found": list(ctx.map("returned", grown, state["lists"]))}
+
+    final = graph_of(node).execute(given(), run_id="r")
+    assert [one["rows"][-1] for one in final["found"]] == [9, 9]
+    assert final["lists"] == given()["lists"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -157,3 +158,15 @@ def test_an_observer_that_does_not_take_one_event_is_refused(observer: Callable[
 def test_a_url_with_a_query_shows_its_names_and_hides_its_values() -> None:
     with pytest.raises(ConfigError, match=r"'sqlite:///x.db\?mode=\*\*\*&\*\*\*': this store has no options"):
         open_store("sqlite:///x.db?mode=secret&secret")
+
+
+def test_a_context_that_is_sent_elsewhere_says_what_there_is_there() -> None:
+    def node(state: State, ctx: Context) -> dict[str, str]:
+        with pytest.raises(TypeError, match=r"belongs to the process of its run; in a worker process tau\.current\(\)"):
+            pickle.dumps(ctx)
+        return {"done": "yes"}
+
+    graph = StateGraph("g")
+    graph.add_node("n", node)
+    graph.sequence("n")
+    assert graph.execute({})["done"] == "yes"

@@ -95,3 +95,19 @@ from multiprocessing import get_context
 """
     done = run(tmp_path, pool)
     assert done.stdout == "[4]\n", done.stderr
+
+
+DASK = SCRIPT.replace('executor="processes"', 'executor="dask"')
+
+
+def test_no_graph_runs_while_a_dask_worker_imports_the_script(tmp_path: Path) -> None:
+    done = run(tmp_path, f"{DASK}{EXECUTE}\n{END}\n")
+    assert (tmp_path / "calls.txt").read_text() == "costly\n"
+    assert "a dask worker that imports this script would run graph 'first'" in done.stderr
+    last = done.stderr.split("tau.errors.ExecutionError: ")[-1]
+    assert 'what starts work in a script stands under if __name__ == "__main__":' in last
+
+
+def test_a_guarded_script_has_its_map_on_dask(tmp_path: Path) -> None:
+    done = run(tmp_path, f"{DASK}{GUARD}\n    {EXECUTE}\n    print({END}['out'])\n")
+    assert done.stdout == "[1, 4, 9]\n", done.stderr

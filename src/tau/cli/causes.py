@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 from tau.cli.output.frames import is_of_tau, where
 from tau.engine.choosing import NoTransition
-from tau.errors import BranchError, ExecutionError, GraphChangedError
+from tau.errors import (
+    BranchError,
+    ChainError,
+    ConditionalError,
+    ExecutionError,
+    GraphChangedError,
+    ParallelError,
+    TaskError,
+)
 from tau.events import text_of
 
 SHOWN = 8
@@ -49,6 +57,20 @@ def said_of(cause: Cause, kind: str) -> str:
     """One cause in a line: its ``kind``, text and notes, the node if that is to be told, and the place."""
     node, error = cause
     notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
-    place = "" if is_of_tau(error) else where(error)
-    at = ", ".join(filter(None, (f"in node {node}" if node else "", f"at {place}" if place else "")))
+    theirs = _raised_by_item(error)
+    place = "" if is_of_tau(theirs) else where(theirs)
+    if place and theirs is not error:
+        place = f"{getattr(theirs, 'type_name', '') or type(theirs).__name__} at {place}"
+    elif place:
+        place = f"at {place}"
+    at = ", ".join(filter(None, (f"in node {node}" if node else "", place)))
     return f"{kind}: {text_of(error)}{notes}" + (f", {at}" if at else "")
+
+
+def _raised_by_item(error: BaseException) -> BaseException:
+    """What the function of a map, chain or choice raised first, which is of a line of the user's; else the error."""
+    found = inner = error
+    while isinstance(inner, ChainError | TaskError | ParallelError | ConditionalError) and inner.__cause__ is not None:
+        inner = inner.__cause__
+        found = found if is_of_tau(inner) else inner
+    return found

@@ -80,10 +80,12 @@ def _connected(function: Function, place: Any, setup: bytes, distributed: Any) -
         return DaskExecutor(function, setup, client, (client, cluster), partial(cluster.scale, workers))
     except (OSError, RuntimeError, ValueError) as error:
         where = f"at {place}" if place else "of its own"
-        raise ExecutorError(
-            f"map {function.name!r} cannot use a dask cluster {where}: {type(error).__name__}: {text_of(error)}; "
-            "see that its scheduler runs and can be reached from here"
-        ) from error
+        guard = (
+            'what starts work in a script stands under if __name__ == "__main__":, as each worker imports the script'
+        )
+        remedy = "see that its scheduler runs and can be reached from here" if place else guard
+        said = f"{type(error).__name__}: {text_of(error).rstrip('.')}"
+        raise ExecutorError(f"map {function.name!r} cannot use a dask cluster {where}: {said}; {remedy}") from error
 
 
 class _GivenUpError(Exception):

@@ -123,8 +123,8 @@ def checked_targets(source: str, mapping: Any, name_of: Callable[[Any, str], str
 
 
 MANY: Final = (
-    "and a run visits one node at a time; for several pieces of work at once, do them in one node with ctx.map or "
-    "process_parallel"
+    "and a run visits one node at a time; several nodes at once are one node of branches_node({...}), and several "
+    "pieces of work are one node with ctx.map"
 )
 
 

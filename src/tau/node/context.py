@@ -320,6 +320,11 @@ class Context:
         """
         return ArtifactBlock(self._scope.steps_of(self._effect).artifact(name, directory, keep_last))
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a Context belongs to the process of its run; in a worker process tau.current() has key, seed and attempt"
+        )
+
     def __repr__(self) -> str:
         return f"Context(run_id={self.run_id!r}, node={self.node!r}, visit={self.visit}, attempt={self.attempt})"
 

@@ -50,6 +50,17 @@ class Generators:
                 )
 
 
+def refuse_shared(what: str, function: Any) -> None:
+    """Raises `ConfigError` where the function of a map or chain, ``what``, brings a generator along: its items would
+    share it."""
+    if _found(function, (), {}):
+        raise ConfigError(
+            f"{what} has one random generator for all its items: after a resume, which does not call the finished ones "
+            "again, the others would draw other numbers. Give each item one of its own, made in the function: "
+            "numpy.random.default_rng(tau.current().seed(name, number))"
+        )
+
+
 def _found(function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
     """The generators among the arguments of a call, and what is bound to what is called."""
     given = [one for one in [*args, *kwargs.values(), *_bound(function)] if type(one) not in _NEVER]

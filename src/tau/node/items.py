@@ -62,6 +62,10 @@ class Items:
         self._plan: Plan | None = None
         self._calls: tuple[object, ...] | None = None
 
+    @property
+    def name(self) -> str:
+        return self._name
+
     def plan(self, kind: str, function: Callable[..., Any], *, in_order: bool = False) -> Plan:
         """Begin the plan of what is called for which items. Raises `GraphChangedError`."""
         self._plan = plan = Plan(self._runner, self._scope, kind, function, in_order=in_order)

@@ -113,7 +113,7 @@ class OwnCopies:
         return made[1]
 
     def apart(self, value: Any) -> Any:
-        """A copy for one item of many, which nobody compares."""
+        """A copy for one item of many; see `unchanged`."""
         kind = type(value)
         if kind in ATOMS or kind in _NEVER:
             return value
@@ -121,6 +121,18 @@ class OwnCopies:
             return OwnCopies(self._effect).of(value)
         found = self._found(value)
         return value if found is None else _copy_of(found[1], found[2])[0]
+
+    def path_of(self, value: Any) -> str:
+        """Where in the state it is from; empty where that is not known."""
+        found = None if type(value) in ATOMS else self._found(value)
+        return "" if found is None else found[0]
+
+    def unchanged(self, what: str, path: str, copy: Any, before: bytes, result: Any) -> Any:
+        """The result of a call that was given this copy of an item, whose encoding was that ``before``. Raises
+        `ConfigError` where it changed the copy and returned nothing: others may have worked with it."""
+        if result is None and Copy(path, copy, before).is_changed():
+            raise self._lost(what, path)
+        return result
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         return tuple(map(self.of, args)), {name: self.of(value) for name, value in kwargs.items()}
@@ -146,11 +158,13 @@ class OwnCopies:
         """Raises `ConfigError` for a copy that was changed and is not returned."""
         for one in self.given:
             if not _holds(result, one.value) and one.is_changed():
-                raise ConfigError(
-                    f"{what} of node {self._node!r} changed {one.path} in place. It was given a copy, because a "
-                    "resume, which does not call it again, would lose the change: return the value, and let the node "
-                    "set it"
-                )
+                raise self._lost(what, one.path)
+
+    def _lost(self, what: str, path: str) -> ConfigError:
+        return ConfigError(
+            f"{what} of node {self._node!r} changed {path} in place. It was given a copy, because a resume, which does "
+            "not call it again, would lose the change: return the value, and let the node set it, or change a copy"
+        )
 
     def copied(self, path: str, value: Any, cell: StoredValue | None) -> Any:
         """A copy of a value of the state, as it is now."""

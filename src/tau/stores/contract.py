@@ -231,7 +231,8 @@ class Store(ABC):
         save(self, state)
 
     def load(self, run_id: str) -> State:
-        """The newest state of a run; a store that does not exist yet is created, and then holds none.
+        """The newest state of a run; a store that does not exist yet is created, and then holds none. While a node that
+        consists of graphs is in flight, it is the state that this node was given.
 
         Raises `CheckpointNotFoundError` (`RunFinishedError` if the run finished and its checkpoints were deleted),
         `CorruptCheckpointError` or `StoreError`.

@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import Any, TypeVar
 
-from tau.executors.registry import INLINE
+from tau.executors.registry import INLINE, is_here
 from tau.log.digests import ITEM
 from tau.node.chain_items import ChainItems
+from tau.node.generators import refuse_shared
 from tau.node.item_results import ItemResults
-from tau.node.items import Beside, Found, Items, Keys, copied
+from tau.node.items import Beside, Found, Items, Keys, copied, encoded
 from tau.node.planned import Plan
 from tau.values.registry import ATOMS
 from tau.values.stored import StoredValue
@@ -55,6 +57,9 @@ class _Drawn(ABC):
         """Raises `ConfigError` for what cannot be iterated."""
         self._items, self._listed, self._function, self._key = items, source, function, key
         self._own = items.own()
+        self._what, self._watches = f"{self.kind} {items.name!r}", True
+        self._listed_at = self._own.path_of(source) if isinstance(source, list | tuple) else ""
+        refuse_shared(self._what, function)
         self._source, self._total = drawn(source)
 
     def __iter__(self) -> Iterator[Any]:
@@ -107,6 +112,33 @@ class _Drawn(ABC):
         """The item for one call: a copy of its own, so that what is done to it in place reaches nobody else."""
         return self._own.apart(item) if data is None else copied(item, data)
 
+    def _watch(self, index: int, item: Any, given: Any, data: bytes | None) -> Callable[[Any], Any] | None:
+        """Where an item is a value of the state, of which a copy is given: what takes the result of its call, and
+        raises `ConfigError` if that changed the copy and returned nothing."""
+        if given is item or not self._watches:
+            return None
+        path = f"{self._listed_at}[{index}]" if self._listed_at else self._own.path_of(item)
+        if not path:
+            return None
+        return partial(self._own.unchanged, self._what, path, given, encoded(item) if data is None else data)
+
+    def _calling(self, call: Callable[..., Any], index: int, item: Any, data: bytes | None) -> tuple[Any, Any]:
+        """The item for a call, and the function so that it is watched."""
+        given = self._given_item(item, data)
+        watch = self._watch(index, item, given, data)
+        return given, call if watch is None else lambda *args: watch(call(*args))
+
+    def _awaiting(self, call: Callable[..., Any], index: int, item: Any, data: bytes | None) -> tuple[Any, Any]:
+        """The same for an async function."""
+        given = self._given_item(item, data)
+        if (watch := self._watch(index, item, given, data)) is None:
+            return given, call
+
+        async def watched(*args: Any) -> Any:
+            return watch(await call(*args))
+
+        return given, watched
+
     @abstractmethod
     def _key_of(self, item: Any) -> Found:
         """What an item is known by."""
@@ -127,6 +159,7 @@ class Named(_Drawn):
         """Raises `ConfigError` for what cannot be iterated."""
         super().__init__(items, source, task, key)
         here = config.executor == INLINE  # in the caller's thread, which handles signals
+        self._watches = is_here(config.executor)  # elsewhere it is given another copy
         self._beside: Beside = "others" if config.idempotent else "none seen" if here else "none"
         self._keys = Keys(key)
         self._drawn: dict[int, Found] = {}
@@ -150,8 +183,10 @@ class Named(_Drawn):
 
         def call(index: int, item: Any) -> StoredValue:
             key, data, _ = self._drawn[index]
-            given = item if type(item) in ATOMS else self._given_item(item, data)
-            return self._items.finish(key, task, given, beside=self._beside)
+            if type(item) in ATOMS:
+                return self._items.finish(key, task, item, beside=self._beside)
+            given, watched = self._calling(task, index, item, data)
+            return self._items.finish(key, watched, given, beside=self._beside)
 
         return call
 
@@ -160,7 +195,8 @@ class Named(_Drawn):
 
         async def call(index: int, item: Any) -> StoredValue:
             key, data, _ = self._drawn[index]
-            return await self._items.finish_async(key, task, self._given_item(item, data))
+            given, watched = self._awaiting(task, index, item, data)
+            return await self._items.finish_async(key, watched, given)
 
         return call
 
@@ -201,8 +237,9 @@ class Links(_Drawn):
         def call(index: int, item: Any, state: Any) -> Any:
             self._items.wait_for_room()
             key, data = self._next()
-            given = self._steps.given(state, apart=self._keeps_states)
-            return self._items.do(key, step, self._given_item(item, data), given)
+            before = self._steps.given(state, apart=self._keeps_states)
+            given, watched = self._calling(step, index, item, data)
+            return self._items.do(key, watched, given, before)
 
         return call
 
@@ -212,8 +249,9 @@ class Links(_Drawn):
         async def call(index: int, item: Any, state: Any) -> Any:
             await self._items.wait_for_room_async()
             key, data = self._next()
-            given = self._steps.given(state, apart=self._keeps_states)
-            return await self._items.do_async(key, step, self._given_item(item, data), given)
+            before = self._steps.given(state, apart=self._keeps_states)
+            given, watched = self._awaiting(step, index, item, data)
+            return await self._items.do_async(key, watched, given, before)
 
         return call
 
