@@ -94,5 +94,5 @@ QUICK = settings(
 )
 TestMachine = with_settings(QUICK)
 TestMachineDeep = pytest.mark.deep(
-    with_settings(settings(QUICK, max_examples=60, stateful_step_count=40, derandomize=False))
+    with_settings(settings(QUICK, max_examples=15, stateful_step_count=40, derandomize=False))
 )
