@@ -23,6 +23,7 @@ import resumes
 import science
 import servers
 import steps
+import workers
 from measure import Figure
 
 FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -32,6 +33,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "file": steps.file,
     "postgres": servers.postgres,
     "redis": servers.redis,
+    "workers": workers.workers,
     "large": large.unread,
     "growing": large.growing,
     "tuple": large.tuples,

@@ -69,10 +69,12 @@ if TYPE_CHECKING:
     from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
     from tau.node.pauses import pause_node
+    from tau.operations.report import WorkerReport
     from tau.operations.retention import Collected, Removal, collect_runs
     from tau.operations.stats import RunStats, Stats, stats
     from tau.operations.transfer import Transfer, copy_run, export_run, import_run
     from tau.operations.verify import Damage, Verification, verify
+    from tau.operations.worker import worker
     from tau.workflows.chain import ChainResult, process_chain
     from tau.workflows.conditional import Routes, process_conditional
     from tau.workflows.config import ChainConfig, ConditionalConfig, ParallelConfig
@@ -150,6 +152,7 @@ __all__ = [
     "Verification",
     "WaitTimeoutError",
     "WorkerError",
+    "WorkerReport",
     "__version__",
     "always",
     "and_",
@@ -180,6 +183,7 @@ __all__ = [
     "stop_on",
     "testing",
     "verify",
+    "worker",
 ]
 
 
@@ -211,8 +215,10 @@ _LATE = {
     "process_chain": "tau.workflows.chain",
     "process_conditional": "tau.workflows.conditional",
     "process_parallel": "tau.workflows.parallel",
+    "WorkerReport": "tau.operations.report",
     "stats": "tau.operations.stats",
     "verify": "tau.operations.verify",
+    "worker": "tau.operations.worker",
 }
 """Where the names are that are loaded at first use."""
 

@@ -114,7 +114,19 @@ def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: 
     tables.check("tau-demo", here.json("demo", "--store", STORE))
     shell.write("again.py", AGAIN)
     tables.check("tau-crash-test", here.json("crash-test", "again.py:graph", "--at", "before:2", code=1))
+    of_workers(shell, here, tables)
     assert tables.unseen() == set()
+
+
+def of_workers(shell: Shell, here: Here, tables: Tables) -> None:
+    for name, code in (("sound", 0), ("refused", 4)):
+        shell.write("lines.jsonl", json.dumps({"run_id": "line", "name": name}))
+        tables.check("tau-submit", here.json("submit", "again.py:graph", "lines.jsonl", "--store", STORE, code=code))
+    for row in here.json("runs", "--status", "admitted", "--store", STORE):
+        tables.check("tau-runs", row)
+    here("run", "again.py:graph", "--run-id", "stopped", "--store", STORE, "--max-runtime", "0", code=75)
+    shell.write("again.py", AGAIN.replace('"a"', '"b"'))
+    tables.check("tau-worker", here.json("worker", "again.py:graph", "--once", "--store", STORE))
 
 
 ROUTED = """

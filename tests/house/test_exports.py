@@ -31,7 +31,7 @@ ERRORS = {
 }
 KEEPING = {
     "verify", "Verification", "Damage", "export_run", "import_run", "copy_run", "Transfer", "stats", "Stats",
-    "RunStats", "collect_runs", "Collected", "Removal", "Retention",
+    "RunStats", "worker", "WorkerReport", "collect_runs", "Collected", "Removal", "Retention",
 }  # fmt: skip
 EXPECTED = KEEPING | CORE | PREDICATES | FUNCTIONS | WORKFLOWS | MODULES | ERRORS
 

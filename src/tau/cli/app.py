@@ -23,15 +23,17 @@ from tau.cli.commands.run import run
 from tau.cli.commands.runs import runs
 from tau.cli.commands.show import show
 from tau.cli.commands.stats import stats
+from tau.cli.commands.submit import submit
 from tau.cli.commands.transfer import copy, export, import_
 from tau.cli.commands.verify import verify
+from tau.cli.commands.worker import worker
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
 from tau.version import __version__
 
 COMMANDS = (
-    run, resume, runs, show, history, pauses, answer, graph, cancel, fork, delete, gc, stats, verify, export, import_,
-    copy, demo, crash_test_command,
+    run, resume, submit, worker, runs, show, history, pauses, answer, graph, cancel, fork, delete, gc, stats, verify,
+    export, import_, copy, demo, crash_test_command,
 )  # fmt: skip
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())

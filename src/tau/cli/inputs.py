@@ -30,7 +30,7 @@ def gather(
 def parse_value(where: str, text: str, *, as_text: bool = False) -> Any:
     """``text`` as JSON where it is JSON, as it stands otherwise, and where it is wanted ``as_text``."""
     try:
-        found = _parse(text)
+        found = parse(text)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
     except (ValueError, RecursionError):
@@ -51,7 +51,7 @@ def read_object(path: str) -> dict[str, Any]:
 def read_value(path: str) -> Any:
     """The JSON value in a file, or on stdin for ``-``. Raises `ConfigError`."""
     try:
-        return _parse(sys.stdin.read() if path == "-" else Path(path).read_text("utf-8"))
+        return parse(sys.stdin.read() if path == "-" else Path(path).read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"--input {path}: cannot be read: {error.strerror}; name a file that holds JSON") from error
     except ConfigError as error:
@@ -63,7 +63,8 @@ def read_value(path: str) -> Any:
 _KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
 
 
-def _parse(text: str) -> Any:
+def parse(text: str) -> Any:
+    """``text`` as strict JSON: no NaN, no name twice. Raises `ConfigError` and ``ValueError``."""
     return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
 
 

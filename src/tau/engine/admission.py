@@ -17,6 +17,7 @@ from tau.errors import (
     LimitExceededError,
     RunCancelledError,
     RunExistsError,
+    RunOwnedError,
     UnserializableError,
 )
 from tau.graph.changes import Comparison, compare, only_misfits
@@ -52,6 +53,10 @@ def open_run(request: RunRequest, fresh: Progress) -> Generator[Effect, Any, Ope
     take = request.resuming or request.if_exists == "resume"
     while True:
         found: LoadedRun = yield Load(request.run_id, take)
+        if request.only_at not in (0, found.position):
+            raise RunOwnedError(
+                f"run {request.run_id!r} was taken or changed by another process", run_id=request.run_id
+            )
         if found.status == "deleted":
             if request.resuming:
                 raise not_found(request.run_id, request.location)

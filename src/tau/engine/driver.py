@@ -107,7 +107,7 @@ class Driver:
 
     def begin(self) -> None:
         """From here on this process may own the run."""
-        if self.journal is not None:
+        if self.journal is not None and self._work is None:
             self._work = self.host.hold(self.journal.owner)
         self._before = run_scope.get()
         run_scope.set(self.scope)

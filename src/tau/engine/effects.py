@@ -18,7 +18,8 @@ from tau.values.stored import StoredValue
 
 class RunRequest(Struct, kw_only=True):
     """What is to be run: the arguments of ``execute`` or ``resume``, checked and resolved. ``seed`` is for a run that
-    is new; ``unfitted`` is that of the input of which the schema made something else."""
+    is new; ``unfitted`` is that of the input of which the schema made something else. ``only_at``: the only
+    position at which the run is taken, 0 for any."""
 
     graph: Graph
     run_id: str
@@ -40,6 +41,7 @@ class RunRequest(Struct, kw_only=True):
     max_iterations: int = 1000
     max_crashes: int = 10
     patience: float = 0.0
+    only_at: int = 0
     observed: bool = False
     snapshots: bool = False
 

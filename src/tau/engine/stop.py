@@ -34,11 +34,15 @@ class Stop:
     def __init__(self) -> None:
         self.event = Flag()
         self.reason = ""
+        # Of a worker that ends: the reason, whoever asks for it, and what a second signal does instead of raising.
+        self.always = ""
+        self.hurry: Callable[[], object] | None = None
+        self.signals: tuple[int, ...] = ()
 
     def set(self, reason: str = "stop requested") -> None:
         """Ask; only the first reason is kept. Raises nothing."""
         if not self.event.is_set():
-            self.reason = reason
+            self.reason = self.always or reason
             self.event.set()
 
     def is_set(self) -> bool:
@@ -65,9 +69,12 @@ def stop_on(*signals: int) -> Iterator[Stop]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        if stop.is_set():
-            raise StopNow(f"second signal: {name}")
-        stop.set(name)
+        if stop.is_set() and stop.hurry is not None:
+            stop.hurry()
+        elif stop.is_set():
+            raise StopNow(stop.always or f"second signal: {name}")
+        else:
+            stop.set(name)
 
     before: dict[int, Any] = {}
     try:
@@ -77,8 +84,10 @@ def stop_on(*signals: int) -> Iterator[Stop]:
             except OSError as error:
                 name = signal.Signals(number).name
                 raise OSError(error.errno, f"stop_on: no process can handle {name} ({number}); name another") from None
+        stop.signals = tuple(before)
         yield stop
     finally:
+        stop.signals = ()
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 

@@ -16,6 +16,8 @@ from tau.events import text_of
 from tau.late_imports import load_module
 from tau.log.append import Append
 from tau.log.journal import Journal
+from tau.log.records import Claimed
+from tau.log.tickets import Result
 from tau.node.calls import call_in_thread, is_late
 from tau.node.current import RunNode, run_scope
 from tau.node.left_calls import Call, Key, left, waits
@@ -37,12 +39,12 @@ class SyncDriver(Driver):
     _committer: Committer | None = None
     _kept: KeyboardInterrupt | None = None
 
-    def drive(self) -> State:
-        """Run to the end."""
+    def drive(self, given: Any = None) -> State:
+        """Run to the end; ``given`` is the reply to what the engine asked for last, if it has begun."""
         handlers = self._handlers()
         try:
             self.begin()
-            final: State = self._interpret(handlers)
+            final: State = self._interpret(handlers, given=given)
         except BaseException as error:
             if self.is_over or self.process is not forks.process:
                 raise
@@ -55,6 +57,33 @@ class SyncDriver(Driver):
                     self._loop.close()
         return final
 
+    def claim(self) -> Batch | None:
+        """The batch that claims the run, for who commits several of them together and then calls `claimed`; ``None``
+        where the run needs something else first. Raises why it cannot be taken."""
+        journal = self.journal
+        assert journal is not None
+        self._work = self.host.hold(journal.owner)
+        found = self.look(self.watch(self.engine.send(None)))  # type: ignore[arg-type]
+        effect = None if found is None else self.engine.send(found)
+        if type(effect) is Append and effect.expected is not None and type(effect.records[0]) is Claimed:
+            return journal.prepare(effect)
+        self.engine.close()
+        return None
+
+    def claimed(self, batch: Batch, result: Result) -> None:
+        """It is committed: `drive` goes on, or `let_go`. Raises why it is not."""
+        assert self.journal is not None
+        self.journal.settle(batch, result)
+        self.note_owner()
+
+    def let_go(self, error: BaseException) -> None:
+        """End a run that is claimed and has not gone on. Raises how it ended."""
+        try:
+            self.engine.send("")
+            self._interpret(self._handlers(), error)
+        finally:
+            self.end()
+
     def _handlers(self) -> Mapping[type, Callable[[Any], Any]]:
         return {
             Emit: self.emit,
@@ -66,13 +95,15 @@ class SyncDriver(Driver):
             Release: lambda _: self.release(),
         }
 
-    def _interpret(self, handlers: Mapping[type, Callable[[Any], Any]], error: BaseException | None = None) -> Any:
+    def _interpret(
+        self, handlers: Mapping[type, Callable[[Any], Any]], error: BaseException | None = None, given: Any = None
+    ) -> Any:
         """Do what the engine asks for, and tell it whatever is raised meanwhile, until it has come to its end."""
         engine = self.engine
         send: Callable[[Any], Effect] = engine.send
         step = send if error is None else engine.throw
         run_node, append = self.run_node, self.append
-        given: Any = error
+        given = given if error is None else error
         while True:
             try:
                 effect = step(given)

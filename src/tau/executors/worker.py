@@ -34,7 +34,7 @@ _read_job = Decoder(wire.Job).decode
 
 def main(channel: int, life: int) -> None:
     """Serve the parent at the other end of ``channel``; ``life`` is closed when that dies."""
-    _end_with(life)
+    end_with(life)
     for number in STOPS:
         signal.signal(number, _unheard)
     pipe = Connection(channel)
@@ -124,7 +124,7 @@ def _say(pipe: Connection, answer: wire.Answer) -> None:
         pipe.send_bytes(_encode(answer))
 
 
-def _end_with(life: int) -> None:
+def end_with(life: int) -> None:
     """End at once when the other end of this pipe is closed, as it is when the parent is killed; also in the middle of
     C code that never lets another thread run, where the kernel can be asked for it."""
     if hasattr(fcntl, "F_SETSIG"):

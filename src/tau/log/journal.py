@@ -62,6 +62,8 @@ class Journal:
         self.not_before = 0.0  # as the summary has it while the run is running
         self.answers = 0
         """How many records of others lie between those of this journal."""
+        self.seen: object = None
+        """The last sign of life of the owner before, where it was watched for the time of its lease."""
         self.superseded = False
         """Whether its lease could not be renewed, as the run is no longer this owner's."""
         self.lock: Any = threading.RLock()  # who owns it is in the middle of something
@@ -111,7 +113,7 @@ class Journal:
 
     def watch(self, wait: float, wake: Flag | None) -> Watch:
         """What waits until the run has no owner, for so many seconds or until ``wake`` is set; see `look`."""
-        return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake)
+        return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake, seen=self.seen)
 
     def look(self, watch: Watch | None) -> LoadedRun | None:
         """Read the run; ``None`` while it has an owner: to be called again after ``watch.pause`` seconds. Raises

@@ -151,7 +151,8 @@ class Watch:
     """Looks at a run until it has no owner. What cannot be told of an owner does not count against it.
 
     `look` is to be called again after ``pause`` seconds for as long as it answers ``None``. Without ``take`` nothing is
-    written, and the answer is what it seems.
+    written, and the answer is what it seems. ``seen`` is the sign of life that an owner gave last, where it has been
+    watched for the time of its lease already.
     """
 
     def __init__(
@@ -163,8 +164,10 @@ class Watch:
         wait: float = 0.0,
         wake: Flag | None = None,
         take: bool = True,
+        seen: object = None,
     ) -> None:
         self.pause = 0.0
+        self._seen = seen
         self._store = store
         self._run_id = run_id
         self._host = host
@@ -213,7 +216,7 @@ class Watch:
         now = self._host.monotonic()
         sign = (lease.nonce, lease.counter, position)
         if sign != self._sign:
-            self._sign, self._silent, self._asked = sign, 0.0, not self._take
+            self._sign, self._silent, self._asked = sign, owner.lease if sign == self._seen else 0.0, not self._take
         else:  # a look that took long, as the store did not answer, does not prove silence
             self._silent += min(now - self._looked, max(_LONG_LOOK, owner.lease / 8))
         self._looked = now

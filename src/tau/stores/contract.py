@@ -11,7 +11,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from inspect import signature
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tau.state import State
 
 __all__ = [
-    "FINAL", "STATUSES", "Batch", "Lease", "Owner", "PositionConflict", "Query", "Rows", "Store", "Summary", "begins",
-    "deletion", "emptied", "problem",
+    "FINAL", "STATUSES", "Batch", "Lease", "News", "Owner", "PositionConflict", "Query", "Rows", "Store", "Summary",
+    "begins", "deletion", "emptied", "problem",
 ]  # fmt: skip
 
 
@@ -57,6 +57,16 @@ class PositionConflict(Exception):
         self.run_id = run_id
         self.expected = expected
         self.position = position
+
+
+class News(Protocol):
+    """What a worker waits for; closed by the worker. What is missed costs a wait, never a run."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for at most so long; whether there is news. Raises nothing."""
+
+    def close(self) -> None:
+        """Wait for no more. Twice is fine."""
 
 
 class Store(ABC):
@@ -184,6 +194,11 @@ class Store(ABC):
     def leases(self, run_ids: Iterable[str]) -> Mapping[str, Lease]:
         """`lease` of many runs; those that have none are left out. Raises what `lease` raises."""
         return {run_id: lease for run_id in run_ids if (lease := self.lease(run_id)) is not None}
+
+    def listen(self, graph: str) -> News | None:
+        """What wakes a worker of this graph at once when a run is admitted, answered or let go; ``None`` where nothing
+        does, and `due` is called every ``look_every`` seconds. Raises `StoreError`."""
+        return None
 
     look_every: float = 1.0
     """How many seconds a worker that has nothing to do waits between two calls of `due`."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tau.errors import StoreUnavailableError
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Store, Summary
+from tau.stores.contract import Batch, Lease, News, PositionConflict, Query, Store, Summary
 
 
 class StoreWrapper(Store):
@@ -58,6 +58,9 @@ class StoreWrapper(Store):
     def due(self, graph: str, limit: int, *, watched: bool = True) -> Sequence[tuple[Summary, Lease | None]]:
         found: Sequence[tuple[Summary, Lease | None]] = self.call("due", graph, limit, watched=watched)
         return found
+
+    def listen(self, graph: str) -> News | None:
+        return self.store.listen(graph)
 
     def lease(self, run_id: str) -> Lease | None:
         found: Lease | None = self.call("lease", run_id)

@@ -6,17 +6,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from hashlib import sha256
 from typing import Any, Final
 
-from tau.errors import CorruptCheckpointError
+from tau.errors import CorruptCheckpointError, StoreError
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
 from tau.stores.due import Due, found_by_status, in_order
 from tau.stores.failures import apart
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.connection import Session
 from tau.stores.postgres.connections import Connections
-from tau.stores.postgres.place import Place
+from tau.stores.postgres.listening import TELL, Listening, channels_of
+from tau.stores.postgres.place import Place, key_of
 from tau.stores.server_store import SLACK, TRIES, ServerStore, digest_of, judged
 from tau.stores.summaries import matches, pack, unpack, unreadable
 
@@ -27,16 +27,26 @@ class PostgresStore(ServerStore):
     What the URL leaves out is taken from PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE and the rest of libpq's
     environment. ``durability`` is ``"strict"``, or ``"relaxed"`` for a server that may lose acknowledged commits in a
     power cut, which is refused otherwise; the URL may say it, too (``?durability=relaxed``). ``timeout`` is for how
-    many seconds the server may be silent, ``max_connections`` how many sessions this process has at most.
+    many seconds the server may be silent, ``max_connections`` how many sessions this process has at most. ``listen`` is
+    the URL of the same database without a pooler, by which workers are woken; by default that is the URL itself, where
+    it is seen that there is none.
 
     Making one raises `ConfigError` for a URL that cannot be used. The server is asked at the first use. Reading creates
     nothing: a database without the schema is a store without runs.
     """
 
     def __init__(
-        self, url: str = "postgresql://", *, durability: str = "", timeout: float = 30.0, max_connections: int = 8
+        self,
+        url: str = "postgresql://",
+        *,
+        durability: str = "",
+        timeout: float = 30.0,
+        max_connections: int = 8,
+        listen: str | None = None,
     ) -> None:
         place = Place.of(url)
+        self._place, self._silence = place, timeout
+        self._listens_at = None if listen is None else Place.of(listen)
         self.location = place.location
         self._strict = self._is_strict(durability or place.durability, max_connections)
         self._connections: Connections = Connections(place, silence=timeout, most=max_connections, strict=self._strict)
@@ -45,9 +55,19 @@ class PostgresStore(ServerStore):
 
     def _commit(self, batches: Sequence[Batch]) -> list[int | Exception]:
         try:
-            return self._connections.write("commit to", lambda session: self._apply(session, batches))
+            results = self._connections.write("commit to", lambda session: self._apply(session, batches))
         except Exception as error:
             return apart(error, batches, self._commit)
+        if channels := channels_of(batches, results):
+            with suppress(StoreError):  # workers also look by themselves
+                self._connections.write("tell workers of", lambda session: session.execute(TELL, (channels,)))
+        return results
+
+    def listen(self, graph: str) -> Listening | None:
+        place = self._listens_at
+        if place is None and self._connections.read(lambda session: session.is_direct, False):
+            place = self._place
+        return None if place is None else Listening(place, self._silence, graph)
 
     def _apply(self, session: Session, batches: Sequence[Batch]) -> list[int | Exception]:
         (first, *more) = batches
@@ -200,11 +220,6 @@ def _lease(nonce: str | None, counter: int, seconds: float, left: float) -> Leas
 
 
 _BLOB: Final = ("blob_key", "digest", "data")
-
-
-def key_of(run_id: str) -> bytes:
-    """What the tables know a run by: an index holds no text of any length, and sorts none the same for ever."""
-    return sha256(run_id.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
 def _plain(text: str | None) -> str | None:

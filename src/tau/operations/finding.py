@@ -1,0 +1,128 @@
+"""Finding the runs that a worker may take, and remembering those that it cannot."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from tau.errors import StoreError
+from tau.host import Host
+from tau.stores.contract import Lease, Query, Store, Summary
+
+DEAD_EVERY: Final = 5.0
+"""Seconds between two looks for runs whose owner died on this machine: before its lease has run out, only that machine
+can tell."""
+
+LOOKS_IN_A_LEASE: Final = 4
+"""How often a lease that can only be watched is looked at while it lasts."""
+
+_AHEAD: Final = 16  # at least so many are asked for, so that several workers begin at different ones
+_SPARE: Final = 4
+
+Sign = tuple[str, int, int]
+"""What changes with every sign of life of an owner: the holder and counter of its lease, and the position."""
+
+
+class Candidate(Struct, frozen=True):
+    """A run that may be taken; ``sign`` is the last sign of life of its owner, where that was watched until its lease
+    had run out."""
+
+    row: Summary
+    sign: Sign | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.row.run_id
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its process died: it is to be taken alone, so that it is known what kills the next one."""
+        return self.row.status == "running"
+
+
+class Finder:
+    """Asks the store for runs of one graph. A look is one query, now and then two."""
+
+    def __init__(self, store: Store, graph: str, host: Host, *, all_interrupted: bool = False) -> None:
+        self._store = store
+        self._graph = graph
+        self._host = host
+        self._all_interrupted = all_interrupted
+        self._left: dict[str, int] = {}
+        self._watched: dict[str, tuple[Sign, float]] = {}
+        self._dead_at = self._watch_at = 0.0
+        self._lease = 0.0
+
+    def leave(self, row: Summary) -> bool:
+        """Pass this run over for as long as nobody changes it; whether that is new."""
+        is_new = self._left.get(row.run_id) != row.position
+        self._left[row.run_id] = row.position
+        return is_new
+
+    def look_for_dead(self) -> None:
+        """A process on this machine has died: the next look asks for its runs."""
+        self._dead_at = 0.0
+
+    def look(self, wanted: int) -> list[Candidate]:
+        """Runs that may be taken, ``wanted`` or some more, beginning at a random one. Raises `StoreError`."""
+        now = self._host.monotonic()
+        if now >= self._dead_at:
+            self._dead_at = now + DEAD_EVERY
+            if found := self._of_the_dead():
+                return found
+        watches = now >= self._watch_at
+        limit = max(_AHEAD, _SPARE * wanted) + len(self._left)
+        try:
+            rows = self._store.due(self._graph, limit, watched=watches)
+        except StoreError:
+            self._watched.clear()  # who could not be seen may have given a sign of life
+            raise
+        if watches:
+            rows = self._silent(rows, now)
+        return self._shuffled(Candidate(row, sign) for row, sign in self._free(rows))
+
+    def _free(self, rows: Iterable[tuple[Summary, Lease | None]]) -> Iterable[tuple[Summary, Sign | None]]:
+        for row, lease in rows:
+            if row.status != "running" or lease is None or lease.expires_in is not None:
+                yield row, None
+            elif row.run_id in self._watched:
+                yield row, self._watched[row.run_id][0]
+
+    def _silent(self, rows: Iterable[tuple[Summary, Lease | None]], began: float) -> list[tuple[Summary, Lease | None]]:
+        """These, but of the runs whose lease can only be watched those whose owner gave no sign of life for as long as
+        it lasts, between the end of one look and the beginning of another."""
+        before, self._watched, found = self._watched, {}, []
+        now, shortest = self._host.monotonic(), 0.0
+        for row, lease in rows:
+            owner = row.owner
+            if lease is None or lease.expires_in is not None or owner is None:
+                found.append((row, lease))
+                continue
+            sign = (lease.nonce, lease.counter, row.position)
+            known, since = before.get(row.run_id, (None, now))
+            self._watched[row.run_id] = sign, since if known == sign else now
+            shortest = min(shortest or owner.lease, owner.lease)
+            if self._host.is_dead(owner) or (known == sign and began - since >= owner.lease):
+                found.append((row, lease))
+        self._lease = shortest or self._lease
+        self._watch_at = now + max(self._lease / LOOKS_IN_A_LEASE, self._store.look_every)
+        return found
+
+    def _of_the_dead(self) -> list[Candidate]:
+        rows = [
+            row
+            for row in self._store.select(Query(graph=self._graph, status="running"))
+            if row.owner is not None and self._host.is_dead(row.owner) and row.may_be_taken(self._host.now())
+        ]
+        if self._all_interrupted:
+            rows += [row for row in self._store.select(Query(graph=self._graph, status="interrupted")) if row.base]
+        return self._shuffled(map(Candidate, rows))
+
+    def _shuffled(self, found: Iterable[Candidate]) -> list[Candidate]:
+        mine = [one for one in found if self._left.get(one.run_id) != one.row.position]
+        start = random.randrange(len(mine)) if mine else 0
+        return mine[start:] + mine[:start]
