@@ -1,5 +1,6 @@
 """The tables of a SQLite store, and all that is said to them. docs/stores.md explains the columns."""
 
+LAG = 0.05
 SCHEMA = """
 create table runs(
     id integer primary key,
@@ -31,6 +32,13 @@ create table blobs(
 );
 create unique index blobs_by_digest on blobs(run, digest);
 """
+# Files of before there were workers get these with their first commit; older versions keep them up, too. A commit of a
+# run that goes on writes none of them: see MOVE_ON.
+INDEXES = """
+create index if not exists runs_by_time on runs(updated) where status <> 'deleted';
+create index if not exists runs_free on runs(graph, expires) where status in ('admitted', 'interrupted', 'waiting');
+create index if not exists runs_running on runs(graph) where status = 'running';
+"""
 
 WHAT_IT_IS = """
 select (select application_id from pragma_application_id), (select user_version from pragma_user_version),
@@ -59,6 +67,13 @@ KEEP = "insert or ignore into blobs(run, digest, data) values(?, ?, ?)"
 MOVE = """
 update runs set position = ?, last = ?, summary = ?, graph = ?, status = ?, updated = ?,
     nonce = ?, counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ?
+"""
+# The same for a run that goes on. The column ``updated`` is left behind the summary, by less than `LAG` seconds.
+MOVE_ON = f"""
+update runs set position = ?1, last = ?2, summary = ?3,
+    nonce = ?7, counter = counter + 1, seconds = ?8, expires = ?9, boot = ?10
+where run_id = ?11 and graph = ?4 and status = 'running' and ?5 = 'running'
+    and updated <= ?6 and updated > ?6 - {LAG}
 """
 # Each log row names the one before it, so that one index less is written in every commit.
 READ = """
@@ -99,11 +114,35 @@ LAST = "select coalesce(max(position), 0) from log where run = ? and typeof(posi
 SELECT = """
 select summary, cast(run_id as blob) from runs
 where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
-order by updated desc, id desc limit ?3
+order by updated desc, id desc
 """
-DUE = """
+# As many as are asked for, and those that may belong before the last of them.
+NEWEST = f"""
+with last(updated) as materialized (
+    select min(updated) from (
+        select updated from runs
+        where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
+        order by updated desc limit ?3
+    )
+)
+select summary, cast(run_id as blob) from runs
+where status <> 'deleted' and (?1 is null or graph = ?1) and (?2 is null or status = ?2)
+    and updated >= (select updated - {LAG} from last)
+    and (status = 'running' or updated >= (select updated from last))
+order by updated desc, id desc
+"""
+# Of runs that nobody owns ``expires`` is the time from which one may be taken, in Unix seconds.
+FREE = """
+select summary, run_id from runs
+where graph = ?1 and status in ('admitted', 'interrupted', 'waiting') and expires <= ?2 order by expires, id
+"""
+RUNNING = """
 select summary, run_id, nonce, counter, seconds, expires, boot, summary from runs
-where graph = ?1 and status in ('admitted', 'interrupted', 'waiting', 'running')
+where graph = ?1 and status = 'running' and (nonce is null or expires <= ?2 or boot <> ?3 or expires > ?2 + seconds)
+"""
+LEASES = """
+select run_id, nonce, counter, seconds, expires, boot, summary from runs
+where nonce is not null and run_id in (select value from json_each(?))
 """
 LEASE = "select nonce, counter, seconds, expires, boot, summary from runs where run_id = ?"
 RENEW = """

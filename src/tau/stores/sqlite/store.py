@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,6 +51,7 @@ class SQLiteStore(Store):
         self.artifacts = f"{self.path}-artifacts"
         self._clock = clock
         self._lost: frozenset[bytes] | None = None
+        self._is_indexed = False
         self._connections = Connections(self.path, self.location, busy_timeout, file_system)
 
     # Writing
@@ -60,6 +63,9 @@ class SQLiteStore(Store):
             return apart(error, batches, self.commit)
 
     def _apply(self, connection: apsw.Connection, batches: Sequence[Batch]) -> list[int | Exception]:
+        if not self._is_indexed:
+            connection.execute(sql.INDEXES)
+            self._is_indexed = True
         now = self._clock()
         results: list[int | Exception] = []
         for batch in batches:
@@ -122,14 +128,20 @@ class SQLiteStore(Store):
 
     def _move(self, connection: apsw.Connection, last: int | None, summary: Summary, now: float) -> None:
         owner = summary.owner
-        nonce, seconds = (None, 0.0) if owner is None else (owner.nonce, owner.lease)
-        connection.execute(
-            sql.MOVE,
-            (
-                summary.position, last, pack(summary), summary.graph, summary.status, summary.updated,
-                nonce, seconds, now + seconds, clock_space(), summary.run_id,
-            ),
+        nonce, seconds, expires = None, 0.0, math.inf
+        if owner is not None:
+            nonce, seconds, expires = owner.nonce, owner.lease, now + owner.lease
+        elif summary.may_be_taken(math.inf) and summary.not_before is not None:
+            expires = summary.not_before
+        terms = (
+            summary.position, last, pack(summary), summary.graph, summary.status, summary.updated,
+            nonce, seconds, expires, clock_space(), summary.run_id,
         )  # fmt: skip
+        if owner is not None:
+            connection.execute(sql.MOVE_ON, terms)
+            if connection.changes() == 1:
+                return
+        connection.execute(sql.MOVE, terms)
 
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         position = self._connections.write(
@@ -229,38 +241,57 @@ class SQLiteStore(Store):
 
     def select(self, query: Query) -> list[Summary]:
         damaged = query.status == "damaged"
-        limit = -1 if query.limit is None or query.tag is not None or damaged else query.limit
-        terms = (query.graph, None if damaged else query.status, limit)
-        rows = self._connections.read(lambda connection: connection.execute(sql.SELECT, terms).fetchall())
+        terms: tuple[Any, ...] = (query.graph, None if damaged else query.status)
+        statement = sql.SELECT
+        if query.limit is not None and query.tag is None and not damaged:
+            statement, terms = sql.NEWEST, (*terms, query.limit)
+        rows = self._connections.read(lambda connection: connection.execute(statement, terms).fetchall())
         found: list[Summary] = []
         data: Any
         name: Any
         for data, name in rows:  # read whole first: taking them apart holds up no writer
-            if query.limit is not None and len(found) >= query.limit:
-                break
             try:
                 summary = unpack(data, self.location)
             except CorruptCheckpointError:
                 summary = unreadable(str(name or b"", "utf-8", "replace"), query.graph or "")
             if matches(summary, query):
                 found.append(summary)
-        return found
+        # The column may be behind the summary; of a damaged one it is not known what was in it.
+        found.sort(key=lambda summary: -summary.updated if summary.status != "damaged" else -math.inf)
+        return found[: query.limit]
 
     def lease(self, run_id: str) -> Lease | None:
         row = self._connections.read(lambda connection: connection.execute(sql.LEASE, (run_id,)).fetchone())
         return None if row is None else self._lease(run_id, row)
 
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
-        rows = self._connections.read(lambda connection: connection.execute(sql.DUE, (graph,)).fetchall())
-        now, found = time.time(), list[Due]()
-        data: Any
-        run_id: Any
-        for data, run_id, *lease in rows:
+        now = time.time()
+
+        def taken(data: Any, run_id: Any) -> Summary | None:
             with suppress(CorruptCheckpointError):  # what is damaged is left out
                 summary = unpack(data, self.location, run_id)
-                if summary.graph == graph and summary.may_be_taken(now):
-                    found.append((summary, self._lease(run_id, lease) if summary.status == "running" else None))
-        return in_order(found, limit, watched=watched)
+                return summary if summary.graph == graph and summary.may_be_taken(now) else None
+            return None
+
+        def work(connection: apsw.Connection) -> list[Due]:
+            found: list[Due] = []
+            for data, run_id, *lease in connection.execute(sql.RUNNING, (graph, self._clock(), clock_space())):
+                if (summary := taken(data, run_id)) is not None and summary.status == "running":
+                    with suppress(CorruptCheckpointError):
+                        found.append((summary, self._lease(str(run_id), lease)))
+            free = connection.execute(sql.FREE, (graph, now))
+            some = islice((one for row in free if (one := taken(*row)) is not None), limit)
+            found += [(summary, None) for summary in some]
+            free.close()
+            return found
+
+        return in_order(self._connections.read(work), limit, watched=watched)
+
+    def leases(self, run_ids: Iterable[str]) -> Mapping[str, Lease]:
+        ids = json.dumps(list(run_ids))
+        rows = self._connections.read(lambda connection: connection.execute(sql.LEASES, (ids,)).fetchall())
+        found = {str(run_id): self._lease(str(run_id), lease) for run_id, *lease in rows}
+        return {run_id: lease for run_id, lease in found.items() if lease is not None}
 
     def _lease(self, run_id: str, row: Sequence[Any]) -> Lease | None:
         if row[0] is None:
@@ -279,6 +310,7 @@ class SQLiteStore(Store):
     def close(self) -> None:
         self._connections.close()
         self._lost = None
+        self._is_indexed = False
 
     def _check(self, run_id: str, rows: Sequence[Any], after: int) -> None:
         broken = _gap(rows, after)
