@@ -75,11 +75,15 @@ def held(state, ctx):
     note(ctx.run_id, ctx.node, ctx.attempt)
     while ctx.node == "second" and not os.path.exists("go"):
         time.sleep(0.01)
+        if ctx.should_stop:
+            open("told", "w").close()
 
 async def aheld(state, ctx):
     note(ctx.run_id, ctx.node, ctx.attempt)
     while ctx.node == "second" and not os.path.exists("go"):
         await asyncio.sleep(0.01)
+        if ctx.should_stop:
+            open("told", "w").close()
 
 for name in ("first", "second", "third"):
     graph.add_node(name, aheld if "ASYNC" in os.environ else held, version="1")

@@ -291,6 +291,7 @@ def test_a_worker_that_is_told_to_end_leaves_its_run_to_others(tmp_path: Path, w
         if signals == 2:
             insist(process)
         else:
+            until((tmp_path / "told").exists)
             (tmp_path / "go").touch()
         code, out, err = ended(process)
         assert code == 0, err

@@ -41,7 +41,7 @@ from tau.node.paused import Paused
 from tau.node.seeds import of_run
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
-from tau.stores.contract import Batch
+from tau.stores.contract import Batch, Summary
 from tau.values.stored import StoredValue
 
 if TYPE_CHECKING:
@@ -265,10 +265,10 @@ class Driver:
         assert self.journal is not None
         return self.journal.watch(self.wait, self._wake) if effect.take else None
 
-    def look(self, watch: Watch | None) -> LoadedRun | None:
+    def look(self, watch: Watch | None, known: Summary | None = None) -> LoadedRun | None:
         """The run, or ``None`` where it has an owner; see `Journal.look`."""
         assert self.journal is not None
-        found = self.journal.look(watch)
+        found = self.journal.look(watch, known)
         if found is not None and found.pauses and watch is not None:
             found = self._end_overdue(found, watch)
         if found is not None and found.status not in ("finished", "cancelled"):

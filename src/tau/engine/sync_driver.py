@@ -23,7 +23,7 @@ from tau.node.current import RunNode, run_scope
 from tau.node.left_calls import Call, Key, left, waits
 from tau.node.step_commits import StepCommits
 from tau.state import State
-from tau.stores.contract import Batch
+from tau.stores.contract import Batch, Summary
 from tau.waiting import LOOK, DaemonThread
 
 if TYPE_CHECKING:
@@ -57,14 +57,17 @@ class SyncDriver(Driver):
                     self._loop.close()
         return final
 
-    def claim(self) -> Batch | None:
+    def claim(self, known: Summary) -> Batch | None:
         """The batch that claims the run, for who commits several of them together and then calls `claimed`; ``None``
-        where the run needs something else first. Raises why it cannot be taken."""
+        where the run needs something else first. ``known`` is its summary of a moment ago: the commit finds out whether
+        it is still true. Raises why it cannot be taken."""
         journal = self.journal
         assert journal is not None
+        if known.owner is not None or known.pauses:
+            return None
         self._work = self.host.hold(journal.owner)
-        found = self.look(self.watch(self.engine.send(None)))  # type: ignore[arg-type]
-        effect = None if found is None else self.engine.send(found)
+        self.engine.send(None)
+        effect = self.engine.send(self.look(None, known))
         if type(effect) is Append and effect.expected is not None and type(effect.records[0]) is Claimed:
             return journal.prepare(effect)
         self.engine.close()

@@ -62,8 +62,7 @@ class Journal:
         self.not_before = 0.0  # as the summary has it while the run is running
         self.answers = 0
         """How many records of others lie between those of this journal."""
-        self.seen: object = None
-        """The last sign of life of the owner before, where it was watched for the time of its lease."""
+        self.seen: object = None  # the last sign of life of the owner before, where it was watched for its lease
         self.superseded = False
         """Whether its lease could not be renewed, as the run is no longer this owner's."""
         self.lock: Any = threading.RLock()  # who owns it is in the middle of something
@@ -73,8 +72,7 @@ class Journal:
         self._batches = 1
         self._token = b"%b-1" % self._nonce
         self._since_base = self._weight = self._base_weight = 0
-        self._nodes = 0
-        self._finished = 0  # what of the node in flight is
+        self._nodes = self._finished = 0  # what is held back, and what of the node in flight is finished
         self._subgraphs: Subgraphs | None = {}  # as the records tell, not known after an interrupt in one
         self._refused: LeaseLostError | RunCancelledError | None = None
         # The newest record that is stored, and after it those that are held back. These are added at once; otherwise a
@@ -115,13 +113,13 @@ class Journal:
         """What waits until the run has no owner, for so many seconds or until ``wake`` is set; see `look`."""
         return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake, seen=self.seen)
 
-    def look(self, watch: Watch | None) -> LoadedRun | None:
+    def look(self, watch: Watch | None, known: Summary | None = None) -> LoadedRun | None:
         """Read the run; ``None`` while it has an owner: to be called again after ``watch.pause`` seconds. Raises
         `RunOwnedError` after the time of the watch."""
         free_at = watch.look() if watch is not None else None
         if watch is not None and free_at is None:
             return None
-        found, replay = load_to_write(self.store, self.run_id)
+        found, replay = load_to_write(self.store, self.run_id, known)
         if watch is not None and found.status == "running" and found.position != free_at:
             watch.pause = 0.0  # it was taken between the two looks, and that owner is to be judged like any other
             return None

@@ -61,9 +61,11 @@ class LoadedRun(Struct):
     is_left: bool = False
 
 
-def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
-    """A run as it lies in the store, from its newest manifest on, or from its beginning where that is damaged."""
-    summary = store.summary(run_id)
+def load(store: Store, run_id: str, known: Summary | None = None) -> tuple[LoadedRun, Replay | None]:
+    """A run as it lies in the store, from its newest manifest on, or from its beginning where that is damaged.
+
+    ``known`` is a summary that it had a moment ago."""
+    summary = known or store.summary(run_id)
     if summary is None or summary.status == "deleted":
         if summary is None:
             return LoadedRun("deleted", 0), None
@@ -83,9 +85,9 @@ def load(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
     return _found(summary, replay), replay
 
 
-def load_to_write(store: Store, run_id: str) -> tuple[LoadedRun, Replay | None]:
+def load_to_write(store: Store, run_id: str, known: Summary | None = None) -> tuple[LoadedRun, Replay | None]:
     """`load` for a process that may begin the run: what is left of one that was never seen is removed before."""
-    found, replay = load(store, run_id)
+    found, replay = load(store, run_id, known)
     if not found.is_left:
         return found, replay
     with suppress(PositionConflict, StoreError):  # else it goes on, or begins, at this moment; or this one only reads

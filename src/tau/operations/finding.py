@@ -20,7 +20,7 @@ LOOKS_IN_A_LEASE: Final = 4
 """How often a lease that can only be watched is looked at while it lasts."""
 
 _AHEAD: Final = 16  # at least so many are asked for, so that several workers begin at different ones
-_SPARE: Final = 4
+_SPARE: Final = 64  # and so many times what is wanted, where several are wanted because runs are short
 
 Sign = tuple[str, int, int]
 """What changes with every sign of life of an owner: the holder and counter of its lease, and the position."""
@@ -71,11 +71,11 @@ class Finder:
         """Runs that may be taken, ``wanted`` or some more, beginning at a random one. Raises `StoreError`."""
         now = self._host.monotonic()
         if now >= self._dead_at:
-            self._dead_at = now + DEAD_EVERY
+            self._dead_at = now + max(DEAD_EVERY, self._store.look_every)
             if found := self._of_the_dead():
                 return found
         watches = now >= self._watch_at
-        limit = max(_AHEAD, _SPARE * wanted) + len(self._left)
+        limit = (_AHEAD if wanted == 1 else _SPARE * wanted) + len(self._left)
         try:
             rows = self._store.due(self._graph, limit, watched=watches)
         except StoreError:

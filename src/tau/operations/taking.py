@@ -113,7 +113,7 @@ class Taker:
         alone: list[Candidate] = []
         for candidate, driver in made:
             try:
-                batch = driver.claim()
+                batch = driver.claim(candidate.row)
             except Exception as error:
                 self._ended(candidate, driver, error)
                 continue

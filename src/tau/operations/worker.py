@@ -41,6 +41,9 @@ GRACE: Final = 25.0
 TOLD: Final = 5.0
 """So many times longer are the pauses of a worker that is told of runs at once."""
 
+TURNS: Final = 2
+"""How often a worker takes some of the runs that the store has named: others take from the same ones."""
+
 STALE: Final = 1.0
 """Seconds after which the store is asked anew, instead of taking what it named before."""
 
@@ -263,9 +266,11 @@ def one_after_the_other(work: Worker) -> None:
             if work.is_done():
                 break
             work.rest()
-        while found and not work.is_over and time.monotonic() - looked < STALE:
+        turns = 0
+        while found and turns < TURNS and not work.is_over and time.monotonic() - looked < STALE:
             several, found = found[: taker.at_once], found[taker.at_once :]
             taker.take(several)
+            turns += 1
 
 
 def is_async(graph: Graph) -> bool:

@@ -33,6 +33,7 @@ from tau.node.calls import is_late
 from tau.node.current import RunNode, run_scope
 from tau.observers.recorder import Recorder
 from tau.state import State
+from tau.stores.contract import Summary
 from tau.testing.simulation.history import Execution, RouteCall, StepCall
 from tau.testing.simulation.loop import run_to_the_end
 from tau.testing.simulation.store import SimulatedStore
@@ -267,10 +268,10 @@ class SimulatedDriver(Driver):
             process.renewal_due = process.world.time + process.world.lease / 4
         return newest
 
-    def look(self, watch: Watch | None) -> LoadedRun | None:
+    def look(self, watch: Watch | None, known: Summary | None = None) -> LoadedRun | None:
         process, history = self._process, self._process.world.history
         owner, process.found_free = history.owner, False
-        found = super().look(watch)
+        found = super().look(watch, known)
         taken = found is not None and watch is not None
         if taken and owner == history.owner and not process.found_free and process.world.is_owned(process):
             history.problems.append(f"process {process.number} was allowed to take the run from an owner that is alive")
