@@ -10,7 +10,7 @@ import pytest
 
 import tau
 from tau import RunInterruptedError, RunWaitingError, StateGraph, Stop, pause_node
-from tau.operations import worker as workers
+from tau.operations import serving
 from tau.stores.contract import News
 from tau.stores.postgres import PostgresStore
 from tau.testing import CountingStore
@@ -59,7 +59,7 @@ def test_an_admission_an_answer_and_a_release_are_told_and_no_checkpoint_is(news
 
 def test_a_worker_that_waits_takes_a_run_at_once(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would not look by itself before the test gives up."""
-    monkeypatch.setattr(workers, "TOLD", 1e6)
+    monkeypatch.setattr(serving, "TOLD", 1e6)
     stop = Stop()
     with PostgresStore(postgres_url) as store:
         graph_of(store).admit({}, run_id="first")

@@ -20,7 +20,9 @@ LOOKS_IN_A_LEASE: Final = 4
 """How often a lease that can only be watched is looked at while it lasts."""
 
 _AHEAD: Final = 16  # at least so many are asked for, so that several workers begin at different ones
-_SPARE: Final = 64  # and so many times what is wanted, where several are wanted because runs are short
+_SPARE: Final = 4  # and so many times what is wanted
+CROWD: Final = 512
+"""So many are asked for where runs are short, and those that were named are soon taken by others."""
 
 Sign = tuple[str, int, int]
 """What changes with every sign of life of an owner: the holder and counter of its lease, and the position."""
@@ -56,6 +58,7 @@ class Finder:
         self._watched: dict[str, tuple[Sign, float]] = {}
         self._dead_at = self._watch_at = 0.0
         self._lease = 0.0
+        self._was_in_vain = False
 
     def leave(self, row: Summary) -> bool:
         """Pass this run over for as long as nobody changes it; whether that is new."""
@@ -67,15 +70,21 @@ class Finder:
         """A process on this machine has died: the next look asks for its runs."""
         self._dead_at = 0.0
 
-    def look(self, wanted: int) -> list[Candidate]:
-        """Runs that may be taken, ``wanted`` or some more, beginning at a random one. Raises `StoreError`."""
+    def look(self, wanted: int, least: int = _AHEAD) -> list[Candidate]:
+        """Runs that may be taken, ``wanted`` or some more, beginning at a random one; ``least`` are asked for. Raises
+        `StoreError`."""
         now = self._host.monotonic()
         if now >= self._dead_at:
             self._dead_at = now + max(DEAD_EVERY, self._store.look_every)
-            if found := self._of_the_dead():
+            found = self._of_the_dead()
+            if found or self._was_in_vain:  # where there is nothing to do, one question at a time
                 return found
+        found = self._due(now, max(least, _SPARE * wanted) + len(self._left))
+        self._was_in_vain = not found
+        return found
+
+    def _due(self, now: float, limit: int) -> list[Candidate]:
         watches = now >= self._watch_at
-        limit = (_AHEAD if wanted == 1 else _SPARE * wanted) + len(self._left)
         try:
             rows = self._store.due(self._graph, limit, watched=watches)
         except StoreError:

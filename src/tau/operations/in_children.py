@@ -26,7 +26,7 @@ from tau.executors.worker import end_with
 from tau.log.records import DRAIN
 from tau.operations.finding import Candidate
 from tau.operations.report import word_for
-from tau.operations.worker import Worker
+from tau.operations.serving import Worker
 from tau.stores.summaries import pack, unpack
 from tau.waiting import LOOK
 

@@ -11,7 +11,7 @@ from typing import Final
 from tau.engine.async_driver import AsyncDriver
 from tau.log.records import DRAIN
 from tau.operations.finding import Candidate
-from tau.operations.worker import STALE, Worker
+from tau.operations.serving import STALE, Worker
 from tau.waiting import LOOK
 
 IMPATIENCE: Final = 60.0

@@ -33,7 +33,10 @@ Tell = Callable[[str, str, str], object]
 class WorkerReport(Struct, frozen=True):
     """What became of the runs that a worker took: how many ``finished``, ``failed``, wait for people (``waiting``),
     were ``interrupted`` as the worker ended, or were ``cancelled`` meanwhile. ``left`` are those that its code may not
-    resume, by run id, with the reason. ``deaths`` is how many of its own child processes died."""
+    resume, by run id, with the reason. ``deaths`` is how many of its own child processes died.
+
+    Making one raises nothing.
+    """
 
     finished: int = 0
     failed: int = 0

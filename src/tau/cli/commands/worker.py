@@ -12,7 +12,7 @@ from tau.cli.places import furnish
 from tau.cli.targets import load_graph, read_project
 from tau.engine.stop import stop_on
 from tau.operations.report import WorkerReport
-from tau.operations.worker import GRACE
+from tau.operations.serving import GRACE
 from tau.operations.worker import worker as work
 
 _STYLES = {"finished": "green", "failed": "red", "died": "red", "left": "yellow"}
