@@ -103,14 +103,14 @@ def send(graph: StateGraph[Any], lines: Sequence[Line], requests: Sequence[RunRe
     for group in _grouped(zip(lines, requests, strict=True)):
         committer, host = graph.store.committer, graph.host
         tickets = [committer.submit(Ticket(admission(graph.store, host, request, 0, None))) for _, request in group]
-        for (line, request), ticket in zip(group, tickets, strict=True):
+        for ticket in tickets:  # all of them, so that what is counted is what is stored
             while not ticket.over:
                 ticket.wait()
-            if isinstance(ticket.result, int):
-                done.admitted += 1
-            elif isinstance(ticket.result, PositionConflict):
+        done.admitted += sum(isinstance(ticket.result, int) for ticket in tickets)
+        for (line, request), ticket in zip(group, tickets, strict=True):
+            if isinstance(ticket.result, PositionConflict):
                 _again(graph, line, request, done)
-            elif ticket.result is not None:
+            elif isinstance(ticket.result, Exception):
                 raise ticket.result
 
 
