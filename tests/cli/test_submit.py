@@ -106,3 +106,12 @@ def test_a_store_that_fails_half_way_is_told(here: Here, shell: Shell, monkeypat
     assert f"{sent} of 35 runs are in the store; submit the file again to send the rest" in said
     assert 0 < sent < 35
     assert submitted(here, "sqlite:///runs.db", "d.jsonl")["admitted"] == 35 - sent
+
+
+def test_a_worker_takes_all_that_it_is_asked_for(lines: Shell, store: str) -> None:
+    lines.json("submit", TARGET, "a.jsonl", "--tag", "night", "--store", store)
+    lines.run("run", TARGET, "--set", "x=1", "--run-id", "stopped", "--store", store, "--max-runtime", "0", code=75)
+    options = ("--concurrency", "2", "--once", "--all-interrupted", "--grace", "5", "--max-runtime", "3600", "--quiet")
+    done = lines.json("worker", TARGET, *options, "--store", store)
+    assert (done["finished"], done["deaths"]) == (3, 0)
+    assert len(lines.json("runs", "--tag", "night", "--status", "finished", "--store", store)) == 2
