@@ -64,6 +64,22 @@ graph.set_exit_point(end)
 """
 
 
+LOOP = """
+from tau import StateGraph, key_equals, not_
+graph = StateGraph("loop")
+@graph.node
+def step(state):
+    return {"n": state["n"] + 1, "log": str(state["n"]) * 300}
+graph.add_edge(step, step, not_(key_equals("n", 90)))
+graph.set_entry_point(step)
+@graph.node
+def end(state):
+    pass
+graph.add_edge(step, end)
+graph.set_exit_point(end)
+"""
+
+
 ASKS = """
 from dataclasses import dataclass
 from tau import Context, StateGraph, pause_node
@@ -305,5 +321,8 @@ def of_the_end(shell: Shell, here: Here, tables: Tables) -> None:
     for run_id, options in (("gone", ()), ("moved", ("--max-runtime", "0"))):
         here("run", GRAPH, "--run-id", run_id, "--store", STORE, *options, code=75 if options else 0)
     here("copy", "moved", "--move", "--to", "file:there", "--store", STORE)
+    shell.write("loop.py", LOOP)
+    here("run", "loop.py:graph", "--set", "n=0", "--store", STORE)
+    tables.check("tau-gc", here.json("gc", "--trim", "--store", STORE))
     tables.check("tau-gc", here.json("gc", "--keep-last", "0", "--graph", "work", "--dry-run", "--store", STORE))
     tables.check("an-error", here.json("show", "r", "--store", STORE, code=3))

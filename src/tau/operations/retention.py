@@ -21,6 +21,7 @@ from tau.log.records import Cancelled
 from tau.operations.stats import run_stats
 from tau.operations.stored_run import ENDED
 from tau.operations.transfer import StoreLike
+from tau.operations.trimming import trim_run
 from tau.stores.artifact_files import place_of, remove
 from tau.stores.contract import PositionConflict, Query, Store, Summary
 from tau.stores.names import directory_of, run_of
@@ -42,21 +43,23 @@ class Removal(Struct, frozen=True, kw_only=True):
 
 
 class Collected(Struct, frozen=True, kw_only=True):
-    """What was removed, or in a ``dry_run`` would be, and why runs over a limit stay, by their ids. Reading it raises
-    nothing."""
+    """What was removed, or in a ``dry_run`` would be, why runs over a limit stay, by their ids, and of which runs the
+    history was cut (``trimmed``). Reading it raises nothing."""
 
     removed: tuple[Removal, ...]
     kept: dict[str, str]
     dry_run: bool
+    trimmed: tuple[str, ...] = ()
 
 
 def collect_runs(
     store: StoreLike,
-    retention: Retention,
+    retention: Retention | None,
     *,
     graph: str | None = None,
     artifacts: str | os.PathLike[str] | None = None,
     dry_run: bool = False,
+    trim: bool = False,
 ) -> Collected:
     """Remove runs that have ended, finished or cancelled, and are over a limit, with their values and artifacts.
 
@@ -66,10 +69,14 @@ def collect_runs(
     as the move may not be complete. One that begins anew at the same moment stays. ``artifacts`` is what
     ``CheckpointConfig(artifacts=...)`` names. With ``dry_run`` nothing is removed.
 
+    With ``trim`` the history of the runs that stay is cut at their newest manifest, and values go that only earlier
+    states had; then ``retention`` may be ``None``. A run that has an owner, or is damaged from there on, is left alone.
+    The stores of memory, files, SQLite and PostgreSQL can do this.
+
     Raises `ConfigError` for a ``retention`` that is none, `StoreError` if the store fails, and what `open_store` raises
     for ``store``. What was removed until then stays removed.
     """
-    if not isinstance(retention, Retention):
+    if not (isinstance(retention, Retention) or (retention is None and trim)):
         raise ConfigError(f"retention is a Retention, such as Retention(keep_last=100), found {retention!r:.80}")
     place = resolve_store(store)
     configured = directory("artifacts", artifacts) or place.artifacts
@@ -78,13 +85,16 @@ def collect_runs(
     if not dry_run:
         keeper.sweep()
     removed, kept = [], {}
-    for row, limit in _over(place, retention, graph, keeper):
+    for row, limit in _over(place, retention, graph, keeper) if retention is not None else ():
         if why := keeper.why_not(row):
             kept[row.run_id] = why
         elif dry_run or keeper.remove(row):
             found = Removal(run_id=row.run_id, graph=row.graph, status=row.status, ended=row.updated, limit=limit)
             removed.append(found)
-    return Collected(removed=tuple(removed), kept=kept, dry_run=dry_run)
+    gone = {one.run_id for one in removed}
+    rows = [row for row in place.select(Query(graph=graph)) if row.run_id not in gone] if trim else []
+    trimmed = tuple(row.run_id for row in rows if trim_run(place, row, dry_run=dry_run))
+    return Collected(removed=tuple(removed), kept=kept, dry_run=dry_run, trimmed=trimmed)
 
 
 def _over(store: Store, retention: Retention, graph: str | None, keeper: _Keeper) -> Iterator[tuple[Summary, str]]:

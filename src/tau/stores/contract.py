@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tau.errors import ConfigError
+from tau.errors import ConfigError, StoreError
 from tau.late_imports import load_module
 from tau.stores.summaries import FINAL, STATUSES, Lease, Owner, Query, Rows, Summary
 
@@ -186,6 +186,19 @@ class Store(ABC):
         if found is not None and found.position != position:
             raise PositionConflict(run_id, position, found.position)
         self.delete(run_id, keep_summary)
+
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        """Remove the records of a run before position ``first``, that of a manifest, and the named blobs, which no
+        record from there on needs. Its position, summary and lease stay as they are; `read` begins at ``first``.
+
+        One atomic step, as a commit is; a store may leave what it cannot remove in one. It raises
+        `tau.stores.contract.PositionConflict`, and changes nothing, if the run is not at position ``expected``. What is
+        gone already may be removed again. A store that cannot do this raises `StoreError`, and so does one that fails.
+        """
+        raise StoreError(
+            f"{self.location} cannot drop what lies before the newest manifest of a run; nothing was changed",
+            location=self.location,
+        )
 
     @abstractmethod
     def lease(self, run_id: str) -> Lease | None:

@@ -95,6 +95,21 @@ class MemoryStore(Store):
 
         self._writes.enter(work, run_id)
 
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        def work(run_id: str) -> None:
+            run = self._runs.get(run_id)
+            if run is None or run.position != expected:
+                raise PositionConflict(run_id, expected, 0 if run is None else run.position)
+            cut = min(max(first - 1 - run.floor, 0), run.length)
+            names = set(blobs)
+            kept = {name: data for name, data in run.blobs.items() if name not in names}
+            records = run.records[cut : run.length]
+            self._runs[run_id] = replace(
+                run, floor=run.floor + cut, length=run.length - cut, records=records, blobs=kept
+            )
+
+        self._writes.enter(work, run_id)
+
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         def work(run_id: str) -> bool:
             run = self._runs.get(run_id)

@@ -62,6 +62,9 @@ class StoreWrapper(Store):
     def listen(self, graph: str) -> News | None:
         return self.store.listen(graph)
 
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        self.call("trim", run_id, first, list(blobs), expected=expected)
+
     def lease(self, run_id: str) -> Lease | None:
         found: Lease | None = self.call("lease", run_id)
         return found

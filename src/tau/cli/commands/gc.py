@@ -37,6 +37,9 @@ def age(text: str) -> float:
 @click.option("--max-bytes", type=options.Count(0), metavar="N", help="Keep as many as take N bytes, the newest.")
 @click.option("--artifacts", type=click.Path(file_okay=False), metavar="DIRECTORY",
               help="Without TARGET: where the files are, as in CheckpointConfig(artifacts=...).")  # fmt: skip
+@click.option(
+    "--trim", is_flag=True, help="Also cut the history of runs that are not at work at their newest manifest."
+)
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @options.store
 @options.as_json
@@ -50,6 +53,7 @@ def gc(
     max_age: float | None,
     max_bytes: int | None,
     artifacts: str | None,
+    trim: bool,
     dry_run: bool,
     store: str | None,
 ) -> int:
@@ -76,15 +80,14 @@ def gc(
         place = made.store if is_there(made.store) else None
     else:
         place = reading(store, project, session)
-    if retention is None:
+    if retention is None and not trim:
         raise ConfigError(
             "nothing says which runs are kept: give --keep-last, --max-age or --max-bytes, or name a graph with "
             "CheckpointConfig(retention=Retention(...))"
         )
     nothing = Collected(removed=(), kept={}, dry_run=dry_run)
     found = nothing if place is None else collect_runs(
-        place, retention, graph=graph, artifacts=artifacts, dry_run=dry_run
-    )  # fmt: skip
+        place, retention, graph=graph, artifacts=artifacts, dry_run=dry_run, trim=trim)  # fmt: skip
     session.done = f"{len(found.removed)} runs are removed"
     return _show(session, found)
 
@@ -97,7 +100,15 @@ def _show(session: Session, found: Collected) -> int:
             for one in found.removed
         ]  # fmt: skip
         kept = [{"run_id": run_id, "why": why} for run_id, why in found.kept.items()]
-        screen.document({"removed": removed, "kept": kept, "dry_run": found.dry_run, "store": session.store})
+        screen.document(
+            {
+                "removed": removed,
+                "kept": kept,
+                "trimmed": list(found.trimmed),
+                "dry_run": found.dry_run,
+                "store": session.store,
+            }
+        )
         return Exit.DONE
     if found.removed:
         rows = ([one.run_id, one.graph, one.status, screen.moment(one.ended), one.limit] for one in found.removed)
@@ -105,5 +116,8 @@ def _show(session: Session, found: Collected) -> int:
     for run_id, why in found.kept.items():
         complain(f"run {run_id!r} stays: {why}")
     count = len(found.removed)
+    if found.trimmed:
+        would = "would be" if found.dry_run else "was"
+        screen.line(f"the history of {len(found.trimmed)} {would} cut: {', '.join(found.trimmed[:10])}")
     screen.line(f"{count} run{'s' * (count != 1)} {'would be removed' if found.dry_run else 'removed'}")
     return Exit.DONE

@@ -63,6 +63,8 @@ def history(
     if account.damage:
         complain(f"{account.damage}; what can be read is shown")
     note_emptied(summary)
+    if account.records and not isinstance(account.records[0][1], Admitted):
+        complain(f"the history begins at entry {account.records[0][0]}: what lay before was dropped (tau gc --trim)")
     if values and at is None:
         complain("--values has no effect without --at")
     if at is not None:

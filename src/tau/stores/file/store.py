@@ -20,6 +20,7 @@ from tau.stores.failures import from_os, is_foreign
 from tau.stores.file.directory import Directory
 from tau.stores.file.index import Index
 from tau.stores.file.run_directory import MERGE_AFTER, Changed, Mark, RunDirectory, Seen
+from tau.stores.file.trimming import trim
 from tau.stores.reentry import Guard
 from tau.stores.summaries import matches
 
@@ -126,6 +127,17 @@ class FileStore(Store):
             raise PositionConflict(run_id, expected, 0)
         if not keep_summary:
             remove(self.artifacts, run_id, upto=position)
+
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        def work() -> None:
+            with self._failures("trim a run in"):
+                try:
+                    with self._run(run_id, writes=True) as run:
+                        trim(run, run_id, first, blobs, expected)
+                except FileNotFoundError:
+                    raise PositionConflict(run_id, expected, 0) from None
+
+        self._writes.enter(work)
 
     # Reading
 

@@ -146,6 +146,18 @@ with moved as (
 )
 select id, {_DURABLY} from moved
 """
+# Changes nothing where the run has moved on.
+TRIM = f"""
+with moved as (
+    update tau.runs set floor = greatest(floor, %(floor)s) where key = %(key)b and position = %(expected)s
+    returning id
+), log as (
+    delete from tau.log where run in (select id from moved) and position <= %(floor)s
+), blobs as (
+    delete from tau.blobs where run in (select id from moved) and digest = any(%(blobs)b::bytea[])
+)
+select id, {_DURABLY} from moved
+"""
 RENEW = """
 update tau.runs set counter = counter + 1, seconds = %(seconds)s,
     expires = clock_timestamp() + make_interval(secs => %(seconds)s)

@@ -133,6 +133,19 @@ class PostgresStore(ServerStore):
         }  # fmt: skip
         return session.change(sql.DELETE, terms).rowcount == 1
 
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        terms = {
+            "key": key_of(run_id), "floor": first - 1, "expected": expected, "blobs": list(blobs),
+            "strict": self._strict,
+        }  # fmt: skip
+
+        def work(session: Session) -> int:
+            return session.change(sql.TRIM, terms).rowcount
+
+        if self._connections.write("trim a run in", work) != 1:
+            found = self.summary(run_id)
+            raise PositionConflict(run_id, expected, 0 if found is None else found.position)
+
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         terms = {"key": key_of(run_id), "nonce": nonce, "seconds": seconds}
         return self._connections.write(

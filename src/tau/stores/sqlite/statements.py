@@ -110,6 +110,22 @@ with recursive chain(id, previous) as (
     select l.id, l.previous from chain c join log l on l.id = c.previous where l.run = ?1 and l.id < c.id
 ) delete from log where id in (select id from chain)
 """
+# The row at a position, and the one before it.
+ROW_AT = """
+with recursive chain(id, previous, position) as (
+    select l.id, l.previous, l.position from runs r join log l on l.id = r.last where r.id = ?1
+    union all
+    select l.id, l.previous, l.position from chain c join log l on l.id = c.previous
+        where l.run = ?1 and l.id < c.id and c.position > ?2
+) select id, previous from chain where position = ?2
+"""
+DROP_FROM = """
+with recursive chain(id, previous) as (
+    select id, previous from log where id = ?2 and run = ?1
+    union all
+    select l.id, l.previous from chain c join log l on l.id = c.previous where l.run = ?1 and l.id < c.id
+) delete from log where id in (select id from chain)
+"""
 LAST = "select coalesce(max(position), 0) from log where run = ? and typeof(position) = 'integer'"
 SELECT = """
 select summary, cast(run_id as blob) from runs

@@ -177,6 +177,18 @@ class SQLiteStore(Store):
         self._move(connection, None, after, 0.0)
         return after.position
 
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        def work(connection: apsw.Connection) -> None:
+            run, position, _ = connection.execute(sql.FIND, (run_id,)).fetchone() or self._missed(connection, run_id)
+            if position != expected:
+                raise PositionConflict(run_id, expected, position)
+            for row, previous in connection.execute(sql.ROW_AT, (run, first)).fetchall():
+                connection.execute(sql.DROP_FROM, (run, previous))
+                connection.execute("update log set previous = null where id = ?", (row,))
+                connection.executemany("delete from blobs where run = ? and digest = ?", ((run, one) for one in blobs))
+
+        self._connections.write("trim a run in", work)
+
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         def work(connection: apsw.Connection) -> bool:
             connection.execute(sql.RENEW, (seconds, self._clock() + seconds, clock_space(), run_id, nonce))

@@ -20,13 +20,14 @@ from tau.stores.contract import Store
 from tau.testing.store_contract.due_clauses import DueClauses
 from tau.testing.store_contract.log_clauses import LogClauses
 from tau.testing.store_contract.run_clauses import RunClauses
+from tau.testing.store_contract.trim_clauses import TrimClauses
 from tau.testing.store_contract.verb_clauses import VerbClauses
 from tau.testing.store_wrappers import CountingStore, FlakyStore, RetryingStore, SlowStore, StoreWrapper
 
 __all__ = ["CountingStore", "FlakyStore", "RetryingStore", "SlowStore", "StoreContract", "StoreWrapper"]
 
 
-class StoreContract(VerbClauses, RunClauses, DueClauses, LogClauses):
+class StoreContract(TrimClauses, VerbClauses, RunClauses, DueClauses, LogClauses):
     """Every sentence of the contract, one test each. Two stores made from one ``tmp_path`` are the same place.
 
     ``threads`` is the number of writers that race; ``large`` is the size of large data in bytes,
