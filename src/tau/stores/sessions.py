@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import weakref
@@ -56,20 +57,25 @@ class _Turns:
         self._lock = threading.RLock()
         self._freed = Bell()
 
-    def take(self, seconds: float) -> _Turn | None:
-        """One, as soon as there is one; ``None`` where there is none for so long."""
+    def take(self, mine: list[_Turn], seconds: float) -> bool:
+        """Put one into ``mine``, which alone holds it, as soon as there is one; whether there was one in that time."""
         ends = time.monotonic() + seconds
+        last = False
         while True:
             with self._lock:
                 self._out = [each for each in self._out if each() is not None]
                 if len(self._out) < self._most:
-                    turn = _Turn()
-                    self._out.append(weakref.ref(turn))
-                    return turn
+                    mine.append(_Turn())
+                    self._out.append(weakref.ref(mine[0]))
+                    return True
             left = ends - time.monotonic()
+            if last:
+                return False
             if left <= 0:
-                return None
-            self._freed.wait(min(LOOK, left))  # where an interrupt kept it from being rung, it looks again
+                last = True
+                gc.collect()  # the traceback of an interrupt, in a cycle of its own, may hold one
+            else:
+                self._freed.wait(min(LOOK, left))  # where an interrupt kept it from being rung, it looks again
 
     def freed(self) -> None:
         """One may have ended."""
@@ -139,12 +145,13 @@ class Sessions(forks.Forked, Generic[S]):
         the server hung up on an older one."""
         if alone:
             return self._do(doing, work, again)
-        turns = self._turns
-        turn = self._turn(turns)
+        turns, mine = self._turns, list[_Turn]()
         try:
+            if not turns.take(mine, self.silence):
+                raise self._all_in_use()
             return self._do(doing, work, again)
         finally:
-            del turn  # now, as an error keeps this frame alive
+            mine.clear()  # now, as an error keeps this frame alive
             turns.freed()
 
     def _do(self, doing: str, work: Callable[[S], T], again: bool) -> T:
@@ -171,15 +178,12 @@ class Sessions(forks.Forked, Generic[S]):
             self._drop(None, idle)
         return result
 
-    def _turn(self, turns: _Turns) -> _Turn:
-        turn = turns.take(self.silence)
-        if turn is None:
-            raise StoreUnavailableError(
-                f"cannot use {self.location}: all of its {self._most} connections have been in use for "
-                f"{self.silence:g} s; use fewer threads, or allow more (max_connections=)",
-                location=self.location,
-            )
-        return turn
+    def _all_in_use(self) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"cannot use {self.location}: all of its {self._most} connections have been in use for "
+            f"{self.silence:g} s; use fewer threads, or allow more (max_connections=)",
+            location=self.location,
+        )
 
     def _free(self) -> S | None:
         with suppress(IndexError):
