@@ -31,6 +31,9 @@ from tau.spelling import named_fields
 
 __all__ = ["CheckpointConfig", "GraphConfig", "ObserverSpec", "Retention", "Retry"]
 
+DEFAULT_LEASE = 60.0
+"""For which a store may have another that is its own."""
+
 
 @named_fields
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class CheckpointConfig:
 
     ``store``: a registered name, a store URL, or a store object. ``interval``: save at least after every N-th finished
     node; 0 switches checkpointing off. ``preserve``: keep the checkpoints of a finished run. ``lease``: seconds after
-    which an owner that gives no sign of life may be superseded; ``None``: what the store advises, 60, on S3 300.
+    which an owner that gives no sign of life may be superseded; the default, 60, is 300 where the store is on S3.
     ``max_crashes``: how many times in a row a run may die without finishing a node, or an item of one; after one more
     it is refused. ``artifacts``: the directory for `Context.artifact`, by default beside a store that is a file or a
     directory; several stores may share it, and a relative path starts at the working directory in which this is made.
@@ -80,7 +83,7 @@ class CheckpointConfig:
     store: object = "memory"
     interval: int = 0
     preserve: bool = False
-    lease: float | None = None
+    lease: float = DEFAULT_LEASE
     max_crashes: int = 10
     artifacts: str | None = None
     verify_artifacts: bool = False
@@ -92,8 +95,7 @@ class CheckpointConfig:
             raise refused("checkpoint.store", self.store, "the name of a store, a store URL or a store object")
         put(self, "interval", integer("checkpoint.interval", self.interval, 0))
         put(self, "preserve", boolean("checkpoint.preserve", self.preserve))
-        if self.lease is not None:
-            put(self, "lease", number("checkpoint.lease", self.lease, 0.0, YEAR, above=True))
+        put(self, "lease", number("checkpoint.lease", self.lease, 0.0, YEAR, above=True))
         put(self, "max_crashes", integer("checkpoint.max_crashes", self.max_crashes, 1))
         put(self, "verify_artifacts", boolean("checkpoint.verify_artifacts", self.verify_artifacts))
         put(self, "artifacts", directory("checkpoint.artifacts", self.artifacts))

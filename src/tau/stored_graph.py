@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec.structs import replace
 
 from tau.checks import checked_tags
-from tau.config import CheckpointConfig, GraphConfig, ObserverSpec
+from tau.config import DEFAULT_LEASE, CheckpointConfig, GraphConfig, ObserverSpec
 from tau.engine.driver import Driver
 from tau.engine.effects import RunRequest
 from tau.engine.provenance import provenance
@@ -218,7 +218,8 @@ class StoredGraph(Graph):
             if request.observed or not request.resuming:  # it takes some milliseconds, and is for observers
                 request.provenance = provenance()
             checkpoint = self.config.checkpoint
-            owner = self.host.owner(self._store.default_lease if checkpoint.lease is None else checkpoint.lease)
+            is_default = checkpoint.lease == DEFAULT_LEASE
+            owner = self.host.owner(self._store.default_lease if is_default else checkpoint.lease)
             journal = Journal(self._store, request.run_id, self.host, owner, checkpoint.interval)
         return kind(request, self.host, journal=journal, observer=resolve_observer(told), **options)
 

@@ -22,7 +22,7 @@ def test_the_defaults_are_those_of_the_seed() -> None:
     assert (config.observer, config.max_iterations, config.snapshots) == ("slog", 1000, False)
     checkpoint = config.checkpoint
     assert (checkpoint.store, checkpoint.interval, checkpoint.preserve) == ("memory", 0, False)
-    assert (checkpoint.lease, checkpoint.max_crashes) == (None, 10)
+    assert (checkpoint.lease, checkpoint.max_crashes) == (60.0, 10)
 
 
 def test_a_configuration_cannot_be_changed() -> None:

@@ -139,3 +139,16 @@ def test_watching_many_owners_costs_by_those_that_gave_a_sign_of_life(store: Sto
     assert [row.run_id for row in after if after[row] != before[row]] == ["r7"]
     assert store.due("graph", 9, watched=False) == []
     assert proxy.count() == {"LIST": 1}
+
+
+@pytest.mark.parametrize(("config", "seconds"), [({}, 300.0), ({"lease": 61.0}, 61.0)])
+def test_the_default_lease_of_a_graph_is_that_of_its_store(
+    s3_url: str, config: dict[str, float], seconds: float
+) -> None:
+    checkpoint = CheckpointConfig(store=s3_url, interval=1, preserve=True, **config)  # type: ignore[arg-type]
+    graph = StateGraph(GraphConfig("g", observer=None, checkpoint=checkpoint))
+    found = []
+    graph.add_node("look", lambda _: found.append(graph.store.summary("r").owner.lease))  # type: ignore[union-attr]
+    graph.sequence("look")
+    graph.execute({}, run_id="r")
+    assert found == [seconds]

@@ -100,7 +100,7 @@ class Store(ABC):
     that is put in part by part."""
 
     default_lease: float = 60.0
-    """How many seconds `CheckpointConfig` gives an owner where it does not say: a sign of life may cost money."""
+    """The lease in seconds where `CheckpointConfig` has its default: a sign of life may cost money."""
 
     _committer: Committer | None = None
 
