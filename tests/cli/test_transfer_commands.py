@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from cli_shell import Here, Shell
 
 GRAPH = "pipeline.py:graph"
@@ -26,7 +28,7 @@ def test_an_id_in_use_is_refused_with_the_remedy(here: Here, store: str) -> None
     done = here("import", "r.tau", "--store", store, code=4)
     assert "already exists" in done.err
     assert "--as NEW" in done.err
-    assert "tau delete" in done.err
+    assert re.search(r"tau delete --store \S+ r frees this one", done.err)
     here("copy", "r", "--to", store, "--store", store, code=4)
     found = here.json("copy", "r", "--to", store, "--as", "s", "--store", store)
     assert (found["run_id"], found["status"]) == ("s", "finished")
@@ -40,6 +42,7 @@ def test_a_run_that_has_not_ended_is_moved(shell: Shell, here: Here, store: str)
     assert "moved to run 'r' in file://" in here("history", "r", "--store", store).out
     here("resume", "r", GRAPH, "--store", "file:there")
     assert shell.calls == ["ingest", "analyze", "report"]
+    assert here.json("copy", "r", "--to", "file:there", "--store", store, "--move")["status"] == "finished"
 
 
 def test_a_run_at_work_is_exported_and_not_moved(shell: Shell, here: Here, store: str) -> None:

@@ -122,6 +122,9 @@ def test_a_run_that_waits_is_answered_where_it_was_imported(store: Store, elsewh
     assert summary is not None
     assert (summary.status, summary.pauses) == ("waiting", 1)
     assert asking(elsewhere).resume("r", answers={"review": "yes"})["sent"] == "yes"
+    again = tau.copy_run(store, "r", elsewhere, move=True)  # of a move that is complete
+    assert (again.run_id, again.status, again.records) == ("r", "finished", 0)
+    assert elsewhere.load("r")["sent"] == "yes"
 
 
 def test_a_run_is_exported_while_its_owner_writes(store: Store, elsewhere: Store, tmp_path: Path) -> None:

@@ -264,6 +264,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
 
 def _anew(error: BaseException, session: Session) -> str:
     """What to do where the run of that id cannot go on as it is."""
+    if isinstance(error, RunExistsError) and not session.run_id:  # as an archive names it
+        session.run_id = error.run_id
     delete, answer = _command("delete", session), _command("answer", session)
     if isinstance(error, RunExistsError) and not session.resume:  # what is put into a store under that id
         return f"--as NEW gives it another id; {delete} frees this one"

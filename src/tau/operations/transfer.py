@@ -148,7 +148,8 @@ def copy_run(
 
     One that has not ended could go on in both places, so it needs ``new_run_id``, or ``move``: then it must have no
     owner, and where it was it is ``cancelled``, "moved to" the other place, at the moment when it is there. A move that
-    was killed between the two is completed by the same call.
+    was killed between the two is completed by the same call; of one that is complete it changes nothing, and gives the
+    run as it is there.
 
     Raises `RunOwnedError` for a run to be moved that has an owner, `ConfigError` for one that has not ended without
     ``new_run_id`` or ``move``, and what `export_run` and `import_run` raise.
@@ -158,6 +159,9 @@ def copy_run(
     source = StoredRun(origin, check_run_id(run_id))
     reason = f"moved to run {new!r} in {target.location}"
     if move and source.summary.status == "cancelled" and _last_reason(source) == reason:
+        there = target.summary(new)
+        if there is not None and there.status != "deleted" and there.created == source.summary.created:
+            return Transfer(run_id=new, place=target.location, status=there.status, records=0, blobs=0, artifacts=0)
         source = StoredRun(origin, run_id, until=source.until - 1)  # that was killed just before the end
         return _receive(source, target, new, artifacts)
     if source.summary.status in ENDED:

@@ -61,7 +61,7 @@ def import_(session: Session, *, file: str, new_run_id: str | None, artifacts: s
       tau import climate-2024.tau --as climate-again
     """
     place = open_store(store if store is not None else default_url(read_project()))
-    session.store, session.run_id = place.location, new_run_id or ""
+    session.store = place.location
     return _report(session, import_run(place, file, new_run_id=new_run_id, artifacts=artifacts), "is there")
 
 
@@ -104,6 +104,7 @@ def _report(session: Session, done: Transfer, what: str) -> int:
     else:
         screen.fields({"run": done.run_id, "status": done.status, "place": done.place, **counts})
     if done.missing:
-        complain(f"{len(done.missing)} files that earlier states or a run that has ended refer to are not there: "
+        complain(f"left out, as they are gone or are not what they were: {len(done.missing)} of the files that earlier "
+                 "states, or a run that has ended, refer to: "
                  f"{', '.join(done.missing[:3])}{' and others' if len(done.missing) > 3 else ''}")  # fmt: skip
     return Exit.DONE

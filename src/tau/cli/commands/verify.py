@@ -69,5 +69,6 @@ def _row(one: Damage) -> list[str]:
 def _said(found: Verification) -> str:
     counts = {"run": found.runs, "record": found.records, "blob": found.blobs, "artifact": found.artifacts}
     read = ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
-    end = "all sound" if found.sound else f"{len(found.damage)} damaged"
+    sound = "all sound" if found.runs else "there is nothing to verify"
+    end = sound if found.sound else f"{len(found.damage)} damaged"
     return f"{read} ({screen.size(found.size_bytes)}): {end}"
