@@ -399,3 +399,29 @@ tau.export_run("sqlite:///{tmp_path}/runs.db", "r", "{tmp_path}/r.tau")
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == -9
     assert not (tmp_path / "r.tau").exists()
+
+
+class Takes(StoreWrapper):
+    """Takes so many commits, and is full then."""
+
+    left = 0
+
+    def commit(self, batches: Any) -> Any:
+        if not self.left:
+            return [StoreFullError("the disk is full") for _ in batches]
+        self.left -= 1
+        return super().commit(batches)
+
+
+def test_a_move_into_a_full_store_leaves_the_run_where_it_was_or_is_completed_by_the_same_call(tmp_path: Path) -> None:
+    origin, target = MemoryStore(), Takes(MemoryStore())
+    failed(origin, tmp_path)
+    with pytest.raises(StoreFullError):
+        tau.copy_run(origin, "r", target, move=True, artifacts=tmp_path / "there")
+    assert origin.summary("r").status == "failed"  # type: ignore[union-attr]
+    target.left = 2  # the first record, and the name of the store
+    with pytest.raises(StoreError, match="nothing is lost: the same move, made again, completes it"):
+        tau.copy_run(origin, "r", target, move=True, artifacts=tmp_path / "there")
+    assert origin.summary("r").status == "cancelled"  # type: ignore[union-attr]
+    target.left = 100
+    assert tau.copy_run(origin, "r", target, move=True, artifacts=tmp_path / "there").status == "failed"

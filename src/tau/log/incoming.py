@@ -23,13 +23,15 @@ class Incoming:
     """Seals records for a run of that id, and commits them, in parts if there is much.
 
     All parts but the last say that the run is deleted, so nobody sees it before it is complete. What an import leaves
-    that was killed is removed when the id is used again. Raises `RunExistsError` for an id that is in use.
+    that was killed is removed when the id is used again. ``at_once``: the first record is committed before another is
+    added, so that a store that takes none is known. Raises `RunExistsError` for an id that is in use.
     """
 
-    def __init__(self, store: Store, run_id: str, host: Host) -> None:
+    def __init__(self, store: Store, run_id: str, host: Host, *, at_once: bool = False) -> None:
         self.store = store
         self.run_id = run_id
         self.host = host
+        self._at_once = at_once
         self.start = self._end = self._free()
         self._nonce = host.token().hex()
         self._parts = 0
@@ -130,7 +132,7 @@ class Incoming:
         which nothing is finished, which the first part is."""
         if not self.store.keeps_history or not self._records:
             return False
-        return self._weight >= PART or (self.start > 0 and not self._parts)
+        return self._weight >= PART or ((self.start > 0 or self._at_once) and not self._parts)
 
     def _hidden(self) -> Summary:
         end = self._end + len(self._records)

@@ -9,7 +9,7 @@ from typing import IO, Any
 from msgspec import Struct
 
 from tau.checks import directory
-from tau.errors import ConfigError, RunOwnedError
+from tau.errors import ConfigError, RunOwnedError, StoreError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
 from tau.log.encoding import unseal
@@ -179,15 +179,28 @@ def copy_run(
     if source.not_before is None and source.summary.status == "running":
         source.not_before = host.now()  # as a dead one it would have been taken
 
+    left = False
+
     def leave() -> None:
+        nonlocal left
         try:
             cancel_at(origin, source.summary, free_at, reason, host)
         except PositionConflict as error:
             raise RunOwnedError(
                 f"run {run_id!r} was taken or changed at this moment; it was not moved", run_id=run_id
             ) from error
+        left = True
 
-    return _receive(source, target, new, artifacts, leave)
+    try:
+        return _receive(source, target, new, artifacts, leave)
+    except StoreError as error:
+        if not left:
+            raise
+        raise StoreError(
+            f"run {run_id!r} has ended in {origin.location}, and could not be completed in {target.location}: {error}; "
+            "nothing is lost: the same move, made again, completes it",
+            location=target.location,
+        ) from error
 
 
 def _last_reason(source: StoredRun) -> str:
@@ -206,7 +219,7 @@ def _receive(
 ) -> Transfer:
     host = Host()
     configured = directory("artifacts", artifacts) or target.artifacts
-    incoming = Incoming(target, run_id, host)
+    incoming = Incoming(target, run_id, host, at_once=last is not None)
     copies = ArtifactCopies(lambda: place_of(target, configured), run_id, incoming.start + 1)
     missing = set()
 
