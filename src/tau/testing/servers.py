@@ -94,8 +94,8 @@ class ServerProcess:
 
     @contextmanager
     def restarting(self, pause: float = 1.0, how: int = signal.SIGKILL) -> Iterator[None]:
-        """While the block runs, restart it again and again, ``pause`` seconds after it has started. When the block
-        ends, it runs. Raises at the end of the block what a restart raised."""
+        """While the block runs, restart it again and again, ``pause`` seconds after it has started, and once more
+        when the block ends. Raises at the end of the block what a restart raised."""
         over = threading.Event()
         problems: list[BaseException] = []
 
@@ -115,6 +115,7 @@ class ServerProcess:
             thread.join()
         if problems:
             raise problems[0]
+        self.restart(how)  # what a thread started that has ended may be told that its parent died
 
     def __enter__(self) -> Self:
         return self

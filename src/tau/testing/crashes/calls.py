@@ -1,8 +1,9 @@
 """The calls by which a store changes something in the middle of a commit, counted, and a kill before one of them.
 
 Two ways lead there, and neither needs rights or a library that is preloaded. What a store calls from Python (files,
-sockets, a driver) is seen by the interpreter's own profiler, in the thread that commits and only meanwhile. What SQLite
-writes goes through a VFS that passes everything on.
+sockets, a driver) is seen by the interpreter's own profiler, in the thread that commits and only meanwhile; of a driver
+in C, which it does not see into, the moments before a request and after its answer. What SQLite writes goes through a
+VFS that passes everything on.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from typing import Any
 
 from tau.late_imports import load_module
 
-_FROM = frozenset(
-    {"posix", "nt", "_io", "_socket", "_ssl", "_sqlite3", "psycopg_binary", "psycopg", "redis", "obstore"}
-)
+_FROM = frozenset({"posix", "_io", "_socket", "socket", "_ssl", "ssl", "_sqlite3", "obstore"})
 _CHANGES = frozenset(
     {
         *("open", "write", "writev", "pwrite", "pwritev", "fsync", "fdatasync", "truncate", "ftruncate"),
         *("link", "symlink", "rename", "replace", "unlink", "remove", "mkdir", "rmdir"),
         *("send", "sendall", "sendto", "sendmsg"),
-        *("execute", "executemany", "executescript", "exec_", "exec_params", "exec_prepared"),
-        *("send_query", "send_query_params", "send_query_prepared", "put", "delete"),
+        *("execute", "executemany", "executescript", "put", "delete"),
     }
 )
+_TALKS = ("tau.stores.postgres.connection", "wait")
+"""The function that sends a request of psycopg and waits for its answer."""
+_ENDS = ("call", "return")
 
 
 def die() -> None:
@@ -59,7 +60,10 @@ def counted(calls: Calls) -> Iterator[None]:
     global _current  # noqa: PLW0603
 
     def look(frame: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and getattr(called, "__name__", "") in _CHANGES and _home(called) in _FROM:
+        if event == "c_call":
+            if getattr(called, "__name__", "") in _CHANGES and _home(called) in _FROM:
+                calls.note()
+        elif frame.f_code.co_name == _TALKS[1] and frame.f_globals.get("__name__") == _TALKS[0] and event in _ENDS:
             calls.note()
 
     before = sys.getprofile()
