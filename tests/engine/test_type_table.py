@@ -25,6 +25,8 @@ from tau.stores.contract import Store
 from tau.values import encode
 from tau.values.stored import INLINE
 
+HERE = ["memory", "sqlite", "file"]
+SERVERS = ["postgres", "redis", "s3"]
 PADDING = "x" * 2 * INLINE
 FORMS = {
     "alone": lambda value: value,
@@ -80,6 +82,9 @@ def test_there_are_enough_values_and_kinds() -> None:
     assert len({type(value) for value in VALUES}) >= 40
 
 
+@pytest.mark.parametrize(
+    "store", [*HERE, *(pytest.param(one, marks=pytest.mark.deep) for one in SERVERS)], indirect=True
+)
 def test_every_value_is_exact_in_the_next_node_after_resume_and_in_history_and_reading_is_no_change(
     store: Store,
 ) -> None:
@@ -99,6 +104,7 @@ def test_every_value_is_exact_in_the_next_node_after_resume_and_in_history_and_r
     assert saved == {"set": sorted(TABLE), "check": [], "again": []}
 
 
+@pytest.mark.parametrize("store", [*HERE, *SERVERS], indirect=True)
 def test_every_value_is_exact_as_the_input_of_a_run(store: Store) -> None:
     seen: list[Any] = []
     graph = StateGraph(config(store))

@@ -18,6 +18,7 @@ STORES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {
     "file": lambda request, place: f"file://{place}/runs",
     "postgres": lambda request, place: str(request.getfixturevalue("postgres_url")),
     "redis": lambda request, place: str(request.getfixturevalue("redis_url")),
+    "s3": lambda request, place: str(request.getfixturevalue("s3_url")),
 }
 """From a name to the URL of a store without runs, which any process may open."""
 

@@ -16,6 +16,7 @@ from tau.stores import open_store
 from tau.stores.contract import Store
 from tau.stores.postgres import PostgresStore
 from tau.stores.redis import RedisStore
+from tau.stores.s3 import S3Store
 from tau.testing import crash_test
 
 __all__ = ["ground", "server"]
@@ -77,7 +78,7 @@ def work(state: State, ctx: Context) -> dict[str, Any]:
     return {"sum": ctx.step("one", sum, [1, 2, 3]), "large": "x" * 100_000}
 
 
-MAKES: dict[str, type[Store]] = {"postgres": PostgresStore, "redis": RedisStore}
+MAKES: dict[str, type[Store]] = {"postgres": PostgresStore, "redis": RedisStore, "s3": S3Store}
 
 
 @pytest.mark.parametrize("points", [3, pytest.param(None, marks=DEEP)])

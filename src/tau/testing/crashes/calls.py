@@ -18,7 +18,7 @@ from typing import Any
 
 from tau.late_imports import load_module
 
-_FROM = frozenset({"posix", "_io", "_socket", "socket", "_ssl", "ssl", "_sqlite3", "obstore"})
+_FROM = frozenset({"posix", "_io", "_socket", "socket", "_ssl", "ssl", "_sqlite3", ""})
 _CHANGES = frozenset(
     {
         *("open", "write", "writev", "pwrite", "pwritev", "fsync", "fdatasync", "truncate", "ftruncate"),
@@ -77,8 +77,11 @@ def counted(calls: Calls) -> Iterator[None]:
 
 
 def _home(called: Any) -> str:
-    """The package that a function of C belongs to, or the type that it is a method of."""
+    """The package that a function of C belongs to, or the type that it is a method of; empty for the functions of
+    obstore, which name none."""
     owner = getattr(called, "__self__", None)
+    if owner is None:
+        return str(getattr(called, "__module__", None) or "").partition(".")[0]
     module = getattr(called, "__module__", None) or getattr(type(owner), "__module__", None) or ""
     return str(module).partition(".")[0]
 
