@@ -160,21 +160,24 @@ class Owners:
 
     def work(self, runs: list[str], number: int) -> list[int]:
         """Do what is left of the runs, until all are finished; gives the memory of this process, in pages."""
-        graph, left = self.graph(), runs[:]
+        graph = self.graph()
+        over = {row.run_id for row in graph.store.runs(status="finished")}
+        left = [run for run in runs if run not in over]
+        count = len(left)
         random.Random(number).shuffle(left)
         pages: list[int] = []
-        early = max(1, len(left) // 5)
+        early = max(1, count // 5)
         while left:
             run = left.pop()
             try:
                 assert graph.execute({"number": len(run)}, run_id=run, if_exists="resume")["path"] == NODES
             except RunOwnedError:
                 left.insert(0, run)
-            if len(left) in (len(runs) - early, 0):
+            if len(left) in (count - early, 0):
                 gc.collect()
                 with open("/proc/self/statm") as file:
                     pages.append(int(file.read().split()[1]))
-        return [pages[0], pages[-1]]
+        return [pages[0], pages[-1]] if pages else []
 
 
 def main(url: str, effects: str) -> None:
