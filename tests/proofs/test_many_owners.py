@@ -104,7 +104,7 @@ def test_workers_that_are_killed_at_work_finish_all_runs(url: str, owners: Owner
         for run in runs:
             assert store.load(run)["path"] == "abcd"
     early, late = told["witness"]["done"]
-    if count > 1000:
+    if count > 1000 and not url.startswith("s3:"):  # which keeps what it has read, up to more than is read here
         assert late <= early * 1.05, f"{early} pages after a fifth of the runs, {late} at the end"
 
 
