@@ -29,6 +29,7 @@ from tau.cli.commands.verify import verify
 from tau.cli.commands.worker import worker
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
+from tau.stores.urls import hide_passwords
 from tau.version import __version__
 
 COMMANDS = (
@@ -77,6 +78,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             return int(tau.main(arguments, prog_name="tau", standalone_mode=False) or Exit.DONE)
     except click.ClickException as error:
         with suppress(OSError):
+            vars(error)["message"] = hide_passwords(error.message)
             error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):

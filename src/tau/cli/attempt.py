@@ -17,16 +17,17 @@ from tau.engine.stop import stop_on
 from tau.events import CHECKPOINT_LOAD
 from tau.state import State, raw
 from tau.state_graph import StateGraph
+from tau.stores.urls import for_a_command
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """SIGUSR1 is what batch systems can be told to send before the time is up."""
 
 
 def resume_command(run_id: str, target: str | None, store: str | None) -> str:
-    """The command line that goes on with a run, to be pasted into a shell."""
+    """The command line that goes on with a run, to be pasted into a shell; without the password of the store."""
     words = ["tau", "resume"]
     if store is not None:
-        words += ["--store", store]
+        words += ["--store", for_a_command(store)]
     if run_id.startswith("-") or (target or "").startswith("-"):
         words.append("--")
     return shlex.join([*words, run_id, *([target] if target else [])])

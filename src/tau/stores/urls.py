@@ -33,11 +33,35 @@ class Location(NamedTuple):
 
 def without_password(url: str) -> str:
     """The URL as it may be shown: user and password are masked, and the values of a query."""
-    url, mark, query = re.sub(r"//[^/?#]*@", "//***@", url).partition("?")
+    # What tau cannot read may hold a password whose signs are not encoded; in a path an @ is but a letter.
+    secret = r"//[^/?#]*@" if url.startswith(("sqlite:", "file:")) else r"(?<=:)(?://)?.*@"
+    url, mark, query = re.sub(secret, "//***@", url).partition("?")
     masked = (
         f"{name}=***" if equals else "***" for name, equals, _ in (part.partition("=") for part in query.split("&"))
     )
     return url + mark + ("&".join(masked) if mark else "")
+
+
+def hide_passwords(text: str) -> str:
+    """A text of others, such as a message of click, as it may be shown: what stands in a URL before an @ is masked."""
+    return re.sub(r"(?<=:)//[^\s'\"]*@|\b((?:ssl)?password)=[^\s'\"&]*", _masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    return f"{found[1]}=***" if found[1] else "//***@"
+
+
+def for_a_command(url: str) -> str:
+    """What stands for the URL in a command that is printed: the URL as it was given, or where it holds a password its
+    `Location.path`. A URL that cannot be read is masked as in `without_password`."""
+    masked = without_password(url)
+    if masked == url:
+        return url
+    try:
+        place = parse(url)
+    except ConfigError:
+        return masked
+    return place.path if place.url else url
 
 
 def url_of(path: str | os.PathLike[str]) -> str:

@@ -20,7 +20,7 @@ from tau.cli import options
 from tau.cli.attempt import SIGNALS
 from tau.cli.outcome import Exit, Session, reporting
 from tau.cli.output import screen
-from tau.cli.places import is_there, url_in
+from tau.cli.places import VARIABLE, is_there, url_in
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
 from tau.engine.stop import Stop, stop_on
@@ -82,7 +82,7 @@ def demo(session: Session, *, store: str | None) -> int:
             raise ConfigError("--store memory: does not outlive a process, so nothing could be resumed; name another")
         try:
             undisturbed = _undisturbed(graph, stop)
-            killed = _killed(session, graph.store, stop)
+            killed = _killed(session, graph.store, url, stop)
             _say(f"this process resumes run {killed.run_id}")
             text = graph.resume(killed.run_id, stop=stop)["text"]
         except RunInterruptedError as error:
@@ -122,11 +122,11 @@ def _undisturbed(graph: StateGraph, stop: Stop) -> Account:
     return account
 
 
-def _killed(session: Session, store: Store, stop: Stop) -> Killed:
+def _killed(session: Session, store: Store, url: str, stop: Stop) -> Killed:
     """Run the graph in a process of its own and kill that in the middle of a node."""
     for _ in range(TRIES):
         session.run_id = f"demo-{secrets.token_hex(3)}"
-        pid, said = _run_and_kill(session, store, stop)
+        pid, said = _run_and_kill(session, store, url, stop)
         account = _account(store, session.run_id)
         if account is not None and account.status == "dead" and account.pending and account.items:
             _say(f"process {pid} is dead, in the middle of {account.pending}")
@@ -136,14 +136,15 @@ def _killed(session: Session, store: Store, stop: Stop) -> Killed:
     raise RuntimeError(f"{TRIES} processes finished before they could be killed: this machine is too busy; try again")
 
 
-def _run_and_kill(session: Session, store: Store, stop: Stop) -> tuple[int, str]:
+def _run_and_kill(session: Session, store: Store, url: str, stop: Stop) -> tuple[int, str]:
     """The pid of the process, which has ended, and what it said on stderr."""
     # What this process may import from the working directory, the other may too, and nothing more.
+    # The URL may hold a password, which all who may list processes would see among the words.
     flags = [] if {"", os.getcwd()} & set(sys.path) else ["-P"]
-    words = ["run", TARGET, "--run-id", session.run_id, "--store", session.store, "--tag", "demo", "--quiet"]
+    words = ["run", TARGET, "--run-id", session.run_id, "--tag", "demo", "--quiet"]
     process = subprocess.Popen(
         [sys.executable, *flags, "-m", "tau", *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, errors="replace", process_group=0,
+        stderr=subprocess.PIPE, text=True, errors="replace", process_group=0, env={**os.environ, VARIABLE: url},
     )  # fmt: skip
     try:
         _say(f"another in process {process.pid}, which gets SIGKILL after some steps")
