@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
-from cli_shell import Here, Shell
+from cli_shell import Here, Shell, environment
+
+from tau.cli.output import screen
 
 PROGRAM = """
 from typing import TypedDict
@@ -108,6 +112,33 @@ def test_a_store_that_fails_half_way_is_told(here: Here, shell: Shell, monkeypat
     assert f"{sent} of 35 runs are in the store; submit the file again to send the rest" in said
     assert 0 < sent < 35
     assert submitted(here, "sqlite:///runs.db", "d.jsonl")["admitted"] == 35 - sent
+
+
+HELD_BACK = """
+import time
+from doubling import graph
+graph.admit({"x": 1}, run_id="later", not_before=time.time() + 86400)
+"""
+
+
+def test_a_worker_says_in_words_what_it_left(lines: Shell, store: str) -> None:
+    """What became of a run is said once, on one line."""
+    lines.write("doubling.py", PROGRAM.replace('"doubling", ', f'"doubling", store={store!r}, '))
+    lines.write("hold.py", HELD_BACK)
+    subprocess.run([sys.executable, "hold.py"], cwd=lines.folder, env=environment(), check=True)
+    options = ("--run-id", "stopped", "--store", store, "--max-runtime", "0")
+    lines.run("run", TARGET, "--set", "x=1", *options, code=75)
+    lines.write("doubling.py", PROGRAM.replace('"double"', '"triple"'))
+    said = lines.run("worker", TARGET, "--once", "--store", store)
+    assert said.stderr.count("left alone") == 1
+    assert "run stopped left alone: " in said.stderr
+    assert "\\n" not in said.stderr
+    assert "1 admitted for later are left: their not_before is yet to come" in said.stdout
+
+
+def test_a_long_label_has_a_space_before_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.fields({"failed": 1, "interrupted": 1})
+    assert capsys.readouterr().out == "failed    1\ninterrupted 1\n"
 
 
 def test_a_worker_takes_all_that_it_is_asked_for(lines: Shell, store: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -99,6 +100,33 @@ def test_a_run_that_kills_its_process_costs_no_other_and_fails(tmp_path: Path, s
     found = notes(tmp_path)
     assert sorted(attempt for run, node, attempt in found if (run, node) == ("r3", "second")) == [1, 2]
     assert len(found) == 7 * 3 + 3
+    store.close()
+
+
+def test_a_worker_that_ends_when_all_is_done_waits_for_a_run_in_its_pause_after_a_crash(
+    tmp_path: Path, store: Store
+) -> None:
+    """The first death costs no pause, and the second one does; no worker comes later to take what this one left."""
+    write(tmp_path, POISON, crashes=2)
+    graph = load(tmp_path, store.location)
+    graph.admit({"poison": True}, run_id="r")
+    graph.admit({}, run_id="tomorrow", not_before=time.time() + 86400)
+    code, out, err = ended(start(tmp_path, store.location, "--concurrency", "2", "--once"))
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["deaths"], found["failed"], found["later"]) == (3, 1, 1), out
+    assert {row.run_id: row.status for row in store.runs()} == {"r": "failed", "tomorrow": "admitted"}
+    store.close()
+
+
+def test_a_worker_whose_time_is_up_does_not_wait_for_a_pause_after_a_crash(tmp_path: Path, store: Store) -> None:
+    """Its time is up long before the pauses are over that lead to the end of this run."""
+    write(tmp_path, POISON, crashes=50)
+    graph = load(tmp_path, store.location)
+    graph.admit({"poison": True}, run_id="r")
+    code, out, err = ended(start(tmp_path, store.location, "--concurrency", "2", "--once", "--max-runtime", "4"))
+    assert (code, json.loads(out)["failed"]) == (0, 0), err
+    assert [row.status for row in store.runs()] != ["failed"]
     store.close()
 
 

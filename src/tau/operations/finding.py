@@ -59,6 +59,7 @@ class Finder:
         self._dead_at = self._watch_at = 0.0
         self._lease = 0.0
         self._was_in_vain = False
+        self._backs_off = False
 
     def leave(self, row: Summary) -> bool:
         """Pass this run over for as long as nobody changes it; whether that is new."""
@@ -69,6 +70,18 @@ class Finder:
     def look_for_dead(self) -> None:
         """A process on this machine has died: the next look asks for its runs."""
         self._dead_at = 0.0
+
+    @property
+    def backs_off(self) -> bool:
+        """Whether a run, at the last look for the dead, was dead by what this machine knows, and its pause after
+        crashes was not over."""
+        return self._backs_off
+
+    def later(self) -> int:
+        """How many runs were admitted with a ``not_before`` that is yet to come. Raises `StoreError`."""
+        now = self._host.now()
+        rows = self._store.select(Query(graph=self._graph, status="admitted"))
+        return sum(row.not_before is not None and row.not_before > now for row in rows)
 
     def look(self, wanted: int, least: int = _AHEAD) -> list[Candidate]:
         """Runs that may be taken, ``wanted`` or some more, beginning at a random one; ``least`` are asked for. Raises
@@ -122,11 +135,14 @@ class Finder:
         return found
 
     def _of_the_dead(self) -> list[Candidate]:
-        rows = [
+        dead = [
             row
             for row in self._store.select(Query(graph=self._graph, status="running"))
-            if row.owner is not None and self._host.is_dead(row.owner) and row.may_be_taken(self._host.now())
+            if row.owner is not None and self._host.is_dead(row.owner)
         ]
+        now = self._host.now()
+        rows = [row for row in dead if row.may_be_taken(now)]
+        self._backs_off = any(row.not_before is not None and row.not_before > now for row in dead)
         if self._all_interrupted:
             rows += [row for row in self._store.select(Query(graph=self._graph, status="interrupted")) if row.base]
         return self._shuffled(map(Candidate, rows))

@@ -26,6 +26,9 @@ _log = logging.getLogger("tau")
 ELSEWHERE: Final = (RunOwnedError, LeaseLostError, CheckpointNotFoundError)
 """Another process was faster, took the run over or deleted it."""
 
+TOLD: Final = {"told": "run.ended"}
+"""Marks the log's lines of what ``tell`` is told as well."""
+
 Tell = Callable[[str, str, str], object]
 """Is told what became of a run: the run id, a word, and why."""
 
@@ -33,7 +36,8 @@ Tell = Callable[[str, str, str], object]
 class WorkerReport(Struct, frozen=True):
     """What became of the runs that a worker took: how many ``finished``, ``failed``, wait for people (``waiting``),
     were ``interrupted`` as the worker ended, or were ``cancelled`` meanwhile. ``left`` are those that its code may not
-    resume, by run id, with the reason. ``deaths`` is how many of its own child processes died.
+    resume, by run id, with the reason. ``deaths`` is how many of its own child processes died. ``later``: with
+    ``once``, how many runs were left because they were admitted with a ``not_before`` that is yet to come.
 
     Making one raises nothing.
     """
@@ -45,6 +49,7 @@ class WorkerReport(Struct, frozen=True):
     cancelled: int = 0
     left: dict[str, str] = {}
     deaths: int = 0
+    later: int = 0
 
 
 def word_for(error: BaseException | None, acted: bool) -> str:
@@ -76,6 +81,7 @@ class Tally:
         self.counts: dict[str, int] = {}
         self.left: dict[str, str] = {}
         self.deaths = 0
+        self.later = 0
         self._tell = tell
 
     def note(self, run_id: str, word: str, error: BaseException | str | None = None) -> None:
@@ -83,12 +89,12 @@ class Tally:
         why = error if isinstance(error, str) else "" if error is None else text_of(error) or type(error).__name__
         if word == "left":
             self.left[run_id] = why
-            _log.warning("run %r is left alone, as this worker may not resume it: %s", run_id, why)
+            _log.warning("run %r is left alone, as this worker may not resume it: %s", run_id, why, extra=TOLD)
         elif word == "store":
-            _log.warning("run %r is let go, as its store failed: %s", run_id, why)
+            _log.warning("run %r is let go, as its store failed: %s", run_id, why, extra=TOLD)
         elif word == "died":
             self.deaths += 1
-            _log.warning("run %r: %s", run_id, why)
+            _log.warning("run %r: %s", run_id, why, extra=TOLD)
         else:
             self.counts[word] = self.counts.get(word, 0) + 1
             _log.info("run %r: %s %s", run_id, word, why)
@@ -97,4 +103,4 @@ class Tally:
 
     def report(self) -> WorkerReport:
         """What has become of all."""
-        return WorkerReport(**self.counts, left=dict(self.left), deaths=self.deaths)
+        return WorkerReport(**self.counts, left=dict(self.left), deaths=self.deaths, later=self.later)

@@ -127,11 +127,17 @@ class Worker:
         return self.graph.store.look_every * (1.0 if self._news is None else TOLD)
 
     def is_done(self) -> bool:
-        """Whether that was all there was to take, and it is to return then."""
+        """Whether that was all there was to take, and it is to return then; a run that died and is left for a moment
+        is still to be taken."""
         if not self.options.once or self._fails:
             return False
         self.finder.look_for_dead()
-        return not self.look(1)
+        if self.look(1) or self.finder.backs_off or self._fails:
+            self.finder.look_for_dead()  # what was seen here is taken by the next look, which must see it too
+            return False
+        with suppress(StoreError):  # all is done by now, and this is only said
+            self.tally.later = self.finder.later()
+        return True
 
     def rest(self) -> None:
         """Wait until it is worth to look again, or until it is over."""

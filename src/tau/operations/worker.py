@@ -52,8 +52,11 @@ def worker(
     share a store: no run is at two of them at a time.
 
     ``store`` takes the place of the graph's. ``concurrency``: how many runs are under way at once; above 1, those of a
-    graph whose nodes are all async share one event loop, and others run in child processes, each a fork of this one.
-    ``once``: return when there is nothing to take. ``max_runtime``: seconds after which it ends; ``stop``: a `Stop`, or
+    graph whose nodes are all async share one event loop, and others run in child processes, each a fork of this one. In
+    an event loop, and with 1, runs are in this process, and one that kills its process ends the worker.
+    ``once``: return when there is nothing to take, and no run that died on this machine is in its pause after a crash;
+    runs of other workers, and those with a ``not_before`` yet to come, are not waited for.
+    ``max_runtime``: seconds after which it ends; ``stop``: a `Stop`, or
     the one that ``with stop_on(...)`` gives, which ends it. Then nothing new is taken, and each run stops at its next
     node or item and is free for other workers; after ``grace`` seconds async nodes and child processes are broken off.
     ``resources`` and ``observer`` are those of `StateGraph.execute`. ``tell`` is called with the id of a run, what

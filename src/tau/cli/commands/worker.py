@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import click
 
 from tau.cli import options
 from tau.cli.attempt import SIGNALS, stdout_to_stderr
-from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.outcome import Exit, Session, reporting, said_here
 from tau.cli.output import screen
 from tau.cli.places import furnish
 from tau.cli.targets import load_graph, read_project
@@ -21,8 +23,10 @@ _WORDS = {"left": "left alone", "store": "let go", "died": "died"}
 
 @click.command()
 @options.target
-@click.option("--concurrency", type=options.Count(), default=1, show_default=True, metavar="N", help="Runs at once.")
-@click.option("--once", is_flag=True, help="End when there is nothing to take.")
+@click.option(
+    "--concurrency", type=options.Count(), default=1, show_default=True, metavar="N", help="Runs at once; see above."
+)
+@click.option("--once", is_flag=True, help="End when there is nothing left to take.")
 @click.option(
     "--max-runtime",
     type=options.seconds,
@@ -64,6 +68,10 @@ def worker(
     more, and its runs stop at the next node or item, free for others. A second signal, or the end of --grace, breaks
     them off.
 
+    With --concurrency 1, runs are in the worker's own process: one that kills its process kills the worker, and whoever
+    starts workers has to start another. Above 1, each run has a child process, whose death costs no other run; but
+    those of a graph whose nodes are all async share the worker's process.
+
     \b
     Examples:
       tau worker climate.py:graph --store postgresql://host/runs --concurrency 4
@@ -77,11 +85,19 @@ def worker(
 
     def tell(run_id: str, word: str, why: str) -> None:
         shown = (_WORDS.get(word, word), _STYLES.get(word, ""))
-        screen.line("run ", (run_id, "bold"), " ", shown, *([f": {why}"] if why else []), error=True)
+        screen.line(
+            "run ",
+            (run_id, "bold"),
+            " ",
+            shown,
+            *([": ", "; ".join(map(str.strip, why.splitlines()))] if why else []),
+            error=True,
+        )
 
     if not quiet:
         screen.line(f"worker of {graph.name} in {session.store}", error=True)
-    with stdout_to_stderr(session.as_json), stop_on(*SIGNALS) as stop:
+    said = nullcontext() if quiet else said_here("run.ended")
+    with stdout_to_stderr(session.as_json), said, stop_on(*SIGNALS) as stop:
         report = work(
             graph,
             concurrency=concurrency,
@@ -95,7 +111,10 @@ def worker(
     if session.as_json:
         screen.document({"graph": graph.name, "store": session.store, **_document(report), "exit_code": 0})
     else:
-        screen.fields({name: count for name, count in _document(report).items() if name != "left" and count})
+        counts = {name: count for name, count in _document(report).items() if name not in ("left", "later") and count}
+        screen.fields(counts)
+        if report.later:
+            screen.line(f"{report.later} admitted for later are left: their not_before is yet to come")
     return Exit.DONE
 
 

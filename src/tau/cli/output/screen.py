@@ -130,7 +130,7 @@ def fields(rows: Mapping[str, Any]) -> None:
     for label, value in rows.items():
         if value not in (None, "", (), []):
             style = STATUS_STYLES.get(str(value), "") if label == "status" else ""
-            line((f"{label:<10}", "dim"), (str(value), style))
+            line((f"{label:<9} ", "dim"), (str(value), style))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
