@@ -45,7 +45,8 @@ alter table tau.log alter column record set storage external;
 alter table tau.blobs alter column data set storage external;
 """
 # From format 1, which has no queues: the runs that are running are entered. What a process of an older version begins
-# afterwards, in a session that it has had since, is in no queue: it has its owner, and `resume`.
+# afterwards, in a session that it has had since, is in no queue: it has its owner, and `resume`. What it ends stays in
+# its queue, which is why DUE asks for the status.
 RENEW_SCHEMA = """
 alter table tau.runs add column queue bytea, add column not_before double precision;
 update tau.runs set queue = substring(sha256(convert_to(graph, 'UTF8')) from 1 for 16), not_before = 0
@@ -186,7 +187,8 @@ order by quarter desc, updated desc, id desc limit %(limit)s::bigint
 DUE = """
 select summary, key, nonce, counter, seconds, extract(epoch from expires - statement_timestamp())::double precision
 from tau.runs
-where queue = %(queue)b and not_before <= extract(epoch from statement_timestamp())::double precision
+where queue = %(queue)b and status in ('admitted', 'interrupted', 'waiting', 'running')
+    and not_before <= extract(epoch from statement_timestamp())::double precision
     and (nonce is null or expires <= statement_timestamp()
         or expires > statement_timestamp() + make_interval(secs => seconds + %(slack)s))
 order by not_before, id limit %(limit)s
