@@ -88,12 +88,31 @@ def check_all(result: CrashTestResult) -> None:
     assert sum(result.struck.values()) == len(result.plan.points)
 
 
+def test_a_run_with_fewer_commits_than_the_one_that_was_counted_is_not_struck(tmp_path: Path) -> None:
+    """As where steps that run at once share a commit; that is no broken promise."""
+    runs = tmp_path / "runs"
+
+    def steps(state: State, ctx: Context) -> dict[str, Any]:
+        with runs.open("a") as file:
+            file.write("x")
+        for number in range(2 if runs.stat().st_size <= 2 else 1):  # the two undisturbed runs do more
+            ctx.step(str(number), str, number)
+        return {"a": 1}
+
+    result = crash_test(graph_of(steps=steps), at=["after:4", "after:1"])
+    assert result.plan.commits == 4
+    assert result.findings == []
+    assert result.struck["after"] == 1
+    assert result.left == 0
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_a_graph_of_all_kinds_survives(store: str, in_memory: Path) -> None:
     result = crash_test(pipeline(), {"site": "mlo"}, store=store, points=4)
-    check_all(result)
-    assert result.plan.commits >= 12
-    assert result.struck == {"before": 4, "inside": 4, "after": 4, "ctrl-c": 3}
+    assert result.findings == []
+    assert result.left == 0
+    assert result.plan.commits >= 10
+    assert sum(result.struck.values()) >= 12  # the items of the map may share commits
     assert list(in_memory.iterdir()) == []
 
 
@@ -101,8 +120,9 @@ def test_a_graph_of_all_kinds_survives(store: str, in_memory: Path) -> None:
 @pytest.mark.parametrize("store", STORES)
 def test_a_graph_of_all_kinds_survives_at_every_point(store: str) -> None:
     result = crash_test(pipeline(), {"site": "mlo"}, store=store, points=None, max_time=3000)
-    check_all(result)
-    assert result.struck["inside"] > 60
+    assert result.findings == []
+    assert result.left == 0
+    assert result.struck["inside"] > 50
 
 
 def test_the_same_seed_draws_the_same_points_and_another_one_others() -> None:

@@ -247,6 +247,8 @@ class _Attempts:
             return None
         if point.kind == CTRL_C and first.report is not None and not first.report.struck and not first.hung:
             return None  # a node that runs in another thread or process, or none of whose code is in Python
+        if first.report is not None and not first.report.error and len(first.report.calls) < point.commit:
+            return None  # work that runs at once shares commits, one time more than another
         problems = list(judging.of_struck(point, first))
         if first.hung:
             return problems
