@@ -217,6 +217,7 @@ class _Attempts:
                 f"killed. Take time and chance out of it (ctx.seed), or leave it out: {options} (ignore=[...])"
             )
         self.limit = max(LEAST_LIMIT, TIMES_SLOWER * end.seconds)
+        second.calls = min(first.calls, second.calls, key=len)  # what each run can be counted on to have
         return end, second
 
     def strike(
