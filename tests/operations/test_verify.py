@@ -215,3 +215,14 @@ def test_nothing_is_written(store: Store, tmp_path: Path) -> None:
             raise AssertionError("a renewal")
 
     assert tau.verify(ReadOnly(store)).sound
+
+
+def test_a_run_on_redis_of_which_only_the_listing_knows_is_damage(redis_url: str) -> None:
+    from redis import Redis
+
+    store = tau.open_store(redis_url)
+    for run_id in ("r", "s"):
+        store.save(tau.State({"x": 1}, run_id=run_id))
+    with Redis.from_url(redis_url) as keys:
+        assert keys.delete("tau:run:r") == 1
+    assert [(one.run_id, one.what) for one in tau.verify(store).damage] == [("r", "summary")]

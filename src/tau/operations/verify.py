@@ -82,7 +82,7 @@ def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None
         if not readers[0].read():
             raise not_found(run_id, place.location)
     else:
-        readers = [one for row in place.select(Query()) if (one := _Reader(place, row.run_id)).read()]
+        readers = [one for row in place.select(Query()) if (one := _Reader(place, row.run_id)).read(row.status)]
     return Verification(
         runs=len(readers),
         records=sum(one.records for one in readers),
@@ -106,11 +106,13 @@ class _Reader:
         self._set_at: dict[str, int] = {}
         self._replay: Replay | None = Replay(run_id, BlobLoader(store, run_id))
 
-    def read(self) -> bool:
-        """Whether there is such a run; what is wrong with it is in ``damage``."""
+    def read(self, listed: str = "") -> bool:
+        """Whether there is such a run; what is wrong with it is in ``damage``. ``listed``: its status in a listing."""
         summary = self._ask("summary", lambda: self.store.summary(self.run_id))
         if summary is None and not self.damage:
-            return False
+            if listed != "damaged":
+                return False
+            self._report("summary", "the run is listed, and what says where it is, is gone; restore it from a backup")
         if summary is not None and summary.status == "deleted":
             return False
         self._ask("lease", lambda: self.store.lease(self.run_id))
