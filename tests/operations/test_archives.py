@@ -137,7 +137,20 @@ def test_what_is_written_anew_without_a_change_is_taken(archive: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "path", ["../out", "/out", "deep/../../out", "deep/./b.png", "", ".", "..", "deep//b.png", "a\0b", "nowhere/b.png"]
+    "path",
+    [
+        "../out",
+        "/out",
+        "deep/../../out",
+        "deep/./b.png",
+        "",
+        ".",
+        "..",
+        "deep//b.png",
+        "a\0b",
+        "nowhere/b.png",
+        "\udcffa\ud800",
+    ],
 )
 def test_no_member_leaves_its_directory(archive: Path, tmp_path: Path, path: str) -> None:
     def change(index: Any) -> None:
@@ -213,6 +226,14 @@ def test_an_index_that_says_something_else_is_refused(archive: Path, tmp_path: P
     with pytest.raises(CorruptCheckpointError, match="r\\.tau"):
         tau.import_run(target, archive, new_run_id="r", artifacts=tmp_path / "there")
     assert target.summary("r") is None
+
+
+def test_a_file_with_a_time_that_no_calendar_has_is_refused(archive: Path, tmp_path: Path) -> None:
+    def change(index: Any) -> None:
+        index["artifacts"][-1]["files"][-1]["modified"] = 10**30
+
+    rewritten(archive, of_index(change))
+    refused(archive, tmp_path)
 
 
 def test_files_that_are_not_what_the_run_says_are_refused(archive: Path, tmp_path: Path) -> None:

@@ -425,3 +425,32 @@ def test_a_move_into_a_full_store_leaves_the_run_where_it_was_or_is_completed_by
     assert origin.summary("r").status == "cancelled"  # type: ignore[union-attr]
     target.left = 100
     assert tau.copy_run(origin, "r", target, move=True, artifacts=tmp_path / "there").status == "failed"
+
+
+class Begun(StoreWrapper):
+    """In which another process begins the run at the moment before the last commit."""
+
+    begun = False
+
+    def commit(self, batches: Any) -> Any:
+        if not self.begun and any(one.run_id == "r" and one.summary.status != "deleted" for one in batches):
+            self.begun = True
+            other = StateGraph("other", store=self.store)
+            other.add_node("end", lambda _: {})
+            other.sequence("end")
+            other.execute({}, run_id="r")
+        return super().commit(batches)
+
+
+def test_a_move_to_an_id_that_is_begun_at_that_moment_is_completed_under_another(tmp_path: Path) -> None:
+    origin, target = MemoryStore(), Begun(MemoryStore())
+    with pytest.raises(RunWaitingError):
+        asking(origin).execute({}, run_id="r")
+    with pytest.raises(RunExistsError, match="nothing is lost: the same move to another id completes it"):
+        tau.copy_run(origin, "r", target, move=True)
+    with pytest.raises(RunExistsError):
+        tau.copy_run(origin, "r", target, move=True)
+    assert tau.copy_run(origin, "r", target, move=True, new_run_id="s").status == "waiting"
+    assert asking(target).resume("s", answers={"review": "yes"})["sent"] == "yes"
+    again = tau.copy_run(origin, "r", target, move=True, new_run_id="s")
+    assert (again.run_id, again.status, again.records) == ("s", "finished", 0)

@@ -263,6 +263,8 @@ class ArchivedRun:
             raise ValueError(f"its index has format {index.format}")
         if index.not_before is not None and not 0 <= index.not_before < _END:
             raise ValueError("its index has a time that no calendar has")
+        if any(abs(one.modified) >= _END * 1e9 for each in index.artifacts for one in each.files):
+            raise ValueError("its index has a file with a time that no calendar has")
         return index
 
     def _check_members(self) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from ast import literal_eval
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, Any
 
 from msgspec import Struct
 
 from tau.checks import directory
-from tau.errors import ConfigError, RunOwnedError, StoreError
+from tau.errors import ConfigError, RunExistsError, RunOwnedError, StoreError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
 from tau.log.encoding import unseal
@@ -148,8 +150,8 @@ def copy_run(
 
     One that has not ended could go on in both places, so it needs ``new_run_id``, or ``move``: then it must have no
     owner, and where it was it is ``cancelled``, "moved to" the other place, at the moment when it is there. A move that
-    was killed between the two is completed by the same call; of one that is complete it changes nothing, and gives the
-    run as it is there.
+    was killed between the two is completed by the same call, or by one with another ``new_run_id``; of one that is
+    complete it changes nothing, and gives the run as it is there.
 
     Raises `RunOwnedError` for a run to be moved that has an owner, `ConfigError` for one that has not ended without
     ``new_run_id`` or ``move``, and what `export_run` and `import_run` raise.
@@ -157,12 +159,13 @@ def copy_run(
     origin, target, host = resolve_store(store), resolve_store(to), Host()
     new = check_run_id(run_id if new_run_id is None else new_run_id)
     source = StoredRun(origin, check_run_id(run_id))
-    reason = f"moved to run {new!r} in {target.location}"
-    if move and source.summary.status == "cancelled" and _last_reason(source) == reason:
-        there = target.summary(new)
-        if there is not None and there.status != "deleted" and there.created == source.summary.created:
-            return Transfer(run_id=new, place=target.location, status=there.status, records=0, blobs=0, artifacts=0)
-        source = StoredRun(origin, run_id, until=source.until - 1)  # that was killed just before the end
+    before = _moved_as(source, target) if move else None
+    if before is not None:
+        for one in {new, before}:
+            there = target.summary(one)
+            if there is not None and there.status != "deleted" and there.created == source.summary.created:
+                return Transfer(run_id=one, place=target.location, status=there.status, records=0, blobs=0, artifacts=0)
+        source = StoredRun(origin, run_id, until=source.until - 1)  # that was broken off just before the end
         return _receive(source, target, new, artifacts)
     if source.summary.status in ENDED:
         return _receive(source, target, new, artifacts)
@@ -184,7 +187,7 @@ def copy_run(
     def leave() -> None:
         nonlocal left
         try:
-            cancel_at(origin, source.summary, free_at, reason, host)
+            cancel_at(origin, source.summary, free_at, _reason(new, target), host)
         except PositionConflict as error:
             raise RunOwnedError(
                 f"run {run_id!r} was taken or changed at this moment; it was not moved", run_id=run_id
@@ -201,13 +204,35 @@ def copy_run(
             "nothing is lost: the same move, made again, completes it",
             location=target.location,
         ) from error
+    except RunExistsError as error:
+        if not left:
+            raise
+        raise RunExistsError(
+            f"run {run_id!r} has ended in {origin.location}, and run {new!r} was begun by another process in "
+            f"{target.location} at this moment; nothing is lost: the same move to another id completes it",
+            hint="move=True, new_run_id=...",
+            run_id=new,
+            status=error.status,
+            resumable=False,
+        ) from error
 
 
-def _last_reason(source: StoredRun) -> str:
+def _reason(run_id: str, target: Store) -> str:
+    return f"moved to run {run_id!r} in {target.location}"
+
+
+def _moved_as(source: StoredRun, target: Store) -> str | None:
+    """The id under which the run was to be moved to that store, if that is how it ended."""
+    if source.summary.status != "cancelled":
+        return None
     for _, data in source.store.scan(source.run_id, source.until - 1):
         record = unseal(source.run_id, source.until, data)
-        return record.reason if isinstance(record, Cancelled) else ""
-    return ""
+        if isinstance(record, Cancelled):
+            said = record.reason.removeprefix("moved to run ").removesuffix(f" in {target.location}")
+            with suppress(ValueError, SyntaxError):
+                run_id = literal_eval(said)
+                return run_id if isinstance(run_id, str) and record.reason == _reason(run_id, target) else None
+    return None
 
 
 def _receive(

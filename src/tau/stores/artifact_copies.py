@@ -153,6 +153,10 @@ def _parts(path: str) -> tuple[str, ...]:
     parts = tuple(path.split("/")) if path else ()
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise Odd(f"{path!r} leads out of its artifact")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise Odd(f"{path!r} is no name of a file") from None
     return parts
 
 
