@@ -21,12 +21,15 @@ from tau import (
     RunOwnedError,
     RunWaitingError,
     StateGraph,
+    open_store,
     register_store,
 )
 from tau.errors import ArtifactError, StoreError, StoreFullError
 from tau.log import incoming
 from tau.log.encoding import unseal
 from tau.log.records import Cancelled
+from tau.operations import transfer
+from tau.operations.stored_run import StoredRun
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 from tau.testing.store_wrappers import StoreWrapper
@@ -454,3 +457,39 @@ def test_a_move_to_an_id_that_is_begun_at_that_moment_is_completed_under_another
     assert asking(target).resume("s", answers={"review": "yes"})["sent"] == "yes"
     again = tau.copy_run(origin, "r", target, move=True, new_run_id="s")
     assert (again.run_id, again.status, again.records) == ("s", "finished", 0)
+
+
+def test_an_export_reads_again_where_a_run_at_work_has_removed_a_file_meanwhile(tmp_path: Path) -> None:
+    """It keeps the newest file only: those of the position that is read first are gone as it is read."""
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+    graph = StateGraph("turns", store=store)
+
+    def turn(state: Any, ctx: tau.Context) -> dict[str, Any]:
+        with ctx.artifact("page", keep_last=1) as path:
+            path.write_text(str(state.get("turn", 0)))
+        return {"turn": state.get("turn", 0) + 1}
+
+    def between(state: Any, ctx: tau.Context) -> None:
+        if state["turn"] == 3:
+            owner.update(StoredRun(store, "r").__dict__)
+        elif state["turn"] == 5:
+            source = StoredRun(store, "r", until=owner["until"])
+            with (tmp_path / "r.tau").open("w+b") as file:
+                done.append(transfer._write_as_it_goes_on(source, file))
+
+    owner: dict[str, Any] = {}
+    done: list[Any] = []
+    graph.add_node("turn", turn)
+    graph.add_node("between", between)
+    graph.add_edge("turn", "between")
+    graph.add_edge("between", "turn", lambda state: state["turn"] < 6)
+    graph.set_entry_point("turn")
+    graph.add_node("end", lambda _: {})
+    graph.add_edge("between", "end")
+    graph.set_exit_point("end")
+    graph.execute({}, run_id="r")
+    assert done[0]["status"] == "running"
+    target = open_store(f"sqlite:///{tmp_path}/there/runs.db")
+    tau.import_run(target, tmp_path / "r.tau")
+    assert target.load("r")["turn"] == 5
+    assert target.load("r")["page"].path.read_text() == "4"

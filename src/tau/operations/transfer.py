@@ -6,12 +6,12 @@ import os
 from ast import literal_eval
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from msgspec import Struct
 
 from tau.checks import directory
-from tau.errors import ConfigError, RunExistsError, RunOwnedError, StoreError
+from tau.errors import ArtifactError, ConfigError, RunExistsError, RunOwnedError, StoreError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
 from tau.log.encoding import unseal
@@ -31,6 +31,9 @@ from tau.stores.names import temporary
 from tau.stores.registry import resolve_store
 from tau.stores.user_store import FourVerbs
 from tau.values.types.artifact import Artifact
+
+TRIES: Final = 20
+"""How often a run that goes on while it is read is read again."""
 
 StoreLike = str | os.PathLike[str] | Store | FourVerbs
 
@@ -58,7 +61,8 @@ def export_run(store: StoreLike, run_id: str, file: str | os.PathLike[str]) -> T
     damaged, `ArtifactError` for one that could not be resumed as a file is missing, `ConfigError` for a file that
     already exists, `StoreError` if the store fails or the file cannot be written.
     """
-    source, path = StoredRun(resolve_store(store), check_run_id(run_id)), os.path.abspath(os.fspath(file))
+    origin, path = resolve_store(store), os.path.abspath(os.fspath(file))
+    source = StoredRun(origin, check_run_id(run_id))
     if os.path.lexists(path):
         raise ConfigError(f"{path} already exists; choose another name, or remove it first")
     draft = os.path.join(os.path.dirname(path), temporary())
@@ -66,7 +70,7 @@ def export_run(store: StoreLike, run_id: str, file: str | os.PathLike[str]) -> T
         try:
             with Descriptor(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW) as number:
                 with open(number, "r+b", closefd=False) as archive:
-                    done = _write(source, archive)
+                    done = _write_as_it_goes_on(source, archive)
                 sync(number)
             try:
                 os.link(draft, path)
@@ -79,6 +83,21 @@ def export_run(store: StoreLike, run_id: str, file: str | os.PathLike[str]) -> T
             with tolerate(FileNotFoundError):
                 os.unlink(draft)
     return Transfer(run_id=run_id, place=path, **done)
+
+
+def _write_as_it_goes_on(source: StoredRun, file: IO[bytes]) -> dict[str, Any]:
+    """A run at work removes files by ``keep_last``: where one is gone, it is read again as it is by then."""
+    for _ in range(TRIES):
+        try:
+            return _write(source, file)
+        except ArtifactError:
+            now = StoredRun(source.store, source.run_id)
+            if now.until == source.until:
+                raise
+            source = now
+            file.seek(0)
+            file.truncate()
+    return _write(source, file)
 
 
 def _write(source: StoredRun, file: IO[bytes]) -> dict[str, Any]:

@@ -156,7 +156,7 @@ def _parts(path: str) -> tuple[str, ...]:
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        raise Odd(f"{path!r} is no name of a file") from None
+        raise Odd(f"{path!r} cannot be the name of a file") from None
     return parts
 
 
