@@ -225,4 +225,21 @@ def test_a_run_on_redis_of_which_only_the_listing_knows_is_damage(redis_url: str
         store.save(tau.State({"x": 1}, run_id=run_id))
     with Redis.from_url(redis_url) as keys:
         assert keys.delete("tau:run:r") == 1
-    assert [(one.run_id, one.what) for one in tau.verify(store).damage] == [("r", "summary")]
+    for found in (tau.verify(store), tau.verify(store, "r")):
+        assert [(one.run_id, one.what) for one in found.damage] == [("r", "summary")]
+    with pytest.raises(tau.errors.CheckpointNotFoundError):
+        tau.verify(store, "t")
+
+
+def test_a_key_on_redis_that_is_of_another_type_is_one_damaged_run(redis_url: str) -> None:
+    from redis import Redis
+
+    store = tau.open_store(redis_url)
+    for run_id in ("r", "s"):
+        store.save(tau.State({"x": 1}, run_id=run_id))
+    with Redis.from_url(redis_url) as keys:
+        keys.set("tau:run:r", "of another type")
+    found = tau.verify(store)
+    assert (found.runs, {one.run_id for one in found.damage}) == (2, {"r"})
+    assert {one.run_id for one in tau.verify(store, "r").damage} == {"r"}
+    assert {row.run_id: row.status == "damaged" for row in store.runs()} == {"r": True, "s": False}

@@ -12,6 +12,7 @@ from tau.state_graph import StateGraph
 from tau.stores import Store, Summary, mounts, open_store
 from tau.stores.contract import Query
 from tau.stores.failures import from_os
+from tau.stores.summaries import GONE
 from tau.stores.urls import parse
 
 VARIABLE = "TAU_STORE"
@@ -83,8 +84,11 @@ def find_in(graph: StateGraph, run_id: str, session: Session) -> tuple[Store, Su
 
 
 def _alike(store: Store, run_id: str) -> str:
-    """The run that may be meant, where the store holds one of a similar id."""
-    return did_you_mean(run_id, (row.run_id for row in store.select(Query(limit=LOOKED_AT))))
+    """The run that may be meant, where the store holds one of a similar id; or that only a listing knows this one."""
+    known = {row.run_id: row.status for row in store.select(Query(limit=LOOKED_AT))}
+    if known.get(run_id) == "damaged":
+        return f": it is listed, and {GONE}"
+    return did_you_mean(run_id, known)
 
 
 def note_emptied(summary: Summary) -> None:

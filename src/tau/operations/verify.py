@@ -21,6 +21,7 @@ from tau.state import check_run_id
 from tau.stores.artifact_content import is_artifact, wrong_with
 from tau.stores.contract import Query, Store, Summary
 from tau.stores.registry import resolve_store
+from tau.stores.summaries import GONE
 from tau.stores.user_store import FourVerbs
 from tau.values.stored import Part, StoredValue
 
@@ -79,7 +80,7 @@ def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None
     place = resolve_store(store)
     if run_id is not None:
         readers = [_Reader(place, check_run_id(run_id))]
-        if not readers[0].read():
+        if not readers[0].read() and not (_is_listed(place, run_id) and readers[0].read("damaged")):
             raise not_found(run_id, place.location)
     else:
         readers = [one for row in place.select(Query()) if (one := _Reader(place, row.run_id)).read(row.status)]
@@ -91,6 +92,11 @@ def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None
         size_bytes=sum(one.size for one in readers),
         damage=tuple(found for one in readers for found in one.damage),
     )
+
+
+def _is_listed(store: Store, run_id: str) -> bool:
+    """Whether a listing shows it as damaged."""
+    return any(row.run_id == run_id for row in store.select(Query(status="damaged")))
 
 
 class _Reader:
@@ -112,7 +118,7 @@ class _Reader:
         if summary is None and not self.damage:
             if listed != "damaged":
                 return False
-            self._report("summary", "the run is listed, and what says where it is, is gone; restore it from a backup")
+            self._report("summary", f"the run is listed, and {GONE}")
         if summary is not None and summary.status == "deleted":
             return False
         self._ask("lease", lambda: self.store.lease(self.run_id))

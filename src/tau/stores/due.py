@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from tau.errors import CorruptCheckpointError
 from tau.stores.summaries import TAKEN, Lease, Query, Summary
 
 Due = tuple[Summary, Lease | None]
+
+_MOST: Final = 1024  # so many rows are in memory at a time, unless more are wanted
 
 
 class Asked(Protocol):
@@ -43,6 +45,15 @@ def sifted(rows: Iterable[Summary], store: Asked, limit: int, *, watched: bool) 
                 continue
             held |= {} if found is None else {run_id: found}
     return in_order([(row, held.get(row.run_id)) for row in taken], limit, watched=watched)
+
+
+def sizes(limit: int) -> Iterator[int]:
+    """How many rows to ask a server for, time after time, until ``limit`` are found that can be read: what is damaged
+    stays at the head of a queue for ever, and must not hide what is behind it."""
+    yield (size := limit)
+    while size:
+        size = max(size, min(2 * size, _MOST))
+        yield size
 
 
 def in_order(found: Sequence[Due], limit: int, *, watched: bool) -> list[Due]:

@@ -21,6 +21,9 @@ STATUSES = ("admitted", "running", "waiting", "interrupted", "failed", "finished
 TAKEN = ("admitted", "interrupted", "waiting", "running")
 """The statuses under which a worker may take a run."""
 
+GONE = "what says where it is, is gone; restore it from a backup"
+"""What is wrong with a run of which only the listing is left."""
+
 
 class Owner(Struct, frozen=True, kw_only=True, gc=False):
     """The owner of a run: a process, distinguished from every other by ``nonce``.

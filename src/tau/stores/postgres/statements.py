@@ -185,10 +185,12 @@ order by quarter desc, updated desc, id desc limit %(limit)s::bigint
 """
 # The index holds only what may be taken, by graph; one that runs on changes neither column.
 DUE = """
-select summary, key, nonce, counter, seconds, extract(epoch from expires - statement_timestamp())::double precision
+select not_before, id, summary, nonce, counter, seconds,
+    extract(epoch from expires - statement_timestamp())::double precision
 from tau.runs
 where queue = %(queue)b and status in ('admitted', 'interrupted', 'waiting', 'running')
     and not_before <= extract(epoch from statement_timestamp())::double precision
+    and (not_before, id) > (%(not_before)s::double precision, %(id)s::bigint)
     and (nonce is null or expires <= statement_timestamp()
         or expires > statement_timestamp() + make_interval(secs => seconds + %(slack)s))
 order by not_before, id limit %(limit)s

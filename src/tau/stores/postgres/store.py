@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from tau.errors import CorruptCheckpointError, StoreError
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
-from tau.stores.due import Due, found_by_status, in_order
+from tau.stores.due import Due, found_by_status, in_order, sizes
 from tau.stores.failures import apart
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.connection import Session
@@ -210,22 +210,28 @@ class PostgresStore(ServerStore):
         return {ids[bytes(key)]: judged(nonce, counter, seconds, left) for key, nonce, counter, seconds, left in rows}
 
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
-        terms = {"queue": key_of(graph), "limit": limit, "slack": SLACK}
-        nothing: list[Any] | None = []
-        rows = self._connections.read(partial(_due, terms), nothing)
-        if rows is None:  # older tables, to which nothing has been written since
+        nothing: list[Due] | None = []
+        found = self._connections.read(partial(self._due, graph, limit), nothing)
+        if found is None:  # older tables, to which nothing has been written since
             return found_by_status(self, graph, limit, watched=watched)
-        found = list[Due]()
-        for data, _, *lease in rows:
-            with suppress(CorruptCheckpointError):  # what is damaged is left out
-                summary = unpack(data, self.location)
-                if summary.graph == graph and summary.may_be_taken(math.inf):  # the server has compared the time
-                    found.append((summary, _lease(*lease)))
         return in_order(found, limit, watched=watched)
 
-
-def _due(terms: Mapping[str, Any], session: Session) -> list[Any] | None:
-    return session.execute(sql.DUE, terms, binary=True).fetchall() if session.format == sql.FORMAT else None
+    def _due(self, graph: str, limit: int, session: Session) -> list[Due] | None:
+        if session.format != sql.FORMAT:
+            return None
+        found: list[Due] = []
+        terms = {"queue": key_of(graph), "slack": SLACK, "not_before": -math.inf, "id": 0}
+        for size in sizes(limit):
+            rows = session.execute(sql.DUE, {**terms, "limit": size}, binary=True).fetchall()
+            for _, _, data, *lease in rows:
+                with suppress(CorruptCheckpointError):  # what is damaged is left out
+                    summary = unpack(data, self.location)
+                    if summary.graph == graph and summary.may_be_taken(math.inf):  # the server has compared the time
+                        found.append((summary, _lease(*lease)))
+            if len(rows) < size or len(in_order(found, limit, watched=False)) >= limit:
+                break
+            terms["not_before"], terms["id"] = rows[-1][:2]
+        return found
 
 
 def _lease(nonce: str | None, counter: int, seconds: float, left: float) -> Lease | None:

@@ -51,9 +51,15 @@ class Connections(Sessions[Session]):
         """The answers to those, which only read; ``None`` where there is no store yet."""
         return self.in_turn_to_read(partial(self.look, commands))
 
-    def look(self, commands: Sequence[Command], session: Session) -> list[Any] | None:
-        """`read` in the middle of something."""
+    def read_each(self, *commands: Command) -> list[Any] | None:
+        """`read`, with ``None`` for the answer of a key that is of another type."""
+        return self.in_turn_to_read(partial(self.look, commands, each=True))
+
+    def look(self, commands: Sequence[Command], session: Session, *, each: bool = False) -> list[Any] | None:
+        """`read`, or `read_each`, in the middle of something."""
         form, *found = session.ask(_ASK_FORMAT, *commands)
+        if each:
+            found = [None if isinstance(one, ServerError) and one.code == "WRONGTYPE" else one for one in found]
         for answer in (form, *found):
             if isinstance(answer, ServerError):
                 raise answer

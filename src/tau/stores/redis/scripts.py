@@ -214,21 +214,30 @@ end
 return 1
 """
 )
-# The time, and of each run that may be due what tells it: at most so many whose time has come, those whose lease has
-# run out, and, if asked for, those whose lease ends later than most can.
+# The time, how many of the queue of those whose time has come were read, and of each run that may be due what tells it:
+# of that queue at most so many, from one place in it on; at its beginning also those whose lease has run out, and, if
+# asked for, those whose lease ends later than most can. Of a run whose key is of another type nothing is told.
 DUE: Final = Script(
     _BEGIN
     + """
-local found = {string.format('%.0f', now)}
+local found = {string.format('%.0f', now), 0}
 local function add(ids)
   for _, id in ipairs(ids) do
-    found[#found + 1] = redis.call('HMGET', 'tau:run:' .. id, 'summary', 'nonce', 'counter', 'seconds', 'expires')
+    local row = redis.pcall('HMGET', 'tau:run:' .. id, 'summary', 'nonce', 'counter', 'seconds', 'expires')
+    if row.err and not string.find(row.err, 'WRONGTYPE', 1, true) then
+      error(row.err)
+    end
+    found[#found + 1] = row.err and {''} or row
   end
+  return #ids
 end
-add(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.6f', now / 1000000), 'LIMIT', 0, ARGV[3]))
-add(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now)))
-if ARGV[4] ~= '' then
-  add(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ends(ARGV[4]), '+inf'))
+local soon = string.format('%.6f', now / 1000000)
+found[2] = add(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', soon, 'LIMIT', ARGV[5], ARGV[3]))
+if ARGV[5] == '0' then
+  add(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now)))
+  if ARGV[4] ~= '' then
+    add(redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. ends(ARGV[4]), '+inf'))
+  end
 end
 return found
 """

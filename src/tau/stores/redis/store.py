@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
 from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
-from tau.stores.due import Due, in_order
+from tau.stores.due import Due, in_order, sizes
 from tau.stores.failures import apart
 from tau.stores.redis import scripts
 from tau.stores.redis.connection import Session
@@ -217,7 +218,7 @@ class RedisStore(ServerStore):
             yield ids[start : start + size]
 
     def _summaries(self, ids: list[bytes], graph: str) -> Iterator[Summary]:
-        rows = self._connections.read(*(("HGET", b"tau:run:" + run_id, "summary") for run_id in ids))
+        rows = self._connections.read_each(*(("HGET", b"tau:run:" + run_id, "summary") for run_id in ids))
         for run_id, data in zip(ids, rows or (), strict=False):
             name = run_id.decode("utf-8", "surrogatepass")
             try:
@@ -249,20 +250,28 @@ class RedisStore(ServerStore):
         return judged(nonce.decode("utf-8", "surrogatepass"), self._number(counter, run_id), length, left)
 
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
-        keys, terms = [due_key(graph), leased_key(graph)], [limit, _LONG if watched else ""]
+        return self._connections.in_turn_to_read(partial(self._due, graph, limit, watched))
 
-        def work(session: Session) -> Any:
-            return self._connections.run(session, scripts.DUE, keys, terms)
+    def _due(self, graph: str, limit: int, watched: bool, session: Session) -> list[Due]:
+        keys = [due_key(graph), leased_key(graph)]
+        found: dict[str, Due] = {}
+        at = 0
+        for size in sizes(limit):
+            terms: Terms = [size, _LONG if watched else "", at]
+            clock, read, *rows = self._connections.run(session, scripts.DUE, keys, terms) or (0, 0)
+            for summary, lease in self._taken(rows, int(clock), graph):
+                found[summary.run_id] = (summary, lease)  # the queue moves on meanwhile: one may come twice
+            at += read
+            if read < size or len(in_order([*found.values()], limit, watched=False)) >= limit:
+                break
+        return in_order([*found.values()], limit, watched=watched)
 
-        clock, *rows = self._connections.in_turn_to_read(work) or [0]
-        now = int(clock)
-        found = list[Due]()
+    def _taken(self, rows: list[Any], now: int, graph: str) -> Iterator[Due]:
         for data, *lease in rows:
             with suppress(CorruptCheckpointError):  # what is damaged is left out
                 summary = unpack(data or b"", self.location)
                 if summary.graph == graph and summary.may_be_taken(now / 1_000_000):
-                    found.append((summary, self._lease(lease, now, summary.run_id)))
-        return in_order(found, limit, watched=watched)
+                    yield summary, self._lease(lease, now, summary.run_id)
 
 
 def _keys(run_id: str) -> list[bytes]:
