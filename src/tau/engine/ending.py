@@ -20,7 +20,7 @@ from tau.errors import ExecutionError, RunInterruptedError, StoreError, TauError
 from tau.events import text_of
 from tau.graph.edges import Route
 from tau.log.append import Append
-from tau.log.records import Failed, Interrupted, Pause, Progress, Record, Scope, describe
+from tau.log.records import OF_NO_PERSON, Failed, Interrupted, Pause, Progress, Record, Scope, describe
 from tau.log.replay import status_after
 from tau.log.subgraphs import Subgraphs
 from tau.node.current import RunNode
@@ -149,6 +149,8 @@ class Ending:
     def interrupted(self, name: str, error: BaseException) -> BaseException:
         """The visit in flight was broken off."""
         reason = text_of(getattr(error, "reason", "")) or text_of(error) or type(error).__name__
+        if isinstance(error, SystemExit) and reason in OF_NO_PERSON:
+            reason = f"SystemExit: {reason}"  # of the worker's own words: it would be taken again without end
         self.last = (Interrupted(node=name, reason=reason, attempt=self.tried),)
         if isinstance(error, StopNow | RunInterruptedError):
             final = self.stopped(name, reason)

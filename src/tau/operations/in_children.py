@@ -18,14 +18,15 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from typing import Any, Final, NoReturn
 
+from tau import forks
 from tau.engine.stop import Stop, StopNow
 from tau.engine.sync_driver import SyncDriver
 from tau.errors import StoreUnavailableError
-from tau.events import text_of
 from tau.executors.worker import end_with
 from tau.log.records import DRAIN
+from tau.operations.exits import end_copy
 from tau.operations.finding import Candidate
-from tau.operations.report import word_for
+from tau.operations.report import why_of, word_for
 from tau.operations.serving import Worker
 from tau.stores.summaries import pack, unpack
 from tau.waiting import LOOK
@@ -167,6 +168,8 @@ class _Children:
             candidate, child.at = child.at, None
             self._early = 0
             if candidate is not None:
+                if told["itself"] is not None:
+                    self._work.leave(candidate, told["itself"])
                 self._work.note(candidate, told["word"], told["why"])
         return bool(ready)
 
@@ -227,6 +230,7 @@ def _run_child(work: Worker, pipe: Connection, life: int) -> NoReturn:
         signal.signal(signal.SIGUSR2, lambda *_: stop.set(DRAIN))
         signal.signal(signal.SIGHUP, _break_off)
         end_with(life)
+        forks.in_child(pipe.close)  # a copy that a node makes says nothing here, nor hides that this process has died
         work.stop = stop
         with suppress(EOFError, OSError):
             while True:
@@ -245,14 +249,18 @@ def _break_off(*_: object) -> NoReturn:
     raise StopNow(DRAIN)
 
 
-def _run(work: Worker, sign: Any, row: bytes) -> dict[str, str]:
-    """Carry a run to its end; what became of it."""
+def _run(work: Worker, sign: Any, row: bytes) -> dict[str, Any]:
+    """Carry a run to its end; what became of it, and its position if it interrupted itself."""
     candidate = Candidate(unpack(row, work.graph.store.location), None if sign is None else (sign[0], sign[1], sign[2]))
     error: BaseException | None = None
     driver = work.driver(SyncDriver, candidate, shared=False)
+    pid, journal = os.getpid(), driver.journal
     try:
         driver.drive()
     except BaseException as raised:
         error = raised
-    word = word_for(error, acted=driver.journal is not None and driver.journal.progress is not None)
-    return {"word": word, "why": "" if error is None else text_of(error) or type(error).__name__}
+    finally:
+        end_copy(pid)
+    word = word_for(error, acted=journal is not None and journal.progress is not None)
+    itself = journal.position if journal is not None and not isinstance(error, Exception | None) else None
+    return {"word": word, "why": why_of(error), "itself": itself}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import time
 from contextlib import suppress
 from functools import partial
@@ -10,9 +12,13 @@ from typing import Final
 
 from tau.engine.async_driver import AsyncDriver
 from tau.log.records import DRAIN
+from tau.operations.exits import end_copy, ends_worker
 from tau.operations.finding import Candidate
+from tau.operations.report import why_of
 from tau.operations.serving import STALE, Worker
 from tau.waiting import LOOK
+
+_log = logging.getLogger("tau")
 
 IMPATIENCE: Final = 60.0
 """Seconds after which nothing else is begun, so that a run that must be taken alone gets its turn."""
@@ -20,7 +26,30 @@ IMPATIENCE: Final = 60.0
 
 def serve(work: Worker) -> None:
     """Serve until it is over. Raises what `tau.worker` raises."""
-    asyncio.run(_Loop(work).serve())
+    with asyncio.Runner() as runner:
+        task = runner.get_loop().create_task(_Loop(work).serve())
+        while True:
+            try:
+                runner.run(_until(task))
+                return task.result()
+            except BaseException as error:
+                # asyncio ends the loop for `SystemExit` in any of its tasks; those that a node made are not the worker
+                if isinstance(error, Exception) or task.done() or ends_worker(error):
+                    raise
+                if not isinstance(error, SystemExit):
+                    raise
+                _log.warning("a task that a run made raised SystemExit: %s", why_of(error))
+
+
+async def _until(task: asyncio.Task[None]) -> None:
+    """Wait for its end; Ctrl-C is passed on to it."""
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise
 
 
 class _Loop:
@@ -103,6 +132,7 @@ class _Loop:
 
     async def _run(self, candidate: Candidate, *, shared: bool) -> None:
         error: BaseException | None = None
+        pid = os.getpid()
         driver = self._work.driver(AsyncDriver, candidate, shared=shared)
         self._lone = None if shared else (candidate, driver)
         try:
@@ -110,9 +140,12 @@ class _Loop:
         except asyncio.CancelledError as cancelled:
             self._work.note(candidate, "interrupted", "it was broken off")
             raise cancelled
-        except Exception as raised:
+        except BaseException as raised:
+            if isinstance(raised, GeneratorExit) or ends_worker(raised):
+                raise  # the loop was closed; or it is not the run's
             error = raised
         finally:
+            end_copy(pid)
             self._at.discard(candidate.run_id)
             self._lone = None if not shared else self._lone
         self._work.ended(candidate, driver, error)

@@ -35,9 +35,10 @@ Tell = Callable[[str, str, str], object]
 
 class WorkerReport(Struct, frozen=True):
     """What became of the runs that a worker took: how many ``finished``, ``failed``, wait for people (``waiting``),
-    were ``interrupted`` as the worker ended, or were ``cancelled`` meanwhile. ``left`` are those that its code may not
-    resume, by run id, with the reason. ``deaths`` is how many of its own child processes died. ``later``: with
-    ``once``, how many runs were left because they were admitted with a ``not_before`` that is yet to come.
+    were ``interrupted`` as the worker ended or by what a node raised (``SystemExit``), or were ``cancelled`` meanwhile.
+    ``left`` are those that its code may not resume, by run id, with the reason. ``deaths`` is how many of its own child
+    processes died. ``later``: with ``once``, how many runs were left because they were admitted with a ``not_before``
+    that is yet to come.
 
     Making one raises nothing.
     """
@@ -74,6 +75,14 @@ def word_for(error: BaseException | None, acted: bool) -> str:
     return word
 
 
+def why_of(error: BaseException | None) -> str:
+    """What people are told of it."""
+    if error is None:
+        return ""
+    text, kind = text_of(error), type(error).__name__
+    return (text or kind) if isinstance(error, Exception) or not text else f"{kind}: {text}"
+
+
 class Tally:
     """Counts, and tells."""
 
@@ -86,7 +95,7 @@ class Tally:
 
     def note(self, run_id: str, word: str, error: BaseException | str | None = None) -> None:
         """Say what became of a run."""
-        why = error if isinstance(error, str) else "" if error is None else text_of(error) or type(error).__name__
+        why = error if isinstance(error, str) else why_of(error)
         if word == "left":
             self.left[run_id] = why
             _log.warning("run %r is left alone, as this worker may not resume it: %s", run_id, why, extra=TOLD)

@@ -176,7 +176,13 @@ class Worker:
         """Note what became of a run."""
         journal = driver.journal
         word = word_for(error, acted=journal is not None and journal.progress is not None)
+        if error is not None and not isinstance(error, Exception) and journal is not None:
+            self.leave(candidate, journal.position)
         self.note(candidate, word, error)
+
+    def leave(self, candidate: Candidate, position: int) -> None:
+        """Take this run no more, unless it changes: it interrupted itself, at that position, and may do so again."""
+        self.finder.leave(replace(candidate.row, position=position))
 
     def note(self, candidate: Candidate, word: str, error: BaseException | str | None) -> None:
         """The same of one that was run elsewhere."""

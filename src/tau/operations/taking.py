@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from tau.errors import StoreError
 from tau.log.committer import Committer
 from tau.log.records import DRAIN
 from tau.log.tickets import Ticket
+from tau.operations.exits import end_copy, ends_worker
 from tau.operations.finding import Candidate
 from tau.stores.contract import Batch
 from tau.waiting import DaemonThread
@@ -78,14 +80,18 @@ class Taker:
         self._drive(candidate, self._make(candidate, False))
 
     def _drive(self, candidate: Candidate, driver: SyncDriver, given: Any = None) -> None:
-        began, error = time.monotonic(), None
+        pid, began = os.getpid(), time.monotonic()
+        error: BaseException | None = None
         try:
             driver.drive(given)
-        except Exception as raised:
+        except BaseException as raised:
             error = raised
         finally:
+            end_copy(pid)
             took = time.monotonic() - began
             self._usual = took if self._usual is None else (self._usual + took) / 2 if took < SHORT else took
+        if error is not None and ends_worker(error):
+            raise error
         self._ended(candidate, driver, error)
 
     # Several
