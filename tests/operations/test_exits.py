@@ -47,8 +47,12 @@ def work(state, ctx):
             note(ctx.run_id, "copy-ended", os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1]))
     return {ctx.node: 1}
 
+async def awork(state, ctx):
+    await asyncio.sleep(0)
+    return work(state, ctx)
+
 for name in ("first", "second", "third"):
-    graph.add_node(name, work, version="1")
+    graph.add_node(name, awork if "ASYNC" in os.environ else work, version="1")
 """
 
 
@@ -125,17 +129,16 @@ def test_what_a_signal_handler_raises_ends_the_worker(
     store.close()
 
 
-@pytest.mark.parametrize("concurrency", [1, 2])
-def test_a_copy_of_the_process_that_a_node_makes_ends_with_the_node(
-    tmp_path: Path, store: Store, concurrency: int
-) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_of_the_process_that_a_node_makes_ends_with_the_node(tmp_path: Path, store: Store, way: str) -> None:
     """The copy reports nothing and takes nothing: every run has the result of its own process."""
     write(tmp_path, FORKS)
     graph = load(tmp_path, store.location)
     for number in range(8):
         forks = {2: "returns", 5: "exits"}.get(number)
         graph.admit({"forks": forks}, run_id=f"r{number}")
-    code, out, err = ended(start(tmp_path, store.location, "--once", "--concurrency", str(concurrency)))
+    options, environment = WAYS[way]
+    code, out, err = ended(start(tmp_path, store.location, "--once", *options, **environment))
     assert code == 0, err
     report = json.loads(out)
     assert (report["finished"], report["failed"], report["interrupted"], report["deaths"]) == (8, 0, 0, 0), out
