@@ -9,9 +9,11 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from engine_steps import Steps, config
 
@@ -67,6 +69,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param in ("postgres", "redis", "s3"):
         return str(request.getfixturevalue(f"{request.param}_url"))
     return f"sqlite:///{tmp_path}/runs.db" if request.param == "sqlite" else f"file://{tmp_path}/runs"
+
+
+def freeze(process: subprocess.Popen[str], url: str) -> None:
+    """Stop it; on SQLite outside of a commit: one that is stopped in the middle locks the file for everybody."""
+    with closing(apsw.Connection(url.removeprefix("sqlite:///") if url.startswith("sqlite:") else ":memory:")) as file:
+        file.set_busy_timeout(60_000)
+        file.execute("begin immediate")
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        file.execute("rollback")
 
 
 class Worker:
@@ -127,7 +139,7 @@ def test_a_dead_owner_on_this_host_is_superseded_at_once(url: str, tmp_path: Pat
 
 def test_an_owner_frozen_past_its_lease_is_superseded_and_cannot_write_again(url: str, tmp_path: Path) -> None:
     frozen = Worker(tmp_path, url, "hang", lease=1.0)
-    frozen.process.send_signal(signal.SIGSTOP)
+    freeze(frozen.process, url)
     try:
         successor = Worker(tmp_path, url, "resume", wait=30.0)
         assert successor.end() == "final ['first', 'last', 'second']"
