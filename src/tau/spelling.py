@@ -33,21 +33,23 @@ def names_keywords(function: Callable[P, T]) -> Callable[P, T]:
     code = function.__code__
     known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
-    def check(kwargs: Iterable[str]) -> None:
+    def check(args: tuple[Any, ...], kwargs: Iterable[str]) -> None:
         for name in kwargs:
             if name not in known:
                 near = did_you_mean(name, known)
                 more = near or f"; it takes {', '.join(one for one in known if one != 'self')}"
-                raise TypeError(f"{function.__qualname__}() got an unexpected keyword argument {name!r}{more}")
+                is_method = bool(args) and known[:1] == ("self",)
+                called = f"{type(args[0]).__name__}.{function.__name__}" if is_method else function.__qualname__
+                raise TypeError(f"{called}() got an unexpected keyword argument {name!r}{more}")
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        check(kwargs)
+        check(args, kwargs)
         return function(*args, **kwargs)
 
     @wraps(function)
     async def checked_later(*args: P.args, **kwargs: P.kwargs) -> Any:
-        check(kwargs)
+        check(args, kwargs)
         return await function(*args, **kwargs)  # type: ignore[misc]
 
     return cast("Callable[P, T]", checked_later) if code.co_flags & CO_COROUTINE else checked

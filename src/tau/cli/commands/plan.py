@@ -15,7 +15,8 @@ from tau.engine.plan import ResumePlan
 from tau.errors import GraphChangedError, LimitExceededError
 from tau.graph.edges import END
 from tau.graph.graph import Graph
-from tau.state_graph import OnChange, StateGraph
+from tau.state_graph import StateGraph
+from tau.verbs.running import OnChange
 
 
 class Line(Struct, frozen=True):

@@ -16,7 +16,7 @@ from tau.cli.places import find, find_in, furnish, reading
 from tau.cli.targets import FORMS, Project, load_graph, read_project
 from tau.errors import ConfigError
 from tau.state import check_run_id
-from tau.state_graph import OnChange
+from tau.verbs.running import OnChange
 
 
 @click.command()

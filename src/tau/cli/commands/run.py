@@ -12,7 +12,8 @@ from tau.cli.outcome import Session, complain, reporting
 from tau.cli.places import furnish, is_there
 from tau.cli.targets import load_graph, read_project
 from tau.state import State
-from tau.state_graph import IfExists, StateGraph
+from tau.state_graph import StateGraph
+from tau.verbs.running import IfExists
 
 
 @click.command()
