@@ -65,7 +65,7 @@ from tau.values.types.artifact import Artifact
 from tau.version import __version__
 
 if TYPE_CHECKING:
-    from tau import observers, testing
+    from tau import agents, observers, testing
     from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
     from tau.node.pauses import pause_node
@@ -154,6 +154,7 @@ __all__ = [
     "WorkerError",
     "WorkerReport",
     "__version__",
+    "agents",
     "always",
     "and_",
     "branches_node",
@@ -224,7 +225,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("observers", "testing"):
+    if name in ("agents", "observers", "testing"):
         return load_module(f"tau.{name}")
     if name in _LATE:
         found = globals()[name] = getattr(load_module(_LATE[name]), name)
@@ -232,8 +233,8 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tau' has no attribute {name!r}")
 
 
-_OF_LATER = {"AgentError", "HubError"}
-# what raises these is not in this version; the names are settled, so that programs may already catch them
+_OF_LATER = {"HubError"}
+# what raises it is not in this version; the name is settled, so that programs may already catch it
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""The errors that tau raises, all below `TauError`.
+"""The errors that tau raises, all below `TauError`: what happened, what was found, what to do; fields for programs.
 
 ::
 
@@ -42,9 +42,7 @@
     ├── MergeError (ValueError)                 .key .branches
     ├── ArtifactError (RuntimeError)            .path .node .run_id
     ├── HubError (RuntimeError)
-    └── AgentError (RuntimeError)
-
-A message says what happened, what was found and what to do; the fields carry the same facts for programs.
+    └── AgentError (RuntimeError)               .agent .provider .model .address; see tau.agents.errors
 """
 
 from __future__ import annotations
@@ -371,7 +369,9 @@ class HubError(TauError, RuntimeError):
 
 
 class AgentError(TauError, RuntimeError):
-    """An agent or its model failed."""
+    """An agent or its model failed; `tau.agents.errors` has those below."""
+
+    agent = provider = model = address = ""
 
 
 NEVER_RETRIED: Final = (

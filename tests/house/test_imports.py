@@ -44,6 +44,7 @@ LAYERS = (
     "executors",
     "observers",
     "workflows",
+    "agents",
     "engine",
     "stores.images",
     "stores.user_store",
@@ -82,6 +83,8 @@ DRIVERS = {
     "cloudpickle": ("executors.wire",),
     "pydantic_core": ("schema.models",),
     "typing_extensions": ("state", "verbs.running"),
+    "ollama": ("agents.providers.ollama",),
+    "openai": ("agents.providers.openai",),
     "click": ("cli",),
     "rich": ("cli",),
     "pytest": ("testing",),
@@ -95,6 +98,7 @@ NEWER = {"annotationlib", "compression"}
 KINDS = {
     "stores": ("memory", "sqlite", "file", "postgres", "redis", "s3"),
     "observers": ("slog", "recorder"),
+    "agents.providers": ("ollama", "openai", "scripted"),
 }
 
 # Imports against the order, each with its reason. They are made inside a function, at the first use of something that
@@ -231,6 +235,7 @@ def test_import_tau_brings_along_no_driver_and_nothing_that_most_runs_do_not_use
         "difflib",
         "tau.node.steps",
         "tau.workflows",
+        "tau.agents",
         "tau.stores.artifact_files",
     )
     program = f"import sys, tau; print([m for m in {heavy!r} if m in sys.modules])"

@@ -1,0 +1,171 @@
+"""What is asked of a model and what it answers, as plain data: `Call` and `Response`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+Message = Mapping[str, Any]
+"""``role`` (system, user, assistant, tool) and ``content``; ``images`` (base64), ``tool_calls``, ``tool_call_id``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked: all that decides the answer. Address, timeouts and keys are not part of it.
+
+    ``verb`` is ``chat``, ``chat_stream``, ``vision``, ``tools`` or ``embed``; ``parameters`` are the options as merged;
+    the messages of ``embed`` have the role ``input``. ``keep_prompt``: the messages are stored, too; it does not count
+    in the digest. Making one raises nothing.
+    """
+
+    agent: str
+    provider: str
+    model: str
+    verb: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    messages: Sequence[Message] = ()
+    tools: Sequence[Mapping[str, Any]] = ()
+    schema: Mapping[str, Any] | None = None
+    keep_prompt: bool = field(default=False, compare=False)
+
+    @property
+    def digest(self) -> str:
+        """What names the call in a journal: SHA-256 of all that decides the answer, as 64 hexadecimal digits. The same
+        in every process. Raises nothing for plain data."""
+        what = (self.agent, self.provider, self.model, self.verb, self.parameters, self.messages, self.tools)
+        text = json.dumps([*what, self.schema], sort_keys=True, separators=(",", ":"), default=_plain)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def record(self) -> dict[str, Any]:
+        """What is stored of it: all but the prompt and the schema, of which sizes are kept. Raises nothing."""
+        found: dict[str, Any] = {
+            "agent": self.agent,
+            "provider": self.provider,
+            "model": self.model,
+            "verb": self.verb,
+            "parameters": _plain(self.parameters),
+            "digest": self.digest,
+            "prompt": [{"role": str(one.get("role", "")), "length": len(_content(one))} for one in self.messages],
+            "tools": [str(one.get("name", "")) for one in self.tools],
+            "schema": self.schema is not None,
+        }
+        if self.keep_prompt:
+            found["messages"] = [_plain(one) for one in self.messages]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model wants to be called: ``arguments`` as it gave them. ``id`` is the server's, or made."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """As plain data. Raises nothing."""
+        return {"name": self.name, "arguments": _plain(self.arguments), "id": self.id}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens of a call, as the server counted them."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Both. Raises nothing."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model answered.
+
+    ``value`` is the answer as its schema has it, ``None`` without one. ``embeddings`` has a list of numbers for each
+    input of ``embed``. ``usage`` is ``None`` where the server did not count. ``timings`` are seconds;
+    ``duration_seconds`` is how long the caller waited, retries included. ``finish_reason`` is the server's: ``stop``,
+    ``length``, ``tool_calls`` or another word. ``id`` is unique, and the same when the response is replayed.
+    ``requests`` is how many were sent for it. ``messages`` is the prompt with this answer at its end, to go on with.
+    ``journaled``: it is stored in the run. ``replayed``: it comes from there, and nothing was sent.
+    """
+
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    embeddings: tuple[Sequence[float], ...] = ()
+    value: Any = None
+    usage: Usage | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    finish_reason: str = ""
+    model: str = ""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    requests: int = 1
+    messages: tuple[dict[str, Any], ...] = ()
+    journaled: bool = False
+    replayed: bool = False
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The answer as a message. Raises nothing."""
+        found: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.tool_calls:
+            found["tool_calls"] = [one.record() for one in self.tool_calls]
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """What is stored of it: plain data, from which `response_of` makes it again. Raises nothing."""
+        return {
+            "text": self.text,
+            "tool_calls": [one.record() for one in self.tool_calls],
+            "embeddings": [list(one) for one in self.embeddings],
+            "usage": None if self.usage is None else [self.usage.prompt_tokens, self.usage.completion_tokens],
+            "timings": dict(self.timings),
+            "finish_reason": self.finish_reason,
+            "model": self.model,
+            "id": self.id,
+            "requests": self.requests,
+        }
+
+
+def response_of(record: Mapping[str, Any], *, journaled: bool, replayed: bool) -> Response:
+    """The response of which that is the record. Raises `KeyError` where it is no such record."""
+    usage = record["usage"]
+    return Response(
+        text=record["text"],
+        tool_calls=tuple(ToolCall(**one) for one in record["tool_calls"]),
+        embeddings=tuple(record["embeddings"]),
+        usage=None if usage is None else Usage(*usage),
+        timings=record["timings"],
+        finish_reason=record["finish_reason"],
+        model=record["model"],
+        id=record["id"],
+        requests=record["requests"],
+        journaled=journaled,
+        replayed=replayed,
+    )
+
+
+def with_messages(response: Response, call: Call) -> Response:
+    """The response with the prompt and its own message, as plain data to go on with."""
+    messages = [_plain(one) for one in call.messages] if call.verb != "embed" else []
+    return replace(response, messages=(*messages, response.message) if messages else ())
+
+
+def _content(message: Message) -> str:
+    content = message.get("content")
+    return content if isinstance(content, str) else ""
+
+
+def _plain(value: Any) -> Any:
+    """A copy in dicts and lists."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value
