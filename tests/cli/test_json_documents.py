@@ -299,6 +299,7 @@ def of_a_damaged_log(shell: Shell, here: Here, tables: Tables) -> None:
     file = shell.folder / "damaged.db"
     file.write_bytes(file.read_bytes().replace(newest[20:], newest[20:][::-1]))
     tables.check("tau-verify", here.json("verify", "--store", url, code=5))
+    tables.check("tau-stats", here.json("stats", "--store", url))
     for _ in range(2):
         tables.check("tau-show", here.json("show", "d", "--store", url))
         tables.check("tau-history", here.json("history", "d", "--store", url))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from keeping import LONG, asking, pipeline
+from redis import Redis
 
 import tau
 from tau import ExecutionError, RunInterruptedError, RunWaitingError, StateGraph, Stop
@@ -15,6 +19,8 @@ from tau.log.append import Append
 from tau.log.journal import Journal
 from tau.log.records import Claimed
 from tau.stores.contract import Store
+from tau.stores.memory import MemoryStore
+from tau.testing.store_wrappers import StoreWrapper
 
 
 def numbers(store: Store, run_id: str) -> Any:
@@ -106,3 +112,99 @@ def test_of_a_run_whose_checkpoints_are_gone_there_is_only_the_status(store: Sto
     store.delete("r", keep_summary=True)
     one = numbers(store, "r")
     assert (one.status, one.checkpoints, one.size_bytes) == ("finished", 0, 0)
+
+
+class Altered(StoreWrapper):
+    """Shows other records than the store holds, or none, at some positions of one run."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        super().__init__(store)
+        self.run_id = run_id
+        self.records: dict[int, bytes | None] = {}
+
+    def scan(self, run_id: str, after: int = 0) -> Any:
+        for at, data in self.store.scan(run_id, after):
+            shown = self.records.get(at, data) if run_id == self.run_id else data
+            if shown is not None:
+                yield at, shown
+
+
+def test_a_run_whose_log_is_damaged_anywhere_is_told_and_counted_to_there(store: Store, tmp_path: Path) -> None:
+    for run_id in ("bad", "good"):
+        pipeline(store, tmp_path).execute({"start": 1}, run_id=run_id)
+    whole = numbers(store, "good")
+    assert tau.stats(store).damaged == ()
+    altered, records = Altered(store, "bad"), list(store.read("bad"))
+    for position, data in records:
+        for wrong in (None, data[:-1] + bytes([data[-1] ^ 1])):
+            altered.records = {position: wrong}
+            found = tau.stats(altered)
+            assert found.damaged == ("bad",)
+            assert found.statuses == {"finished": 2}
+            by_id = {one.run_id: one for one in found.runs}
+            assert by_id["bad"].damage
+            assert by_id["bad"].records == position - 1
+            assert by_id["good"] == whole
+    altered.records = {at: None for at, _ in records}
+    assert tau.stats(altered).damaged == ("bad",)
+
+
+def test_what_was_deleted_meanwhile_is_not_damaged(tmp_path: Path) -> None:
+    class Deleting(StoreWrapper):
+        def scan(self, run_id: str, after: int = 0) -> Any:
+            self.store.delete(run_id)
+            return self.store.scan(run_id, after)
+
+    store = MemoryStore()
+    pipeline(store, tmp_path).execute({"start": 1}, run_id="r")
+    assert tau.stats(Deleting(store)).damaged == ()
+
+
+def test_a_history_that_was_cut_is_not_damaged(tmp_path: Path) -> None:
+    store = MemoryStore()
+    graph = StateGraph("long", store=store)
+    for number in range(40):
+        graph.add_node(f"n{number}", lambda state: {"x": "y" * 20, "z": [state.get("z")]})
+    graph.sequence(*(f"n{number}" for number in range(40)))
+    graph.execute({}, run_id="r")
+    assert tau.collect_runs(store, None, trim=True).trimmed == ("r",)
+    found = tau.stats(store)
+    assert found.damaged == ()
+    assert 0 < found.checkpoints < 40
+
+
+def spoil(store: Store, request: pytest.FixtureRequest) -> None:
+    """Damage what the store holds of the run "bad", by another road than tau's."""
+    kind = store.location.partition(":")[0]
+    if isinstance(store, MemoryStore):
+        store._runs["bad"].records[1] = b"spoilt"
+    elif kind == "sqlite":
+        with closing(sqlite3.connect(store.location.removeprefix("sqlite:///"))) as database, database:
+            assert database.execute("update runs set summary = x'00' where run_id = 'bad'").rowcount == 1
+    elif kind == "file":
+        found = [path for path in Path(store.location.removeprefix("file://")).rglob("r-bad/*") if path.is_file()]
+        assert [path.write_bytes(b"spoilt") for path in found]
+    elif kind == "postgresql":
+        with psycopg.connect(request.getfixturevalue("postgres_url")) as database:
+            assert database.execute("update tau.runs set summary = '' where run_id = 'bad'").rowcount == 1
+    elif kind == "s3":
+        server, url = request.getfixturevalue("s3"), request.getfixturevalue("s3_url")
+        found = [key for key in server.objects(url) if key.startswith("log/r-bad/")]
+        assert [server.put(url, key, b"spoilt") for key in found]
+    else:
+        with Redis.from_url(request.getfixturevalue("redis_url")) as keys:
+            keys.set("tau:run:bad", "of another type")
+
+
+def test_of_damaged_runs_the_others_are_counted_in_every_store(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    for run_id in ("bad", "good"):
+        pipeline(store, tmp_path).execute({"start": 1}, run_id=run_id)
+    whole = numbers(store, "good")
+    spoil(store, request)
+    found = tau.stats(store)
+    assert found.damaged == ("bad",)
+    assert {one.run_id: one for one in found.runs}["good"] == whole
+    assert sum(found.statuses.values()) == 2
+    assert [one.run_id for one in tau.verify(store).damage][:1] == ["bad"]

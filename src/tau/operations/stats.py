@@ -39,12 +39,14 @@ class RunStats(Struct, kw_only=True):
     failed or was killed; one that is at work counts for neither. ``interval_seconds`` is the mean time from one
     checkpoint of an attempt to the next. ``keys`` says how many bytes were stored for each key of the state over the
     whole run, and under ``(items)`` for the items. ``size_bytes`` is that of the records and of all blobs, these before
-    compression.
+    compression. ``damage`` is the first thing that could not be read, empty where all was; what lies behind it is not
+    counted, and `verify` says all.
     """
 
     run_id: str
     graph: str
     status: str
+    damage: str = ""
     checkpoints: int = 0
     items: int = 0
     resumes: int = 0
@@ -73,6 +75,11 @@ class Stats(Struct, frozen=True, kw_only=True):
         return sum(one.size_bytes for one in self.runs)
 
     @property
+    def damaged(self) -> tuple[str, ...]:
+        """The ids of the runs that could not be read as a whole, and so are not counted as a whole."""
+        return tuple(one.run_id for one in self.runs if one.damage)
+
+    @property
     def resumes(self) -> int:
         """How many resumes there were."""
         return sum(one.resumes for one in self.runs)
@@ -94,7 +101,8 @@ class Stats(Struct, frozen=True, kw_only=True):
 def stats(store: StoreLike, *, graph: str | None = None, limit: int | None = None) -> Stats:
     """A store in numbers: of the runs of one graph, or of all; the ``limit`` newest ones.
 
-    The logs are read one after the other, no values. Nothing is written. What cannot be read of a run is not counted.
+    The logs are read one after the other, no values. Nothing is written. What cannot be read of a run is not counted,
+    and the run is among the ``damaged``; damage to values is found by `verify` only.
     Raises `StoreError` if the store fails, and what `open_store` raises for ``store``.
     """
     place = resolve_store(store)
@@ -106,11 +114,27 @@ def run_stats(store: Store, row: Summary) -> RunStats:
     """One run in numbers."""
     counting = _Counting(row)
     try:
+        if row.status == "damaged":
+            store.summary(row.run_id)
+            store.lease(row.run_id)
+            counting.found.damage = "its summary cannot be read"
         for position, data in store.scan(row.run_id) if row.base else ():
+            counting.place(position)
             counting.add(len(data), unseal(row.run_id, position, data))
-    except (CorruptCheckpointError, UnsupportedFormatError, CheckpointNotFoundError):
-        pass  # tau verify is what tells of that
+        counting.whole()
+    except (CorruptCheckpointError, UnsupportedFormatError, CheckpointNotFoundError) as error:
+        if row.status == "damaged" or _is_still_there(store, row):
+            counting.found.damage = str(error)
     return counting.end()
+
+
+def _is_still_there(store: Store, row: Summary) -> bool:
+    """Whether a run has not been deleted since it was listed."""
+    try:
+        now = store.summary(row.run_id)
+    except (CorruptCheckpointError, UnsupportedFormatError):
+        return True
+    return now is not None and now.base > 0 and now.created == row.created
 
 
 class _Counting:
@@ -118,10 +142,28 @@ class _Counting:
 
     def __init__(self, row: Summary) -> None:
         self.found = RunStats(run_id=row.run_id, graph=row.graph, status=row.status, keys={})
+        self._row = row
+        self._last = 0
         self._named = NamedBlobs()
         self._attempt = ""  # what is under way: a start, or a resume
         self._before: float | None = None
         self._intervals: list[float] = [0.0, 0.0]  # how many, and their sum
+
+    def place(self, position: int) -> None:
+        """Note that a record lies at this position. Raises `CorruptCheckpointError` where some before it are missing;
+        a history that was cut begins at a manifest."""
+        if self._last or position > self._row.base:
+            self._expect(position - 1)
+        self._last = position
+
+    def whole(self) -> None:
+        """Raises `CorruptCheckpointError` if the last records are missing."""
+        if self._row.base:
+            self._expect(self._row.position)
+
+    def _expect(self, last: int) -> None:
+        if self._last < last:
+            raise CorruptCheckpointError(f"records {self._last + 1} to {last} are missing")
 
     def add(self, size: int, record: AnyRecord) -> None:
         found = self.found

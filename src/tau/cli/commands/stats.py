@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -15,6 +17,8 @@ from tau.operations.stats import RunStats, Stats
 from tau.operations.stats import stats as count
 
 SHOWN = 10
+"""So many runs are listed, and so many damaged ones named."""
+
 HEADS = ("run", "graph", "status", "checkpoints", "resumes", "size", "largest keys")
 
 
@@ -28,7 +32,7 @@ def stats(session: Session, *, graph: str | None, limit: int | None, store: str 
     """Say how many runs there are, what they take, and how many resumes succeeded.
 
     The ten largest runs are listed with their largest keys; --json lists all. Sizes are those of values before
-    compression. Nothing is changed.
+    compression. Runs that are damaged, and so not counted as a whole, are named. Nothing is changed.
 
     \b
     Examples:
@@ -58,6 +62,7 @@ def document(found: Stats) -> dict[str, Any]:
         "resumes": found.resumes,
         "resume_success_rate": found.resume_success_rate,
         "size_bytes": found.size_bytes,
+        "damaged": list(found.damaged),
         "runs": [_run(one) for one in found.runs],
     }
 
@@ -66,7 +71,8 @@ def _run(one: RunStats) -> dict[str, Any]:
     fields = ("run_id", "graph", "status", "checkpoints", "items", "resumes", "succeeded", "failed")
     named = {name: getattr(one, name) for name in fields}
     sizes = {"records": one.records, "size_bytes": one.size_bytes, "keys": one.keys}
-    return {**named, "interval_seconds": one.interval_seconds, **sizes}
+    damage = {"damage": one.damage or None}
+    return {**named, "interval_seconds": one.interval_seconds, **sizes, **damage}
 
 
 def _totals(found: Stats) -> dict[str, str]:
@@ -79,7 +85,15 @@ def _totals(found: Stats) -> dict[str, str]:
         "checkpoints": f" {found.checkpoints}{often}",
         "resumes": f"{found.resumes}{ended}",
         "stored": screen.size(found.size_bytes),
+        **({"damaged": _damaged(found.damaged)} if found.damaged else {}),
     }
+
+
+def _damaged(run_ids: Sequence[str]) -> str:
+    """Which runs are not counted as a whole."""
+    named = ", ".join(run_ids[:SHOWN]) + (f" and {len(run_ids) - SHOWN} more" if len(run_ids) > SHOWN else "")
+    runs = "1 run, which is" if len(run_ids) == 1 else f"{len(run_ids)} runs, which are"
+    return f"{runs} not counted as a whole: {named}; tau verify {shlex.quote(run_ids[0])} says what is wrong"
 
 
 def _row(one: RunStats) -> list[str]:
