@@ -24,20 +24,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+import analysis
 import pipeline
 from analysis import Effort
+from story import STAGES, Line, Told, heading, put
 
 HERE = Path(__file__).resolve().parent
-STAGES = {
-    "ingest": ("STAGE 1: Data Ingestion", "Reading, checking and filling both records, in two branches at once..."),
-    "preprocess": ("STAGE 2: Preprocessing", "Putting them on one calendar..."),
-    "analyze": ("STAGE 3: Analysis", "Running statistical analysis..."),
-    "report": ("STAGE 4: Report Generation", "Drawing and writing the report..."),
-}
 REPORTS = ("report.json", "report.html")
-RESULTS = ("temperature-trend-1979-2020", "co2-growth-ols", "association")
 CHECK = "uninterrupted"
 LEFT_BEHIND = ("climate.db", "climate.db-wal", "climate.db-shm", "events.jsonl", *REPORTS)
 KILL_AFTER = 0.16
@@ -45,9 +39,7 @@ KILL_AFTER = 0.16
 the first ones are the longest."""
 
 SILENCE = 600.0
-RULE = "=" * 70
-
-Line = dict[str, Any]
+"""Seconds after which an execution that says nothing is ended."""
 
 
 class DemoFailed(Exception):
@@ -62,12 +54,14 @@ class Worker:
         self.began = time.monotonic()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._ended: float | None = None
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._lines.put(line)
+        self._ended = time.monotonic()
         self._lines.put(None)
 
     def lines(self) -> Iterator[Line]:
@@ -91,37 +85,24 @@ class Worker:
         self.process.wait()
 
     def seconds(self) -> float:
-        return time.monotonic() - self.began
+        """From its start to its end, or until now."""
+        return (self._ended or time.monotonic()) - self.began
 
 
 def store_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'climate.db'}"
 
 
-def banner(text: str) -> None:
-    print(f"\n{RULE}\n{text}\n{RULE}\n")
-
-
-def tell(line: Line) -> None:
-    """One line of a worker as one line of the story."""
-    node = line.get("data", {}).get("node")
-    if "stage" in line:
-        print(f"     {line['message']}")
-    elif line["type"] == "node.start" and node in STAGES:
-        title, work = STAGES[node]
-        print(f"  → {title}\n     {work}")
-    elif line["type"] == "checkpoint.save" and node in STAGES:
-        print(f"     ✓ Stage {list(STAGES).index(node) + 1} complete, checkpoint saved\n")
-
-
 def killed_in_analysis(worker: Worker) -> None:
     """Follow the first execution into its analysis and kill it there, in the middle of the trend triangle."""
+    story = Told()
     for line in worker.lines():
-        tell(line)
+        story.tell(line)
         piece = re.match(r"triangle from \d+: piece (\d+) of (\d+)", line.get("message", ""))
         if piece and int(piece[1]) >= KILL_AFTER * int(piece[2]):
             worker.kill()
             break
+    story.end()
     code = worker.process.wait()
     if code != -signal.SIGKILL:
         raise DemoFailed(
@@ -191,111 +172,87 @@ def clean(folder: Path) -> None:
             (place / name).unlink(missing_ok=True)
 
 
-def set_the_scene(folder: Path, effort: Effort) -> None:
-    print("=== Multi-Stage Data Analysis with Checkpoint Recovery ===\n")
-    print("1. Configuring observability...")
-    print(f"  ✓ Events of both executions: {folder / 'events.jsonl'}\n")
-    print("2. Choosing the data...")
-    print("  ✓ HadCRUT5 global annual temperature, 1850-2022")
-    print("  ✓ Mauna Loa weekly CO2, 1958-2001\n")
-    print("3. Creating data analysis pipeline with checkpointing...")
+def set_the_scene(folder: Path) -> None:
+    put("=== Multi-Stage Data Analysis with Checkpoint Recovery ===")
+    put()
     graph = pipeline.build(store_url(folder))
     graph.validate()
     checkpoint = graph.config.checkpoint
-    print("  ✓ Created state graph with checkpointing enabled")
-    print(f"     - Checkpoint interval: every {checkpoint.interval} node")
-    print(f"     - Checkpoint store: {checkpoint.store}")
-    print(f"     - Preserve on success: {str(checkpoint.preserve).lower()}")
-    print(
-        f"     - Resamples: {effort.resamples} for each estimate, {effort.triangle_resamples} in the trend triangle\n"
-    )
-    print("4. Building pipeline graph...")
-    print(f"  ✓ Pipeline graph constructed: {' → '.join(STAGES)}")
+    put("Data      HadCRUT5 temperature, Mauna Loa CO2")
+    put(f"Pipeline  {' → '.join(STAGES)}")
+    put(f"Store     {checkpoint.store}")
+    put("Beside    the same, undisturbed, to compare with")
 
 
-def first_execution(folder: Path, options: list[str]) -> float:
-    banner("EXECUTION 1: Initial Run (Will Be Killed)")
-    print(f"Pipeline RunID: {pipeline.RUN_ID}")
-    worker = Worker("start", folder, "--events", str(folder / "events.jsonl"), "--out", str(folder), *options)
-    print(f"Process: {worker.process.pid}\n")
+def first_execution(worker: Worker) -> None:
+    heading("EXECUTION 1: Initial Run (Will Be Killed)")
+    put(f"Pipeline RunID: {pipeline.RUN_ID}, process {worker.process.pid}")
     killed_in_analysis(worker)
-    seconds = worker.seconds()
-    print("     ✗ KILLED: SIGKILL in mid-analysis\n")
-    print(f"❌ EXECUTION KILLED after {seconds:.2f}s")
-    return seconds
+    put("✗ KILLED: SIGKILL in mid-analysis", indent=5)
+    put(f"❌ EXECUTION KILLED after {worker.seconds():.1f} s")
 
 
 def second_execution(folder: Path) -> tuple[float, int]:
     """(seconds, pieces of the triangle kept). DemoFailed if none was."""
-    banner("EXECUTION 2: Resume from Checkpoint, in Another Process")
+    heading("EXECUTION 2: Resume from Checkpoint")
     graph = pipeline.build(store_url(folder))
     plan = graph.plan(pipeline.RUN_ID)
     graph.store.close()
     if plan.finished != ("ingest", "preprocess") or plan.pending != "analyze":
         raise DemoFailed(f"finished stages are {plan.finished}, next is {plan.pending}: expected a kill in analyze")
-    print(f"Resuming pipeline from RunID: {pipeline.RUN_ID}")
-    print(f"Last completed stage: {plan.finished[-1]}\n")
-    print(f"Note: {' and '.join(plan.finished)} will be skipped (already completed)")
-    print(f"      Execution resumes from {plan.pending}\n")
     worker = Worker("resume", folder, "--events", str(folder / "events.jsonl"))
-    print(f"Process: {worker.process.pid}\n")
+    put(f"Resuming pipeline from RunID: {pipeline.RUN_ID}, in process {worker.process.pid}")
+    put(f"Last completed stage: {plan.finished[-1]}")
+    put("↷ STAGES 1-2: skipped, already completed", indent=2)
     kept: list[int] = []
+    story = Told()
 
     def listen(line: Line) -> None:
-        tell(line)
+        story.tell(line)
         kept.extend(int(n) for n in re.findall(r"(\d+) pieces of the triangle were kept", line.get("message", "")))
 
     seconds = finished(worker, listen)
     if not kept or kept[0] < 1:
         raise DemoFailed("the resumed execution kept nothing of the trend triangle")
-    print("✓ Pipeline completed successfully after resume!")
+    put("✓ Pipeline completed successfully after resume!")
     return seconds, kept[0]
 
 
-def uninterrupted(folder: Path, options: list[str]) -> float:
-    banner("CHECK: The Same Pipeline, Uninterrupted, From Nothing")
-    check = folder / CHECK
-    seconds = finished(Worker("start", check, "--out", str(check), *options), lambda line: None)
-    print(f"  ✓ Finished in {seconds:.2f}s, in a store of its own")
-    return seconds
-
-
-def compare(folder: Path) -> None:
+def compare(folder: Path) -> list[tuple[str, int, str]]:
+    """(name, bytes, SHA-256) of each report, which is that of the undisturbed run byte for byte, else DemoFailed."""
+    same = []
     for name in REPORTS:
         resumed, undisturbed = ((place / name).read_bytes() for place in (folder, folder / CHECK))
         if resumed != undisturbed:
             raise DemoFailed(f"{name} differs: compare {folder / name} with {folder / CHECK / name}")
-        digest = hashlib.sha256(resumed).hexdigest()
-        print(f"  ✓ {name}: {len(resumed):,} identical bytes, SHA-256 {digest[:16]}…")
+        same.append((name, len(resumed), hashlib.sha256(resumed).hexdigest()))
+    return same
 
 
-def results(folder: Path, seconds: tuple[float, float, float], kept: int) -> None:
-    first, second, check = seconds
+def results(folder: Path, second: float, check: float, kept: int) -> None:
+    """The end of the story; `second` and `check` are the seconds of the resume and of the undisturbed run."""
+    same = compare(folder)
     events = read_events(folder / "events.jsonl")
-    took, saved = stage_seconds(events), kept_seconds(events)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     pieces = report["triangle"]["summary"]["pieces"]
     graph = pipeline.build(store_url(folder))
     status = next(row.status for row in graph.store.runs() if row.run_id == pipeline.RUN_ID)
     graph.store.close()
-    banner("FINAL RESULTS")
-    print(f"Run {pipeline.RUN_ID}: {status}\n")
-    print(f"   Saved by checkpointing: {saved:.1f}s of work that execution 1 had done was not done again")
-    print(f"   Of stage 3, {kept} of {pieces} pieces of the trend triangle were kept")
-    print(f"   Resume: {second:.2f}s, of it stage 3 {took['analyze']:.2f}s; from the start it takes {check:.2f}s")
-    print(f"   With the kill, {first + second:.2f}s in all; without checkpoints {first + check:.2f}s\n")
-    print("Results:")
-    for row in report["estimates"]:
-        if row["id"] in RESULTS:
-            limits = f"{row['lower']:.2f} to {row['upper']:.2f}"
-            print(f"   {row['quantity']}, {row['period']}: {row['value']:.2f} {row['unit']} (95 % limits {limits})")
-    print()
-    print("Checkpoint Demonstration Summary:")
-    print("  ✓ Initial execution was killed with SIGKILL at Stage 3")
-    print(f"  ✓ Store preserved stages 1-2 and, of the analysis, {kept} of {pieces} pieces of the trend triangle")
-    print("  ✓ Resume skipped all of that, in another process, under the same run id; pieces in flight began anew")
-    print("  ✓ Pipeline completed; report identical to that of an uninterrupted run\n")
-    print(f"Report: {folder / 'report.html'}\nNumbers: {folder / 'report.json'}\nEvents: {folder / 'events.jsonl'}")
+    heading("FINAL RESULTS")
+    put(f"Run {pipeline.RUN_ID}: {status}. Report Summary:")
+    for line in analysis.findings(report):
+        put(line, indent=2)
+    put("Checkpoint Demonstration Summary:")
+    put("✓ Execution 1 was killed with SIGKILL in stage 3", indent=2)
+    put(f"✓ Stages 1-2 and {kept} of {pieces} pieces were not done again", indent=2)
+    put(f"✓ Saved by checkpointing: {kept_seconds(events):.1f} s of work", indent=2)
+    put(f"✓ Resume: {second:.1f} s; from the start: {check:.1f} s", indent=2)
+    for name, size, digest in same:
+        put(f"✓ {name}: {size:,} identical bytes ({digest[:12]}…)", indent=2)
+    put()
+    put(f"Report   {folder / 'report.html'}")
+    put(f"Numbers  {folder / 'report.json'}")
+    put(f"Events   {folder / 'events.jsonl'}")
 
 
 def effort(arguments: argparse.Namespace) -> Effort:
@@ -303,6 +260,23 @@ def effort(arguments: argparse.Namespace) -> Effort:
     base = asdict(pipeline.FULL if arguments.full else pipeline.QUICK)
     given = {name: getattr(arguments, name) for name in base}
     return Effort(**{name: base[name] if value is None else value for name, value in given.items()})
+
+
+def whole_story(folder: Path, options: list[str]) -> None:
+    """All of it; DemoFailed where something is not as promised. No process is left behind."""
+    clean(folder)
+    set_the_scene(folder)
+    check = folder / CHECK
+    undisturbed = Worker("start", check, "--out", str(check), *options)
+    try:
+        told = ("--events", str(folder / "events.jsonl"), "--out", str(folder))
+        first_execution(Worker("start", folder, *told, *options))
+        second, kept = second_execution(folder)
+        third = finished(undisturbed, lambda line: None)
+    finally:
+        undisturbed.kill()
+    check_events(read_events(folder / "events.jsonl"))
+    results(folder, second, third, kept)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -319,14 +293,7 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
     try:
-        clean(folder)
-        set_the_scene(folder, asked)
-        first = first_execution(folder, options)
-        second, kept = second_execution(folder)
-        check = uninterrupted(folder, options)
-        check_events(read_events(folder / "events.jsonl"))
-        compare(folder)
-        results(folder, (first, second, check), kept)
+        whole_story(folder, options)
     except DemoFailed as problem:
         print(f"\n✗ THE DEMO FAILED: {problem}", file=sys.stderr)
         return 1

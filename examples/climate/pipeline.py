@@ -63,15 +63,17 @@ def whole_number(state: Mapping[str, Any], key: str, default: int, least: int) -
     return found
 
 
-def say(stage: str, message: str) -> None:
-    log.info(message, extra={"stage": stage})
+def say(stage: str, message: str, *, found: bool = False) -> None:
+    """Tell of the progress of a stage, or of what it has `found`."""
+    log.info(message, extra={"stage": stage, "found": found})
 
 
 def read_co2(state: Mapping[str, Any]) -> dict[str, Any]:
     """Read the weekly record, check every line, and note what it is."""
     table, weeks = data.read_co2(folder_of(state))
     missing = sum(value is None for _, value in weeks)
-    say("ingest", f"{table.name}: {len(weeks)} weeks, {missing} of them empty")
+    span = f"{weeks[0][0]:%Y} to {weeks[-1][0]:%Y}"
+    say("ingest", f"CO2: {len(weeks)} weeks, {span}, {missing} of them empty", found=True)
     return {"sources": [data.describe("co2", table, weeks[0][0], weeks[-1][0], missing)], "co2_weekly": weeks}
 
 
@@ -79,14 +81,17 @@ def fill(state: Mapping[str, Any]) -> dict[str, Any]:
     """Fit the CO2 curve, fill the gaps from it, and take annual means."""
     prepared = carbon.prepare(state["co2_weekly"])
     gaps = prepared["gaps"]
-    say("ingest", f"{gaps['dropped_weeks']} weeks of 1958 dropped, {gaps['filled_weeks']} empty weeks filled")
+    dropped, filled = gaps["dropped_weeks"], gaps["filled_weeks"]
+    say("ingest", f"CO2: {dropped} weeks of 1958 dropped, {filled} weeks filled", found=True)
     return {"prepared": prepared}
 
 
 def read_temperature(state: Mapping[str, Any]) -> dict[str, Any]:
     """Read the annual record, check every line, and note what it is."""
     table, years = data.read_temperature(folder_of(state))
-    say("ingest", f"{table.name}: {len(years)} years")
+    warmest, kelvin = max((row[:2] for row in years), key=lambda row: row[1])
+    span = f"{years[0][0]} to {years[-1][0]}"
+    say("ingest", f"Temperature: {len(years)} years, {span}; {warmest} {kelvin:+.2f} K", found=True)
     return {
         "sources": [data.describe("temperature", table, years[0][0], years[-1][0], 0)],
         "temperature_annual": years,
@@ -100,7 +105,9 @@ def folder_of(state: Mapping[str, Any]) -> Path:
 def preprocess(state: Mapping[str, Any]) -> dict[str, Any]:
     """Put both records on one calendar."""
     aligned = carbon.aligned(state["prepared"]["annual"], state["temperature_annual"])
-    say("preprocess", f"{len(aligned)} years, {aligned[0][0]} to {aligned[-1][0]}, are in both records")
+    (first, *before), (last, *after) = aligned[0], aligned[-1]
+    say("preprocess", f"{len(aligned)} years, {first} to {last}, are in both records", found=True)
+    say("preprocess", f"CO2 rose from {before[0]:.1f} to {after[0]:.1f} ppm in them", found=True)
     return {"aligned": aligned}
 
 
@@ -140,13 +147,16 @@ def analyze(state: Mapping[str, Any], context: Context) -> dict[str, Any]:
     pieces = context.map("window", piece, first_years, progress=tell_of_piece)
     kept_pieces = len(items) + len(pieces) - len(computed) - kept
     if kept or kept_pieces:
-        say("analyze", f"{kept} items and {kept_pieces} pieces of the triangle were kept from the execution before")
+        say("analyze", f"{kept} items and {kept_pieces} pieces of the triangle were kept")
+    assembled = analysis.assemble(state, found, pieces, effort)
+    for line in analysis.findings(assembled):
+        say("analyze", line, found=True)
     named = {
         **{item.name: item.seed for item in items},
         **{f"triangle from {year}": seed for year, seed in seeds.items()},
     }
     parameters = {**asdict(effort), "seeds": named}
-    return {"results": {**analysis.assemble(state, found, pieces, effort), "parameters": parameters}}
+    return {"results": {**assembled, "parameters": parameters}}
 
 
 def tell_of_piece(done: int, total: int | None, piece: triangle.Piece) -> None:
@@ -161,7 +171,7 @@ def report(state: Mapping[str, Any]) -> dict[str, Any]:
     files = []
     for name, content in pages.items():
         files.append(reporting.write(folder, name, content))
-        say("report", f"{name}: {len(content)} bytes")
+        say("report", f"{name}: {len(content):,} bytes", found=True)
     return {"report_files": files}
 
 
@@ -190,12 +200,13 @@ graph = build()
 
 
 class Progress(logging.Formatter):
-    """One JSON object a line: events as they are, the nodes' own messages as `stage` and `message`."""
+    """One JSON object a line: events as they are, the nodes' own messages as `stage`, `message`, `found`."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == "tau.events":
             return record.getMessage()
-        return json.dumps({"stage": getattr(record, "stage", None), "message": record.getMessage()})
+        own = {name: getattr(record, name, None) for name in ("stage", "found")}
+        return json.dumps({**own, "message": record.getMessage()})
 
 
 def log_to(events: Path | None) -> None:

@@ -31,6 +31,7 @@ UNFINISHED = VENV / "tau-unfinished"
 LOCK = VENV.with_name(VENV.name + ".lock")
 LOG = VENV.with_name(VENV.name + ".log")
 LOCK_SECONDS = 1800.0
+TELL_SECONDS = 15.0
 
 
 class Failure(Exception):
@@ -103,7 +104,7 @@ def run(lock: int, *command: str | Path) -> bool:
     with open(LOG, "ab") as log:
         log.write(f"$ {' '.join(map(str, command))}\n".encode())
         log.flush()
-        done = subprocess.run(
+        process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -111,9 +112,27 @@ def run(lock: int, *command: str | Path) -> bool:
             cwd=ROOT,
             env=subprocess_environment(),
             pass_fds=(lock,),
-            check=False,
         )
-    return done.returncode == 0
+        try:
+            return wait_for(process) == 0
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+
+def wait_for(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code. Who waits is told every now and then that it is alive: on a terminal by one line."""
+    terminal, began = sys.stderr.isatty(), time.monotonic()
+    while True:
+        try:
+            code = process.wait(1.0 if terminal else TELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            words = f"tau: still at it, {time.monotonic() - began:.0f} s"
+            print(f"\r\x1b[2K{words}" if terminal else words, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        else:
+            print("\r\x1b[2K" if terminal else "", end="", file=sys.stderr, flush=True)
+            return code
 
 
 def failed(what: str) -> Failure:
@@ -179,7 +198,8 @@ def make(lock: int, key: str, needed: list[str]) -> None:
     else:
         clean_place()
     made_here = stamp.get("made_here", False) if STAMP.exists() else not (VENV / "pyvenv.cfg").exists()
-    say(f"installing what is needed into {os.path.relpath(VENV, ROOT)} (once; about a minute)")
+    say(f"installing what is needed into {os.path.relpath(VENV, ROOT)} (once; a minute or two)")
+    began = time.monotonic()
     LOG.unlink(missing_ok=True)
     VENV.mkdir(parents=True, exist_ok=True)
     if made_here:
@@ -192,6 +212,7 @@ def make(lock: int, key: str, needed: list[str]) -> None:
     temporary.write_text(text, "utf-8")
     temporary.replace(STAMP)
     UNFINISHED.unlink(missing_ok=True)
+    say(f"installed in {time.monotonic() - began:.0f} s")
 
 
 def say(text: str) -> None:
