@@ -86,6 +86,10 @@ class _ScopeAfar(RunScope):
     def steps_of(self, effect: RunNode | None) -> NoReturn:
         self.refuse()
 
+    def journal_of(self, effect: RunNode) -> None:
+        if self._is_node:
+            self.refuse()
+
     def refuse(self, what: Any = None) -> NoReturn:
         do = "call them around the map, or use executor='threads'"
         if self._is_node:

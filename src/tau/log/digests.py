@@ -13,6 +13,9 @@ SIZE: Final = 20
 ITEM: Final = "item "
 """What the key of an item of a map or chain begins with, so that it is never that of an artifact or a saved state."""
 
+CALL: Final = "call "
+"""What the key of a journaled call begins with."""
+
 _FIRST: Final = 16  # slots
 _FEW: Final = 1024
 _HEX: Final = len(ITEM) + 2 * SIZE

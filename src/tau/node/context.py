@@ -129,6 +129,34 @@ class Context:
         return self._scope.steps_of(self._effect).step(name, function, args, kwargs)
 
     @overload
+    def journal(
+        self, name: str, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def journal(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def journal(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """The result of ``function(*args, **kwargs)``, as `step` gives it, but known by its ``name`` and its arguments:
+        for calls of a client, of which a node makes many, and each of which is to be paid for once.
+
+        The same name may be used for any number of calls. An attempt that comes after a failure or a kill is given the
+        recorded result of a call with equal arguments; of several equal ones each result once, in the order in which
+        they were numbered, and after that the function is called. So other arguments are another call: a changed prompt
+        is asked anew. The function itself is not compared. A call belongs to the innermost step, item of a map or graph
+        that makes it; if that is tried again, it is given the recorded results again.
+
+        An argument that cannot be encoded raises `UnserializableError`: bind clients to the function, as in
+        ``ctx.journal("ask", client.chat, prompt)``. In an item in a worker process or on dask the function is just
+        called, and the item's result is what is kept. Everything else is as for `step`, in threads, tasks and errors.
+        """
+        runner = self._scope.journal_of(self._effect)
+        if runner is None:
+            return function(*args, **kwargs)
+        load_module("tau.node.journaled_calls")
+        from tau.node.journaled_calls import journaled  # only loaded where a node journals calls
+
+        return journaled(runner, name, function, args, kwargs)
+
+    @overload
     def map(  # type: ignore[overload-overlap]
         self,
         name: str,
@@ -318,7 +346,7 @@ class Context:
         writing raises `ArtifactError`, a full or unusable disk `StoreError`. A published file is read-only; a node that
         has altered it by its end fails with `ArtifactError`.
         """
-        return ArtifactBlock(self._scope.steps_of(self._effect).artifact(name, directory, keep_last))
+        return ArtifactBlock(self._scope.steps_of(self._effect).artifacts.block(name, directory, keep_last))
 
     def __reduce__(self) -> Any:
         raise TypeError(

@@ -149,6 +149,11 @@ class RunScope:
     def at_hand(self, what: str) -> None:
         """Raises `TauError` where what the run keeps is out of reach for ``what``, as in a worker process."""
 
+    def journal_of(self, effect: RunNode) -> StepRunner | None:
+        """What journals the calls of that attempt; ``None`` where only the result of the item around them is kept, as
+        in a worker process. Raises as `steps_of`."""
+        return self.steps_of(effect)
+
     def visit_here(self) -> RunNode | None:
         """The attempt that the code here belongs to, even if that attempt was left behind and has ended."""
         left = left_behind.get()
@@ -174,7 +179,7 @@ class RunScope:
         items.close()
         if not isinstance(result, BaseException):
             items.unawaited.check(items.node)
-        return items.with_artifacts(result)
+        return items.artifacts.with_artifacts(result)
 
 
 run_scope: ContextVar[RunScope | None] = ContextVar("tau_surroundings", default=None)
@@ -193,6 +198,19 @@ class ItemHere(Struct, frozen=True):
 
 
 item_here: ContextVar[ItemHere | None] = ContextVar("tau_item", default=None)
+
+
+class StepHere(Struct, frozen=True):
+    """The step or journaled call that the code here belongs to, within the ``item``, if there is one around it. Only
+    calls belong to it: steps and maps in it are those of the visit, or of the item."""
+
+    effect: RunNode | None
+    item: ItemHere | None
+    scope: Scope
+    key: str
+
+
+step_here: ContextVar[StepHere | None] = ContextVar("tau_step", default=None)
 
 _first_use = threading.RLock()  # a signal handler may ask, too
 

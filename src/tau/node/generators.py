@@ -28,11 +28,13 @@ class Generators:
     """Which step of a visit was given which generator. Thread-safe."""
 
     def __init__(self) -> None:
-        self._given: dict[int, tuple[Any, str]] = {}
+        self._given: dict[int, tuple[Any, str, str]] = {}
         self._lock = threading.Lock()
 
-    def check(self, name: str, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Raises `ConfigError` where another step was given one of these generators."""
+    def check(
+        self, name: str, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, kind: str = "step"
+    ) -> None:
+        """Raises `ConfigError` where another step or call was given one of these generators."""
         if type(function) is types.FunctionType and not (
             args or kwargs or function.__closure__ or function.__defaults__
         ):
@@ -40,11 +42,11 @@ class Generators:
         for one in _found(function, args, kwargs):
             state = getattr(one, "bit_generator", one)  # NumPy's generators may share what draws for them
             with self._lock:
-                _, first = self._given.setdefault(id(state), (state, name))
-            if first != name:
+                _, other, first = self._given.setdefault(id(state), (state, kind, name))
+            if (other, first) != (kind, name):
                 raise ConfigError(
-                    f"step {name!r} is given the random generator that step {first!r} was given: after a resume, which "
-                    f"does not call {first!r} again, it would draw other numbers. Give each step one of its own, as in "
+                    f"{kind} {name!r} is given the random generator that {other} {first!r} was given: after a resume, "
+                    f"which does not call {first!r} again, it would draw other numbers. Give each one its own, as in "
                     "numpy.random.default_rng(ctx.seed(name, number)), or one of "
                     "numpy.random.SeedSequence(seed).spawn(steps)"
                 )

@@ -176,6 +176,8 @@ class Items:
         cell = self._found(key)
         if cell is None:
             began = self._runner.now()
+            if self._runner.calls is not None:
+                self._runner.calls.begin_anew(self._scope, key)
             token = item_here.set(ItemHere(self._runner.effect, self._scope, key))
             try:
                 value = await function(*args)
@@ -187,6 +189,8 @@ class Items:
     def _called(self, key: str, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
         runner = self._runner
         began = runner.now()
+        if runner.calls is not None:
+            runner.calls.begin_anew(self._scope, key)
         token = item_here.set(ItemHere(runner.effect, self._scope, key))
         try:
             return function(*args), began

@@ -34,8 +34,8 @@ _MANY: Final = 256
 """Lists, dicts and sets right inside of a list or dict of the state are known where it has no more elements."""
 
 
-def called(runner: StepRunner, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What the function of a step returns for these arguments; of what is the state's, it is given copies.
+def called(runner: StepRunner, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What the function of a step, ``what``, returns for these arguments; of what is the state's, it is given copies.
 
     Raises what the function raises, and `ConfigError` where it changed one in place and does not return it.
     """
@@ -44,11 +44,11 @@ def called(runner: StepRunner, name: str, function: Callable[..., Any], args: An
     own = OwnCopies(runner.effect)
     args, kwargs = own.arguments(args, kwargs)
     result = own.function(function)(*args, **kwargs)
-    own.check(f"step {name!r}", result)
+    own.check(what, result)
     return result
 
 
-async def called_async(runner: StepRunner, name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+async def called_async(runner: StepRunner, what: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """The same for an async function; what is large is copied and compared outside the loop."""
     if runner.journal is None or runner.effect is None:
         return await function(*args, **kwargs)
@@ -59,7 +59,7 @@ async def called_async(runner: StepRunner, name: str, function: Callable[..., An
     else:
         function, (args, kwargs) = _prepared(own, function, args, kwargs)
     result = await function(*args, **kwargs)
-    await check_async(own, committer, f"step {name!r}", result)
+    await check_async(own, committer, what, result)
     return result
 
 

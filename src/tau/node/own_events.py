@@ -22,7 +22,8 @@ FINENESS: Final = 1_000
 
 _DEEPEST = 16
 _WHERE = ("run_id", "node", "visit", "attempt")
-_TAUS = {name.partition(".")[0] for name in EVENT_TYPES} | {"branch", "pause", "state", "tau"}
+_TAUS = {name.partition(".")[0] for name in EVENT_TYPES} - {"call"} | {"branch", "pause", "state", "tau"}
+"""First words that are tau's; of those with ``call``, which programs may have told before, the very names."""
 _TOLD = {"told": "warnings"}
 _log = logging.getLogger("tau")
 
@@ -74,7 +75,7 @@ def checked_event(name: Any, data: dict[str, Any]) -> str:
     """The name of an event of a node's own. Raises `ConfigError` for one that is tau's, or that cannot be one."""
     checked_name("event name", name, ConfigError)
     family = name.partition(".")[0]
-    if family in _TAUS:
+    if family in _TAUS or name in EVENT_TYPES:
         raise ConfigError(
             f"the event name {name!r} is refused: names that begin with {family!r} are tau's own; choose another first "
             "word"

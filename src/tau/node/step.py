@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tau.events import STEP_COMPLETE, STEP_START
 from tau.late_imports import load_module
 from tau.log.encoding import pack_blob
-from tau.log.records import Item
-from tau.node.current import item_here
-from tau.node.step_results import cell_of
+from tau.log.records import Item, Scope
+from tau.node.current import StepHere, item_here, step_here
+from tau.node.own_copies import called, called_async
+from tau.node.step_results import cell_of, no_awaitable
 from tau.values.stored import StoredValue
 from tau.values.weight import is_large
 
@@ -18,12 +20,20 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """One call of a step: what there is of it, and what is told about it."""
+    """One call of a step: what there is of it, and what is told about it. ``key`` tells what is done under its name
+    apart, ``entry`` keeps that name for one of a visit, and is empty where there may be many."""
 
-    def __init__(self, items: StepRunner, name: str) -> None:
+    kind: ClassVar[str] = "step"
+    verb: ClassVar[str] = "step"
+    starts: ClassVar[str] = STEP_START
+    completes: ClassVar[str] = STEP_COMPLETE
+
+    def __init__(self, items: StepRunner, name: str, scope: Scope | None = None) -> None:
         self.items = items
         self.name = name
-        self.scope = items.scope(name)
+        self.scope = items.scope(name) if scope is None else scope
+        self.key = ""
+        self.entry = items.entry(self.scope)
         self.resumed = False
         self.cell: StoredValue | None = None
         self.record: Item | None = None
@@ -38,17 +48,41 @@ class Step:
         """Whether its result is not stored yet; also where a commit of it failed and is tried again."""
         return self.cell is not None and self.cell.change is not None
 
-    def begin(self, key: str) -> None:
+    def begin(self) -> None:
         items = self.items
         self.told = True  # there is nothing to tell of one that does not begin
         at_point(items)
         self.told = False
-        items.enter(key, self.name, self)
-        self.cell = items.find(self.scope)
+        self.cell = self.enter()
         if self.cell is not None:
-            self.resumed = items._any_resumed = True
+            self.resumed = items.any_resumed = True
         self.began = items.now()
-        items.tell(STEP_START, step=self.name, resumed=self.resumed)
+        items.tell(self.starts, **{self.kind: self.name, "resumed": self.resumed})
+
+    def enter(self) -> StoredValue | None:
+        """Take its name, or its place among others; the result, where it is finished."""
+        self.items.enter(self.entry, self.name, self)
+        if self.items.calls is not None:
+            self.items.calls.begin_anew(self.scope, self.key)
+        return self.items.find(self.scope)
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """What the function returns, to which the calls in it belong."""
+        items, what = self.items, f"{self.kind} {self.name!r}"
+        token = step_here.set(StepHere(items.effect, item_here.get(), self.scope, self.key))
+        try:
+            return no_awaitable(items.node, self.name, called(items, what, function, args, kwargs), self.kind)
+        finally:
+            step_here.reset(token)
+
+    async def call_async(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The same for an async function."""
+        items = self.items
+        token = step_here.set(StepHere(items.effect, item_here.get(), self.scope, self.key))
+        try:
+            return await called_async(items, f"{self.kind} {self.name!r}", function, args, kwargs)
+        finally:
+            step_here.reset(token)
 
     def take(self, value: Any) -> None:
         """The function has returned."""
@@ -57,8 +91,8 @@ class Step:
         if items.journal is None:
             self.value = value
             return
-        self.cell = cell = cell_of(items.node, self.name, value)
-        self.record = Item(scope=self.scope, name=self.name, value=cell.change, seconds=self.seconds)
+        self.cell = cell = cell_of(items.node, self.name, value, kind=self.kind)
+        self.record = Item(scope=self.scope, name=self.name, key=self.key, value=cell.change, seconds=self.seconds)
 
     async def take_async(self, value: Any) -> BaseException | None:
         """`take`; what is large is encoded outside the loop. A cancellation that came meanwhile, to be raised once the
@@ -81,6 +115,10 @@ class Step:
         """What the caller is given: what a resume would give."""
         return self.value if self.cell is None else self.items.open(self.name, self.cell)
 
+    def about(self) -> Mapping[str, Any]:
+        """What more is told of its result."""
+        return {}
+
     def end(self, error: BaseException | None = None) -> None:
         """Tell how it ended."""
         if self.told:
@@ -88,11 +126,13 @@ class Step:
         self.told = True
         if self.cell is not None and not self.unsaved and not isinstance(error, Exception):
             error = None  # it is stored: a cancellation or an interrupt came after that
-        told: dict[str, Any] = {"step": self.name, "resumed": self.resumed, "error": error is not None}
+        told: dict[str, Any] = {self.kind: self.name, "resumed": self.resumed, "error": error is not None}
         if error is not None:
             self.seconds = max(0.0, self.items.now() - self.began)
             told["error_type"] = type(error).__name__
-        self.items.tell(STEP_COMPLETE, **told, duration_seconds=self.seconds)
+        elif self.items.is_observed:
+            told |= self.about()
+        self.items.tell(self.completes, **told, duration_seconds=self.seconds)
 
 
 def both(key: str, *of_one_name: object) -> str:

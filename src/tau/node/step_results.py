@@ -10,14 +10,15 @@ from tau.values import Refused, encode, is_atom
 from tau.values.stored import NO_ATOM, StoredValue, alone, following
 
 
-def no_awaitable(node: str, name: str, value: Any) -> Any:
+def no_awaitable(node: str, name: str, value: Any, kind: str = "step") -> Any:
     """The value, unless it has yet to be awaited (`UnserializableError`)."""
     if inspect.isawaitable(value):
         if inspect.iscoroutine(value):
             value.close()
+        verb = "journal" if kind == "call" else kind
         raise _unserializable(
-            node, "step", name, path="", type_name=type(value).__name__,
-            reason="give the async function itself, as in await ctx.step(name, fetch, url)",
+            node, kind, name, path="", type_name=type(value).__name__,
+            reason=f"give the async function itself, as in await ctx.{verb}(name, fetch, url)",
         )  # fmt: skip
     return value
 

@@ -7,18 +7,12 @@ or a failure is not done again.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tau.checks import checked_name
 from tau.errors import (
-    ArtifactError,
     ConfigError,
-    CorruptCheckpointError,
-    LeaseLostError,
-    StoreError,
     TauError,
 )
 from tau.events import CHECKPOINT_SAVE
@@ -26,23 +20,20 @@ from tau.graph.nodes import is_async
 from tau.log.journal import Journal
 from tau.log.loading import BlobLoader
 from tau.log.records import Item, Planned, Scope
+from tau.node.attempt_artifacts import AttemptArtifacts
 from tau.node.current import RunNode, item_here, too_late
 from tau.node.generators import Generators
-from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore, stored_of
-from tau.node.own_copies import called, called_async
+from tau.node.kept_state import STATE, kept_cell, refuse_outside, restore
 from tau.node.pauses import Asked
 from tau.node.step import Step, both
 from tau.node.step_commits import StepCommits
-from tau.node.step_results import cell_of, no_awaitable, opened
+from tau.node.step_results import opened
 from tau.node.unawaited import Unawaited
-from tau.state import State, begun, raw
-from tau.stores.artifact_content import wrong_with
-from tau.stores.artifact_files import AttemptFiles, checked_file_name
+from tau.state import State, begun
 from tau.values.stored import NO_ATOM, Blobs, StoredValue
-from tau.values.types.artifact import Artifact
 
-_ARTIFACT: Final = "artifact"
-_NAMES_FILES: Final = 1 << 20  # values longer than this are looked into for no artifact
+if TYPE_CHECKING:
+    from tau.node.journaled_calls import Calls
 
 
 class StepRunner:
@@ -72,18 +63,18 @@ class StepRunner:
         self.ends_here: Callable[[bool], None] | None = None
         """Raises what ends a branch that was asked to end, here or in an item of a map; ``None`` in no branch."""
         self._emit = emit
-        self._place = place
-        self._began = journal.position if journal is not None else 0
-        self._files: AttemptFiles | None = None
-        self._made: list[Artifact] = []
-        self._any_resumed = False
+        self.any_resumed = False
+        """Whether something that an earlier attempt had finished was not done again."""
         self.commits = StepCommits(journal, self.node) if journal is not None else None
         """What stores them, unless nothing is stored."""
         self._generators = Generators()
         self._names: dict[str, object] = {}
         self.unawaited = Unawaited()
         self.asked = Asked(self)
-        self._lock = threading.RLock()  # a signal handler may ask for a step, too
+        self.artifacts = AttemptArtifacts(self, place)
+        self.calls: Calls | None = None
+        """The journaled calls of this attempt, once there is one."""
+        self.lock = threading.RLock()  # a signal handler may ask for a step, too
         self._closed = False
 
     def step(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -91,18 +82,28 @@ class StepRunner:
         checked_name("the name of a step", name)
         if not callable(function):
             raise ConfigError(f"step {name!r}: expected a function, found {type(function).__name__}: {function!r:.80}")
-        step, commits = Step(self, name), self.commits
-        key = self.entry(step.scope)
+        step = Step(self, name)
+        self.check_generators(step.entry.removeprefix("step "), function, args, kwargs)
+        return self.finish(step, function, args, kwargs)
+
+    def check_generators(
+        self, name: str, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, kind: str = "step"
+    ) -> None:
+        """Raises `ConfigError` for a random generator that another step or call was given."""
         if self.journal is not None:
-            self._generators.check(key.removeprefix("step "), function, args, kwargs)
+            self._generators.check(name, function, args, kwargs, kind=kind)
+
+    def finish(self, step: Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The result of a step or call, stored; of an async function what is to be awaited for it."""
         if is_async(function):
             coroutine = self._awaited(step, function, args, kwargs)
-            self.unawaited.add(step, name, coroutine)
+            self.unawaited.add(step, step.name, coroutine, step.verb)
             return coroutine
+        key, commits = step.entry, self.commits
         try:
-            step.begin(key)
+            step.begin()
             if not step.resumed:
-                step.take(no_awaitable(self.node, name, called(self, name, function, args, kwargs)))
+                step.take(step.call(function, args, kwargs))
             if step.unsaved and commits is not None:
                 commits.commit(step.record, step.cell)
                 self.saved()
@@ -119,12 +120,12 @@ class StepRunner:
         self, step: Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         self.unawaited.begun(step)
-        key, commits = self.entry(step.scope), self.commits
+        key, commits = step.entry, self.commits
         cancelled: BaseException | None = None
         try:
-            step.begin(key)
+            step.begin()
             if not step.resumed:
-                cancelled = await step.take_async(await called_async(self, step.name, function, args, kwargs))
+                cancelled = await step.take_async(await step.call_async(function, args, kwargs))
             if step.unsaved and commits is not None:
                 await commits.commit_async(step.record, step.cell, step.packed)
                 self.saved()
@@ -138,105 +139,6 @@ class StepRunner:
             step.end(error)
             raise
         return result
-
-    @contextmanager
-    def artifact(self, name: str, directory: bool, keep_last: int | None) -> Iterator[Path]:
-        """See `Context.artifact`."""
-        checked_file_name(name)
-        if keep_last is not None and (type(keep_last) is not int or keep_last < 1):
-            raise ConfigError(f"artifact {name!r}: keep_last is a number of visits from 1, or None, not {keep_last!r}")
-        files = self._files_for(name)
-        key, made = f"artifact {name}", list[Artifact]()
-        replaced: StoredValue | None = None
-        try:
-            self.enter(key, name, made)
-            replaced = self.find(self.of_visit(name), _ARTIFACT)
-            with files.writing(name, directory, made) as path:
-                yield path
-                if self._closed:
-                    raise too_late(self.node)
-            if self.commits is not None:
-                cell = cell_of(self.node, name, made[0])
-                record = Item(scope=self.of_visit(name), name=name, key=_ARTIFACT, value=cell.change)
-                self.commits.commit(record, cell)
-                self.saved()
-        except BaseException as error:
-            if made and isinstance(error, LeaseLostError):  # nothing will ever refer to it
-                files.discard(made[0])
-            if key in self._names and self._names[key] is made:
-                del self._names[key]
-            raise
-        self._made += made
-        if replaced is not None:
-            files.discard(replaced.open()[0])
-        if keep_last is not None and self.journal is not None:
-            with suppress(CorruptCheckpointError, StoreError):  # what cannot be read may name any of them
-                files.prune(name, keep_last, self._named_in_state())
-
-    def _files_for(self, name: str) -> AttemptFiles:
-        """What makes the artifacts of this attempt, all of them below the position at which it began."""
-        with self._lock:
-            if self._files is None:
-                place = self._place()
-                if place is None:
-                    raise ConfigError(
-                        f"there is no place for the artifact {name!r}: give the graph a store on disk, as in "
-                        "store='sqlite:///runs.db', or name a directory with CheckpointConfig(artifacts=...)"
-                    )
-                self._files = AttemptFiles(
-                    place,
-                    self.run_id,
-                    self.node if self.effect is None else self.effect.place,
-                    visit=self.visit,
-                    position=self._began,
-                    kept=self._older_artifacts,
-                )
-            return self._files
-
-    def _named_in_state(self) -> list[bytes]:
-        """The encodings in which the state may name artifacts: as the node was given it, which is what is stored."""
-        given = raw(stored_of(self.effect)).values() if self.effect is not None else ()
-        return [cell.data() for cell in given if isinstance(cell, StoredValue) and cell.size <= _NAMES_FILES]
-
-    def _older_artifacts(self) -> list[bytes]:
-        """The encodings of what is finished in this visit and may name artifacts."""
-        items = [*self.journal.items.single.items()] if self.journal is not None else []
-        return [cell.data() for (_, key), cell in items if key == _ARTIFACT]
-
-    def with_artifacts(self, result: Any) -> Any:
-        """What a node returned, with the artifacts it made, or that steps which were not run again had made.
-
-        Raises `ArtifactError` where one of them was altered since.
-        """
-        made = {}
-        if self._any_resumed and self.journal is not None:
-            *here, (*visit, _) = self.of_visit("")
-            for scope, key in [*self.journal.items.single]:
-                cell = self.journal.item(scope, key)
-                if key == _ARTIFACT and scope[:-1] == (*here,) and scope[-1][:2] == (*visit,) and cell is not None:
-                    made[scope[-1][2]] = cell.open()[0]
-        made.update((artifact.name, artifact) for artifact in self._made)
-        if not made or not (result is None or isinstance(result, Mapping)):
-            return result
-        for artifact in made.values():
-            if isinstance(result, State) or artifact.name not in (result or ()):
-                self._look_at(artifact)
-        if isinstance(result, State):
-            return result.merge(made)
-        return {**made, **(result or {})}
-
-    def _look_at(self, artifact: Artifact) -> None:
-        """Raise `ArtifactError` where it was altered since its block ended."""
-        wrong = self._files.wrong_with(artifact) if self._files is not None else wrong_with(artifact)
-        if wrong:
-            raise ArtifactError(
-                f"node {self.node!r} made the artifact {artifact.name!r}, which {wrong} now that the node has ended: "
-                f"{artifact.path}; write all of it within the block, and close there whatever writes to it (one that a "
-                "step made is made anew by a resume with on_change='redo')",
-                path=str(artifact.path),
-                node=self.node,
-                run_id=self.run_id,
-            )
 
     def save(self, state: State) -> None:
         """See `State.checkpoint`."""
@@ -276,11 +178,20 @@ class StepRunner:
         if self.commits is not None:
             await self.commits.close_async()
 
+    @property
+    def is_observed(self) -> bool:
+        """Whether somebody is told what happens here."""
+        return self._emit is not None
+
+    def check_open(self) -> None:
+        """Raises `TauError` once the attempt has ended."""
+        if self._closed:
+            raise too_late(self.node)
+
     def enter(self, key: str, name: str, by: object) -> None:
         """A name is for one item of a visit; the ``key`` is its kind and name. What fails must give it back."""
-        with self._lock:
-            if self._closed:
-                raise too_late(self.node)
+        with self.lock:
+            self.check_open()
             if key in self._names:
                 what = both(key, self._names[key], by)
                 raise ConfigError(
@@ -296,7 +207,7 @@ class StepRunner:
 
     def spared(self) -> None:
         """Something that an earlier attempt had finished was not done again."""
-        self._any_resumed = True
+        self.any_resumed = True
 
     def forgive(self) -> None:
         """Try again to store what could not be."""
