@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(`{3,}).*?^\1[ ]*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]+)(#[^)\s]+)?\)")
-SHIM = "https://unpkg.com/iframe-worker/shim"  # zensical's pages load it from there, where they are to work offline
+SHIM = re.compile(r"\bhttps:/{2}unpkg\.com/iframe-worker/shim\b")  # what pages that work offline would load
 LANGUAGES = {".py": "python", ".sh": "sh", ".toml": "toml", ".yml": "yaml"}
 
 
@@ -195,7 +195,7 @@ def bring_worker(site: Path) -> None:
     shutil.copyfile(Path(__file__).with_name(ours.name), ours)
     for page in site.rglob("*.html"):
         text = page.read_text("utf-8")
-        page.write_text(text.replace(SHIM, os.path.relpath(ours, page.parent)), "utf-8")
+        page.write_text(SHIM.sub(os.path.relpath(ours, page.parent), text), "utf-8")
 
 
 def main() -> int:

@@ -55,12 +55,14 @@ HOMES = {
     "tau.agents": "agents.md",
     "tau.hub": "hub.md",
     "tau.errors": "errors.md",
+    "tau.agents.errors": "errors.md",
 }
 # Public names that are not in tau itself; of a module alone, all that its ``__all__`` has. What is absent is left out.
 FURTHER = {
     "tau.observers": [],
     "tau.testing": [],
     "tau.agents": [],
+    "tau.agents.errors": [],
     "tau.hub": [],
     "tau.stores.contract": ["Batch", "Lease", "Owner", "PositionConflict", "Query", "Store"],
     "tau.stores.memory": ["MemoryStore"],
@@ -145,9 +147,10 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
         member = inspect.getattr_static(cls, name)
         member = member.__func__ if isinstance(member, classmethod | staticmethod) else member
         function = member.fget if isinstance(member, property) else member
-        if (getattr(function, "__module__", None) or "").startswith("tau") and inspect.getdoc(member):
-            if inspect.isfunction(member) or isinstance(member, property):
-                yield name, member
+        ours = (getattr(function, "__module__", None) or "").startswith("tau")
+        called = inspect.isfunction(member) or isinstance(member, property)
+        if ours and called and inspect.getdoc(member):
+            yield name, member
 
 
 def signature(name: str, value: Any) -> str:
@@ -190,7 +193,9 @@ def plain(hint: Any) -> str:
 def default_of(value: Any) -> str:
     text = value.__name__ if inspect.isclass(value) or inspect.isfunction(value) else repr(value)
     if isinstance(value, tuple) and value:
-        text = f"({', '.join(map(default_of, value))},)" if len(value) == 1 else f"({', '.join(map(default_of, value))})"
+        text = (
+            f"({', '.join(map(default_of, value))},)" if len(value) == 1 else f"({', '.join(map(default_of, value))})"
+        )
     return "..." if text.startswith("<") else text.replace("'", '"')
 
 

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 from house_source import ROOT
 
-SCRIPTS = ["scripts/demo", "scripts/test", "scripts/check", ".ci/run"]
+SCRIPTS = ["scripts/demo", "scripts/docs", "scripts/test", "scripts/check", ".ci/run"]
 
 
 def environment_module() -> ModuleType:
@@ -47,7 +47,7 @@ def test_a_script_is_executable_posix_sh(script: str) -> None:
     subprocess.run(["sh", "-n", str(ROOT / script)], check=True)
 
 
-@pytest.mark.parametrize("script", ["scripts/demo", "scripts/test", "scripts/check"])
+@pytest.mark.parametrize("script", ["scripts/demo", "scripts/docs", "scripts/test", "scripts/check"])
 def test_without_python_a_script_says_what_to_install(script: str, tmp_path: Path) -> None:
     done = start(script, PATH=bare_path(tmp_path, "sh", "dirname", "mkdir"), TAU_VENV=str(tmp_path / "none"))
     assert done.returncode == 1
