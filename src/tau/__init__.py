@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tau import platforms  # noqa: F401 - before all that needs what Windows lacks
 from tau.config import CheckpointConfig, GraphConfig, Retention, Retry
 from tau.engine.plan import ResumePlan
 from tau.engine.stop import Stop, stop_on
@@ -51,7 +52,7 @@ from tau.errors import (
     WorkerError,
 )
 from tau.events import Event
-from tau.graph.edges import END
+from tau.graph.edges import END, START
 from tau.late_imports import load_module
 from tau.log.history import Checkpoint
 from tau.node.context import Context, current
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from tau import agents, observers, testing
     from tau.graph.branches import branches_node, graph_node
     from tau.log.answers import OpenPause
+    from tau.log.run_failure import RunFailure
     from tau.node.pauses import pause_node
     from tau.operations.report import WorkerReport
     from tau.operations.retention import Collected, Removal, collect_runs
@@ -75,6 +77,7 @@ if TYPE_CHECKING:
     from tau.operations.transfer import Transfer, copy_run, export_run, import_run
     from tau.operations.verify import Damage, Verification, verify
     from tau.operations.worker import worker
+    from tau.values.check import check
     from tau.workflows.chain import ChainResult, process_chain
     from tau.workflows.conditional import Routes, process_conditional
     from tau.workflows.config import ChainConfig, ConditionalConfig, ParallelConfig
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "END",
+    "START",
     "AgentError",
     "AnswerError",
     "AnsweredError",
@@ -128,6 +132,7 @@ __all__ = [
     "Routes",
     "RunCancelledError",
     "RunExistsError",
+    "RunFailure",
     "RunFinishedError",
     "RunInterruptedError",
     "RunOwnedError",
@@ -159,6 +164,7 @@ __all__ = [
     "and_",
     "branches_node",
     "chain_node",
+    "check",
     "collect_runs",
     "conditional_node",
     "copy_run",
@@ -199,12 +205,14 @@ _LATE = {
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
     "Removal": "tau.operations.retention",
+    "RunFailure": "tau.log.run_failure",
     "RunStats": "tau.operations.stats",
     "Stats": "tau.operations.stats",
     "Transfer": "tau.operations.transfer",
     "Verification": "tau.operations.verify",
     "branches_node": "tau.graph.branches",
     "chain_node": "tau.workflows.nodes",
+    "check": "tau.values.check",
     "collect_runs": "tau.operations.retention",
     "conditional_node": "tau.workflows.nodes",
     "copy_run": "tau.operations.transfer",
@@ -230,7 +238,8 @@ def __getattr__(name: str) -> Any:
     if name in _LATE:
         found = globals()[name] = getattr(load_module(_LATE[name]), name)
         return found
-    raise AttributeError(f"module 'tau' has no attribute {name!r}")
+    hint = load_module("tau.other_words").OF_TAU.get(name)
+    raise AttributeError(f"module 'tau' has no attribute {name!r}{f': {hint}' if hint else ''}", name=name)
 
 
 _OF_LATER = {"HubError"}

@@ -27,6 +27,7 @@ from tau.checks import (
     refused,
 )
 from tau.errors import ConfigError, leaves
+from tau.replaceable import Replaceable
 from tau.spelling import named_fields
 
 __all__ = ["CheckpointConfig", "GraphConfig", "ObserverSpec", "Retention", "Retry"]
@@ -37,7 +38,7 @@ DEFAULT_LEASE = 60.0
 
 @named_fields
 @dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(Replaceable):
     """Which runs of a graph that have ended, finished or cancelled, are kept. Each limit counts for itself.
 
     ``keep_last``: so many, the newest. ``max_age``: seconds since their end. ``max_bytes``: as many as take no more
@@ -64,7 +65,7 @@ class Retention:
 
 @named_fields
 @dataclass(frozen=True, slots=True)
-class CheckpointConfig:
+class CheckpointConfig(Replaceable):
     """Whether, where and how often a run is kept.
 
     ``store``: a registered name, a store URL, or a store object. ``interval``: save at least after every N-th finished
@@ -106,7 +107,7 @@ class CheckpointConfig:
 
 @named_fields
 @dataclass(frozen=True, slots=True)
-class GraphConfig:
+class GraphConfig(Replaceable):
     """The configuration of a graph.
 
     ``observer``: a registered name, a callable, a sequence of these, or ``None``. ``max_iterations`` bounds the node
@@ -173,7 +174,7 @@ class GraphConfig:
 
 @named_fields
 @dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Replaceable):
     """How often and when a failed node is tried again.
 
     ``attempts`` counts all tries, the first included. Before try ``n + 1`` the run waits

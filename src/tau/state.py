@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from msgspec import Struct, field
 
-from tau.errors import ConfigError, TauError, UnserializableError
+from tau.errors import ConfigError, TauError
 from tau.late_imports import load_module
-from tau.redaction import is_secret, without_secrets
-from tau.signals import pass_on
+from tau.redaction import is_secret
 from tau.spelling import did_you_mean
+from tau.state_names import check_key, check_run_id
 from tau.values.equality import equal
 from tau.values.plain_mappings import check_only_items
 from tau.values.stored import NO_ATOM, StoredValue, make
@@ -245,6 +244,41 @@ class State(Mapping[str, Any], Generic[Model_co]):
 
         return state_from_bytes(data)
 
+    def to_dict(self) -> dict[str, Any]:
+        """This state as a plain dict: ``data``, a dict of its values, ``run_id``, ``checkpoint_node`` and
+        ``timestamp``. ``dict(state)`` is the values alone. Raises only for a damaged value."""
+        facts = {"run_id": self._run_id, "checkpoint_node": self._node, "timestamp": self.timestamp}
+        return {"data": dict(self), **facts}
+
+    def to_json(self) -> str:
+        """This state as a JSON object with the keys of `to_dict`; the time is in ISO 8601. `from_json` gives an equal
+        state back.
+
+        Raises `UnserializableError` for a value that JSON cannot hold exactly, such as a tuple, an array or NaN; the
+        message names its key and path. `to_bytes` holds all that a run can hold.
+        """
+        load_module("tau.values.json_form")
+        from tau.values.json_form import to_json
+
+        return to_json(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> State:
+        """The state that `to_json` made. Of its keys only ``data`` must be there: a state without a ``run_id`` gets a
+        new one, without a ``timestamp`` the present time.
+
+        Raises `ConfigError` for text that is not JSON or not a state, and for keys that are unknown or given twice.
+        """
+        load_module("tau.values.json_form")
+        from tau.values.json_form import from_json
+
+        found = from_json(text)
+        state = cls(found.data, run_id=found.run_id)
+        state._node = found.checkpoint_node
+        if found.timestamp is not None:
+            state._time = found.timestamp.timestamp()
+        return state
+
     def __repr__(self) -> str:
         return f"State(run_id={self._run_id!r}, checkpoint_node={self._node!r}, keys=[{_names(self._data)}])"
 
@@ -305,66 +339,6 @@ def cells_of(values: Mapping[str, Any]) -> dict[str, StoredValue]:
         assert cell is not None
         cells[key] = cell
     return cells
-
-
-def check_key(key: Any, node: str | None, source: str = "the input") -> str:
-    """``key`` if it can be a name in the state: text without lone surrogates; a subclass of `str` as a plain `str`.
-    Without a ``node``, ``source`` says where it comes from."""
-    if type(key) is not str and isinstance(key, str):  # NumPy's text, a member of an enum
-        key = str.__str__(key)
-    if type(key) is not str:
-        kind, why = type(key).__name__, "names in the state must be text"
-    else:
-        try:
-            key.encode()
-            return key
-        except UnicodeEncodeError:
-            kind, why = "str", "it has a lone surrogate"
-    set_by = f"{source} has" if node is None else f"node {node!r} set"
-    raise UnserializableError(
-        f"{set_by} the key {key!r}, which cannot be stored: {why}",
-        key=str(key),
-        node=node,
-        path=f"state[{key!r}]",
-        type_name=kind,
-    )
-
-
-def check_run_id(run_id: str) -> str:
-    """``run_id`` if it is text of 1 to 1,024 characters without NUL or lone surrogates; `ConfigError` otherwise."""
-    if type(run_id) is not str:
-        raise ConfigError(f"a run id must be text, found {type(run_id).__name__}; give a string")
-    if not run_id:
-        raise ConfigError("a run id has 1 to 1,024 characters, this one is empty; a new run without one is given one")
-    if len(run_id) > 1024:
-        raise ConfigError(f"a run id has 1 to 1,024 characters, this one has {len(run_id)}; shorten it")
-    if "\0" in run_id:
-        raise ConfigError(f"the run id {run_id[:80]!r} contains NUL; remove it")
-    try:
-        run_id.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(f"the run id {run_id[:80]!r} contains a lone surrogate; remove it") from None
-    return run_id
-
-
-def snapshot(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Copies of the values for an event, without secrets. What cannot be read or copied is told, never raised."""
-    try:
-        items = list((values._data if isinstance(values, State) else values).items())
-    except Exception as error:  # a mapping of the user's own
-        pass_on(error)
-        return {}
-    return {key: without_secrets(key, _copied(key, value)) for key, value in items}
-
-
-def _copied(key: str, value: Any) -> Any:
-    if is_secret(key):
-        return None  # `without_secrets` replaces it
-    try:
-        return value.open()[0] if type(value) is StoredValue else copy.deepcopy(value)
-    except Exception as error:
-        pass_on(error)
-        return f"[cannot be copied: {type(error).__name__}]"
 
 
 _MUTATORS = frozenset({"update", "pop", "popitem", "setdefault", "clear"})

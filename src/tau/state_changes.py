@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tau.errors import LimitExceededError, UnserializableError
 from tau.schema.fields import Misfit
-from tau.state import State, check_key, raw
+from tau.state import State, raw
+from tau.state_names import check_key
 from tau.values.stored import StoredValue, make
 from tau.values.types.artifact import Artifact
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tau.config import ObserverSpec
-from tau.spelling import names_keywords
+from tau.late_imports import load_module
+from tau.spelling import did_you_mean, names_keywords
 from tau.verbs.admitting import Admitting
 from tau.verbs.answering import Answering
 from tau.verbs.forking import Forking
@@ -46,3 +47,10 @@ class StateGraph(Streaming[Model], Admitting[Model], Answering, Inspecting, Fork
         store: str | os.PathLike[str] | Store | FourVerbs | None = None,
     ) -> None:
         super().__init__(config, schema=schema, observer=observer, store=store)
+
+    if not TYPE_CHECKING:  # a type checker knows all names; without one, the error says what was meant
+
+        def __getattr__(self, name: str) -> Any:
+            hint = load_module("tau.other_words").OF_GRAPHS.get(name)
+            near = f": {hint}" if hint else "" if name.startswith("_") else did_you_mean(name, dir(self))
+            raise AttributeError(f"a StateGraph has no {name!r}{near}", name=name, obj=self)

@@ -23,7 +23,8 @@ from tau.late_imports import load_module
 from tau.log.journal import Journal
 from tau.node.seeds import checked_seed
 from tau.observers import resolve_observer
-from tau.state import State, check_run_id
+from tau.state import State
+from tau.state_names import check_run_id
 from tau.stores.contract import Store
 from tau.stores.registry import resolve_store
 from tau.stores.urls import without_password

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import tau
 from tau import (
     CheckpointConfig,
     ConfigError,
@@ -26,6 +27,7 @@ from tau import (
     State,
     StateGraph,
     open_store,
+    other_words,
     register_observer,
     stop_on,
 )
@@ -170,3 +172,34 @@ def test_a_context_that_is_sent_elsewhere_says_what_there_is_there() -> None:
     graph.add_node("n", node)
     graph.sequence("n")
     assert graph.execute({})["done"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("compile", "needs no compiling: call execute"),
+        ("invoke", r"call execute\(state\)"),
+        ("update_state", "fork"),
+        ("set_finish_point", "set_exit_point"),
+        ("exectue", "did you mean 'execute'"),
+    ],
+)
+def test_a_verb_of_another_library_is_answered_with_ours(name: str, hint: str) -> None:
+    graph = StateGraph("words")
+    assert not hasattr(graph, name)
+    with pytest.raises(AttributeError, match=f"a StateGraph has no '{name}'.*{hint}"):
+        getattr(graph, name)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("task", "@graph.node"), ("flow", "StateGraph"), ("Send", "ctx.map")])
+def test_a_name_of_another_library_is_answered_with_ours(name: str, hint: str) -> None:
+    assert not hasattr(tau, name)
+    with pytest.raises(AttributeError, match=f"module 'tau' has no attribute '{name}': .*{hint}"):
+        getattr(tau, name)
+
+
+def test_what_is_said_of_other_words_exists() -> None:
+    assert not [name for name in other_words.OF_GRAPHS if hasattr(StateGraph, name)]
+    assert not [name for name in other_words.OF_TAU if name in tau.__all__]
+    said = re.findall(r"\b([a-z_]+)\(", " ".join(other_words.OF_GRAPHS.values()))
+    assert not [name for name in said if not hasattr(StateGraph, name)]

@@ -102,11 +102,6 @@ def test_a_node_has_one_route() -> None:
         graph.add_conditional_edges("a", another)
 
 
-def test_only_a_route_leads_to_the_end() -> None:
-    with pytest.raises(GraphError, match=r"only a route leads to tau\.END; make a an exit point"):
-        make(None).add_edge("a", END)
-
-
 def test_a_route_may_be_all_that_ends_a_graph() -> None:
     graph = StateGraph("g")
     graph.add_node("a", lambda state: None)

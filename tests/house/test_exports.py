@@ -17,7 +17,10 @@ CORE = {
     "ResumePlan", "Summary", "OpenPause", "Verification", "Damage", "__version__",
 }  # fmt: skip
 PREDICATES = {"always", "key_exists", "key_equals", "not_", "and_", "or_"}
-FUNCTIONS = {"stop_on", "current", "open_store", "register_store", "register_observer", "register_type", "Event", "END"}
+FUNCTIONS = {
+    "stop_on", "current", "open_store", "register_store", "register_observer", "register_type", "Event", "START", "END",
+    "check",
+}  # fmt: skip
 WORKFLOWS = {
     "process_chain", "ChainConfig", "ChainResult", "process_parallel", "ParallelConfig", "ParallelResult",
     "process_conditional", "ConditionalConfig", "Routes", "branches_node", "graph_node", "chain_node", "parallel_node",
@@ -31,7 +34,7 @@ ERRORS = {
 }
 KEEPING = {
     "verify", "Verification", "Damage", "export_run", "import_run", "copy_run", "Transfer", "stats", "Stats",
-    "RunStats", "worker", "WorkerReport", "collect_runs", "Collected", "Removal", "Retention",
+    "RunFailure", "RunStats", "worker", "WorkerReport", "collect_runs", "Collected", "Removal", "Retention",
 }  # fmt: skip
 EXPECTED = KEEPING | CORE | PREDICATES | FUNCTIONS | WORKFLOWS | MODULES | ERRORS
 
@@ -96,6 +99,8 @@ def test_a_documented_path_stays_importable(module: str, names: list[str]) -> No
         "aadmit",
         "wait",
         "await_run",
+        "runs",
+        "failure",
     ],
 )
 def test_the_verbs_name_their_keywords(verb: str) -> None:

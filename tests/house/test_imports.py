@@ -16,6 +16,8 @@ from house_source import MODULES, imports, tree, walk
 # A module may import its own layer and those before it in this list, at import or later.
 LAYERS = (
     "version",
+    "platforms",
+    "other_words",
     "errors",
     "importing",
     "signals",
@@ -33,10 +35,13 @@ LAYERS = (
     "stores.contract",
     "host",
     "stores",
+    "state_names",
     "state",
+    "snapshots",
     "state_changes",
     "predicates",
     "checks",
+    "replaceable",
     "config",
     "graph",
     "log",

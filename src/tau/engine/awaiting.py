@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 from tau.engine.verdicts import waiting_for
 from tau.errors import ConfigError, ExecutionError, RunCancelledError, RunInterruptedError, TauError, WaitTimeoutError
 from tau.host import Host
-from tau.log.encoding import unseal
 from tau.log.loading import LoadedRun, emptied, load, not_found
 from tau.log.pauses import waiting
-from tau.log.records import Failed, Interrupted, Record
+from tau.log.records import Failed, Interrupted
 from tau.log.replay import Replay
+from tau.log.run_failure import ending
 from tau.node.kept_state import shown
 from tau.state import State, view
 from tau.stores.contract import Store, Summary
@@ -86,7 +86,7 @@ class Waiting:
             return RunCancelledError(said, run_id=run_id)
         if found.status == "waiting":
             return waiting_for(run_id, [one.name for one in waiting(found.pauses)])
-        last = self._last(found.position)
+        last = ending(self._store, run_id, found.position)
         node = getattr(last, "node", "") or progress.next or ""
         if found.status == "failed":
             failure = last.failure if isinstance(last, Failed) else None
@@ -104,19 +104,6 @@ class Waiting:
             state=state,
             reason=reason,
         )
-
-    def _last(self, position: int) -> Record | None:
-        """The newest record that says how an attempt at the run ended."""
-        summary = self._store.summary(self._run_id)
-        last = None
-        for number, data in self._store.scan(self._run_id, 0 if summary is None else max(summary.base - 1, 0)):
-            try:
-                record = unseal(self._run_id, number, data) if number <= position else None
-            except TauError:
-                continue
-            if isinstance(record, Failed | Interrupted) and not record.scope:
-                last = record
-        return last
 
 
 def _has_ended(summary: Summary, now: float) -> bool:

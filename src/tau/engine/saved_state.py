@@ -14,7 +14,8 @@ from tau.log.loading import LoadedRun, await_free, emptied, is_ownerless, load, 
 from tau.log.records import Admitted, Interrupted, Manifest, Progress
 from tau.node.current import run_scope
 from tau.node.kept_state import shown
-from tau.state import State, cells_of, check_run_id, view
+from tau.state import State, cells_of, view
+from tau.state_names import check_run_id
 from tau.stores.contract import Batch, Lease, Query, Rows, Store, Summary
 
 SAVED_BY_HAND = "saved by hand"

@@ -38,8 +38,9 @@ from tau.log.subgraphs import Subgraph, drop_subgraphs
 from tau.node.current import RunNode
 from tau.node.paused import Paused
 from tau.schema.fields import Misfit, same_rule
+from tau.snapshots import snapshot
 from tau.spelling import did_you_mean
-from tau.state import State, raw, snapshot, view
+from tau.state import State, raw, view
 from tau.state_changes import collect, fitted_values
 from tau.values.plain_mappings import only_items
 from tau.values.stored import StoredValue

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from tau.schema.schema import Reader, Schema
 
 END: Final = "__end__"
-"""What a route answers, or its mapping names, where the run ends after the node."""
+"""What a route answers, or its mapping names, where the run ends after the node; an edge to it makes an exit point."""
+
+
+class _Start(str):
+    """Its own kind of text, so that a node may have the name."""
+
+    __slots__ = ()
+
+
+START: Final = _Start("__start__")
+"""Before the first node: an edge from here leads to the entry point."""
 
 ANYWHERE: Final = ""
 """The target, in a fingerprint, of a route that answers with the names of nodes: no node has this name."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from tau.errors import GraphError
-from tau.graph.edges import END, Edge, Route
+from tau.graph.edges import END, START, Edge, Route
 from tau.graph.nodes import Node
 from tau.graph.redefinition import both_lambdas, same, same_home
 from tau.spelling import did_you_mean
@@ -158,10 +158,47 @@ def check_no_route(routes: Mapping[str, Route], source: str, target: str) -> Non
             f"edge {source} -> {target}: node {source} has a route, which alone decides what follows; add the node to "
             "the mapping of add_conditional_edges"
         )
-    if target == END:
+
+
+ONE_BEGINNING: Final = (
+    "a run begins at one node, whatever its input is: let a node that returns None be the first, and give "
+    "its edges the conditions"
+)
+
+
+def check_end(source: Any, target: Any, *, plain: bool) -> None:
+    """Raise `GraphError` for an edge that cannot lead from START or to END; one with a condition or a name is not
+    ``plain``."""
+    if target is START:
+        raise GraphError("no edge leads to START; to repeat nodes, lead an edge back to the first of them")
+    if source == END:
+        raise GraphError("no edge comes from END, where a run is over")
+    if source is START and target == END:
+        raise GraphError("an edge from START leads to the first node, and one to END comes from a last node")
+    if not plain and source is START:
+        raise GraphError(f"an edge from START has no condition and no name: {ONE_BEGINNING}")
+    if not plain:
         raise GraphError(
-            f"edge {source} -> {END}: only a route leads to tau.END; make {source} an exit point, or have a route "
-            "decide, with add_conditional_edges"
+            "an edge to END has no condition and no name, as it makes the node an exit point; where it depends on the "
+            "state whether the run ends, decide that with add_conditional_edges"
+        )
+
+
+def check_not_ended(ended: Collection[str], source: str, target: str) -> None:
+    """Raise `GraphError` for an edge that comes from a node which an edge leads to END."""
+    if source in ended:
+        raise GraphError(
+            f"edge {source} -> {target}: {source} has an edge to END, so every run ends there; where it depends on the "
+            "state which comes next, decide that with add_conditional_edges"
+        )
+
+
+def check_may_end(source: str, edges: Sequence[Edge]) -> None:
+    """Raise `GraphError` for an edge to END that other edges stand beside."""
+    if edges:
+        raise GraphError(
+            f"edge {source} -> END: {source} has an edge to {edges[0].target}, and an edge to END ends every run that "
+            "comes there; where it depends on the state, decide that with add_conditional_edges"
         )
 
 

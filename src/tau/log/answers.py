@@ -26,7 +26,7 @@ from tau.log.pauses import PauseState, at_a_glance, expired, goes_on_at, is_due,
 from tau.log.records import Answer, Failed, Record, describe
 from tau.log.replay import Replay, status_after
 from tau.log.subgraphs import node_of_scope
-from tau.state import check_key
+from tau.state_names import check_key
 from tau.stores.contract import Batch, PositionConflict, Query, Store, Summary
 from tau.values import Refused, encode
 from tau.values.stored import StoredValue, alone, make

@@ -14,7 +14,7 @@ from tau.node.forms import Form, plain_of
 from tau.node.pauses import PauseNode
 from tau.schema.fields import Misfit
 from tau.schema.schema import Schema
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.stores.contract import Store
 
 

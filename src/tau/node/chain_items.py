@@ -13,8 +13,9 @@ from tau.node.items import Items, copied, encoded
 from tau.node.kept_state import stored_of
 from tau.node.step_results import cell_of, opened
 from tau.node.steps import StepRunner
-from tau.state import OpenedValues, State, begun, cells_of, check_key, raw, view
+from tau.state import OpenedValues, State, begun, cells_of, raw, view
 from tau.state_changes import collect
+from tau.state_names import check_key
 from tau.values import decode
 from tau.values.stored import Blobs, Grown, StoredValue, alone, make
 from tau.values.types.artifact import Artifact

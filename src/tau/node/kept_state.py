@@ -8,7 +8,8 @@ from typing import Any, Final
 from tau.errors import LimitExceededError, TauError
 from tau.log.records import Scope
 from tau.node.current import RunNode
-from tau.state import OpenedValues, State, cells_of, check_key, raw, view
+from tau.state import OpenedValues, State, cells_of, raw, view
+from tau.state_names import check_key
 from tau.values import Refused, encode
 from tau.values.stored import StoredValue, alone, make
 

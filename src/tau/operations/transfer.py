@@ -22,7 +22,7 @@ from tau.log.relocation import Relocation
 from tau.operations.archive import ArchivedRun, ArchiveWriter, index_of
 from tau.operations.stored_run import ENDED, RunSource, StoredRun
 from tau.signals import tolerate
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.stores.artifact_copies import ArtifactCopies
 from tau.stores.artifact_files import place_of, typed
 from tau.stores.contract import PositionConflict, Store

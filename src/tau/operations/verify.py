@@ -17,7 +17,7 @@ from tau.log.pauses import at_a_glance
 from tau.log.records import Admitted, Answer, AnyRecord, CheckpointRecord, Progress
 from tau.log.replay import Replay
 from tau.log.subgraphs import Subgraphs
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.stores.artifact_content import is_artifact, wrong_with
 from tau.stores.contract import Query, Store, Summary
 from tau.stores.registry import resolve_store

@@ -58,6 +58,7 @@ _REASONS_OF_MODULES = {
     "zarr.": _OPEN_FILE,
     "torch.": "tensors are not stored; store value.numpy(force=True)",
     "jax": "arrays of JAX are not stored; store numpy.asarray(value)",
+    "tau.state.State": "a state is not a value; store dict(state)",
     "tau.workflows.outcomes.Outcome": (
         "it tells what became of an item; store what you need of it, as in "
         "[one.value for one in outcomes if one.status == 'done']"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from tau.errors import LimitExceededError, UnserializableError
 from tau.signals import pass_on
 
 
@@ -58,6 +59,22 @@ class Refused(Exception):
 def refuse(value: object, reason: str, limit: int | None = None) -> Refused:
     """The refusal of exactly this value."""
     return Refused("", type_name(type(value)), reason, limit)
+
+
+def error_of(
+    refused: Refused,
+    where: str,
+    path: str,
+    *,
+    key: str = "",
+    node: str | None = None,
+    why: str = "which cannot be stored",
+) -> Exception:
+    """What users get: a `LimitExceededError` or an `UnserializableError`, whose message begins with ``where``."""
+    text = f"{where} of type {refused.type_name}, {why}: {refused.reason}"
+    if refused.limit is not None:
+        return LimitExceededError(text, limit=refused.limit)
+    return UnserializableError(text, key=key, node=node, path=path, type_name=refused.type_name)
 
 
 def type_name(cls: type) -> str:

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from tau.errors import CorruptCheckpointError, LimitExceededError, UnserializableError
+from tau.errors import CorruptCheckpointError
 from tau.values import MAX_BYTES, Refused, decode, encode, is_atom, is_view_of
+from tau.values.refusal import error_of
 from tau.values.registry import ATOMS
 from tau.values.types.artifact import Artifact
 
@@ -295,7 +296,4 @@ def _merge(whole: Blobs, data: bytes) -> tuple[Blobs, Stored, tuple[tuple[bytes,
 def _refusal(key: str, node: str | None, refused: Refused, source: str) -> Exception:
     path = f"state[{key!r}]{refused.path}"
     set_by = f"{path} in {source} is" if node is None else f"node {node!r} set {path},"
-    text = f"{set_by} of type {refused.type_name}, which cannot be stored: {refused.reason}"
-    if refused.limit is not None:
-        return LimitExceededError(text, limit=refused.limit)
-    return UnserializableError(text, key=key, node=node, path=path, type_name=refused.type_name)
+    return error_of(refused, set_by, path, key=key, node=node)

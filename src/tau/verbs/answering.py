@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tau.checks import checked_name
 from tau.late_imports import load_module
 from tau.spelling import names_keywords
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.stored_graph import StoredGraph
 
 if TYPE_CHECKING:

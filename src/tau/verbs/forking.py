@@ -9,7 +9,8 @@ from tau.errors import ConfigError
 from tau.late_imports import load_module
 from tau.log.cancellation import cancel_run
 from tau.log.loading import not_found
-from tau.state import State, cells_of, check_run_id
+from tau.state import State, cells_of
+from tau.state_names import check_run_id
 from tau.stored_graph import StoredGraph
 
 

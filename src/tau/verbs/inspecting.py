@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from tau.engine.plan import ResumePlan, plan_resume
+from tau.late_imports import load_module
 from tau.log.history import Checkpoint, checkpoints
 from tau.spelling import names_keywords
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.stored_graph import StoredGraph
 from tau.verbs.running import OnChange
+
+if TYPE_CHECKING:
+    from tau.log.run_failure import RunFailure
+    from tau.stores.summaries import Summary
 
 
 class Inspecting(StoredGraph):
@@ -33,3 +41,27 @@ class Inspecting(StoredGraph):
         graph without a store, `StoreError` if the store fails.
         """
         return checkpoints(self.store, check_run_id(run_id))
+
+    def runs(self, *, status: str | None = None, tag: str | None = None, limit: int | None = None) -> Sequence[Summary]:
+        """The runs of this graph in its store, the most recently updated first: the rows of ``store.runs()``, each with
+        ``.run_id``, ``.status``, ``.node``, ``.iterations``, ``.updated_at`` and ``.tags``.
+
+        ``status`` and ``tag`` choose among them, ``limit`` bounds how many are returned; ``None``: all. A running one
+        that lost its owner has status ``dead``, and one whose summary cannot be read ``damaged``. A store that does not
+        exist yet is created. Raises `ConfigError` for a ``status`` that does not exist and for a graph without a store,
+        `StoreError` if the store fails.
+        """
+        return self.store.runs(graph=self.name, status=status, tag=tag, limit=limit)
+
+    def failure(self, run_id: str) -> RunFailure | None:
+        """Why a run failed, as it is recorded: the node, the type and text of the error and the lines that it came
+        from. ``None`` for a run that has not failed, and for one that was resumed since.
+
+        Raises `CheckpointNotFoundError` for a run that the store does not hold, or of which only the summary was kept,
+        `CorruptCheckpointError` where the record of the failure cannot be read, `ConfigError` for a graph without a
+        store, `StoreError` if the store fails.
+        """
+        load_module("tau.log.run_failure")
+        from tau.log.run_failure import failure_of  # only loaded where somebody asks
+
+        return failure_of(self.store, check_run_id(run_id))

@@ -21,6 +21,7 @@ from tau.checks import (
 )
 from tau.config import Retry
 from tau.executors.registry import INLINE, THREADS, checked_executor
+from tau.replaceable import Replaceable
 from tau.spelling import named_fields
 
 INHERIT: Final = "inherit"
@@ -31,7 +32,7 @@ P = TypeVar("P", bound="ParallelConfig")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkflowConfig:
+class WorkflowConfig(Replaceable):
     """What the configurations of all workflows share.
 
     ``observer``: ``"inherit"``, a registered name, a callable, a sequence of these, or ``None`` for no observer.

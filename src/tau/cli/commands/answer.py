@@ -17,7 +17,7 @@ from tau.host import Host
 from tau.log.answers import answer as give
 from tau.log.answers import open_pauses
 from tau.log.json_schema import summary_of, takes_text
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 
 
 @click.command()

@@ -11,7 +11,7 @@ from tau.cli.places import find, reading
 from tau.cli.targets import read_project
 from tau.host import Host
 from tau.log.cancellation import cancel_run
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 
 
 @click.command()

@@ -14,7 +14,7 @@ from tau.errors import CorruptCheckpointError, RunOwnedError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
 from tau.log.loading import await_free
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.stores import Store, Summary
 from tau.stores.artifact_files import remove
 from tau.stores.contract import PositionConflict

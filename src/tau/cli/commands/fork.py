@@ -12,7 +12,7 @@ from tau.cli.outcome import Exit, Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import find_in, furnish
 from tau.cli.targets import load_graph, read_project
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 
 
 @click.command()

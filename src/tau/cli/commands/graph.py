@@ -21,8 +21,8 @@ from tau.errors import ConfigError
 from tau.graph import drawing
 from tau.graph.graph import Graph
 from tau.graph.svg import svg
-from tau.state import check_run_id
 from tau.state_graph import StateGraph
+from tau.state_names import check_run_id
 
 
 def _svg(graph: Graph, marks: Mapping[str, str]) -> str:

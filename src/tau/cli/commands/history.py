@@ -33,7 +33,7 @@ from tau.log.records import (
     Routed,
 )
 from tau.log.subgraphs import node_of
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 
 
 @click.command()

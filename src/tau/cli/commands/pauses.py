@@ -15,7 +15,7 @@ from tau.cli.targets import read_project
 from tau.host import Host
 from tau.log.answers import OpenPause, open_pauses
 from tau.log.json_schema import summary_of
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 
 
 @click.command()

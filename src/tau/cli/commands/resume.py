@@ -15,7 +15,7 @@ from tau.cli.outcome import Session, reporting
 from tau.cli.places import find, find_in, furnish, reading
 from tau.cli.targets import FORMS, Project, load_graph, read_project
 from tau.errors import ConfigError
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.verbs.running import OnChange
 
 

@@ -19,7 +19,7 @@ from tau.cli.reading import Account, Move, Unfinished, Visit, read_run
 from tau.cli.targets import read_project
 from tau.log.pauses import PauseState
 from tau.log.records import Failure
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 
 VISITS_SHOWN = 50
 

@@ -10,7 +10,7 @@ from tau.cli.output import screen
 from tau.cli.places import default_url, find, reading
 from tau.cli.targets import read_project
 from tau.operations.transfer import Transfer, copy_run, export_run, import_run
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 from tau.stores import open_store
 
 _new = click.option("--as", "new_run_id", metavar="NEW", help="The id that the run has there.")

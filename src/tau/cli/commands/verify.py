@@ -13,7 +13,7 @@ from tau.cli.places import find, reading
 from tau.cli.targets import read_project
 from tau.operations.verify import Damage, Verification
 from tau.operations.verify import verify as read_all
-from tau.state import check_run_id
+from tau.state_names import check_run_id
 
 HEADS = ("run", "what", "key", "seq", "problem")
 

@@ -1,0 +1,49 @@
+"""What other workflow libraries call things: the names that people look for first, and what does that here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OF_GRAPHS: Final = {
+    "compile": "a graph needs no compiling: call execute(state)",
+    "build": "a graph needs no building: call execute(state)",
+    "invoke": "call execute(state), and resume(run_id) to go on with a run",
+    "ainvoke": "await aexecute(state), and aresume(run_id) to go on with a run",
+    "run": "call execute(state), and resume(run_id) to go on with a run",
+    "arun": "await aexecute(state), and aresume(run_id) to go on with a run",
+    "stream": "iterate over astream(state) in an event loop, or give execute an observer",
+    "iterate": "iterate over astream(state) in an event loop, or give execute an observer",
+    "batch": "call execute for each input, or admit(input) and leave the runs to tau.worker",
+    "get_state": "take history(run_id)[-1].state; plan(run_id) says what comes next",
+    "get_state_history": "call history(run_id)",
+    "update_state": "call fork(run_id, changes={...}), which begins a new run and leaves the old one as it is",
+    "set_finish_point": "call set_exit_point(node), or add_edge(node, END)",
+    "set_conditional_entry_point": "let a node that returns None be the first, and give it add_conditional_edges",
+    "add_sequence": "call sequence(first, second, ...)",
+    "add_action": "call add_node(name, function)",
+    "with_actions": "call add_node(name, function) for each",
+    "with_transitions": "call add_edge(source, target, predicate) for each",
+    "get_graph": "call to_text(), to_mermaid() or to_svg()",
+    "visualize": "call to_text(), to_mermaid() or to_svg()",
+    "serve": "give it to tau.worker, or run `tau worker`",
+    "deploy": "give it to tau.worker, or run `tau worker`",
+}
+"""For `StateGraph`, from LangGraph, Burr and Prefect."""
+
+OF_TAU: Final = {
+    "task": "a node of a graph is made by @graph.node, a saved piece of work inside a node by ctx.step(name, function)",
+    "action": "a node of a graph is made by @graph.node",
+    "flow": "a workflow is a graph: StateGraph(name, store=...)",
+    "entrypoint": "a workflow is a graph: StateGraph(name, store=...)",
+    "Application": "a workflow is a graph: StateGraph(name, store=...)",
+    "ApplicationBuilder": "a workflow is a graph: StateGraph(name, store=...)",
+    "MemorySaver": "give the graph a store: StateGraph(name, store='memory:')",
+    "InMemorySaver": "give the graph a store: StateGraph(name, store='memory:')",
+    "SqliteSaver": "give the graph a store: StateGraph(name, store='sqlite:///tau.db')",
+    "interrupt": "a node asks by ctx.ask(name), or is a question: pause_node(name)",
+    "Command": "where to go next is said by edges, or by a function: graph.add_conditional_edges(node, function)",
+    "Send": "several pieces of work are ctx.map or process_parallel in one node, several nodes at once a branches_node",
+    "RetryPolicy": "a node is tried again with add_node(..., retry=Retry(attempts=3))",
+    "DefaultGraphConfig": "GraphConfig(name) has the defaults",
+}
+"""For the module ``tau``, from these and from the origin."""
