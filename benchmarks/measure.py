@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,3 +145,26 @@ def size_of(path: Path) -> float:
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6
     files = (path.parent / (path.name + end) for end in ("", "-wal"))
     return sum(file.stat().st_size for file in files if file.exists()) / 1e6
+
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of(pid: int, *, children: bool = False) -> float:
+    """Seconds of CPU that a process has taken so far, with those of its children, ended or not, if they are asked
+    for."""
+    total = 0.0
+    for path in Path("/proc").glob("[0-9]*/stat") if children else [Path(f"/proc/{pid}/stat")]:
+        with suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if path.parent.name == str(pid):
+                total += sum(map(int, fields[11 : 15 if children else 13])) / TICKS
+            elif fields[1] == str(pid):
+                total += sum(map(int, fields[11:13])) / TICKS
+    return total
+
+
+def reaped() -> float:
+    """Seconds of CPU of the children of this process that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -311,3 +311,27 @@ def test_a_worker_ends_when_its_time_is_up(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     code, out, err = ended(start(tmp_path, url, "--max-runtime", "0.2"))
     assert (code, json.loads(out)["finished"]) == (0, 0), err
+
+
+class Interrupting(StoreWrapper):
+    """Has this process interrupted while the first run is claimed."""
+
+    interrupts = 1
+
+    def commit(self, batches: Any) -> Any:
+        if self.interrupts and any(batch.summary.owner is not None for batch in batches):
+            self.interrupts -= 1
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return super().commit(batches)
+
+
+def test_ctrl_c_as_a_run_is_claimed_leaves_it_free() -> None:
+    """Its lease does not have to run out, and nothing of it is lost."""
+    store = Interrupting(MemoryStore())
+    graph = doubling(store)
+    graph.admit({"x": 1}, run_id="r")
+    with pytest.raises(KeyboardInterrupt):
+        tau.worker(graph, once=True)
+    until(lambda: store.lease("r") is None)
+    assert tau.worker(graph, once=True).finished == 1
+    assert graph.wait("r", timeout=60)["x"] == 3

@@ -29,7 +29,7 @@ from tau.late_imports import load_module
 from tau.log import lease_renewal as renewal
 from tau.log.append import Append
 from tau.log.journal import Journal
-from tau.log.loading import LoadedRun, Watch, admitted_input
+from tau.log.loading import Known, LoadedRun, Watch, admitted_input
 from tau.log.patience import Patience
 from tau.log.records import WALLTIME, Interrupted
 from tau.log.tickets import Result, Ticket
@@ -41,7 +41,7 @@ from tau.node.paused import Paused
 from tau.node.seeds import of_run
 from tau.observers.notify import notify
 from tau.stores.artifact_content import check_all
-from tau.stores.contract import Batch, Summary
+from tau.stores.contract import Batch
 from tau.values.stored import StoredValue
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ class Driver:
         assert self.journal is not None
         return self.journal.watch(self.wait, self._wake) if effect.take else None
 
-    def look(self, watch: Watch | None, known: Summary | None = None) -> LoadedRun | None:
+    def look(self, watch: Watch | None, known: Known | None = None) -> LoadedRun | None:
         """The run, or ``None`` where it has an owner; see `Journal.look`."""
         assert self.journal is not None
         found = self.journal.look(watch, known)

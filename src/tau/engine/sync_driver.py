@@ -16,6 +16,7 @@ from tau.events import text_of
 from tau.late_imports import load_module
 from tau.log.append import Append
 from tau.log.journal import Journal
+from tau.log.loading import Known
 from tau.log.records import Claimed
 from tau.log.tickets import Result
 from tau.node.calls import call_in_thread, is_late
@@ -23,7 +24,7 @@ from tau.node.current import RunNode, run_scope
 from tau.node.left_calls import Call, Key, left, waits
 from tau.node.step_commits import StepCommits
 from tau.state import State
-from tau.stores.contract import Batch, Summary
+from tau.stores.contract import Batch
 from tau.waiting import LOOK, DaemonThread
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ class SyncDriver(Driver):
                     self._loop.close()
         return final
 
-    def claim(self, known: Summary) -> Batch | None:
+    def claim(self, known: Known) -> Batch | None:
         """The batch that claims the run, for who commits several of them together and then calls `claimed`; ``None``
-        where the run needs something else first. ``known`` is its summary of a moment ago: the commit finds out whether
-        it is still true. Raises why it cannot be taken."""
+        where the run needs something else first. ``known`` is of a moment ago: the commit finds out whether it is still
+        true. Raises why it cannot be taken."""
         journal = self.journal
         assert journal is not None
-        if known.owner is not None or known.pauses:
+        if known.summary.owner is not None or known.summary.pauses:
             return None
         self._work = self.host.hold(journal.owner)
         self.engine.send(None)

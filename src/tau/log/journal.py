@@ -14,7 +14,7 @@ from tau.log.append import Append
 from tau.log.beside import behind, between, still_open
 from tau.log.encoding import pack_blob, seal
 from tau.log.items import FinishedItems
-from tau.log.loading import BlobLoader, LoadedRun, Watch, load_to_write, why_lost
+from tau.log.loading import BlobLoader, Known, LoadedRun, Watch, load_to_write, why_lost
 from tau.log.pauses import PauseState, note
 from tau.log.planned import Plans, note_planned
 from tau.log.records import (
@@ -113,7 +113,7 @@ class Journal:
         """What waits until the run has no owner, for so many seconds or until ``wake`` is set; see `look`."""
         return Watch(self.store, self.run_id, self.host, wait=wait, wake=wake, seen=self.seen)
 
-    def look(self, watch: Watch | None, known: Summary | None = None) -> LoadedRun | None:
+    def look(self, watch: Watch | None, known: Known | None = None) -> LoadedRun | None:
         """Read the run; ``None`` while it has an owner: to be called again after ``watch.pause`` seconds. Raises
         `RunOwnedError` after the time of the watch."""
         free_at = watch.look() if watch is not None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -61,11 +61,16 @@ class LoadedRun(Struct):
     is_left: bool = False
 
 
-def load(store: Store, run_id: str, known: Summary | None = None) -> tuple[LoadedRun, Replay | None]:
-    """A run as it lies in the store, from its newest manifest on, or from its beginning where that is damaged.
+class Known(Struct, frozen=True):
+    """What is known of a run since a moment ago: its summary, and its records from the newest manifest on, if any."""
 
-    ``known`` is a summary that it had a moment ago."""
-    summary = known or store.summary(run_id)
+    summary: Summary
+    records: Sequence[tuple[int, bytes]] = ()
+
+
+def load(store: Store, run_id: str, known: Known | None = None) -> tuple[LoadedRun, Replay | None]:
+    """A run as it lies in the store, from its newest manifest on, or from its beginning where that is damaged."""
+    summary = known.summary if known is not None else store.summary(run_id)
     if summary is None or summary.status == "deleted":
         if summary is None:
             return LoadedRun("deleted", 0), None
@@ -73,7 +78,7 @@ def load(store: Store, run_id: str, known: Summary | None = None) -> tuple[Loade
     if summary.base == 0:
         return LoadedRun(summary.status, summary.position, updated=summary.updated), None
     try:
-        replay = _replay(store, run_id, summary.base - 1)
+        replay = _replay(store, run_id, summary.base - 1, () if known is None else known.records)
     except CorruptCheckpointError as error:
         now = store.summary(run_id)
         if was_deleted(store, run_id) is not None or (now is not None and now.created != summary.created):
@@ -85,7 +90,7 @@ def load(store: Store, run_id: str, known: Summary | None = None) -> tuple[Loade
     return _found(summary, replay), replay
 
 
-def load_to_write(store: Store, run_id: str, known: Summary | None = None) -> tuple[LoadedRun, Replay | None]:
+def load_to_write(store: Store, run_id: str, known: Known | None = None) -> tuple[LoadedRun, Replay | None]:
     """`load` for a process that may begin the run: what is left of one that was never seen is removed before."""
     found, replay = load(store, run_id, known)
     if not found.is_left:
@@ -117,9 +122,9 @@ def _found(summary: Summary, replay: Replay) -> LoadedRun:
     return found
 
 
-def _replay(store: Store, run_id: str, after: int) -> Replay:
+def _replay(store: Store, run_id: str, after: int, known: Sequence[tuple[int, bytes]] = ()) -> Replay:
     replay = Replay(run_id, BlobLoader(store, run_id))
-    for position, data in store.scan(run_id, after):
+    for position, data in known or store.scan(run_id, after):
         replay.add(position, data)
     if replay.progress is None:
         raise CorruptCheckpointError(

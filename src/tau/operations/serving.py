@@ -37,7 +37,8 @@ TOLD: Final = 5.0
 """So many times longer are the pauses of a worker that is told of runs at once."""
 
 TURNS: Final = 2
-"""How often a worker takes some of the runs that the store has named: others take from the same ones."""
+"""How often a worker takes some of the runs that the store has named, unless it does several at once and gets most of
+them: others take from the same ones."""
 
 STALE: Final = 1.0
 """Seconds after which the store is asked anew, instead of taking what it named before."""

@@ -103,7 +103,7 @@ def one_after_the_other(work: Worker) -> None:
     def make(candidate: Candidate, shared: bool) -> SyncDriver:
         return work.driver(SyncDriver, candidate, shared=shared)
 
-    taker = Taker(make, work.ended, work.stop, lambda: work.graph.store.committer)
+    taker = Taker(make, work.ended, work.stop, work.graph.store)
     work.stop.event.then(work.break_off_later)
     while not work.is_over:
         found = work.look(taker.at_once, are_short=taker.at_once > 1)
@@ -115,8 +115,7 @@ def one_after_the_other(work: Worker) -> None:
         turns = 0
         while found and turns < TURNS and not work.is_over and time.monotonic() - looked < STALE:
             several, found = found[: taker.at_once], found[taker.at_once :]
-            taker.take(several)
-            turns += 1
+            turns = 0 if taker.take(several) else turns + 1
 
 
 def is_async(graph: Graph) -> bool:

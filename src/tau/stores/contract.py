@@ -10,13 +10,14 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from inspect import signature
 from typing import TYPE_CHECKING, Protocol, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tau.errors import ConfigError, StoreError
+from tau.errors import ConfigError, CorruptCheckpointError, StoreError
 from tau.late_imports import load_module
 from tau.stores.summaries import FINAL, STATUSES, Lease, Owner, Query, Rows, Summary
 
@@ -135,6 +136,14 @@ class Store(ABC):
         """What `read` gives, one after the other. A store may hold a part of it in memory at a time, and raise when it
         comes to what it cannot read."""
         return iter(self.read(run_id, after))
+
+    def logs(self, after: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, bytes]]]:
+        """`read` of several runs, each after a position of its own; damaged ones are left out. Raises `StoreError`."""
+        found: dict[str, Sequence[tuple[int, bytes]]] = {}
+        for run_id, position in after.items():
+            with suppress(CorruptCheckpointError):  # who reads it alone is told
+                found[run_id] = self.read(run_id, position)
+        return found
 
     @abstractmethod
     def summary(self, run_id: str) -> Summary | None:

@@ -73,8 +73,8 @@ _DURABLY = """set_config('synchronous_commit',
     case when %(strict)s::boolean and current_setting('synchronous_commit') = 'off' then 'on'
     else current_setting('synchronous_commit') end, true)"""
 
-# What most commits are: one record of a run that is where it is expected.
-APPEND_NEXT = f"""
+# What most commits are: records of a run that is where it is expected, and nothing else; mostly one record.
+_NEXT = f"""
 with moved as (
     update tau.runs set position = %(position)s, last = %(last)b, summary = %(summary)b, graph = %(graph)s,
         status = %(status)s, queue = %(queue)b, not_before = %(not_before)s,
@@ -83,9 +83,13 @@ with moved as (
     where key = %(key)b and position = %(expected)s and floor < position
         and (%(before)b = ''::bytea or last = %(before)b)
     returning id
-) insert into tau.log(run, position, record) select id, %(position)s, %(record)b from moved
+) insert into tau.log(run, position, record) select id, {{records}}
 returning {_DURABLY}
 """
+APPEND_NEXT = _NEXT.format(records="%(position)s, %(record)b from moved")
+APPEND_SEVERAL = _NEXT.format(
+    records="%(expected)s + number, record from moved, unnest(%(records)b::bytea[]) with ordinality r(record, number)"
+)
 # New runs first, then the rows of the others in the order of their keys: so two groups never wait for each other.
 APPEND = f"""
 with given as materialized (
@@ -169,6 +173,13 @@ READ = """
 select r.position, r.floor, l.position, l.record
 from tau.runs r left join tau.log l on l.run = r.id and l.position > greatest(r.floor, %(after)s)
 where r.key = %(key)b order by l.position limit %(limit)s::bigint
+"""
+LOGS = """
+select g.key, r.position, r.floor, l.position, l.record
+from unnest(%(keys)b::bytea[], %(after)b::bigint[]) as g(key, after)
+join tau.runs r on r.key = g.key
+left join tau.log l on l.run = r.id and l.position > greatest(r.floor, g.after)
+order by g.key, l.position
 """
 SUMMARY = "select summary, position from tau.runs where key = %b"
 BLOBS = """

@@ -71,14 +71,21 @@ class PostgresStore(ServerStore):
 
     def _apply(self, session: Session, batches: Sequence[Batch]) -> list[int | Exception]:
         (first, *more) = batches
-        if not more and len(first.records) == 1 and not first.blobs and first.expected:
-            terms = {**_terms(first), "record": first.records[0], "strict": self._strict}
-            if session.change(sql.APPEND_NEXT, terms, prepare=True).rowcount == 1:
-                return [first.summary.position]
+        if not more and not first.blobs and first.expected and self._append_next(session, first):
+            return [first.summary.position]
         done = self._append(session, batches)
         missed = [batch for batch in batches if key_of(batch.run_id) not in done]
         refused = self._refused(session, missed) if missed else {}
         return [refused.get(batch.run_id, batch.summary.position) for batch in batches]
+
+    def _append_next(self, session: Session, batch: Batch) -> bool:
+        """Append records alone; whether the run was where it is expected."""
+        terms = {**_terms(batch), "strict": self._strict}
+        if len(batch.records) == 1:
+            statement, terms["record"] = sql.APPEND_NEXT, batch.records[0]
+        else:
+            statement, terms["records"] = sql.APPEND_SEVERAL, list(batch.records)
+        return session.change(statement, terms, prepare=True).rowcount == len(batch.records)
 
     def _append(self, session: Session, batches: Sequence[Batch]) -> set[bytes]:
         """Append what is where it is expected; the keys of those runs."""
@@ -166,6 +173,12 @@ class PostgresStore(ServerStore):
 
     def _read(self, run_id: str, after: int, limit: int | None = None) -> tuple[list[tuple[int, bytes]], int]:
         rows = self._rows(sql.READ, {"key": key_of(run_id), "after": after, "limit": limit})
+        return self._whole(run_id, rows, after, limit)
+
+    def _whole(
+        self, run_id: str, rows: list[Any], after: int, limit: int | None = None
+    ) -> tuple[list[tuple[int, bytes]], int]:
+        """The records in these rows, and the position of the last deletion. Raises where one is missing."""
         if not rows:
             return [], 0
         end, floor = rows[0][:2]
@@ -177,6 +190,17 @@ class PostgresStore(ServerStore):
         if len(found) != limit and start + len(found) != max(start, end):
             raise self._damaged(run_id, f"it is at {end}, its log ends at {start + len(found)}", end, "log")
         return found, floor
+
+    def logs(self, after: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, bytes]]]:
+        ids = {key_of(run_id): run_id for run_id in after}
+        rows: dict[str, list[Any]] = {run_id: [] for run_id in after}
+        for key, *row in self._rows(sql.LOGS, {"keys": list(ids), "after": list(after.values())}) if ids else ():
+            rows[ids[bytes(key)]].append(row)
+        found: dict[str, list[tuple[int, bytes]]] = {}
+        for run_id, log in rows.items():
+            with suppress(CorruptCheckpointError):  # who reads it alone is told
+                found[run_id] = self._whole(run_id, log, after[run_id])[0]
+        return found
 
     def summary(self, run_id: str) -> Summary | None:
         for data, position in self._rows(sql.SUMMARY, (key_of(run_id),)):

@@ -26,14 +26,13 @@ from tau.errors import ExecutionError, RunFinishedError
 from tau.events import STEP_START
 from tau.log.append import Append
 from tau.log.journal import Journal
-from tau.log.loading import LoadedRun, Watch
+from tau.log.loading import Known, LoadedRun, Watch
 from tau.log.records import place_of
 from tau.node.async_calls import with_timeout
 from tau.node.calls import is_late
 from tau.node.current import RunNode, run_scope
 from tau.observers.recorder import Recorder
 from tau.state import State
-from tau.stores.contract import Summary
 from tau.testing.simulation.history import Execution, RouteCall, StepCall
 from tau.testing.simulation.loop import run_to_the_end
 from tau.testing.simulation.store import SimulatedStore
@@ -268,7 +267,7 @@ class SimulatedDriver(Driver):
             process.renewal_due = process.world.time + process.world.lease / 4
         return newest
 
-    def look(self, watch: Watch | None, known: Summary | None = None) -> LoadedRun | None:
+    def look(self, watch: Watch | None, known: Known | None = None) -> LoadedRun | None:
         process, history = self._process, self._process.world.history
         owner, process.found_free = history.owner, False
         found = super().look(watch, known)

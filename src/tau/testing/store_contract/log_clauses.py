@@ -60,6 +60,17 @@ class LogClauses:
             assert isinstance(conflict, PositionConflict)
             assert conflict.position == 3
 
+    def test_several_logs_are_what_each_is_alone(self, store: Store) -> None:
+        """Each after a position of its own; of a run that never existed, or was deleted, there is nothing."""
+        for run_id, records in (("a", 3), ("b", 1), ("c", 2), ("gone", 2)):
+            one(store, batch(run_id, 0, records))
+        store.delete("gone")
+        after = {"b": 0, "never": 0, "a": 1, "c": 2, "gone": 0}
+        assert {run_id: list(log) for run_id, log in store.logs(after).items()} == {
+            "a": list(store.read("a", 1)), "b": list(store.read("b")), "c": [], "gone": [], "never": [],
+        }  # fmt: skip
+        assert not store.logs({})
+
     def test_a_writer_of_before_a_deletion_is_refused_after_it(self, store: Store, other: Store) -> None:
         """Positions are never used again, so a run made anew cannot be mistaken for the old one."""
         for position in range(3):
