@@ -1,24 +1,33 @@
 """Where a call of an agent meets the run: the recorded answer, or ask and record.
 
-Inside a run a call is an item of the innermost scope (visit, item, branch) under its digest and a count among equal
-calls, which are interchangeable. A committed answer is never asked for again.
+Inside a run a call is an item of the innermost scope (step, item, branch, graph inside a node) under the digest of
+what is asked and a number among equal calls, which are interchangeable; see `tau.node.journaled_calls`. A committed
+answer is never asked for again.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Awaitable, Callable
-from typing import Any
-from weakref import WeakKeyDictionary
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from types import CodeType
+from typing import Any, Final
 
 from tau.agents.records import Call, Response, response_of
 from tau.errors import TauError
-from tau.log.records import Scope
+from tau.log.digests import SIZE
+from tau.log.lease_renewal import renewer_here
 from tau.node.current import run_scope
+from tau.node.journaled_calls import JournaledCall
 from tau.node.steps import StepRunner
+from tau.redaction import without_secrets
 
-_numbers: WeakKeyDictionary[StepRunner, dict[Scope, set[int]]] = WeakKeyDictionary()
-_lock = threading.RLock()
+_log = logging.getLogger("tau")
+_warned: set[tuple[CodeType, int]] = set()
+_NO_RUN: Final = (
+    "no run is running here; a thread of the node's own sees none, unless it is given a copy of the context"
+)
+_BETWEEN: Final = "the run is between two nodes, as in a route or a predicate"
 
 
 def answer(call: Call, ask: Callable[[], Response]) -> Response:
@@ -30,15 +39,8 @@ def answer(call: Call, ask: Callable[[], Response]) -> Response:
     items = _items_here()
     if items is None:
         return ask()
-    asked: list[Response] = []
-
-    def asking() -> dict[str, Any]:
-        asked.append(ask())
-        return {"call": call.record(), "answer": asked[0].record()}
-
-    with _Entry(items, call) as name:
-        found = items.step(name, asking, (), {})
-    return _opened(items, found, replayed=not asked)
+    entry = _Entry(items, call)
+    return entry.opened(items.finish_sync(entry, lambda: entry.stored_of(ask()), (), {}))
 
 
 async def aanswer(call: Call, ask: Callable[[], Awaitable[Response]]) -> Response:
@@ -46,59 +48,100 @@ async def aanswer(call: Call, ask: Callable[[], Awaitable[Response]]) -> Respons
     items = _items_here()
     if items is None:
         return await ask()
-    asked: list[Response] = []
+    entry = _Entry(items, call)
 
     async def asking() -> dict[str, Any]:
-        asked.append(await ask())
-        return {"call": call.record(), "answer": asked[0].record()}
+        return entry.stored_of(await ask())
 
-    with _Entry(items, call) as name:
-        found = await items.step(name, asking, (), {})
-    return _opened(items, found, replayed=not asked)
+    return entry.opened(await items.finish(entry, asking, (), {}))
 
 
 def is_recorded(call: Call) -> bool:
     """Whether `answer` would find the answer of the next such call. Raises what reading the run raises."""
     items = _items_here()
-    if items is None:
-        return False
-    with _Entry(items, call, probe=True) as name:
-        return items.find(items.scope(name)) is not None
+    return items is not None and _Entry(items, call).is_recorded()
 
 
-def _items_here() -> StepRunner | None:
-    """The items of the visit that runs here; ``None`` where no journal is at hand, as in a worker process."""
+def missing() -> str:
+    """Why a call here would not be recorded; empty where it is. Raises `TauError` where the node has ended."""
+    items, why = _found_here()
+    return why if items is None else "" if items.journal is not None else "the graph has no store"
+
+
+def _found_here() -> tuple[StepRunner | None, str]:
+    """The items of the visit that runs here, or why there are none. Raises `TauError` where the node has ended."""
     scope = run_scope.get()
-    effect = None if scope is None else scope.visit_here()
-    if scope is None or effect is None:
-        return None
+    if scope is None:
+        return None, _NO_RUN
+    effect = scope.visit_here()
+    if effect is None:
+        return None, _BETWEEN
     try:
         scope.at_hand("call")
     except TauError:
-        return None
-    return scope.steps_of(effect)
+        return None, "a worker process does not reach what the run keeps"
+    return scope.steps_of(effect), ""
 
 
-def _opened(items: StepRunner, found: dict[str, Any], *, replayed: bool) -> Response:
-    return response_of(found["answer"], journaled=items.journal is not None, replayed=replayed)
+def _items_here() -> StepRunner | None:
+    """The items of the visit that runs here; ``None`` where no journal is at hand, which is said once for each place
+    in a program, if this process is at work on runs."""
+    items, why = _found_here()
+    if items is None and why in (_NO_RUN, _BETWEEN) and renewer_here().is_busy:
+        _warn(why)
+    return items
 
 
-class _Entry:
-    """A call's name among its equals, kept if the block ends well and given back if it raises."""
+def _warn(why: str) -> None:
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("tau.agents"):
+        frame = frame.f_back
+    place = (frame.f_code, frame.f_lineno)
+    if place not in _warned:
+        _warned.add(place)
+        _log.warning(
+            "%s:%d: a call of an agent belongs to no node of a run, so that it may be paid for again: %s. In a node "
+            "use ctx.map, asyncio.to_thread or contextvars.copy_context().run; journal='required' makes it an error",
+            frame.f_code.co_filename, frame.f_lineno, why,
+        )  # fmt: skip
 
-    def __init__(self, items: StepRunner, call: Call, probe: bool = False) -> None:
-        self._items, self._digest, self._probe = items, call.digest, probe
-        self._scope = items.scope(self._digest)
 
-    def __enter__(self) -> str:
-        with _lock:
-            taken = _numbers.setdefault(self._items, {}).setdefault(self._scope, set())
-            self._number = next(number for number in range(1, len(taken) + 2) if number not in taken)
-            if not self._probe:
-                taken.add(self._number)
-        return f"{self._digest}#{self._number}"
+class _Entry(JournaledCall):
+    """One call of an agent. Its value is the answer, its body what is told of it."""
 
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None and not self._probe:
-            with _lock:
-                _numbers[self._items][self._scope].discard(self._number)
+    def __init__(self, items: StepRunner, call: Call) -> None:
+        super().__init__(items, call.agent, call.digest[: 2 * SIZE])
+        self._call = call
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return function()  # what is bound to it is the agent's, and not the state's
+
+    async def call_async(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return await function()
+
+    def stored_of(self, response: Response) -> dict[str, Any]:
+        """What is stored as the value: the answer, and the prompt where that is to be kept."""
+        found: dict[str, Any] = {"answer": response.record()}
+        if self._call.keep_prompt:
+            found["messages"] = without_secrets("", [dict(one) for one in self._call.messages])
+        return found
+
+    def opened(self, found: Mapping[str, Any]) -> Response:
+        """The response that a recorded answer, or one that was just made, stands for."""
+        return response_of(found["answer"], self._call, journaled=self.items.journal is not None, replayed=self.resumed)
+
+    def body(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self._call.record(), **_counted(value["answer"])}
+
+    def about(self) -> dict[str, Any]:
+        call = self._call
+        told = {"agent": call.agent, "provider": call.provider, "model": call.model, "verb": call.verb}
+        found = self.result()
+        return {**told, "replayed": self.resumed, **({} if found is None else _counted(found["answer"]))}
+
+
+def _counted(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What is counted of an answer."""
+    usage = answer["usage"]
+    found: dict[str, Any] = {"requests": answer["requests"], "finish_reason": answer["finish_reason"]}
+    return found if usage is None else {**found, "input_tokens": usage[0], "output_tokens": usage[1]}

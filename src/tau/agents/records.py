@@ -9,6 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+
 Message = Mapping[str, Any]
 """``role`` (system, user, assistant, tool) and ``content``; ``images`` (base64), ``tool_calls``, ``tool_call_id``."""
 
@@ -37,12 +41,15 @@ class Call:
         """What names the call in a journal: SHA-256 of all that decides the answer, as 64 hexadecimal digits. The same
         in every process. Raises nothing for plain data."""
         what = (self.agent, self.provider, self.model, self.verb, self.parameters, self.messages, self.tools)
-        text = json.dumps([*what, self.schema], sort_keys=True, separators=(",", ":"), default=_plain)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        try:
+            data = _encode([*what, self.schema])
+        except (UnicodeEncodeError, OverflowError):  # lone surrogates, and numbers of more than 64 bits
+            data = json.dumps([*what, self.schema], sort_keys=True, default=_plain).encode()
+        return hashlib.sha256(data).hexdigest()
 
     def record(self) -> dict[str, Any]:
         """What is stored of it: all but the prompt and the schema, of which sizes are kept. Raises nothing."""
-        found: dict[str, Any] = {
+        return {
             "agent": self.agent,
             "provider": self.provider,
             "model": self.model,
@@ -53,9 +60,6 @@ class Call:
             "tools": [str(one.get("name", "")) for one in self.tools],
             "schema": self.schema is not None,
         }
-        if self.keep_prompt:
-            found["messages"] = [_plain(one) for one in self.messages]
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +117,7 @@ class Response:
     @property
     def message(self) -> dict[str, Any]:
         """The answer as a message. Raises nothing."""
-        found: dict[str, Any] = {"role": "assistant", "content": self.text}
-        if self.tool_calls:
-            found["tool_calls"] = [one.record() for one in self.tool_calls]
-        return found
+        return _answer(self.text, self.tool_calls)
 
     def record(self) -> dict[str, Any]:
         """What is stored of it: plain data, from which `response_of` makes it again. Raises nothing."""
@@ -133,12 +134,14 @@ class Response:
         }
 
 
-def response_of(record: Mapping[str, Any], *, journaled: bool, replayed: bool) -> Response:
-    """The response of which that is the record. Raises `KeyError` where it is no such record."""
+def response_of(record: Mapping[str, Any], call: Call, *, journaled: bool, replayed: bool) -> Response:
+    """The response of which that is the record, and which answers that call. Raises `KeyError` where it is no such
+    record."""
     usage = record["usage"]
+    calls = tuple([ToolCall(**one) for one in record["tool_calls"]])
     return Response(
         text=record["text"],
-        tool_calls=tuple(ToolCall(**one) for one in record["tool_calls"]),
+        tool_calls=calls,
         embeddings=tuple(record["embeddings"]),
         usage=None if usage is None else Usage(*usage),
         timings=record["timings"],
@@ -146,6 +149,7 @@ def response_of(record: Mapping[str, Any], *, journaled: bool, replayed: bool) -
         model=record["model"],
         id=record["id"],
         requests=record["requests"],
+        messages=_continued(call, record["text"], calls),
         journaled=journaled,
         replayed=replayed,
     )
@@ -153,8 +157,22 @@ def response_of(record: Mapping[str, Any], *, journaled: bool, replayed: bool) -
 
 def with_messages(response: Response, call: Call) -> Response:
     """The response with the prompt and its own message, as plain data to go on with."""
-    messages = [_plain(one) for one in call.messages] if call.verb != "embed" else []
-    return replace(response, messages=(*messages, response.message) if messages else ())
+    if response.messages:
+        return response
+    return replace(response, messages=_continued(call, response.text, response.tool_calls))
+
+
+def _continued(call: Call, text: str, tool_calls: Sequence[ToolCall]) -> tuple[dict[str, Any], ...]:
+    if call.verb == "embed":
+        return ()
+    return (*[_plain(one) for one in call.messages], _answer(text, tool_calls))
+
+
+def _answer(text: str, tool_calls: Sequence[ToolCall]) -> dict[str, Any]:
+    found: dict[str, Any] = {"role": "assistant", "content": text}
+    if tool_calls:
+        found["tool_calls"] = [one.record() for one in tool_calls]
+    return found
 
 
 def _content(message: Message) -> str:
@@ -164,8 +182,13 @@ def _content(message: Message) -> str:
 
 def _plain(value: Any) -> Any:
     """A copy in dicts and lists."""
+    if type(value) in _ATOMS:
+        return value
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value
+
+
+_encode = msgspec.json.Encoder(order="sorted", enc_hook=_plain).encode

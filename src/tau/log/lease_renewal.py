@@ -36,6 +36,11 @@ class Renewer:
         self._lock = threading.RLock()  # a signal handler may begin a run, too
         self._changed = Bell()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether this process owns a run."""
+        return bool(self._due)
+
     def watch(self, journal: Journal) -> None:
         """Renew this journal's lease from now on. Raises `StoreUnavailableError` where no thread can be had."""
         with self._lock:
@@ -135,6 +140,11 @@ class Renewer:
 
 
 renewer = Renewer()
+
+
+def renewer_here() -> Renewer:
+    """That of this process."""
+    return renewer
 
 
 @in_child

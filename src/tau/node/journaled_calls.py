@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from msgspec import Struct, field
 
@@ -26,8 +26,6 @@ from tau.values.stored import StoredValue, digest
 if TYPE_CHECKING:
     from tau.node.steps import StepRunner
 
-_NOTHING: Final[Mapping[str, Any]] = {}
-
 
 def journaled(
     items: StepRunner, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -43,50 +41,42 @@ def journaled(
 
 
 class JournaledCall(Step):
-    """One call. ``digest`` is that of what was asked; ``about`` gives, for an answer, what is told of it and stored
-    beside it, plain data."""
+    """One call. ``digest`` is that of what was asked."""
 
     kind: ClassVar[str] = "call"
     verb: ClassVar[str] = "journal"
     starts: ClassVar[str] = CALL_START
     completes: ClassVar[str] = CALL_COMPLETE
 
-    def __init__(
-        self, items: StepRunner, name: str, digest: str, about: Callable[[Any], Mapping[str, Any]] | None = None
-    ) -> None:
+    def __init__(self, items: StepRunner, name: str, digest: str) -> None:
         super().__init__(items, name, scope_of_call(items, name))
         self.digest = digest
-        self.entry = ""
-        self._about = about
         self.number = 0
 
     def enter(self) -> StoredValue | None:
         items = self.items
         items.check_open()
-        calls = items.calls
-        if calls is None:
-            with items.lock:
-                calls = items.calls = items.calls or Calls(items)
-        self.number, cell = calls.take(self.scope, self.digest)
+        self.number, cell = calls_of(items).take(self.scope, self.digest)
         self.key = key_of(self.digest, self.number)
         return cell
 
+    def is_recorded(self) -> bool:
+        """Whether the answer is there that the next such call takes."""
+        return calls_of(self.items).has(self.scope, self.digest)
+
     def take(self, value: Any) -> None:
         super().take(value)
-        if self.record is not None and self._about is not None:
-            self.record.body = {**self._about(value)}
-        if self.items.calls is not None:
-            self.items.calls.made(self)
+        if self.record is not None:
+            self.record.body = self.body(value)
+        calls_of(self.items).made(self)
 
-    def about(self) -> Mapping[str, Any]:
-        """What is told of its answer, once there is one."""
-        if self._about is None or (self.cell is None and self.value is None):
-            return _NOTHING
-        return self._about(self.result())
+    def body(self, value: Any) -> dict[str, Any]:
+        """What is stored beside an answer, to be shown: plain data."""
+        return {}
 
     def end(self, error: BaseException | None = None) -> None:
-        if error is not None and self.number and self.items.calls is not None:
-            self.items.calls.give_back(self.scope, self.digest, self.number, recorded=self.cell is not None)
+        if error is not None and self.number:
+            calls_of(self.items).give_back(self.scope, self.digest, self.number, recorded=self.cell is not None)
             self.number = 0
         super().end(error)
 
@@ -127,7 +117,9 @@ class Calls:
         """The number of the next one of these equal calls, and the answer to it where that is recorded."""
         with self._items.lock:
             home = self._home(scope)
-            one = home.equal.setdefault((scope[-1][2], name), _Equal())
+            one = home.equal.get((scope[-1][2], name))
+            if one is None:
+                one = home.equal[scope[-1][2], name] = _Equal()
             while one.left:
                 number = one.left.pop(0)
                 home.left -= 1
@@ -135,6 +127,12 @@ class Calls:
                     return number, cell
             one.highest += 1
             return one.highest, None
+
+    def has(self, scope: Scope, name: str) -> bool:
+        """Whether an answer to one of these equal calls is recorded and not taken."""
+        with self._items.lock:
+            one = self._home(scope).equal.get((scope[-1][2], name))
+            return one is not None and bool(one.left)
 
     def give_back(self, scope: Scope, name: str, number: int, *, recorded: bool) -> None:
         """It did not come to its end: the next one may have its answer, if there is one."""
@@ -165,8 +163,20 @@ class Calls:
                 _anew(home)
 
     def _home(self, scope: Scope) -> _Home:
-        *around, (first, number, _) = scope
-        return self._homes.setdefault((*around, (first, number, "")), _Home())
+        first, number, _ = scope[-1]
+        place = (*scope[:-1], (first, number, ""))
+        found = self._homes.get(place)
+        if found is None:
+            found = self._homes[place] = _Home()
+        return found
+
+
+def calls_of(items: StepRunner) -> Calls:
+    """The calls of that attempt."""
+    if items.calls is None:
+        with items.lock:
+            items.calls = items.calls or Calls(items)
+    return items.calls
 
 
 def _note(numbers: list[int], number: int) -> None:

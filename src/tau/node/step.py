@@ -33,7 +33,7 @@ class Step:
         self.name = name
         self.scope = items.scope(name) if scope is None else scope
         self.key = ""
-        self.entry = items.entry(self.scope)
+        self.entry = items.entry(self.scope) if scope is None else ""
         self.resumed = False
         self.cell: StoredValue | None = None
         self.record: Item | None = None
@@ -57,7 +57,8 @@ class Step:
         if self.cell is not None:
             self.resumed = items.any_resumed = True
         self.began = items.now()
-        items.tell(self.starts, **{self.kind: self.name, "resumed": self.resumed})
+        if items.is_observed:
+            items.tell(self.starts, **{self.kind: self.name, "resumed": self.resumed})
 
     def enter(self) -> StoredValue | None:
         """Take its name, or its place among others; the result, where it is finished."""
@@ -126,11 +127,13 @@ class Step:
         self.told = True
         if self.cell is not None and not self.unsaved and not isinstance(error, Exception):
             error = None  # it is stored: a cancellation or an interrupt came after that
+        if not self.items.is_observed:
+            return
         told: dict[str, Any] = {self.kind: self.name, "resumed": self.resumed, "error": error is not None}
         if error is not None:
             self.seconds = max(0.0, self.items.now() - self.began)
             told["error_type"] = type(error).__name__
-        elif self.items.is_observed:
+        else:
             told |= self.about()
         self.items.tell(self.completes, **told, duration_seconds=self.seconds)
 

@@ -99,6 +99,12 @@ class StepRunner:
             coroutine = self._awaited(step, function, args, kwargs)
             self.unawaited.add(step, step.name, coroutine, step.verb)
             return coroutine
+        return self.finish_sync(step, function, args, kwargs)
+
+    def finish_sync(
+        self, step: Step, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """The same for a function that is known not to be async."""
         key, commits = step.entry, self.commits
         try:
             step.begin()
