@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import idle
 import inside
 import items
 import large
@@ -34,6 +35,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "postgres": servers.postgres,
     "redis": servers.redis,
     "workers": workers.workers,
+    "idle": idle.idle,
     "large": large.unread,
     "growing": large.growing,
     "tuple": large.tuples,
