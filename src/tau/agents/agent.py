@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from tau.agents import call_journal
+from tau.agents.asking import Asking
 from tau.agents.config import AgentConfig, ClientConfig, ModelConfig, ProviderConfig, plain_options
-from tau.agents.messages import checked_prompt
+from tau.agents.driving import Work, drive, drive_async
+from tau.agents.in_graphs import PromptOf, handler_of, node_of
+from tau.agents.messages import Image, Prompt, checked_prompt, inputs, with_images
 from tau.agents.providers.base import Provider
 from tau.agents.providers.registry import provider_of
-from tau.agents.records import Call, Message, Response, with_messages
-from tau.checks import refused
+from tau.agents.records import Call, Response
+from tau.agents.streaming import AsyncChatStream, ChatStream
+from tau.agents.structured import Wanted, fitted
+from tau.agents.tool_loop import Approval, Approve, Limits, ask_person, looped
+from tau.agents.tools import Tool, checked_calls, checked_tools
+from tau.checks import boolean, integer, refused
 from tau.config import Retry
+from tau.errors import ConfigError
 from tau.spelling import names_keywords
-
-Prompt = str | Sequence[Message]
-"""What is asked: text, or messages such as ``{"role": "user", "content": "..."}``."""
 
 _JOURNAL: Final = ("auto", "required")
 
@@ -69,9 +72,9 @@ class Agent:
             raise refused("journal", journal, '"auto" or "required"')
         self.config = config
         self.id = f"{config.name}-{uuid.uuid4().hex[:12]}"
-        self._journal = journal
-        self._journal_prompts = journal_prompts
-        self._provider = provider if isinstance(provider, Provider) else provider_of(config.client)
+        self._journal_prompts = boolean("journal_prompts", journal_prompts)
+        made = provider if isinstance(provider, Provider) else provider_of(config.client)
+        self._asking = Asking(made, config.client, journal == "required")
 
     @property
     def name(self) -> str:
@@ -83,49 +86,180 @@ class Agent:
         """The server's name of the model. Raises nothing."""
         return self.config.client.provider.model.name
 
-    def chat(self, prompt: Prompt, *, system: str | None = None, **options: Any) -> Response:
+    def chat(self, prompt: Prompt, *, system: str | None = None, schema: Any = None, **options: Any) -> Response:
         """The answer to a prompt. ``system`` replaces the agent's own system prompt; ``options`` (``max_tokens``,
         ``temperature`` ...) are merged over those of ``chat``.
 
-        Inside a run the call is an item: a committed answer is given again and nothing is sent. Raises `AgentError`,
-        and `ConfigError` for a prompt or options that cannot be used.
+        ``schema``: a JSON schema, or a type such as a dataclass, TypedDict, Struct or pydantic model; ``value`` of the
+        response is then the answer as that. An answer that does not fit is asked for again, 3 times in all.
+
+        Inside a run each call is an item: a committed answer is given again and nothing is sent. Raises `AgentError`,
+        and `ConfigError` for arguments that cannot be used.
         """
-        return self._answer(self._call("chat", prompt, system, options))
+        return self._fitted(self._call("chat", prompt, system, options), schema)
 
-    async def achat(self, prompt: Prompt, *, system: str | None = None, **options: Any) -> Response:
+    async def achat(self, prompt: Prompt, *, system: str | None = None, schema: Any = None, **options: Any) -> Response:
         """`chat` for an event loop. Raises the same."""
-        return await self._aanswer(self._call("chat", prompt, system, options))
+        return await self._afitted(self._call("chat", prompt, system, options), schema)
 
-    def _call(self, verb: str, prompt: Prompt, system: str | None, options: Mapping[str, Any]) -> Call:
-        provider = self.config.client.provider
-        given = provider.model.capabilities.get(verb.partition("_")[0], {})
+    def chat_stream(self, prompt: Prompt, *, system: str | None = None, **options: Any) -> ChatStream:
+        """The answer to a prompt as an iterator of its pieces, whose ``response`` is the whole at the end. It is
+        recorded when it is complete, before its last piece is handed on. Nothing is sent before the first piece is
+        asked for. Raises as `chat`; a stream without its end mark raises `AgentStreamError`."""
+        return ChatStream(self._asking, self._call("chat_stream", prompt, system, options))
+
+    def achat_stream(self, prompt: Prompt, *, system: str | None = None, **options: Any) -> AsyncChatStream:
+        """`chat_stream` for an event loop: ``async for piece in agent.achat_stream(...)``. Raises the same."""
+        return AsyncChatStream(self._asking, self._call("chat_stream", prompt, system, options))
+
+    def vision(
+        self, prompt: Prompt, images: Sequence[Image], *, system: str | None = None, schema: Any = None, **options: Any
+    ) -> Response:
+        """The answer to a prompt about pictures, each a path or the bytes of a file. Otherwise as `chat`. Raises
+        `OSError` for a file that cannot be read."""
+        return self._fitted(self._call("vision", with_images(prompt, images), system, options), schema)
+
+    async def avision(
+        self, prompt: Prompt, images: Sequence[Image], *, system: str | None = None, schema: Any = None, **options: Any
+    ) -> Response:
+        """`vision` for an event loop. Raises the same."""
+        return await self._afitted(self._call("vision", with_images(prompt, images), system, options), schema)
+
+    def tools(self, prompt: Prompt, tools: Sequence[Any], *, system: str | None = None, **options: Any) -> Response:
+        """The answer of a model that may ask for tools: functions, or descriptions with ``name``, ``description`` and
+        ``parameters``. Nothing is called; ``tool_calls`` of the response are checked against the tools, and each says
+        its ``problems``. Raises as `chat`."""
+        known = checked_tools(tools)
+        return checked_calls(self._asking.answer(self._call("tools", prompt, system, options, known)), known)
+
+    async def atools(
+        self, prompt: Prompt, tools: Sequence[Any], *, system: str | None = None, **options: Any
+    ) -> Response:
+        """`tools` for an event loop. Raises the same."""
+        known = checked_tools(tools)
+        return checked_calls(await self._asking.aanswer(self._call("tools", prompt, system, options, known)), known)
+
+    def embed(self, texts: str | Sequence[str], **options: Any) -> Response:
+        """The embeddings of one text or several, in ``embeddings`` of the response. Raises as `chat`."""
+        return self._asking.answer(self._embedding(texts, options))
+
+    async def aembed(self, texts: str | Sequence[str], **options: Any) -> Response:
+        """`embed` for an event loop. Raises the same."""
+        return await self._asking.aanswer(self._embedding(texts, options))
+
+    def run(
+        self,
+        prompt: Prompt,
+        tools: Sequence[Any],
+        *,
+        max_rounds: int = 8,
+        approve: Approve = False,
+        limits: Mapping[str, float] | None = None,
+        system: str | None = None,
+        **options: Any,
+    ) -> Response:
+        """The answer of a model that is given what the tools that it asks for return, in at most ``max_rounds`` rounds.
+
+        Each call of the model and of a tool is an item of the run around it. What cannot be called is told to the
+        model, 3 times at most, and so is what a tool raises. ``approve``: a person is asked before a tool is called, by
+        `Context.ask`: ``True`` for all, names of tools, or a function of the `ToolCall`. ``limits``: ``requests`` and
+        ``tokens`` that the loop may use. An async tool needs `arun`.
+
+        Raises as `chat`, `AgentLimitError` for what is used up, `AgentAnswerError` for a model that goes on asking for
+        what cannot be called.
+        """
+        known, work = self._loop(prompt, tools, system, options, max_rounds, approve, limits)
+        return drive(work, lambda what: self._do(what, known))
+
+    async def arun(
+        self,
+        prompt: Prompt,
+        tools: Sequence[Any],
+        *,
+        max_rounds: int = 8,
+        approve: Approve = False,
+        limits: Mapping[str, float] | None = None,
+        system: str | None = None,
+        **options: Any,
+    ) -> Response:
+        """`run` for an event loop; tools may be async. Raises the same."""
+        known, work = self._loop(prompt, tools, system, options, max_rounds, approve, limits)
+        return await drive_async(work, lambda what: self._ado(what, known))
+
+    def node(self, prompt: PromptOf, *, into: str = "answer", schema: Any = None, **options: Any) -> Any:
+        """The function of a node that asks for the answer to ``prompt`` and puts its text, or with a ``schema`` its
+        value as plain data, into the state: ``graph.add_node("summary", agent.node("Summarise: {text}"))``. ``prompt``
+        is text, whose ``{names}`` are those of the state, or a function of the state. Raises `ConfigError`."""
+        return node_of(self, prompt, into=into, schema=schema, options=options)
+
+    def handler(self, **options: Any) -> Any:
+        """An async handler for a hub that answers the text of a message with that of the agent. Raises nothing."""
+        return handler_of(self, options)
+
+    def _call(
+        self,
+        verb: str,
+        prompt: Prompt,
+        system: str | None,
+        options: Mapping[str, Any],
+        tools: Mapping[str, Tool] | None = None,
+    ) -> Call:
         return Call(
             agent=self.name,
-            provider=provider.name,
+            provider=self.config.client.provider.name,
             model=self.model,
             verb=verb,
-            parameters={**given, **plain_options(f"the options of {verb}", options)},
+            parameters=self._merged(verb, options),
             messages=checked_prompt(prompt, self.config.system_prompt if system is None else system),
+            tools=tuple(one.record() for one in (tools or {}).values()),
             keep_prompt=self._journal_prompts,
         )
 
-    def _answer(self, call: Call) -> Response:
-        return with_messages(call_journal.answer(call, lambda: self._ask(call)), call)
+    def _embedding(self, texts: str | Sequence[str], options: Mapping[str, Any]) -> Call:
+        call = self._call("embed", "-", "", options)
+        return replace(call, messages=inputs(texts))
 
-    async def _aanswer(self, call: Call) -> Response:
-        return with_messages(await call_journal.aanswer(call, lambda: self._aask(call)), call)
+    def _merged(self, verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        given = self.config.client.provider.model.capabilities.get(verb.partition("_")[0], {})
+        return {**given, **plain_options(f"the options of {verb}", options)}
 
-    def _ask(self, call: Call) -> Response:
-        began = time.monotonic()
-        return _timed(self._provider.send(call), began)
+    def _loop(
+        self,
+        prompt: Prompt,
+        tools: Sequence[Any],
+        system: str | None,
+        options: Mapping[str, Any],
+        *more: Any,
+    ) -> tuple[dict[str, Tool], Work[Response]]:
+        max_rounds, approve, limits = more
+        known = checked_tools(tools)
+        if without := [one.name for one in known.values() if one.function is None]:
+            raise ConfigError(f"tools: {without[0]!r} is a description without a function, so it cannot be called here")
+        rounds = integer("max_rounds", max_rounds, 1)
+        call = self._call("tools", prompt, system, options, known)
+        return known, looped(call, known, max_rounds=rounds, approve=approve, limits=Limits(limits))
 
-    async def _aask(self, call: Call) -> Response:
-        began = time.monotonic()
-        return _timed(await self._provider.asend(call), began)
+    def _fitted(self, call: Call, schema: Any) -> Response:
+        wanted = None if schema is None else Wanted(schema)
+        return drive(fitted(_with_schema(call, wanted), wanted), self._asking.answer)
+
+    async def _afitted(self, call: Call, schema: Any) -> Response:
+        wanted = None if schema is None else Wanted(schema)
+        return await drive_async(fitted(_with_schema(call, wanted), wanted), self._asking.aanswer)
+
+    def _do(self, what: Any, tools: Mapping[str, Tool]) -> Any:
+        if isinstance(what, Approval):
+            return ask_person(what)
+        return self._asking.called(what, tools) if what.verb == "tool" else self._asking.answer(what)
+
+    async def _ado(self, what: Any, tools: Mapping[str, Tool]) -> Any:
+        if isinstance(what, Approval):
+            return ask_person(what)
+        return await (self._asking.acalled(what, tools) if what.verb == "tool" else self._asking.aanswer(what))
 
     def close(self) -> None:
         """Let go of the connections of this process; the agent may be used again. Raises nothing."""
-        self._provider.close()
+        self._asking.provider.close()
 
     def __repr__(self) -> str:
         return f"Agent({self.config.client.provider.name!r}, {self.model!r}, name={self.name!r})"
@@ -135,5 +269,5 @@ def _over(config: AgentConfig, **given: str) -> AgentConfig:
     return replace(config, **{key: value for key, value in given.items() if value})  # type: ignore[arg-type]
 
 
-def _timed(response: Response, began: float) -> Response:
-    return replace(response, timings={**response.timings, "duration_seconds": time.monotonic() - began})
+def _with_schema(call: Call, wanted: Wanted | None) -> Call:
+    return call if wanted is None else replace(call, schema=wanted.schema)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
+from tau.agents.records import Message
 from tau.checks import refused, short
 from tau.errors import ConfigError
+
+Prompt = str | Sequence[Message]
+"""What is asked: text, or messages such as ``{"role": "user", "content": "..."}``."""
+
+Image = bytes | str | os.PathLike[str]
+"""A picture: the bytes of a file, or its path."""
 
 ROLES: Final = ("system", "user", "assistant", "tool")
 _KEYS: Final = ("role", "content", "images", "tool_calls", "tool_call_id", "name")
@@ -36,3 +46,31 @@ def checked_message(path: str, message: Any) -> dict[str, Any]:
     if not isinstance(message.get("content", ""), str):
         raise refused(f"{path}.content", message["content"], "text; pictures go under images")
     return {"content": "", **message}
+
+
+def with_images(prompt: Any, images: Any) -> list[dict[str, Any]]:
+    """The messages of a prompt, of which the last has the pictures. Raises `ConfigError`, and `OSError` for a file that
+    cannot be read."""
+    if isinstance(images, bytes | str | os.PathLike) or not isinstance(images, Sequence) or not images:
+        raise refused("images", images, "a list of paths or bytes, at least one")
+    *before, last = checked_prompt(prompt, "")
+    return [*before, {**last, "images": [_encoded(at, one) for at, one in enumerate(images)]}]
+
+
+def _encoded(at: int, image: Any) -> str:
+    if isinstance(image, str | os.PathLike):
+        image = Path(image).read_bytes()
+    if not isinstance(image, bytes):
+        raise refused(f"images[{at}]", image, "a path or bytes")
+    return base64.b64encode(image).decode("ascii")
+
+
+def inputs(texts: Any) -> tuple[dict[str, Any], ...]:
+    """The texts of which embeddings are wanted, as messages. Raises `ConfigError`."""
+    found = [texts] if isinstance(texts, str) else texts
+    if isinstance(found, bytes) or not isinstance(found, Sequence) or not found:
+        raise refused("texts", texts, "text or a list of texts")
+    for at, one in enumerate(found):
+        if not isinstance(one, str):
+            raise refused(f"texts[{at}]", one, "text")
+    return tuple({"role": "input", "content": one} for one in found)

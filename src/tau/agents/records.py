@@ -64,14 +64,32 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the model wants to be called: ``arguments`` as it gave them. ``id`` is the server's, or made."""
+    """A tool that the model wants to be called, with these ``arguments``. ``id`` is the server's, empty where it gives
+    none. ``problems`` say what is wrong: no such tool, or arguments that do not fit its schema; empty if nothing is."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of_text(cls, name: str, text: str, id: str = "") -> ToolCall:
+        """With arguments in JSON, as models write them; what is not an object in JSON is one of its problems. Raises
+        nothing."""
+        try:
+            found = json.loads(text or "{}")
+        except (ValueError, RecursionError) as error:
+            return cls(name, {}, id, (f"the arguments are not JSON: {error}",))
+        if not isinstance(found, dict):
+            return cls(name, {}, id, (f"the arguments are not an object, but {type(found).__name__}",))
+        return cls(name, found, id)
 
     def record(self) -> dict[str, Any]:
         """As plain data. Raises nothing."""
+        return {"name": self.name, "arguments": json.dumps(self.arguments), "id": self.id}
+
+    def message(self) -> dict[str, Any]:
+        """As part of a message. Raises nothing."""
         return {"name": self.name, "arguments": _plain(self.arguments), "id": self.id}
 
 
@@ -138,7 +156,7 @@ def response_of(record: Mapping[str, Any], call: Call, *, journaled: bool, repla
     """The response of which that is the record, and which answers that call. Raises `KeyError` where it is no such
     record."""
     usage = record["usage"]
-    calls = tuple([ToolCall(**one) for one in record["tool_calls"]])
+    calls = tuple([ToolCall.of_text(one["name"], one["arguments"], one["id"]) for one in record["tool_calls"]])
     return Response(
         text=record["text"],
         tool_calls=calls,
@@ -171,7 +189,7 @@ def _continued(call: Call, text: str, tool_calls: Sequence[ToolCall]) -> tuple[d
 def _answer(text: str, tool_calls: Sequence[ToolCall]) -> dict[str, Any]:
     found: dict[str, Any] = {"role": "assistant", "content": text}
     if tool_calls:
-        found["tool_calls"] = [one.record() for one in tool_calls]
+        found["tool_calls"] = [one.message() for one in tool_calls]
     return found
 
 

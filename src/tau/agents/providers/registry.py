@@ -10,7 +10,11 @@ from tau.errors import ConfigError
 from tau.late_imports import load_module
 from tau.spelling import did_you_mean
 
-PROVIDERS: Final[dict[str, str]] = {}
+PROVIDERS: Final = {
+    "ollama": "tau.agents.providers.ollama",
+    "openai": "tau.agents.providers.openai",
+    "azure": "tau.agents.providers.openai",
+}
 """The module of each, whose ``make`` gives a provider; it is imported when an agent asks for it."""
 
 

@@ -1,0 +1,40 @@
+"""The keys of providers, which no message shows, and the clients that have to be installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from tau.agents.config import Secret
+from tau.agents.providers.failures import Place
+from tau.errors import ConfigError
+
+
+def needs(client: str, extra: str) -> None:
+    """Raises `ConfigError` where the client of a provider is not installed."""
+    if find_spec(client) is None:
+        raise ConfigError(
+            f"client.provider.name: the provider needs the package {client!r}, which is not installed; run: "
+            f'pip install "tau-orchestrate[{extra}]"'
+        )
+
+
+def key_of(options: Mapping[str, Any], variable: str, place: Place, name: str = "api_key") -> str:
+    """The key that the options give (``api_key``), or name an environment variable for (``api_key_env``), or that is in
+    the usual ``variable``; empty if there is none. The place then keeps it out of its messages. Raises `ConfigError`
+    for a variable that is named and not set."""
+    given = options.get(name)
+    named = options.get(f"{name}_env")
+    if isinstance(given, Secret):
+        key = given.reveal()
+    elif named is not None:
+        key = os.environ.get(str(named), "")
+        if not key:
+            raise ConfigError(f"client.provider.options.{name}_env: the environment variable {named} is not set")
+    else:
+        key = os.environ.get(variable, "")
+    if key:
+        place.secrets.add(key)
+    return key

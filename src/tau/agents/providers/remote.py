@@ -1,0 +1,128 @@
+"""What providers that make requests share: one request for each call, bounded, and its failures as our own errors."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, closing
+from typing import Any
+
+from tau.agents.config import ClientConfig
+from tau.agents.no_requests import check_allowed
+from tau.agents.providers.base import Piece, Provider
+from tau.agents.providers.bounds import whole_within
+from tau.agents.providers.clients import Clients
+from tau.agents.providers.failures import Place, cut, failure
+from tau.agents.records import Call, Response
+
+
+class Answer:
+    """What the parts of a stream have brought. ``take`` of a subclass reads one part and returns its text."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.texts: list[str] = []
+        self.is_over = False
+        """Whether the end mark came."""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+    def take(self, part: Any) -> str:
+        raise NotImplementedError
+
+    def response(self) -> Response:
+        raise NotImplementedError
+
+
+class RemoteProvider(Provider):
+    """A provider whose subclasses say what is sent and how an answer is read: `ask`, `whole` and `answer`."""
+
+    def __init__(self, config: ClientConfig, place: Place) -> None:
+        self.config = config
+        self.place = place
+        self.address = place.address
+        self.clients = Clients(self.make_client, self.make_async_client)
+
+    @abstractmethod
+    def make_client(self) -> Any:
+        """A client that tries nothing again."""
+
+    @abstractmethod
+    def make_async_client(self) -> Any:
+        """The same for the running event loop."""
+
+    @abstractmethod
+    def ask(self, client: Any, call: Call, stream: bool) -> Any:
+        """What the client returns for the call; of an async client, what has yet to be awaited."""
+
+    @abstractmethod
+    def whole(self, call: Call, found: Any) -> Response:
+        """The response that this is. Raises `ValueError` for what is none."""
+
+    @abstractmethod
+    def answer(self, call: Call) -> Answer:
+        """What takes the parts of a stream."""
+
+    def send(self, call: Call) -> Response:
+        check_allowed(call, self.address)
+        try:
+            with whole_within(self.config.timeout):
+                return self.whole(call, self.ask(self.clients.client(), call, stream=False))
+        except Exception as error:
+            raise failure(error, call, self.place) from None
+
+    async def asend(self, call: Call) -> Response:
+        check_allowed(call, self.address)
+        try:
+            with whole_within(self.config.timeout):
+                return self.whole(call, await self.ask(self.clients.async_client(), call, stream=False))
+        except Exception as error:
+            raise failure(error, call, self.place) from None
+
+    def stream(self, call: Call) -> Iterator[Piece]:
+        check_allowed(call, self.address)
+        answer = self.answer(call)
+        try:
+            with closing(self.ask(self.clients.client(), call, stream=True)) as parts:
+                for part in parts:
+                    if text := answer.take(part):
+                        answer.texts.append(text)
+                        yield text
+            response = self._ended(call, answer)
+        except Exception as error:
+            raise failure(error, call, self.place, answer.text) from None
+        yield response
+
+    async def astream(self, call: Call) -> AsyncIterator[Piece]:
+        check_allowed(call, self.address)
+        answer = self.answer(call)
+        try:
+            async with aclosing(_AsyncParts(await self.ask(self.clients.async_client(), call, stream=True))) as parts:
+                async for part in parts.found:
+                    if text := answer.take(part):
+                        answer.texts.append(text)
+                        yield text
+            response = self._ended(call, answer)
+        except Exception as error:
+            raise failure(error, call, self.place, answer.text) from None
+        yield response
+
+    def _ended(self, call: Call, answer: Answer) -> Response:
+        if not answer.is_over:
+            raise cut(call, self.place, answer.text)
+        return answer.response()
+
+    def close(self) -> None:
+        self.clients.close()
+
+
+class _AsyncParts:
+    """The stream of an async client, closed in the way that it has."""
+
+    def __init__(self, found: Any) -> None:
+        self.found = found
+
+    async def aclose(self) -> None:
+        await (self.found.aclose() if hasattr(self.found, "aclose") else self.found.close())
