@@ -32,6 +32,7 @@ LOCK = VENV.with_name(VENV.name + ".lock")
 LOG = VENV.with_name(VENV.name + ".log")
 LOCK_SECONDS = 1800.0
 TELL_SECONDS = 15.0
+ALONE = " --no-deps"  # ends what is installed without its dependencies
 
 
 class Failure(Exception):
@@ -46,6 +47,22 @@ def requirements(groups: dict[str, list[Any]], name: str) -> list[str]:
     for entry in groups[name]:
         found += requirements(groups, entry["include-group"]) if isinstance(entry, dict) else [entry]
     return sorted(set(found))
+
+
+def without_dependencies(project: dict[str, Any], name: str) -> list[str]:
+    """What the group needs of which only the package itself is installed, included groups too."""
+    alone: dict[str, list[str]] = project.get("tool", {}).get("tau", {}).get("without-dependencies", {})
+    found = [f"{one}{ALONE}" for one in alone.get(name, ())]
+    for entry in project["dependency-groups"][name]:
+        if isinstance(entry, dict):
+            found += without_dependencies(project, entry["include-group"])
+    return sorted(set(found))
+
+
+def split(needed: list[str]) -> tuple[list[str], list[str]]:
+    """What is installed with its dependencies, and what without."""
+    alone = [one.removesuffix(ALONE) for one in needed if one.endswith(ALONE)]
+    return [one for one in needed if not one.endswith(ALONE)], alone
 
 
 def identity(pyproject: bytes) -> str:
@@ -165,14 +182,17 @@ def install_with_uv(lock: int, needed: list[str]) -> bool:
     if uv is None:
         return False
     made = PYTHON.exists() or run(lock, uv, "venv", "--allow-existing", "--python", sys.executable, VENV)
-    if made and run(lock, uv, "pip", "install", "--python", PYTHON, "--editable", ROOT, *needed):
-        return True
+    install = (uv, "pip", "install", "--python", PYTHON)
+    whole, alone = split(needed)
+    if made and run(lock, *install, "--editable", ROOT, *whole):
+        return not alone or run(lock, *install, "--no-deps", *alone)
     say("uv did not succeed; trying venv and pip")
     return False
 
 
 def install_with_pip(lock: int, needed: list[str]) -> None:
-    arguments = ("install", "--no-input", "--disable-pip-version-check", "--editable", ROOT, *needed)
+    install = ("install", "--no-input", "--disable-pip-version-check")
+    whole, alone = split(needed)
     if has("ensurepip"):
         if not run(lock, sys.executable, "-m", "venv", VENV):
             raise failed(f"{sys.executable} -m venv")
@@ -187,8 +207,10 @@ def install_with_pip(lock: int, needed: list[str]) -> None:
             f"{sys.executable} cannot make an environment: it has neither ensurepip nor pip. Install one of: "
             f"the package python{version}-venv (Debian, Ubuntu: apt install python{version}-venv), pip, or uv"
         )
-    if not run(lock, *pip, *arguments):
+    if not run(lock, *pip, *install, "--editable", ROOT, *whole):
         raise failed("installing")
+    if alone and not run(lock, *pip, *install, "--no-deps", *alone):
+        raise failed(f"installing {' '.join(alone)}")
 
 
 def make(lock: int, key: str, needed: list[str]) -> None:
@@ -221,7 +243,8 @@ def say(text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     pyproject = (ROOT / "pyproject.toml").read_bytes()
-    needed = requirements(tomllib.loads(pyproject.decode("utf-8"))["dependency-groups"], arguments[-1])
+    project = tomllib.loads(pyproject.decode("utf-8"))
+    needed = requirements(project["dependency-groups"], arguments[-1]) + without_dependencies(project, arguments[-1])
     key = identity(pyproject)
     if ready(key, needed):
         return 0

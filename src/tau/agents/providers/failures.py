@@ -28,7 +28,9 @@ from tau.agents.providers.bounds import MOST_BYTES, Refusal, TooLateError, TooMu
 from tau.agents.records import Call
 from tau.redaction import REDACTED
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
+_CONTROL: Final = re.compile(
+    r"(?:\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\s|[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff])+"
+)
 _MOST: Final = 300
 _TOO_LONG: Final = re.compile(r"context.{0,20}(length|size|window)|exceed.{0,30}context|too many tokens", re.IGNORECASE)
 _QUOTA: Final = re.compile(r"insufficient_quota|billing|exceeded your current quota|usage limit", re.IGNORECASE)

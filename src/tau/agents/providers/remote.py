@@ -67,25 +67,27 @@ class RemoteProvider(Provider):
 
     def send(self, call: Call) -> Response:
         check_allowed(call, self.address)
+        client = self.clients.client()
         try:
             with whole_within(self.config.timeout):
-                return self.whole(call, self.ask(self.clients.client(), call, stream=False))
+                return self.whole(call, self.ask(client, call, stream=False))
         except Exception as error:
             raise failure(error, call, self.place) from None
 
     async def asend(self, call: Call) -> Response:
         check_allowed(call, self.address)
+        client = self.clients.async_client()
         try:
             with whole_within(self.config.timeout):
-                return self.whole(call, await self.ask(self.clients.async_client(), call, stream=False))
+                return self.whole(call, await self.ask(client, call, stream=False))
         except Exception as error:
             raise failure(error, call, self.place) from None
 
     def stream(self, call: Call) -> Iterator[Piece]:
         check_allowed(call, self.address)
-        answer = self.answer(call)
+        client, answer = self.clients.client(), self.answer(call)
         try:
-            with closing(self.ask(self.clients.client(), call, stream=True)) as parts:
+            with closing(self.ask(client, call, stream=True)) as parts:
                 for part in parts:
                     if text := answer.take(part):
                         answer.texts.append(text)
@@ -97,9 +99,9 @@ class RemoteProvider(Provider):
 
     async def astream(self, call: Call) -> AsyncIterator[Piece]:
         check_allowed(call, self.address)
-        answer = self.answer(call)
+        client, answer = self.clients.async_client(), self.answer(call)
         try:
-            async with aclosing(_AsyncParts(await self.ask(self.clients.async_client(), call, stream=True))) as parts:
+            async with aclosing(_AsyncParts(await self.ask(client, call, stream=True))) as parts:
                 async for part in parts.found:
                     if text := answer.take(part):
                         answer.texts.append(text)
