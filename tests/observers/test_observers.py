@@ -44,6 +44,7 @@ def test_every_event_of_the_origin_but_the_states_own_has_its_name() -> None:
     worker.start worker.complete checkpoint.save checkpoint.load checkpoint.resume route.evaluate
     route.select route.execute graph.failed graph.interrupted graph.waiting graph.cancelled
     graph.changed provenance.changed checkpoint.kept checkpoint.retry node.retry node.progress
+    call.start call.complete call.changed call.retry
     """
     assert set(names.split()) == EVENT_TYPES
     assert TERMINAL_TYPES < EVENT_TYPES
