@@ -46,6 +46,10 @@ class Retention(Replaceable):
     and `collect_runs` do.
 
     Raises `ConfigError` for a value of the wrong type or out of range, and where there is no limit at all.
+
+    >>> from tau import CheckpointConfig, Retention
+    >>> CheckpointConfig(interval=1, retention=Retention(keep_last=10, max_age=30 * 86400.0)).retention.keep_last
+    10
     """
 
     keep_last: int | None = None
@@ -79,6 +83,10 @@ class CheckpointConfig(Replaceable):
     lease; 0: not at all. ``retention``: which runs that have ended ``tau gc`` keeps; ``None``: all.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
+
+    >>> from tau import CheckpointConfig
+    >>> CheckpointConfig(store="sqlite:///tau.db", interval=5, preserve=True).interval
+    5
     """
 
     store: object = "memory"
@@ -115,6 +123,12 @@ class GraphConfig(Replaceable):
     and where runs are stored. ``snapshots``: put the values of changed keys into events, redacted.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
+
+    >>> from tau import CheckpointConfig, GraphConfig, StateGraph
+    >>> kept = CheckpointConfig(store="sqlite:///tau.db", interval=1, preserve=True)
+    >>> config = GraphConfig("climate", observer=None, checkpoint=kept)
+    >>> StateGraph(config).max_iterations
+    1000
     """
 
     name: str
@@ -136,6 +150,9 @@ class GraphConfig(Replaceable):
         """From nested mappings, as read from JSON or TOML. Missing keys get their defaults; ``name`` is required.
 
         Raises `ConfigError` for unknown keys, wrong types and values out of range.
+
+        >>> GraphConfig.from_dict({"name": "climate", "checkpoint": {"interval": 1}}).checkpoint.interval
+        1
         """
         found = known_keys("", values, cls)
         if "name" not in found:
@@ -150,11 +167,19 @@ class GraphConfig(Replaceable):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> GraphConfig:
-        """From a JSON object. Raises `ConfigError`, also for text that is not JSON and for keys given twice."""
+        """From a JSON object. Raises `ConfigError`, also for text that is not JSON and for keys given twice.
+
+        >>> GraphConfig.from_json('{"name": "climate", "max_iterations": 50}').max_iterations
+        50
+        """
         return cls.from_dict(read_json(text))
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing."""
+        """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing.
+
+        >>> GraphConfig.from_dict(config.to_dict()) == config
+        True
+        """
         values: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
         values["checkpoint"] = {one.name: getattr(self.checkpoint, one.name) for one in fields(self.checkpoint)}
         if (kept := self.checkpoint.retention) is not None:
@@ -164,7 +189,11 @@ class GraphConfig(Replaceable):
         return values
 
     def to_json(self) -> str:
-        """All keys as a JSON object. Raises `ConfigError` when the store or an observer is an object, not a name."""
+        """All keys as a JSON object. Raises `ConfigError` when the store or an observer is an object, not a name.
+
+        >>> GraphConfig.from_json(config.to_json()) == config
+        True
+        """
         observers = self.observer if isinstance(self.observer, tuple) else (self.observer,)
         for path, value in [("checkpoint.store", self.checkpoint.store), *(("observer", one) for one in observers)]:
             if value is not None and not isinstance(value, str):
@@ -186,6 +215,9 @@ class Retry(Replaceable):
 
     Raises `ConfigError` for ``attempts`` below 1, a negative time, ``backoff`` below 1, ``jitter`` outside 0 to 1, and
     for an ``on`` that is not made of exception classes below `Exception`.
+
+    >>> from tau import Retry
+    >>> retry = Retry(attempts=5, delay=2.0, jitter=0.0, on=(OSError, TimeoutError))
     """
 
     attempts: int = 3
@@ -207,6 +239,9 @@ class Retry(Replaceable):
         """Seconds to wait after the failure of try ``attempt`` (1 is the first), ``random01`` being in [0, 1).
 
         Raises nothing.
+
+        >>> [retry.wait(attempt, 0.5) for attempt in (1, 2, 3)]
+        [2.0, 4.0, 8.0]
         """
         try:
             longest = self.delay * self.backoff ** (attempt - 1)
@@ -216,5 +251,9 @@ class Retry(Replaceable):
 
     def matches(self, error: BaseException) -> bool:
         """Whether the node is tried again after this error; for a group, whether all errors in it match. Raises
-        nothing."""
+        nothing.
+
+        >>> retry.matches(ConnectionError()), retry.matches(ValueError())
+        (True, False)
+        """
         return isinstance(error, self.on) or all(isinstance(one, self.on) for one in leaves(error))

@@ -67,6 +67,12 @@ class Event(Struct, frozen=True):
     ``type`` is one of the names in this module (or a user's own), ``source`` is the name of the graph it comes from,
     ``timestamp`` is an aware UTC datetime, ``data`` holds the details; treat it as read-only. Making one raises
     nothing: its fields are not checked.
+
+    >>> from datetime import UTC, datetime
+    >>> from tau import Event
+    >>> event = Event("loss", "climate", datetime(2024, 1, 1, tzinfo=UTC), {"value": 0.3})
+    >>> event.type, event.data["value"]
+    ('loss', 0.3)
     """
 
     type: str
@@ -75,7 +81,11 @@ class Event(Struct, frozen=True):
     data: Mapping[str, Any]
 
     def to_json(self) -> str:
-        """This event as one line of JSON: ``type source timestamp data``. Never raises for odd values."""
+        """This event as one line of JSON: ``type source timestamp data``. Never raises for odd values.
+
+        >>> event.to_json()
+        '{"type":"loss","source":"climate","timestamp":"2024-01-01T00:00:00Z","data":{"value":0.3}}'
+        """
         return to_json({"type": self.type, "source": self.source, "timestamp": self.timestamp, "data": self.data})
 
 

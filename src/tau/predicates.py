@@ -46,7 +46,12 @@ class Predicate(ABC):
 
 
 def always() -> Predicate:
-    """True for any state. Raises nothing."""
+    """True for any state. Raises nothing.
+
+    >>> from tau import State, always
+    >>> always()(State())
+    True
+    """
     return _Always()
 
 
@@ -54,6 +59,10 @@ def key_exists(key: str) -> Predicate:
     """True when the state has the key, whatever its value, ``None`` included.
 
     Raises `GraphError` for a key that is not text.
+
+    >>> from tau import State, key_exists
+    >>> key_exists("error")(State({"error": None})), key_exists("error")(State())
+    (True, False)
     """
     return KeyExists(_checked_key("key_exists", key))
 
@@ -66,12 +75,21 @@ def key_equals(key: str, value: Any) -> Predicate:
     by element; mappings regardless of order; arrays when shape, dtype and all elements are equal; tables when they are
     stored as the same bytes. Comparing never raises: what cannot be compared is not equal. States are compared in the
     same way. Raises `GraphError` for a key that is not text.
+
+    >>> from tau import State, key_equals
+    >>> key_equals("status", "ready")(State({"status": "ready"}))
+    True
     """
     return _KeyEquals(_checked_key("key_equals", key), value)
 
 
 def not_(predicate: Condition) -> Predicate:
-    """True when ``predicate`` is false. Raises `GraphError` for one that is async or cannot be called."""
+    """True when ``predicate`` is false. Raises `GraphError` for one that is async or cannot be called.
+
+    >>> from tau import State, key_exists, not_
+    >>> not_(key_exists("error"))(State())
+    True
+    """
     return _Not(checked_condition("not_", predicate))
 
 
@@ -79,6 +97,10 @@ def and_(*predicates: Condition) -> Predicate:
     """True when all are true, called from left to right until one is false; true when there are none.
 
     Raises `GraphError` for one that is async or cannot be called.
+
+    >>> from tau import State, and_, key_equals, key_exists
+    >>> and_(key_exists("n"), key_equals("good", True))(State({"n": 1, "good": False}))
+    False
     """
     return _And(tuple(checked_condition("and_", one) for one in predicates))
 
@@ -87,6 +109,10 @@ def or_(*predicates: Condition) -> Predicate:
     """True when any is true, called from left to right until one is; false when there are none.
 
     Raises `GraphError` for one that is async or cannot be called.
+
+    >>> from tau import State, key_equals, or_
+    >>> or_(key_equals("kind", "a"), key_equals("kind", "b"))(State({"kind": "b"}))
+    True
     """
     return _Or(tuple(checked_condition("or_", one) for one in predicates))
 

@@ -77,6 +77,21 @@ class State(Mapping[str, Any], Generic[Model_co]):
     Raises `UnserializableError` for a key that is not text, `ConfigError` for ``data`` that is not a mapping of values
     and for a ``run_id`` that cannot be one. Reading
     a stored value raises `CorruptCheckpointError` if it is damaged, `UnsupportedFormatError` if it cannot be read here.
+
+    >>> from tau import State
+    >>> state = State({"dataset": "mauna-loa", "years": [1958, 2024]}, run_id="climate-1")
+    >>> state["dataset"], state.run_id, state.checkpoint_node
+    ('mauna-loa', 'climate-1', None)
+    >>> longer = state.set("station", "MLO").merge({"unit": "ppm"}).drop("years")
+    >>> dict(longer)
+    {'dataset': 'mauna-loa', 'station': 'MLO', 'unit': 'ppm'}
+    >>> state.clone() == State.from_bytes(state.to_bytes()) == State.from_json(state.to_json()) == state
+    True
+    >>> state.to_dict()["data"] == dict(state)
+    True
+    >>> dataset, years = state.require("dataset", "years")
+    >>> state.get("station", "unknown")
+    'unknown'
     """
 
     __slots__ = ("_data", "_image", "_node", "_run_id", "_schema", "_time", "_visit")
@@ -223,6 +238,11 @@ class State(Mapping[str, Any], Generic[Model_co]):
         `ConfigError` for what cannot be a store, `UnknownStoreError` for a name that is not registered,
         `RunOwnedError` if another owner works on the run, `UnserializableError` or `LimitExceededError` for a value
         that cannot be stored, `StoreError`, and `TauError` for a changed state in a predicate, between two nodes.
+
+        >>> from tau import open_store
+        >>> state.checkpoint("sqlite:///tau.db")
+        >>> open_store("sqlite:///tau.db").load("climate-1") == state
+        True
         """
         load_module("tau.stores.images")
         from tau.stores.images import save_in

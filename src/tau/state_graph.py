@@ -35,6 +35,18 @@ class StateGraph(Streaming[Model], Admitting[Model], Answering, Inspecting, Fork
     ``schema``: a TypedDict, a dataclass, a pydantic model or a msgspec Struct, which says what the state holds. The
     input of a run and what nodes change is validated; a node whose first parameter is annotated with the class, or one
     with some of its fields, gets an instance of it. Raises `ConfigError` for another class.
+
+    >>> from tau import StateGraph
+    >>> graph = StateGraph("squares", store="sqlite:///tau.db")
+    >>> @graph.node
+    ... def read(state):
+    ...     return {"numbers": list(range(state["count"]))}
+    >>> @graph.node
+    ... def add_up(state):
+    ...     return {"sum": sum(n * n for n in state["numbers"])}
+    >>> graph.sequence(read, add_up)
+    >>> graph.execute({"count": 4}, run_id="squares-1")["sum"]
+    14
     """
 
     @names_keywords

@@ -87,6 +87,10 @@ class StoredGraph(Graph):
 
         If checkpointing was off, every node is saved and finished runs are kept. Raises `UnknownStoreError` for a
         name that is not registered, `ConfigError` for anything else that cannot be a store.
+
+        >>> graph.use_store("file:runs")
+        >>> graph.runs()
+        []
         """
         checkpoint = self.config.checkpoint
         if checkpoint.interval == 0:
@@ -105,6 +109,13 @@ class StoredGraph(Graph):
         """Validate, and refuse all changes from now on. Every run does this; repeating it does no harm. Thread-safe.
 
         Raises `GraphError` as `validate` does.
+
+        >>> graph.freeze()
+        >>> try:
+        ...     graph.add_node("late", read)
+        ... except Exception as error:
+        ...     print(type(error).__name__)
+        GraphError
         """
         if not self._frozen:
             super().freeze()

@@ -25,6 +25,14 @@ class ResumePlan(Struct, frozen=True, kw_only=True):
 
     ``finished`` names each finished visit in order, of a long run the newest 250 or so. ``blocking`` lists the
     differences of the graph that ``on_change="error"`` refuses, ``notes`` those that never prevent a resume.
+
+    >>> from tau import StateGraph
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: None)
+    >>> graph.sequence("work")
+    >>> plan = graph.plan(graph.admit({}))
+    >>> plan.status, plan.pending, plan.refusal
+    ('admitted', 'work', None)
     """
 
     run_id: str

@@ -29,6 +29,20 @@ class Stop:
 
     A run that is asked to stop finishes the node in flight, saves, and raises `RunInterruptedError`. Thread-safe.
     Making one raises nothing.
+
+    >>> from tau import RunInterruptedError, StateGraph, Stop
+    >>> stop = Stop()
+    >>> graph = StateGraph("two", store="sqlite:///tau.db")
+    >>> graph.add_node("first", lambda state: stop.set("enough for today"))
+    >>> graph.add_node("second", lambda state: {"done": True})
+    >>> graph.sequence("first", "second")
+    >>> try:
+    ...     graph.execute({}, run_id="two-1", stop=stop)
+    ... except RunInterruptedError as error:
+    ...     print(stop.is_set(), error.reason)
+    True enough for today
+    >>> graph.resume("two-1")["done"]
+    True
     """
 
     def __init__(self) -> None:
@@ -60,6 +74,12 @@ def stop_on(*signals: int) -> Iterator[Stop]:
     A second signal interrupts the node in flight: ``resume`` will run it again. The earlier handlers are restored at
     the end. Raises `ConfigError` for anything that is not a number, `ValueError` in any other thread and for a number
     that is not a signal, `OSError` for a signal that cannot be handled, such as SIGKILL.
+
+    >>> import signal
+    >>> from tau import stop_on
+    >>> with stop_on(signal.SIGTERM, signal.SIGUSR1) as stop:
+    ...     stop.is_set()  # graph.execute(state, stop=stop)
+    False
     """
     stop = Stop()
     for number in signals:

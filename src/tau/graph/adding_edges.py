@@ -29,6 +29,17 @@ class EdgeAdding(Parts):
         name, a lambda if ``name`` is given, an equal predicate of this library. Raises `GraphError` for anything that
         cannot name a node, for a predicate that is async or cannot be called, and once the graph is frozen; `validate`
         checks whether the nodes exist.
+
+        >>> from tau import END, START, key_equals
+        >>> other = StateGraph("halved")
+        >>> other.add_node("halve", lambda state: {"n": state["n"] // 2, "small": state["n"] < 8})
+        >>> other.add_node("report", lambda state: {"text": f"at most {state['n']}"})
+        >>> other.add_edge(START, "halve")
+        >>> other.add_edge("halve", "report", key_equals("small", True))
+        >>> other.add_edge("halve", "halve")
+        >>> other.add_edge("report", END)
+        >>> other.execute({"n": 100})["text"]
+        'at most 3'
         """
         if source is START or target is START or END in (source, target):
             self._add_end(source, target, predicate, name)
@@ -78,6 +89,16 @@ class EdgeAdding(Parts):
 
         Raises `GraphError` for a node that has edges or another route, for what cannot be a route or a mapping, and
         once the graph is frozen; `validate` checks whether the nodes exist.
+
+        >>> from tau import END
+        >>> other = StateGraph("sorted")
+        >>> other.add_node("look", lambda state: {"kind": "even" if state["n"] % 2 == 0 else "odd"})
+        >>> other.add_node("halve", lambda state: {"n": state["n"] // 2})
+        >>> other.add_conditional_edges("look", lambda state: state["kind"], {"even": "halve", "odd": END})
+        >>> other.add_edge("halve", "look")
+        >>> other.set_entry_point("look")
+        >>> other.execute({"n": 24})["n"]
+        3
         """
         if source is START:
             raise GraphError(graph_checks.ONE_BEGINNING)
@@ -94,7 +115,14 @@ class EdgeAdding(Parts):
             self._edges[at] = edges_of(made, self._nodes)
 
     def set_entry_point(self, node: Any) -> None:
-        """Say where a run begins. Raises `GraphError` for a second entry point, and once the graph is frozen."""
+        """Say where a run begins. Raises `GraphError` for a second entry point, and once the graph is frozen.
+
+        >>> other = StateGraph("one")
+        >>> other.add_node("work", lambda state: None)
+        >>> other.set_entry_point("work")
+        >>> other.entry_point
+        'work'
+        """
         name = self._name_of(node, "entry point")
         with self._lock:
             if self.entry_point == name:
@@ -106,7 +134,14 @@ class EdgeAdding(Parts):
 
     def set_exit_point(self, node: Any) -> None:
         """Say where a run may end, once for each exit point; a run ends at the first that it visits. Raises
-        `GraphError` for anything that cannot name a node, and once the graph is frozen."""
+        `GraphError` for anything that cannot name a node, and once the graph is frozen.
+
+        >>> other = StateGraph("one")
+        >>> other.add_node("work", lambda state: None)
+        >>> other.set_exit_point("work")
+        >>> list(other.exit_points)
+        ['work']
+        """
         name = self._name_of(node, "exit point")
         with self._lock:
             if name not in self._exits:

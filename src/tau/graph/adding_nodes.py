@@ -56,6 +56,13 @@ class NodeAdding(Parts):
         Raises `GraphError` for a name that is taken, for what cannot be a node, a graph that this one is inside, a
         ``version`` or ``depends_on``, and once the graph is frozen; `ConfigError` for other options that cannot be
         used.
+
+        >>> from tau import Retry
+        >>> other = StateGraph("shifted")
+        >>> other.add_node("shift", lambda state: {"n": state["n"] + 1}, retry=Retry(attempts=3), timeout=60.0)
+        >>> other.sequence("shift")
+        >>> other.execute({"n": 1})["n"]
+        2
         """
         node = make_node(
             name,
@@ -97,6 +104,13 @@ class NodeAdding(Parts):
         The name is the function's own unless given. Defined again (a notebook's cell run again), the function replaces
         its former self; once the graph has run, only if nothing about the node changed. Raises what `add_node` raises,
         and `GraphError` for a name that another function has.
+
+        >>> other = StateGraph("shifted")
+        >>> @other.node(timeout=60.0)
+        ... def shift(state):
+        ...     return {"n": state["n"] + 1}
+        >>> list(other.nodes)
+        ['shift']
         """
         if isinstance(function, str):
             raise GraphError(f"the name of a node is given by keyword: write @graph.node(name={function!r})")

@@ -22,6 +22,15 @@ def graph_node(graph: Graph, *, outputs: Iterable[str] | None = None) -> InnerGr
 
     ``outer.add_node("prepare", inner)`` is the same without ``outputs``. Raises `ConfigError` for what is no graph or
     no list of keys.
+
+    >>> from tau import StateGraph, graph_node
+    >>> inner, outer = StateGraph("clean"), StateGraph("whole")
+    >>> inner.add_node("strip", lambda state: {"clean": state["text"].strip(), "scratch": 1})
+    >>> inner.sequence("strip")
+    >>> outer.add_node("prepare", graph_node(inner, outputs=["clean"]))
+    >>> outer.sequence("prepare")
+    >>> dict(outer.execute({"text": " dry "}))
+    {'text': ' dry ', 'clean': 'dry'}
     """
     return InnerGraphs((Branch("", _checked_graph("graph_node", graph), _checked_outputs("graph_node", outputs)),), {})
 
@@ -41,6 +50,14 @@ def branches_node(branches: Mapping[str, Any], *, merge: Mapping[str, Merge] | N
     branches finish never counts.
 
     Raises `ConfigError` for what cannot be a branch, a name or a merge.
+
+    >>> from tau import StateGraph, branches_node
+    >>> graph = StateGraph("both")
+    >>> sst, co2 = (lambda state: {"sst": 15.2, "log": ["sst"]}), (lambda state: {"co2": 421.0, "log": ["co2"]})
+    >>> graph.add_node("prepare", branches_node({"sst": sst, "co2": co2}, merge={"log": "append"}))
+    >>> graph.sequence("prepare")
+    >>> dict(graph.execute({"log": []}))
+    {'log': ['sst', 'co2'], 'sst': 15.2, 'co2': 421.0}
     """
     if not isinstance(branches, Mapping) or not branches:
         raise refused("branches", branches, "a mapping of names to functions or graphs")

@@ -44,6 +44,11 @@ class Graph(NodeAdding, EdgeAdding):
         and edges that are already there are kept, as when a notebook's cell is run again. Raises `GraphError`, and then
         changes nothing, for no nodes at all, a node given twice, a name without a node, a different entry point, and
         once the graph is frozen.
+
+        >>> other = StateGraph("two")
+        >>> other.sequence(read, add_up)  # adds them as nodes
+        >>> other.entry_point, list(other.exit_points)
+        ('read', ['add_up'])
         """
         with self._lock:
             names, added = self._chain(nodes)
@@ -81,7 +86,15 @@ class Graph(NodeAdding, EdgeAdding):
         return names, added
 
     def validate(self) -> None:
-        """Check the graph as a whole. Raises `GraphError` with every problem found in ``.problems``."""
+        """Check the graph as a whole. Raises `GraphError` with every problem found in ``.problems``.
+
+        >>> from tau import GraphError
+        >>> try:
+        ...     StateGraph("empty").validate()
+        ... except GraphError as error:
+        ...     print(error.problems)
+        ('graph has no nodes', 'entry point not set', 'no exit points set')
+        """
         problems = graph_checks.problems_of(self)
         if problems:
             raise GraphError("graph validation failed: " + "; ".join(problems), problems=tuple(problems))
@@ -97,6 +110,8 @@ class Graph(NodeAdding, EdgeAdding):
         """Validate, and refuse all changes from now on. Every run does this; repeating it does no harm. Thread-safe.
 
         Raises `GraphError` as `validate` does.
+
+        >>> graph.freeze()  # as its first run does
         """
         if not self._frozen:
             with self._lock:
@@ -110,6 +125,9 @@ class Graph(NodeAdding, EdgeAdding):
         """The fingerprint of this graph, which shows whether it has changed since a run was stored. Raises nothing.
 
         Parts that are the same as in ``stored`` are taken from there, so that their source need not be parsed.
+
+        >>> graph.fingerprint() == graph.fingerprint()
+        True
         """
         if self._fingerprint is not None:
             return self._fingerprint
@@ -126,15 +144,33 @@ class Graph(NodeAdding, EdgeAdding):
             return found
 
     def to_mermaid(self) -> str:
-        """A drawing as a Mermaid flowchart, ending with a newline. Raises nothing."""
+        """A drawing as a Mermaid flowchart, ending with a newline. Raises nothing.
+
+        >>> print(graph.to_mermaid(), end="")
+        flowchart TD
+            n0(["read"])
+            n1[["add_up"]]
+            n0 --> n1
+        """
         return drawing.mermaid(self)
 
     def to_text(self) -> str:
-        """A drawing as plain text, one line for each node and edge, ending with a newline. Raises nothing."""
+        """A drawing as plain text, one line for each node and edge, ending with a newline. Raises nothing.
+
+        >>> print(graph.to_text(), end="")
+        read  [entry]
+          -> add_up
+        add_up  [exit]
+        """
         return drawing.text(self)
 
     def to_svg(self) -> str:
-        """A drawing as an SVG picture, made without Graphviz. Raises nothing."""
+        """A drawing as an SVG picture, made without Graphviz. Raises nothing.
+
+        >>> from pathlib import Path
+        >>> Path("squares.svg").write_text(graph.to_svg()) > 0
+        True
+        """
         load_module("tau.graph.svg")
         from tau.graph.svg import svg
 

@@ -42,6 +42,16 @@ class OpenPause(Struct, frozen=True, kw_only=True):
     ``form`` is the JSON schema of an answer, ``None`` where anything is one. After ``deadline`` the default counts
     (``has_default``), or the run fails. ``refused`` says why an earlier answer did not fit. ``editable``: an answer may
     change the state, too. Reading any of these raises nothing.
+
+    >>> from tau import RunWaitingError, StateGraph, pause_node
+    >>> graph = StateGraph("review", store="sqlite:///tau.db")
+    >>> graph.add_node("approve", pause_node("approved", form=bool, prompt="publish?"))
+    >>> graph.sequence("approve")
+    >>> try:
+    ...     graph.execute({}, run_id="review-1")
+    ... except RunWaitingError:
+    ...     print([(one.run_id, one.name, one.prompt, one.form) for one in graph.pauses()])
+    [('review-1', 'approved', 'publish?', {'type': 'boolean'})]
     """
 
     run_id: str

@@ -19,7 +19,16 @@ from tau.stores.contract import Store
 class Checkpoint(Struct, frozen=True, kw_only=True):
     """One finished visit in a run's history: ``position`` is its place in the log, ``next`` the node that followed
     (``None`` after an exit point, where a route ended the run, and where one has yet to answer), ``state`` the state at
-    that point. Reading a value of it raises what a `State` does."""
+    that point. Reading a value of it raises what a `State` does.
+
+    >>> from tau import StateGraph
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": 1})
+    >>> graph.sequence("work")
+    >>> final = graph.execute({}, run_id="one-1")
+    >>> [(one.node, one.visit, one.next, one.state["n"]) for one in graph.history("one-1")]
+    [('work', 1, None, 1)]
+    """
 
     position: int
     node: str

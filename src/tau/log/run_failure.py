@@ -16,6 +16,17 @@ class RunFailure(Failure, frozen=True, kw_only=True):
     are its innermost lines, each as ``(file, line, function)``, the last one raised it. ``notes`` were added to it,
     ``cause`` is what it was raised from, or ``None``, ``errors`` what it holds, if it is a group; each of those has a
     ``type``, a ``text`` and so on, too. Reading them raises nothing.
+
+    >>> from tau import ExecutionError, StateGraph
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": 1 / state["n"]})
+    >>> graph.sequence("work")
+    >>> try:
+    ...     graph.execute({"n": 0}, run_id="one-1")
+    ... except ExecutionError:
+    ...     failure = graph.failure("one-1")
+    >>> failure.node, failure.attempt, failure.type, failure.text
+    ('work', 1, 'ZeroDivisionError', 'division by zero')
     """
 
     node: str

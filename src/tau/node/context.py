@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
@@ -15,6 +14,7 @@ from tau.node.artifacts import ArtifactBlock
 from tau.node.current import RunNode, RunScope, run_scope
 from tau.node.paused import NOTHING
 from tau.node.seeds import derive
+from tau.node.telling import Telling
 from tau.spelling import names_keywords
 
 if TYPE_CHECKING:
@@ -27,15 +27,7 @@ T = TypeVar("T")
 N = TypeVar("N")
 
 
-class _Log(logging.LoggerAdapter[logging.Logger]):
-    """Adds its fields to the ``extra`` of each call, whose own fields win."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
-        return msg, kwargs
-
-
-class Context:
+class Context(Telling):
     """One visit of one node, for the node itself.
 
     ``run_id``, ``node``, ``visit`` (from 1) and ``attempt`` say which. Attempts at a visit are counted from 1 until one
@@ -43,9 +35,24 @@ class Context:
     a process that was killed count as one). The tries that `Retry` allows are counted separately in every process.
     ``resources`` are the clients and connections passed to ``execute``, which are not part of the state. ``deadline``
     is the UTC time at which ``max_runtime`` ends, ``None`` without one. Reading any of these raises nothing.
+
+    >>> from tau import Context, StateGraph
+    >>> graph = StateGraph("fit", store="sqlite:///tau.db")
+    >>> @graph.node
+    ... def fit(state, ctx: Context):
+    ...     rows = ctx.step("load", list, [3.0, 1.0])  # done once, whatever happens to this attempt
+    ...     with ctx.artifact("fit.txt") as path:
+    ...         path.write_text(f"seed {ctx.seed('fit') >= 0}")
+    ...     ctx.emit("fit.best", value=min(rows))
+    ...     ctx.progress(2, total=2)
+    ...     return {"best": min(rows)}
+    >>> graph.sequence(fit)
+    >>> final = graph.execute({}, run_id="fit-1")
+    >>> final["best"], open(final["fit.txt"]).read()
+    (1.0, 'seed True')
     """
 
-    __slots__ = ("_effect", "_scope", "attempt", "node", "visit")
+    __slots__ = ("attempt", "node", "visit")
 
     def __init__(self, run_scope: RunScope, effect: RunNode) -> None:
         self._scope = run_scope
@@ -77,13 +84,6 @@ class Context:
         """
         effect = self._effect
         return derive(self._scope.seed(), effect.name or self.node, self.visit, names, inside=effect.scope)
-
-    @property
-    def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger under ``tau.nodes`` whose records carry ``run_id``, ``node``, ``visit`` and ``attempt``, and the
-        ``extra`` of a call. Raises nothing."""
-        where = {"run_id": self.run_id, "node": self.node, "visit": self.visit, "attempt": self.attempt}
-        return _Log(logging.getLogger("tau.nodes"), where)
 
     @property
     def should_stop(self) -> bool:
@@ -147,6 +147,14 @@ class Context:
         An argument that cannot be encoded raises `UnserializableError`: bind clients to the function, as in
         ``ctx.journal("ask", client.chat, prompt)``. In an item in a worker process or on dask the function is just
         called, and the item's result is what is kept. Everything else is as for `step`, in threads, tasks and errors.
+
+        >>> other = StateGraph("texts", store="sqlite:///tau.db")
+        >>> @other.node
+        ... def ask(state, ctx: Context):
+        ...     return {"lengths": [ctx.journal("ask", len, text) for text in state["texts"]]}  # each paid for once
+        >>> other.sequence(ask)
+        >>> other.execute({"texts": ["dry", "warm"]})["lengths"]
+        [3, 4]
         """
         runner = self._scope.journal_of(self._effect)
         if runner is None:
@@ -252,6 +260,14 @@ class Context:
         The first item that fails ends the map with `ParallelError`. With ``errors="collect"`` all items are tried, and
         this returns an `Outcome` for each. Raises `ConfigError` for an argument that cannot be used and for a ``name``
         that something else of this visit has, and what `step` raises where a result cannot be stored.
+
+        >>> other = StateGraph("squares", store="sqlite:///tau.db")
+        >>> @other.node
+        ... def square(state, ctx: Context):
+        ...     return {"squares": ctx.map("square", lambda n: n * n, state["numbers"])}
+        >>> other.sequence(square)
+        >>> other.execute({"numbers": [1, 2, 3]})["squares"]
+        [1, 4, 9]
         """
         load_module("tau.workflows.mapping")
         from tau.workflows.mapping import map_items  # only loaded where a node maps
@@ -282,6 +298,17 @@ class Context:
         What ends the attempt is no ``Exception``, so that ``except Exception`` and ``retry=`` do not see it; a node
         that keeps it to itself fails. Raises `PauseExpiredError` after a deadline without a default, `ConfigError` for
         an argument that cannot be used, for a name that is taken and for a run without a store.
+
+        >>> from tau import RunWaitingError
+        >>> other = StateGraph("review", store="sqlite:///tau.db")
+        >>> other.add_node("ask", lambda state, ctx: {"go": ctx.ask("go", form=bool, prompt="publish it?")})
+        >>> other.sequence("ask")
+        >>> try:
+        ...     other.execute({}, run_id="review-1")
+        ... except RunWaitingError:
+        ...     other.answer("review-1", "go", True)
+        >>> other.resume("review-1")["go"]
+        True
         """
         load_module("tau.node.pauses")
         from tau.node.pauses import Question  # only loaded where a node asks
@@ -290,42 +317,6 @@ class Context:
 
     def _ask(self, name: str, question: Question, *, whole: bool = False) -> Any:
         return self._scope.steps_of(self._effect).asked.ask(name, question, whole=whole)
-
-    def emit(self, name: str, /, **data: Any) -> None:
-        """Tell the observers of the run, and ``astream``, an event of the node's own: ``ctx.emit("loss", value=0.3)``.
-
-        Its type is ``name``, its data what is given here and ``run_id``, ``node``, ``visit`` and ``attempt``. The first
-        word of the name, up to a dot, must be none of tau's (``graph``, ``node``, ``step`` ...). The data must be
-        plain: text, numbers, ``True``, ``False``, ``None``, lists and dicts of these. A value whose name suggests a
-        secret is replaced. From any thread or task of the node. Nothing is stored: a resume does not tell it again.
-
-        In one attempt, at most 10,000 events with data of at most 16,384 characters each are told; others are dropped,
-        and the log says so once. Without an observer this does nothing. Raises `ConfigError` for a name or data that
-        cannot be told, and `TauError` once the node has ended, and in a worker process.
-        """
-        load_module("tau.node.own_events")
-        from tau.node.own_events import checked_event  # only loaded where a node tells something
-
-        events = self._scope.events_of(self._effect)
-        checked = checked_event(name, data)
-        if events is not None:
-            events.emit(checked, data)
-
-    def progress(self, done: float, total: float | None = None) -> None:
-        """Tell how far the node is: so many ``done`` of ``total``, of whatever it works through by itself.
-
-        The command shows it, with the time that is left. Observers get ``node.progress`` with ``done`` and ``total``
-        whenever it has grown by a thousandth of the total (without a total, by a hundredth), so that it may be called
-        for every item. The items of `map` and of chains are counted without it. Bounds, threads and what it raises are
-        those of `emit`; `ConfigError` for what are no numbers from 0.
-        """
-        load_module("tau.node.own_events")
-        from tau.node.own_events import checked_progress  # only loaded where a node tells something
-
-        events = self._scope.events_of(self._effect)
-        checked = checked_progress(done, total)
-        if events is not None:
-            events.progress(*checked)
 
     def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> ArtifactBlock:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.
@@ -367,7 +358,15 @@ def visit_key(run_id: str, scope: Scope, node: str, visit: int) -> str:
 
 
 def current() -> Context:
-    """The context of the node that is running here. Raises `TauError` outside of a node."""
+    """The context of the node that is running here. Raises `TauError` outside of a node.
+
+    >>> import tau
+    >>> graph = tau.StateGraph("where")
+    >>> graph.add_node("here", lambda state: {"at": tau.current().node})
+    >>> graph.sequence("here")
+    >>> graph.execute({})["at"]
+    'here'
+    """
     scope = run_scope.get()
     effect: RunNode | None = None if scope is None else scope.visit_here()
     if scope is None or effect is None:

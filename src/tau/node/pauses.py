@@ -203,6 +203,18 @@ def pause_node(
     `PauseExpiredError`, and a resume asks anew. ``prompt``: what people are shown.
 
     Raises `ConfigError` for what cannot be used.
+
+    >>> from typing import Literal
+    >>> from tau import RunWaitingError, StateGraph, pause_node
+    >>> graph = StateGraph("review", store="sqlite:///tau.db")
+    >>> graph.add_node("review", pause_node("verdict", form=Literal["publish", "reject"], prompt="fit for print?"))
+    >>> graph.sequence("review")
+    >>> try:
+    ...     graph.execute({}, run_id="review-1")
+    ... except RunWaitingError:
+    ...     graph.answer("review-1", "verdict", "publish")
+    >>> graph.resume("review-1")["verdict"]
+    'publish'
     """
     return PauseNode(name, Question(name, form, deadline, default, prompt))
 

@@ -26,6 +26,10 @@ def register_observer(name: str, observer: Observer) -> None:
     """Give an observer a name that configurations can use; an earlier observer of that name is replaced.
 
     Raises `ConfigError` for anything that is not a callable taking one event. Thread-safe.
+
+    >>> from tau import GraphConfig, register_observer
+    >>> register_observer("printed", lambda event: print(event.type))
+    >>> config = GraphConfig("climate", observer="printed")
     """
     if not isinstance(name, str) or not name:
         raise ConfigError(f"register_observer: the name must be a string of at least one character, found {name!r}")
@@ -40,6 +44,10 @@ def resolve_observer(observer: Any) -> Observer | None:
     ``None`` and ``"noop"`` give ``None``, so that events cost nothing in a run without observers. A list gives one
     observer that calls each in order. Raises `UnknownObserverError` for a name that is not registered and
     `ConfigError` for anything that cannot be an observer.
+
+    >>> from tau.observers import resolve_observer, slog
+    >>> resolve_observer("slog") is slog, resolve_observer("noop")
+    (True, None)
     """
     if observer is None:
         return None

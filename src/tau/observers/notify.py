@@ -25,6 +25,14 @@ def notify(observer: Observer, event: Event, effect: Any = None) -> None:
     It is logged on the logger ``tau`` at ERROR once per observer and type of exception, and after that only counted
     (see `failures`), so that a broken observer does not flood the log. Thread-safe. If an ``effect`` is given, it is
     marked as ``told``.
+
+    >>> from datetime import UTC, datetime
+    >>> from tau import Event
+    >>> from tau.observers import Recorder, notify
+    >>> recorder = Recorder()
+    >>> notify(recorder, Event("loss", "climate", datetime.now(UTC), {"value": 0.3}))
+    >>> recorder.types()
+    ['loss']
     """
     try:
         if effect is not None:
@@ -35,7 +43,12 @@ def notify(observer: Observer, event: Event, effect: Any = None) -> None:
 
 
 def failures(observer: Observer) -> int:
-    """How many exceptions of this observer have been dropped so far. Raises nothing."""
+    """How many exceptions of this observer have been dropped so far. Raises nothing.
+
+    >>> from tau.observers import failures
+    >>> failures(print)
+    0
+    """
     name = describe(observer)
     with _lock:
         return sum(count for (known, _), count in _counter(observer).items() if known == name)
@@ -72,7 +85,16 @@ def _report(observer: Observer, event: Event, error: Exception) -> None:
 
 
 class Multi:
-    """Calls each observer, in the order given; an exception of one does not stop the rest. Raises nothing itself."""
+    """Calls each observer, in the order given; an exception of one does not stop the rest. Raises nothing itself.
+
+    >>> from datetime import UTC, datetime
+    >>> from tau import Event
+    >>> from tau.observers import Multi, Recorder
+    >>> one, other = Recorder(), Recorder()
+    >>> Multi([one, other])(Event("loss", "climate", datetime.now(UTC), {"value": 0.3}))
+    >>> one.types(), other.types()
+    (['loss'], ['loss'])
+    """
 
     __slots__ = ("__weakref__", "observers")
 
@@ -88,4 +110,9 @@ class Multi:
 
 
 def noop(event: Event) -> None:
-    """Discard the event. Raises nothing."""
+    """Discard the event. Raises nothing.
+
+    >>> from tau import StateGraph
+    >>> from tau.observers import noop
+    >>> graph = StateGraph("silent", observer=noop)
+    """

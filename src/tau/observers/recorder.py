@@ -9,6 +9,19 @@ class Recorder:
     """Keeps every event, in the order received, in the list ``events``. Raises nothing.
 
     Any number of threads may call it at once: appending to a list and clearing it are atomic.
+
+    >>> from tau import StateGraph
+    >>> from tau.observers import Recorder
+    >>> recorder = Recorder()
+    >>> graph = StateGraph("one", observer=recorder)
+    >>> graph.add_node("work", lambda state: {"n": 1})
+    >>> graph.sequence("work")
+    >>> final = graph.execute({})
+    >>> recorder.types()
+    ['graph.start', 'node.start', 'node.complete', 'graph.complete']
+    >>> recorder.events[0].source
+    'one'
+    >>> recorder.clear()
     """
 
     __slots__ = ("__weakref__", "events")

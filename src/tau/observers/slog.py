@@ -41,6 +41,10 @@ def slog(event: Event) -> None:
     """Log the event as one line of JSON: ``time level msg type source timestamp data``. Thread-safe.
 
     Raises only what a logging handler of yours raises.
+
+    >>> from tau import StateGraph
+    >>> from tau.observers import slog
+    >>> graph = StateGraph("logged", observer=slog)  # or observer="slog"
     """
     if not _enabled():
         return

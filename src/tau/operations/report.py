@@ -41,6 +41,15 @@ class WorkerReport(Struct, frozen=True):
     that is yet to come.
 
     Making one raises nothing.
+
+    >>> from tau import StateGraph, worker
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": 1})
+    >>> graph.sequence("work")
+    >>> _ = graph.admit({})
+    >>> report = worker(graph, once=True)
+    >>> report.finished, report.failed, report.left
+    (1, 0, {})
     """
 
     finished: int = 0

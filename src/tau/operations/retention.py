@@ -33,7 +33,17 @@ MOVED: Final = re.compile("moved to run .* in ", re.DOTALL)
 
 class Removal(Struct, frozen=True, kw_only=True):
     """A run that was removed, or would be: the time of its end in Unix seconds, and the limit that it is over,
-    ``keep_last``, ``max_age`` or ``max_bytes``. Reading it raises nothing."""
+    ``keep_last``, ``max_age`` or ``max_bytes``. Reading it raises nothing.
+
+    >>> from tau import StateGraph, Retention, collect_runs
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> [(one.run_id, one.limit) for one in collect_runs(graph.store, Retention(keep_last=2)).removed]
+    [('one-0', 'keep_last')]
+    """
 
     run_id: str
     graph: str
@@ -44,7 +54,18 @@ class Removal(Struct, frozen=True, kw_only=True):
 
 class Collected(Struct, frozen=True, kw_only=True):
     """What was removed, or in a ``dry_run`` would be, why runs over a limit stay, by their ids, and of which runs the
-    history was cut (``trimmed``). Reading it raises nothing."""
+    history was cut (``trimmed``). Reading it raises nothing.
+
+    >>> from tau import StateGraph, Retention, collect_runs
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> collected = collect_runs(graph.store, Retention(keep_last=2), dry_run=True)
+    >>> len(collected.removed), collected.kept, collected.dry_run
+    (1, {}, True)
+    """
 
     removed: tuple[Removal, ...]
     kept: dict[str, str]
@@ -75,6 +96,17 @@ def collect_runs(
 
     Raises `ConfigError` for a ``retention`` that is none, `StoreError` if the store fails, and what `open_store` raises
     for ``store``. What was removed until then stays removed.
+
+    >>> from tau import StateGraph, Retention, collect_runs
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> [one.run_id for one in collect_runs(graph.store, Retention(keep_last=1), graph="one").removed]
+    ['one-0', 'one-1']
+    >>> [row.run_id for row in graph.runs()]
+    ['one-2']
     """
     if not (isinstance(retention, Retention) or (retention is None and trim)):
         raise ConfigError(f"retention is a Retention, such as Retention(keep_last=100), found {retention!r:.80}")

@@ -41,6 +41,16 @@ class RunStats(Struct, kw_only=True):
     whole run, and under ``(items)`` for the items. ``size_bytes`` is that of the records and of all blobs, these before
     compression. ``damage`` is the first thing that could not be read, empty where all was; what lies behind it is not
     counted, and `verify` says all.
+
+    >>> from tau import StateGraph, stats
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> newest = stats(graph.store, limit=1).runs[0]
+    >>> newest.run_id, newest.checkpoints, newest.resumes, newest.keys["n"] > 0
+    ('one-2', 1, 0, True)
     """
 
     run_id: str
@@ -59,7 +69,17 @@ class RunStats(Struct, kw_only=True):
 
 
 class Stats(Struct, frozen=True, kw_only=True):
-    """A store in numbers: how many runs have each status, and each run. Reading it raises nothing."""
+    """A store in numbers: how many runs have each status, and each run. Reading it raises nothing.
+
+    >>> from tau import StateGraph, stats
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> stats(graph.store).statuses
+    {'finished': 3}
+    """
 
     statuses: dict[str, int]
     runs: tuple[RunStats, ...]
@@ -104,6 +124,15 @@ def stats(store: StoreLike, *, graph: str | None = None, limit: int | None = Non
     The logs are read one after the other, no values. Nothing is written. What cannot be read of a run is not counted,
     and the run is among the ``damaged``; damage to values is found by `verify` only.
     Raises `StoreError` if the store fails, and what `open_store` raises for ``store``.
+
+    >>> from tau import StateGraph, stats
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> [one.run_id for one in stats("sqlite:///tau.db", graph="one").runs]
+    ['one-2', 'one-1', 'one-0']
     """
     place = resolve_store(store)
     rows = place.runs(graph=graph, limit=limit)

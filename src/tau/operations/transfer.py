@@ -40,7 +40,18 @@ StoreLike = str | os.PathLike[str] | Store | FourVerbs
 
 class Transfer(Struct, frozen=True, kw_only=True):
     """What was copied: the run as it is called where it is now, ``place``, how much it is, and the paths of artifacts
-    that were ``missing``, to which only earlier states refer, or a run that has ended. Reading it raises nothing."""
+    that were ``missing``, to which only earlier states refer, or a run that has ended. Reading it raises nothing.
+
+    >>> from tau import StateGraph, export_run
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> transfer = export_run(graph.store, "one-1", "one-1.tau")
+    >>> transfer.run_id
+    'one-1'
+    """
 
     run_id: str
     place: str
@@ -60,6 +71,15 @@ def export_run(store: StoreLike, run_id: str, file: str | os.PathLike[str]) -> T
     Raises `CheckpointNotFoundError` for a run that the store does not hold, `CorruptCheckpointError` for one that is
     damaged, `ArtifactError` for one that could not be resumed as a file is missing, `ConfigError` for a file that
     already exists, `StoreError` if the store fails or the file cannot be written.
+
+    >>> from tau import StateGraph, export_run
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> export_run(graph.store, "one-1", "one-1.tau").run_id
+    'one-1'
     """
     origin, path = resolve_store(store), os.path.abspath(os.fspath(file))
     source = StoredRun(origin, check_run_id(run_id))
@@ -149,6 +169,16 @@ def import_run(
     or altered, `UnsupportedFormatError` for one of a newer version, `ArtifactError` for files in it that are not what
     the run says, `ConfigError` for artifacts where there is no place for them, `StoreError` if the store fails or the
     file cannot be read.
+
+    >>> from tau import StateGraph, export_run, import_run
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> _ = export_run(graph.store, "one-1", "one-1.tau")
+    >>> import_run("file:runs", "one-1.tau", new_run_id="copied").run_id
+    'copied'
     """
     target, path = resolve_store(store), os.path.abspath(os.fspath(file))
     with typed(path, "read"), ArchivedRun(path) as source:
@@ -174,6 +204,17 @@ def copy_run(
 
     Raises `RunOwnedError` for a run to be moved that has an owner, `ConfigError` for one that has not ended without
     ``new_run_id`` or ``move``, and what `export_run` and `import_run` raise.
+
+    >>> from tau import StateGraph, copy_run
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> _ = copy_run(graph.store, "one-1", "file:runs")
+    >>> graph.use_store("file:runs")
+    >>> graph.resume("one-1")["n"]
+    2
     """
     origin, target, host = resolve_store(store), resolve_store(to), Host()
     new = check_run_id(run_id if new_run_id is None else new_run_id)

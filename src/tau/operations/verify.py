@@ -39,7 +39,17 @@ _SAME: Final = (
 class Damage(Struct, frozen=True, kw_only=True):
     """One thing that is damaged. ``what`` is ``summary``, ``lease``, ``log``, ``record``, ``manifest``, ``blob`` or
     ``artifact``; ``key`` is the key of the state, or the name of the item, that it belongs to, ``position`` the record;
-    each empty or ``None`` where it belongs to none. Reading it raises nothing."""
+    each empty or ``None`` where it belongs to none. Reading it raises nothing.
+
+    >>> from tau import StateGraph, verify
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> [(one.run_id, one.what) for one in verify(graph.store).damage]
+    []
+    """
 
     run_id: str
     what: str
@@ -52,6 +62,16 @@ class Verification(Struct, frozen=True, kw_only=True):
     """How much of a store was read, and all that is damaged. ``size_bytes`` is that of records and blobs, as stored.
 
     Reading it raises nothing.
+
+    >>> from tau import StateGraph, verify
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> verification = verify(graph.store)
+    >>> verification.damage
+    ()
     """
 
     runs: int = 0
@@ -76,6 +96,15 @@ def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None
 
     Raises `CheckpointNotFoundError` for a run that the store does not hold, `StoreError` if the store fails, and what
     `open_store` raises for ``store``. Damage raises nothing: it is in `Verification.damage`.
+
+    >>> from tau import StateGraph, verify
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.execute({"n": number}, run_id=f"one-{number}")
+    >>> verify("sqlite:///tau.db", "one-1").damage
+    ()
     """
     place = resolve_store(store)
     if run_id is not None:

@@ -67,6 +67,17 @@ def worker(
 
     Raises `ConfigError` for a wrong argument, `GraphError` for a graph that cannot be run, `StoreError` if the store
     fails at the first question.
+
+    >>> from tau import StateGraph, worker
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: {"n": 2 * state["n"]})
+    >>> graph.sequence("work")
+    >>> for number in range(3):
+    ...     _ = graph.admit({"n": number}, run_id=f"one-{number}")
+    >>> worker(graph, once=True).finished
+    3
+    >>> graph.wait("one-2")["n"]
+    4
     """
     if not isinstance(graph, StateGraph):
         raise ConfigError(f"a worker runs a StateGraph, found {type(graph).__name__}")

@@ -42,6 +42,11 @@ def open_store(url: str | os.PathLike[str]) -> Store:
 
     Raises `UnknownStoreError` for a string that is neither a URL nor a registered name, `ConfigError` for a URL that
     cannot be used and for anything else.
+
+    >>> from tau import open_store
+    >>> with open_store("sqlite:///tau.db") as store:
+    ...     store.runs(status="failed", limit=10)
+    []
     """
     if isinstance(url, os.PathLike):
         return _at(parse(url_of(url)))
@@ -67,6 +72,10 @@ def register_store(name: str, store: Store | FourVerbs) -> None:
 
     If a name is registered again, it means the new store from then on, even if it is that of a built-in one. Raises
     `ConfigError` for anything that is not a store, and for a name that could be taken for a URL.
+
+    >>> from tau import StateGraph, open_store, register_store
+    >>> register_store("lab", open_store("file:lab"))
+    >>> graph = StateGraph("climate", store="lab")
     """
     if not isinstance(name, str) or not name or ":" in name:
         raise ConfigError(

@@ -62,6 +62,15 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     was admitted, that was interrupted by a walltime or a drain, or whose question was answered or has a deadline. It is
     ``None`` where a run is not to be taken unasked: one that a person stopped or saved, one that has ended, and, but
     for one that is running, where an older version wrote the summary.
+
+    >>> from tau import StateGraph
+    >>> graph = StateGraph("one", store="sqlite:///tau.db")
+    >>> graph.add_node("work", lambda state: None)
+    >>> graph.sequence("work")
+    >>> _ = graph.admit({}, run_id="one-1", tags=["night"])
+    >>> row = graph.runs()[0]
+    >>> row.run_id, row.status, row.node, row.tags, row.may_be_taken(row.updated)
+    ('one-1', 'admitted', None, ('night',), True)
     """
 
     run_id: str

@@ -181,6 +181,14 @@ class Proxy(Listener):
     tau's stores; for other programs give ``is_commit``, a function of the bytes of a request.
 
     Making one raises `ConfigError` for a protocol that is not known, `OSError` where no port is free.
+
+    >>> from tau.testing import Proxy
+    >>> def strike(number):
+    ...     return "after" if number == 1 else ""  # the second commit is carried out, and its reply is lost
+    >>> with Proxy(("127.0.0.1", 5432), strike) as proxy:
+    ...     url = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres?sslmode=disable"
+    ...     proxy.cuts
+    0
     """
 
     def __init__(

@@ -23,6 +23,18 @@ class ServerProcess:
     ``lines`` holds all of them. It runs in a session of its own, so Ctrl-C in the terminal does not reach it.
     ``prepare`` is called before each start; ``options`` go to `subprocess.Popen`. Making one starts it. Raises
     `OSError` if the command cannot be run, `tau.errors.TauError` with what it said if it does not start in a minute.
+
+    >>> import sys
+    >>> from tau.testing import ServerProcess
+    >>> command = [sys.executable, "-c", "print('ready', flush=True); input = __import__('signal').pause()"]
+    >>> with ServerProcess(command, ready="^ready") as server:
+    ...     server.restart()
+    ...     server.stop()
+    ...     server.start()
+    ...     with server.restarting(pause=60.0):
+    ...         pass  # what must survive it
+    ...     print(server.starts, [line.strip() for line in server.lines])
+    4 ['ready', 'ready', 'ready', 'ready']
     """
 
     def __init__(

@@ -18,6 +18,15 @@ class StoreWrapper(Store):
     `leases` are made of `read` and `lease`.
 
     Raises what ``store`` raises.
+
+    >>> from tau.stores.memory import MemoryStore
+    >>> from tau.testing import StoreWrapper
+    >>> class Loud(StoreWrapper):
+    ...     def call(self, method, *arguments, **options):
+    ...         print(method)
+    ...         return super().call(method, *arguments, **options)
+    >>> Loud(MemoryStore()).summary("nobody")
+    summary
     """
 
     def __init__(self, store: Store) -> None:
@@ -82,7 +91,14 @@ class StoreWrapper(Store):
 
 class SlowStore(StoreWrapper):
     """Pauses before and after every call; ``pause`` is called with ``seconds``. With ``methods``, as ``["commit"]``,
-    only calls to these are slow. Raises what ``store`` raises."""
+    only calls to these are slow. Raises what ``store`` raises.
+
+    >>> from tau import StateGraph
+    >>> from tau.stores.memory import MemoryStore
+    >>> from tau.testing import SlowStore
+    >>> graph = StateGraph("slow", store=SlowStore(MemoryStore(), 0.01, methods=["commit"]))
+    >>> graph.store.call("summary", "nobody")  # not one of the slow ones
+    """
 
     def __init__(
         self,
@@ -112,6 +128,16 @@ class FlakyStore(StoreWrapper):
 
     The same ``seed`` gives the same failures, as long as the calls come in the same order. With ``methods``, as
     ``["commit"]``, only calls to these fail. ``failures`` counts them.
+
+    >>> from tau import StoreUnavailableError
+    >>> from tau.stores.memory import MemoryStore
+    >>> from tau.testing import FlakyStore
+    >>> store = FlakyStore(MemoryStore(), seed=1, probability=1.0)
+    >>> try:
+    ...     store.call("summary", "nobody")
+    ... except StoreUnavailableError:
+    ...     store.failures
+    1
     """
 
     def __init__(
@@ -141,6 +167,11 @@ class RetryingStore(StoreWrapper):
     """Tries again when the store is unavailable. Whether a commit was applied is found out by reading its records.
 
     Raises what ``store`` raises, `StoreUnavailableError` only after this many ``tries``.
+
+    >>> from tau.stores.memory import MemoryStore
+    >>> from tau.testing import FlakyStore, RetryingStore
+    >>> store = RetryingStore(FlakyStore(MemoryStore(), seed=1, probability=0.5))
+    >>> store.call("summary", "nobody")  # as often as it takes
     """
 
     def __init__(self, store: Store, tries: int = 100) -> None:
@@ -178,6 +209,13 @@ class CountingStore(StoreWrapper):
     """Counts in ``calls`` how often each method was called, and in ``committed`` what was committed.
 
     Raises what ``store`` raises.
+
+    >>> from tau.stores.memory import MemoryStore
+    >>> from tau.testing import CountingStore
+    >>> store = CountingStore(MemoryStore())
+    >>> store.call("summary", "nobody")
+    >>> store.calls["summary"]
+    1
     """
 
     def __init__(self, store: Store) -> None:

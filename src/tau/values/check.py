@@ -14,6 +14,14 @@ def check(value: Any) -> None:
     It is encoded as for a store, which takes as long. Raises `UnserializableError`, whose message names the part of the
     value that cannot be stored, its type and what to do instead (``.path`` leads to it), and `LimitExceededError` for a
     value that is too deep or too large.
+
+    >>> import tau
+    >>> tau.check({"years": (1958, 2024), "mean": float("nan")})
+    >>> try:
+    ...     tau.check({"rows": [1, print]})
+    ... except tau.UnserializableError as error:
+    ...     print(error.path, error.type_name)
+    value['rows'][1] builtin_function_or_method
     """
     try:
         encode(value)

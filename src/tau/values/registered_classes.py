@@ -89,6 +89,19 @@ def register_type(
 
     Raises `ConfigError` for a class that cannot be stored this way, and for a name that another class holds. The same
     definition run again (same module and qualified name, as in a notebook cell) replaces the earlier one.
+
+    >>> from dataclasses import dataclass
+    >>> from tau import StateGraph, register_type
+    >>> @register_type
+    ... @dataclass
+    ... class Buoy:
+    ...     name: str
+    ...     depth: float
+    >>> graph = StateGraph("buoys", store="sqlite:///tau.db")
+    >>> graph.add_node("pick", lambda state: {"buoy": Buoy("B7", 12.5)})
+    >>> graph.sequence("pick")
+    >>> graph.execute({})["buoy"].depth
+    12.5
     """
     if cls is None:
         return lambda decorated: register_type(

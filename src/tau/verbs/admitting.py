@@ -39,6 +39,11 @@ class Admitting(StoredGraph, Generic[Model]):
         Raises `RunExistsError` for an id that is in use with another input, `GraphError`, `ConfigError`,
         `SchemaError`, `UnserializableError`, `LimitExceededError` and `StoreError` as `execute` does; nothing is
         stored then.
+
+        >>> graph.admit({"count": 6}, run_id="squares-6")
+        'squares-6'
+        >>> [row.status for row in graph.runs() if row.run_id == "squares-6"]
+        ['admitted']
         """
         _ = self.store
         request, given = self._admission(state, run_id, "error", tags, seed)
@@ -56,6 +61,10 @@ class Admitting(StoredGraph, Generic[Model]):
         """`admit` in an event loop, with the same arguments; a thread of the store's own does it, to its end.
 
         Raises what `admit` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+
+        >>> import asyncio
+        >>> asyncio.run(graph.aadmit({"count": 6}, run_id="squares-6"))
+        'squares-6'
         """
         _ = self.store
         request, given = self._admission(state, run_id, "error", tags, seed)
@@ -71,6 +80,9 @@ class Admitting(StoredGraph, Generic[Model]):
         that waits for an answer, `RunInterruptedError` for one that a person stopped, `RunCancelledError`,
         `CheckpointNotFoundError` (`RunFinishedError`) and `CorruptCheckpointError` as `resume` does, `ConfigError` for
         a wrong argument or a graph without a store, `StoreError` if the store fails.
+
+        >>> graph.wait("squares-1", timeout=10.0)["sum"]
+        14
         """
         waiting = self._waiting(run_id, timeout)
         while (final := waiting.look()) is None:
@@ -81,6 +93,10 @@ class Admitting(StoredGraph, Generic[Model]):
         """`wait` in an event loop, with the same arguments.
 
         Raises what `wait` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+
+        >>> import asyncio
+        >>> asyncio.run(graph.await_run("squares-1", timeout=10.0))["sum"]
+        14
         """
         load_module("asyncio")
         import asyncio

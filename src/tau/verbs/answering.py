@@ -35,6 +35,19 @@ class Answering(StoredGraph):
         `LimitExceededError` for a value that cannot be stored, `SchemaError` for changes that do not fit the schema,
         `ConfigError` for a wrong argument or a graph without a store, `StoreError` if the store fails. Nothing is
         stored then.
+
+        >>> from tau import RunWaitingError, pause_node
+        >>> review = StateGraph("review", store="sqlite:///tau.db")
+        >>> review.add_node("approve", pause_node("approved", form=bool))
+        >>> review.sequence("approve")
+        >>> try:
+        ...     review.execute({}, run_id="review-1")
+        ... except RunWaitingError as waiting:
+        ...     print(waiting.pauses)
+        ('approved',)
+        >>> review.answer("review-1", "approved", True, by="mara")
+        >>> review.resume("review-1")["approved"]
+        True
         """
         self._answer(run_id, {checked_name("the name of a pause", name): value}, by=by, changes=changes)
 
@@ -45,6 +58,20 @@ class Answering(StoredGraph):
         """`answer` in an event loop, with the same arguments; a thread of the store's own does it, to its end.
 
         Raises what `answer` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+
+        >>> import asyncio
+        >>> from tau import RunWaitingError, pause_node
+        >>> review = StateGraph("review", store="sqlite:///tau.db")
+        >>> review.add_node("approve", pause_node("approved", form=bool))
+        >>> review.sequence("approve")
+        >>> async def work():
+        ...     try:
+        ...         await review.aexecute({}, run_id="review-1")
+        ...     except RunWaitingError:
+        ...         await review.aanswer("review-1", "approved", False)
+        ...     return (await review.aresume("review-1"))["approved"]
+        >>> asyncio.run(work())
+        False
         """
         answers = {checked_name("the name of a pause", name): value}
         await self._in_thread(partial(self._answer, run_id, answers, by=by, changes=changes))
@@ -55,6 +82,9 @@ class Answering(StoredGraph):
         A pause past its deadline is answered by its default here, or its run fails. Raises `CheckpointNotFoundError`
         for a run that the store does not hold, `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot
         be read, `ConfigError` for a graph without a store, `StoreError` if the store fails.
+
+        >>> graph.pauses()
+        []
         """
         load_module("tau.log.answers")
         from tau.log.answers import open_pauses  # only loaded where somebody is asked

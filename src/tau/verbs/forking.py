@@ -40,6 +40,10 @@ class Forking(StoredGraph):
         `UnserializableError` or `LimitExceededError` for a change that cannot be stored, `SchemaError` for one that
         does not fit the schema, `ConfigError` for an entry that there is not, a wrong argument or a graph without a
         store, `StoreError` if the store fails. Nothing is stored then.
+
+        >>> new = graph.fork("squares-1", at=graph.history("squares-1")[0].seq, changes={"numbers": [10]})
+        >>> graph.resume(new)["sum"]
+        100
         """
         if at is not None and (not isinstance(at, int) or isinstance(at, bool) or at < 1):
             raise ConfigError(f"at is an entry of a run's history, a whole number from 1 on, found {at!r:.80}")
@@ -60,6 +64,11 @@ class Forking(StoredGraph):
 
         A finished run is left as it is. Raises `CheckpointNotFoundError` for a run that the store does not hold,
         `ConfigError` for a graph without a store, `StoreError` if the store fails.
+
+        >>> waiting = graph.admit({"count": 6})
+        >>> graph.cancel(waiting)
+        >>> graph.store.summary(waiting).status
+        'cancelled'
         """
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id, self.store.location)

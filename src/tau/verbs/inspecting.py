@@ -29,6 +29,10 @@ class Inspecting(StoredGraph):
         Raises `CheckpointNotFoundError` for a run that the store does not hold, `CorruptCheckpointError` or
         `UnsupportedFormatError` for one that cannot be read, `GraphError` for a graph that cannot be run, `ConfigError`
         for a wrong argument or a graph without a store, `StoreError` if the store fails.
+
+        >>> plan = graph.plan("squares-1")
+        >>> plan.status, plan.finished, plan.pending
+        ('finished', ('read', 'add_up'), None)
         """
         return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
 
@@ -39,6 +43,9 @@ class Inspecting(StoredGraph):
         Raises `CheckpointNotFoundError` (`RunFinishedError` if the run finished and its history was deleted),
         `CorruptCheckpointError` at a damaged record, `UnsupportedFormatError` for a newer format, `ConfigError` for a
         graph without a store, `StoreError` if the store fails.
+
+        >>> [(one.node, one.next) for one in graph.history("squares-1")]
+        [('read', 'add_up'), ('add_up', None)]
         """
         return checkpoints(self.store, check_run_id(run_id))
 
@@ -50,6 +57,9 @@ class Inspecting(StoredGraph):
         that lost its owner has status ``dead``, and one whose summary cannot be read ``damaged``. A store that does not
         exist yet is created. Raises `ConfigError` for a ``status`` that does not exist and for a graph without a store,
         `StoreError` if the store fails.
+
+        >>> [(row.run_id, row.status) for row in graph.runs(limit=10)]
+        [('squares-1', 'finished')]
         """
         return self.store.runs(graph=self.name, status=status, tag=tag, limit=limit)
 
@@ -60,6 +70,14 @@ class Inspecting(StoredGraph):
         Raises `CheckpointNotFoundError` for a run that the store does not hold, or of which only the summary was kept,
         `CorruptCheckpointError` where the record of the failure cannot be read, `ConfigError` for a graph without a
         store, `StoreError` if the store fails.
+
+        >>> from tau import ExecutionError
+        >>> try:
+        ...     graph.execute({"count": "many"}, run_id="squares-9")
+        ... except ExecutionError:
+        ...     failure = graph.failure("squares-9")
+        >>> failure.node, failure.type, failure.text
+        ('read', 'TypeError', "'str' object cannot be interpreted as an integer")
         """
         load_module("tau.log.run_failure")
         from tau.log.run_failure import failure_of  # only loaded where somebody asks

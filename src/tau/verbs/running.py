@@ -67,6 +67,12 @@ class Running(StoredGraph, Generic[Model]):
         that has finished is saved by then. Raises `UnserializableError` or `LimitExceededError` for an input that
         cannot be stored, `SchemaError` for one that does not fit the schema, `LeaseLostError` if the run was taken over
         or deleted, `StoreError` if the store fails.
+
+        >>> final = graph.execute({"count": 5}, run_id="squares-2", tags=["small"])
+        >>> final["sum"], final.run_id, final.checkpoint_node
+        (30, 'squares-2', 'add_up')
+        >>> graph.execute({"count": 5}, run_id="squares-2", if_exists="resume") == final  # nothing runs again
+        True
         """
         request, given = self._admission(state, run_id, if_exists, tags, seed)
         request.values = cells_of(given) if request.stored else given
@@ -101,6 +107,9 @@ class Running(StoredGraph, Generic[Model]):
         for an answer, what `answer` raises for ``answers``, `LimitExceededError` after too many crashes,
         `CorruptCheckpointError` or `UnsupportedFormatError` for one that cannot be read, `ArtifactError` for
         a file that is missing or altered, `ConfigError` for a graph without a store, and what `execute` raises.
+
+        >>> graph.resume("squares-1")["sum"]  # it has finished: the stored result
+        14
         """
         request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)
@@ -126,6 +135,10 @@ class Running(StoredGraph, Generic[Model]):
         """`execute` in an event loop, with the same arguments; sync nodes run in threads of tau's own.
 
         Raises what `execute` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+
+        >>> import asyncio
+        >>> asyncio.run(graph.aexecute({"count": 3}))["sum"]
+        5
         """
         request, given = self._admission(state, run_id, if_exists, tags, seed)
         options = checked_options(wait, resources, stop, max_runtime)
@@ -151,6 +164,10 @@ class Running(StoredGraph, Generic[Model]):
         """`resume` in an event loop, with the same arguments.
 
         Raises what `resume` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+
+        >>> import asyncio
+        >>> asyncio.run(graph.aresume("squares-1"))["sum"]
+        14
         """
         request = self._resumption(run_id, on_change)
         options = checked_options(wait, resources, stop, max_runtime)

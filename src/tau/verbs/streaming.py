@@ -38,6 +38,19 @@ class Streaming(Running[Model]):
 
         Closing the iterator early stops the run; `aresume` goes on with it. Raises what `aexecute` raises, after the
         events that came before.
+
+        >>> import asyncio
+        >>> async def watch():
+        ...     async for one in graph.astream({"count": 3}):
+        ...         if isinstance(one, Event):
+        ...             print(one.type) if one.type == "node.complete" else None
+        ...         else:
+        ...             print(one["sum"])
+        >>> from tau import Event
+        >>> asyncio.run(watch())
+        node.complete
+        node.complete
+        5
         """
         load_module("asyncio")
         import asyncio

@@ -42,6 +42,12 @@ class ChainResult(Generic[S]):
     ``final`` is the last state and ``steps`` the number of finished steps. With ``capture_intermediate``,
     ``intermediate`` holds the initial state and the state after each step, unless there was none; else it is empty.
     Making one raises nothing.
+
+    >>> from tau import ChainConfig, process_chain
+    >>> config = ChainConfig(capture_intermediate=True)
+    >>> result = process_chain([1, 2, 3], 0, lambda item, state: state + item, config)
+    >>> result.final, result.steps, result.intermediate
+    (6, 3, (0, 1, 3, 6))
     """
 
     final: S
@@ -99,6 +105,10 @@ def process_chain(
     before it, ``initial`` included; ``key(item)``, text or a whole number, names items that cannot be stored. Each step
     gets a copy of its item. ``name`` is for one map, chain or step of a visit (a second one raises `ConfigError`). A
     state that cannot be stored is the failure of its step. Without a store nothing is kept.
+
+    >>> from tau import process_chain
+    >>> process_chain(["dry", "warm"], "", lambda item, state: f"{state} {item}".strip()).final
+    'dry warm'
     """
     checked_function("step", step)
     checked_progress(progress)

@@ -29,6 +29,9 @@ class Routes(Generic[S, R]):
 
     A handler is called with the state. Raises `ConfigError` for what cannot be called, for names that are not text, and
     if there is no handler at all.
+
+    >>> from tau import Routes
+    >>> routes = Routes({"even": lambda state: {"half": state["n"] // 2}}, default=lambda state: None)
     """
 
     handlers: Mapping[str, Callable[[S], R]] = field(default_factory=dict)
@@ -98,6 +101,11 @@ def process_conditional(
     are (a stop as `RunInterruptedError`, before the predicate or between it and the handler), with a `ConditionalError`
     as their ``__cause__``, unless they had a cause. Arguments that cannot be used raise `ConfigError`, an observer that
     is not registered `UnknownObserverError`.
+
+    >>> from tau import Routes, State, process_conditional
+    >>> routes = Routes({"even": lambda state: {"half": state["n"] // 2}}, default=lambda state: None)
+    >>> process_conditional(State({"n": 8}), lambda state: "even" if state["n"] % 2 == 0 else "odd", routes)["half"]
+    4
     """
     checked_choice(predicate, routes)
     found = checked_config(config, ConditionalConfig)

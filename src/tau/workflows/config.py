@@ -49,23 +49,42 @@ class WorkflowConfig(Replaceable):
         """From a mapping, as read from JSON or TOML. Missing keys get their defaults.
 
         Raises `ConfigError` for unknown keys, wrong types and values out of range.
+
+        >>> from tau import ChainConfig
+        >>> ChainConfig.from_dict({"capture_intermediate": True}).capture_intermediate
+        True
         """
         return cls(**known_keys("", values, cls))
 
     @classmethod
     def from_json(cls: type[C], text: str | bytes) -> C:
-        """From a JSON object. Raises `ConfigError`, also for text that is not JSON and for keys given twice."""
+        """From a JSON object. Raises `ConfigError`, also for text that is not JSON and for keys given twice.
+
+        >>> from tau import ParallelConfig
+        >>> ParallelConfig.from_json('{"max_workers": 4}').max_workers
+        4
+        """
         return cls.from_dict(read_json(text))
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys as a plain dict; `from_dict` gives an equal configuration back. Raises nothing."""
+        """All keys as a plain dict; `from_dict` gives an equal configuration back. Raises nothing.
+
+        >>> from tau import ConditionalConfig
+        >>> ConditionalConfig(observer=["slog"]).to_dict()
+        {'observer': ['slog']}
+        """
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         if isinstance(self.observer, tuple):
             values["observer"] = list(self.observer)
         return values
 
     def to_json(self) -> str:
-        """All keys as a JSON object. Raises `ConfigError` when an observer is an object, not a name."""
+        """All keys as a JSON object. Raises `ConfigError` when an observer is an object, not a name.
+
+        >>> from tau import ChainConfig
+        >>> ChainConfig().to_json()
+        '{"observer": "inherit", "capture_intermediate": false}'
+        """
         self._check_observers()
         return json.dumps(self.to_dict())
 
@@ -84,6 +103,11 @@ class ChainConfig(WorkflowConfig):
     told of each step; by default the observer of the run around the chain, elsewhere ``"slog"``.
 
     Raises `ConfigError` for a value of the wrong type; its message names the key and what is allowed.
+
+    >>> from tau import ChainConfig, process_chain
+    >>> config = ChainConfig(capture_intermediate=True, observer=None)
+    >>> process_chain([1, 2], 0, lambda item, state: state + item, config).intermediate
+    (0, 1, 3)
     """
 
     capture_intermediate: bool = False
@@ -100,6 +124,10 @@ class ConditionalConfig(WorkflowConfig):
     around it, elsewhere ``"slog"``.
 
     Raises `ConfigError` for a value of the wrong type; its message names the key and what is allowed.
+
+    >>> from tau import ConditionalConfig
+    >>> ConditionalConfig(observer=None).observer is None
+    True
     """
 
 
@@ -121,6 +149,11 @@ class ParallelConfig(WorkflowConfig):
     by default the observer of the run around it, elsewhere ``"slog"``.
 
     Raises `ConfigError` for a value of the wrong type or out of range; its message names the key and what is allowed.
+
+    >>> from tau import ParallelConfig, Retry, process_parallel
+    >>> config = ParallelConfig(max_workers=4, timeout=60.0, retry=Retry(attempts=3), observer=None)
+    >>> process_parallel([1, 2, 3], lambda n: n * n, config).results
+    [1, 4, 9]
     """
 
     executor: Any = THREADS
@@ -151,6 +184,9 @@ class ParallelConfig(WorkflowConfig):
         """From a mapping, as read from JSON or TOML; ``retry`` is a mapping, too. Missing keys get their defaults.
 
         Raises `ConfigError` for unknown keys, wrong types and values out of range.
+
+        >>> ParallelConfig.from_dict({"max_workers": 4, "retry": {"attempts": 3}}).retry.attempts
+        3
         """
         found = known_keys("", values, cls)
         if isinstance(found.get("retry"), Mapping):
@@ -158,7 +194,11 @@ class ParallelConfig(WorkflowConfig):
         return cls(**found)
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing."""
+        """All keys as nested plain dicts; `from_dict` gives an equal configuration back. Raises nothing.
+
+        >>> ParallelConfig.from_dict(config.to_dict()) == config
+        True
+        """
         values = WorkflowConfig.to_dict(self)
         if self.retry is not None:
             values["retry"] = {one.name: getattr(self.retry, one.name) for one in fields(Retry)}
@@ -169,6 +209,9 @@ class ParallelConfig(WorkflowConfig):
 
         Raises `ConfigError` when the executor or an observer is an object, not a name, and when ``retry`` names types
         of errors.
+
+        >>> ParallelConfig.from_json(config.to_json()) == config
+        True
         """
         self._check_observers()
         if not isinstance(self.executor, str):

@@ -196,6 +196,14 @@ def chain_node(
 
     The fingerprint of the graph covers ``step``, ``items`` and ``initial``. Raises `ConfigError` for what cannot be
     used, also for an iterator, which could be used once only, and for text, and `UnknownObserverError`.
+
+    >>> from tau import StateGraph, chain_node
+    >>> graph = StateGraph("total", store="sqlite:///tau.db")
+    >>> total = chain_node(lambda state: state["rows"], 0, lambda row, total: total + row, into="total")
+    >>> graph.add_node("total", total)
+    >>> graph.sequence("total")
+    >>> graph.execute({"rows": [1, 2, 3]})["total"]
+    6
     """
     checked_function("step", step)
     checked_progress(progress)
@@ -227,6 +235,13 @@ def parallel_node(
     used: also for an iterator, which could be used once only, for text, for an async ``aggregate``, and for
     failures that are collected (``fail_fast=False``) without an ``aggregate`` that is given them. Raises
     `UnknownObserverError`.
+
+    >>> from tau import StateGraph, parallel_node
+    >>> graph = StateGraph("squares", store="sqlite:///tau.db")
+    >>> graph.add_node("square", parallel_node(lambda state: state["rows"], lambda n: n * n, into="squares"))
+    >>> graph.sequence("square")
+    >>> graph.execute({"rows": [1, 2, 3]})["squares"]
+    [1, 4, 9]
     """
     checked_function("task", task)
     checked_progress(progress)
@@ -260,6 +275,14 @@ def conditional_node(
 
     The fingerprint of the graph covers the predicate, the names and the handlers. Raises `ConfigError` for what cannot
     be used, `UnknownObserverError`.
+
+    >>> from tau import Routes, StateGraph, conditional_node
+    >>> routes = Routes({"big": lambda state: {"n": state["n"] // 10}}, default=lambda state: None)
+    >>> graph = StateGraph("scale")
+    >>> graph.add_node("scale", conditional_node(lambda state: "big" if state["n"] > 99 else "small", routes))
+    >>> graph.sequence("scale")
+    >>> graph.execute({"n": 420})["n"]
+    42
     """
     checked_choice(predicate, routes)
     manner = _Manner(_resolved(checked_config(config, ConditionalConfig)), name_of(predicate, name))

@@ -86,6 +86,11 @@ class ParallelResult(_ReadLater, Generic[R]):
     ``results`` are those of the items that are done, in the order of the items and without gaps; ``errors`` those of
     the items that failed, in the same order; ``outcomes`` tells which is which. Making one raises nothing. To iterate
     over it gives the results one after the other, without a list of them all where they are stored.
+
+    >>> from tau import ParallelConfig, process_parallel
+    >>> result = process_parallel([2, 0, 4], lambda n: 8 // n, ParallelConfig(fail_fast=False, observer=None))
+    >>> result.results, [one.status for one in result.outcomes], result.errors[0].index
+    ([4, 2], ['done', 'failed', 'done'], 1)
     """
 
     results: list[R] = field(default_factory=list)

@@ -86,6 +86,10 @@ def process_parallel(
 
     Arguments that cannot be used raise `ConfigError`, also a ``task`` that cannot be sent to worker processes; an
     observer that is not registered raises `UnknownObserverError`, workers that cannot be started `ExecutorError`.
+
+    >>> from tau import process_parallel
+    >>> process_parallel(range(4), lambda n: n * n).results
+    [0, 1, 4, 9]
     """
     return run_map(Surroundings, items, task, config, progress, name=name, key=key)
 

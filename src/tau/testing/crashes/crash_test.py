@@ -48,6 +48,15 @@ class CrashTestResult(Struct, frozen=True):
     ``struck`` counts the points that were tried by kind: before, inside, after, ctrl-c; ``left`` those for which there
     was no time. ``keys`` are those of the final state that were compared, ``findings`` the promises that did not hold,
     ``seconds`` how long all took. Reading it raises nothing.
+
+    >>> from tau import StateGraph
+    >>> from tau.testing import crash_test
+    >>> graph = StateGraph("one")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> result = crash_test(graph, {"n": 1}, points=1)
+    >>> result.findings, result.keys
+    ([], ['n'])
     """
 
     plan: CrashPlan
@@ -114,6 +123,15 @@ def crash_test(
     Raises `CrashTestError` if something does not hold, unless ``check`` is false (then the result lists it), and
     `ConfigError` for what cannot be tested: a graph that fails, waits for people or differs from run to run by itself,
     or does not end in ``max_time``, and for a wrong argument; `RunInterruptedError` for ``stop``.
+
+    >>> from tau import StateGraph
+    >>> from tau.testing import crash_test
+    >>> graph = StateGraph("one")
+    >>> graph.add_node("work", lambda state: {"n": state["n"] + 1})
+    >>> graph.sequence("work")
+    >>> result = crash_test(graph, {"n": 1}, points=1)  # killed, resumed, compared
+    >>> sum(result.struck.values()) > 0, result.findings
+    (True, [])
     """
     attempts = _Attempts(
         graph, dict(input or {}), store=store, effects=None if effects is None else os.path.abspath(effects),

@@ -18,14 +18,13 @@ from tau.config import CheckpointConfig, GraphConfig
 from tau.engine.effects import RunRequest
 from tau.errors import ConfigError
 from tau.graph.graph import Graph
-from tau.log.records import Record
 from tau.node.typed import fitted_input
 from tau.state import State, cells_of
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
-from tau.testing.simulation.history import Execution, StepCall
 from tau.testing.simulation.process import Process
 from tau.testing.simulation.promises import Expected, observed, violations
+from tau.testing.simulation.result import SimulationError, SimulationResult
 from tau.testing.simulation.world import (
     ANSWER,
     CALL_FAULTS,
@@ -43,34 +42,6 @@ __all__ = ["Fault", "Moment", "SimulationError", "SimulationResult", "explore", 
 StoreFactory = Callable[[Callable[[], float]], Store]
 RUN_ID: Final = "simulated"
 RESUMERS: Final = 16
-
-
-class SimulationError(AssertionError):
-    """A promise was broken. ``violations`` says which; ``replay`` is the call that shows it again."""
-
-    def __init__(self, violations: Sequence[str], replay: str, where: str) -> None:
-        super().__init__("\n  ".join([f"{len(violations)} broken promises {where}", *violations, f"again: {replay}"]))
-        self.violations = list(violations)
-        self.replay = replay
-
-
-class SimulationResult(Struct, frozen=True):
-    """One history.
-
-    ``state`` is the final state, ``None`` where no process got one. For each process, ``errors`` says what it raised,
-    ``points`` the names of the points it reached. ``executions`` lists every call of a node by (process, node, visit,
-    attempt), ``steps`` every call of a step's function, ``log`` every record that got into the store; ``seconds`` is
-    the simulated time.
-    """
-
-    state: State | None
-    errors: list[BaseException | None]
-    executions: list[Execution]
-    steps: list[StepCall]
-    log: list[Record]
-    points: list[list[str]]
-    seconds: float
-    violations: list[str]
 
 
 class _Scenario(Struct, frozen=True):
@@ -157,6 +128,18 @@ def simulate(
     Raises `SimulationError` when a promise was broken, unless ``check`` is false (then the result lists the
     violations), and `ConfigError` for a fault that cannot happen, or in a list never did, for an input that is not a
     mapping, and for a ``graph_factory`` that makes no graph.
+
+    >>> from tau import StateGraph
+    >>> from tau.testing import Fault, simulate
+    >>> def make():
+    ...     graph = StateGraph("two", store="memory:")
+    ...     graph.add_node("first", lambda state: {"n": state["n"] + 1})
+    ...     graph.add_node("second", lambda state: {"n": state["n"] * 2})
+    ...     graph.sequence("first", "second")
+    ...     return graph
+    >>> result = simulate(make, {"n": 1}, faults=[Fault(0, 3, "crash")])
+    >>> len(result.errors), result.state["n"]  # a second process finished the work of the first
+    (2, 4)
     """
     scenario = _scenario(
         graph_factory, input, interval, preserve, lease=lease, store=store, resources=resources, answers=answers,
@@ -196,6 +179,17 @@ def explore(
     Returns the number of histories; see `simulate` for the rest. Raises `SimulationError` at the first broken promise,
     and `ConfigError` for a kind that there is none of, for an input that is not a mapping, and for a ``graph_factory``
     that makes no graph.
+
+    >>> from tau import StateGraph
+    >>> from tau.testing import explore
+    >>> def make():
+    ...     graph = StateGraph("two", store="memory:")
+    ...     graph.add_node("first", lambda state: {"n": state["n"] + 1})
+    ...     graph.add_node("second", lambda state: {"n": state["n"] * 2})
+    ...     graph.sequence("first", "second")
+    ...     return graph
+    >>> explore(make, {"n": 1}, kinds=["crash"]) > 5  # so many histories, and every promise held in each
+    True
     """
     for kind in (*(kinds or ()), *(second_kinds or ())):
         checked_kind(kind, sorted({*EFFECT_FAULTS, *CALL_FAULTS, ANSWER}), "of faults to explore")

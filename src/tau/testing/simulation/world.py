@@ -54,6 +54,10 @@ class Fault(Struct, frozen=True):
     ``interrupt`` and ``interrupt-after``: Ctrl-C.
 
     Raises `ConfigError` for a kind that is none of these, and for numbers below 0.
+
+    >>> from tau.testing import Fault
+    >>> Fault(process=0, point=3, kind="crash")
+    Fault(process=0, point=3, kind='crash')
     """
 
     process: int
@@ -77,7 +81,14 @@ def checked_kind(kind: Any, known: Sequence[str], where: str) -> str:
 
 class Moment(Struct, frozen=True):
     """A point that is being reached: ``what`` names it (``run work``, ``append``, ``store.commit``); ``nth`` counts,
-    from 1, the points of that process whose names have the same first word. Reading it raises nothing."""
+    from 1, the points of that process whose names have the same first word. Reading it raises nothing.
+
+    >>> from tau.testing import Moment
+    >>> def faults(moment):  # given to simulate(make, input, faults=faults)
+    ...     return "crash" if moment.what == "store.commit" and moment.nth == 2 else None
+    >>> faults(Moment(process=0, point=7, what="store.commit", nth=2))
+    'crash'
+    """
 
     process: int
     point: int

@@ -61,7 +61,17 @@ class Run:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Subclass it and say how to make a store. A difference from the model raises `AssertionError`, as in any test."""
+    """Subclass it and say how to make a store. A difference from the model raises `AssertionError`, as in any test.
+
+    >>> from tau.stores.file import FileStore
+    >>> from tau.testing import StoreMachine
+    >>> class Machine(StoreMachine):
+    ...     def make_store(self, path):
+    ...         return FileStore(path)
+    ...     def reopen(self, store, path):
+    ...         return self.make_store(path)
+    >>> TestMine = Machine.TestCase  # pytest finds it
+    """
 
     def make_store(self, path: Path) -> Store:
         """The store to be tested, at ``path``. Raises `NotImplementedError` until a subclass defines it."""

@@ -33,6 +33,17 @@ class StoreContract(TrimClauses, VerbClauses, RunClauses, DueClauses, LogClauses
     ``threads`` is the number of writers that race; ``large`` is the size of large data in bytes,
     ``forgets`` whether its server may forget what it has acknowledged. A broken sentence
     raises `AssertionError`, as in any test.
+
+    >>> from tau.stores.file import FileStore
+    >>> from tau.testing import StoreContract
+    >>> class TestMine(StoreContract):  # pytest finds it
+    ...     def make_store(self, tmp_path):
+    ...         return FileStore(tmp_path / "runs")
+    ...     def another(self, store, tmp_path):
+    ...         return self.make_store(tmp_path)
+    ...     def reopen(self, store, tmp_path):
+    ...         store.close()
+    ...         return self.make_store(tmp_path)
     """
 
     threads = 8

@@ -19,6 +19,18 @@ class Artifact(Struct, frozen=True, kw_only=True):
     ``node``, ``visit`` and ``run_id`` say what made it. ``modified`` is the time of the newest change to a file, in
     nanoseconds: where it and the size are as before, the content is not read. Using one as a path raises nothing; what
     `open` says of a missing file it says here, too.
+
+    >>> from tau import StateGraph
+    >>> graph = StateGraph("files", store="sqlite:///tau.db")
+    >>> @graph.node
+    ... def write(state, ctx):
+    ...     with ctx.artifact("clean.txt") as path:
+    ...         path.write_text("421 ppm")
+    >>> graph.sequence(write)
+    >>> artifact = graph.execute({})["clean.txt"]
+    >>> open(artifact).read(), artifact.size_bytes, artifact.node
+    ('421 ppm', 7, 'write')
+    >>> artifact.check()
     """
 
     name: str
