@@ -186,9 +186,10 @@ class RunInterruptedError(TauError, RuntimeError):
 
 
 class RunCancelledError(TauError, RuntimeError):
-    """The run was cancelled for good."""
+    """The run was cancelled for good; ``moved_to`` says where one is that was moved, else it is empty."""
 
     run_id: str = ""
+    moved_to: str = ""
 
 
 class WaitTimeoutError(TauError, TimeoutError):

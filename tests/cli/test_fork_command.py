@@ -23,7 +23,7 @@ def test_it_names_the_command_that_runs_it(shell: Shell, here: Here, store: str)
 
 def test_the_graph_may_be_named_by_the_project(shell: Shell, here: Here, store: str) -> None:
     here("run", GRAPH, "--run-id", "r", "--store", store)
-    assert "FILE.py:GRAPH" in here("fork", "r", "--store", store, code=2).err
+    assert f"tau fork --store {store} r FILE.py:GRAPH" in here("fork", "r", "--store", store, code=2).err
     shell.write("pyproject.toml", f'[tool.tau]\nstore = "{store}"\n[tool.tau.graphs]\nclimate = "{GRAPH}"\n')
     assert "tau resume s" in here("fork", "r", "--as", "s").out
 

@@ -39,7 +39,16 @@ def test_a_run_that_has_not_ended_is_moved(shell: Shell, here: Here, store: str)
     assert "new_run_id" not in here("copy", "r", "--to", "file:there", "--store", store, code=2).err
     here("copy", "r", "--to", "file:there", "--store", store, "--move")
     assert here.json("show", "r", "--store", store)["status"] == "cancelled"
-    assert "moved to run 'r' in file://" in here("history", "r", "--store", store).out
+    for said in (
+        here("history", "r", "--store", store).out,
+        here("show", "r", "--store", store).out,
+        here("resume", "r", GRAPH, "--store", store, code=4).err,
+        here("run", GRAPH, "--run-id", "r", "--if-exists", "resume", "--store", store, code=4).err,
+    ):
+        assert "moved to run 'r' in file://" in said
+    assert "go on with it there" in said
+    assert "starts a new run" not in said
+    assert here.json("show", "r", "--store", store)["stopped_by"].startswith("moved to run 'r' in file://")
     here("resume", "r", GRAPH, "--store", "file:there")
     assert shell.calls == ["ingest", "analyze", "report"]
     assert here.json("copy", "r", "--to", "file:there", "--store", store, "--move")["status"] == "finished"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -187,8 +189,18 @@ def test_an_unfinished_run_needs_another_id_or_to_be_moved(store: Store, elsewhe
     tau.copy_run(store, "r", elsewhere, new_run_id="s")
     assert store.summary("r").status == "failed"  # type: ignore[union-attr]
     tau.copy_run(store, "r", elsewhere, move=True)
-    with pytest.raises(RunCancelledError):
-        pipeline(store, tmp_path).resume("r")
+    old, there = pipeline(store, tmp_path), f"run 'r' in {elsewhere.location}"
+    asked: list[Callable[[], object]] = [
+        lambda: old.resume("r"),
+        lambda: old.execute(GIVEN, run_id="r", if_exists="resume"),
+        lambda: old.wait("r", timeout=0),
+    ]
+    for ask in asked:
+        with pytest.raises(RunCancelledError, match=f"was moved to {re.escape(there)}.*; go on .* there") as caught:
+            ask()
+        assert caught.value.moved_to == there
+    with pytest.raises(RunExistsError, match=f"it is moved to {re.escape(there)}, so it cannot be resumed"):
+        old.execute(GIVEN, run_id="r")
     last = unseal("r", *store.read("r")[-1])
     assert isinstance(last, Cancelled)
     assert last.reason == f"moved to run 'r' in {elsewhere.location}"

@@ -23,9 +23,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """SIGUSR1 is what batch systems can be told to send before the time is up."""
 
 
-def resume_command(run_id: str, target: str | None, store: str | None) -> str:
-    """The command line that goes on with a run, to be pasted into a shell; without the password of the store."""
-    words = ["tau", "resume"]
+def resume_command(run_id: str, target: str | None, store: str | None, verb: str = "resume") -> str:
+    """The command line that goes on with a run, or does something else to it, to be pasted into a shell; without the
+    password of the store."""
+    words = ["tau", verb]
     if store is not None:
         words += ["--store", for_a_command(store)]
     if run_id.startswith("-") or (target or "").startswith("-"):

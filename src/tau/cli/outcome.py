@@ -259,7 +259,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
         return f"{_command('cancel', session)} ends the run for good"  # this command does not wait
     if isinstance(error, RunOwnedError) and (least := re.search(r"at least (\S+) s", error.hint)):
         return f"--wait {least[1]}, or more, waits for its owner; tau cancel ends the run for good"
-    return next((text for kind, text in _REMEDIES if isinstance(error, kind)), "")
+    known = [] if getattr(error, "moved_to", "") else _REMEDIES  # its own words say it
+    return next((text for kind, text in known if isinstance(error, kind)), "")
 
 
 def _anew(error: BaseException, session: Session) -> str:

@@ -11,9 +11,19 @@ from tau.cli.finished import Finished, Piece
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
-from tau.log.loading import BlobLoader, is_ownerless
+from tau.log.loading import MOVED, BlobLoader, is_ownerless
 from tau.log.pauses import PauseState, waiting
-from tau.log.records import AnyRecord, CheckpointRecord, Claimed, Failed, Failure, Interrupted, Scope, path_of
+from tau.log.records import (
+    AnyRecord,
+    Cancelled,
+    CheckpointRecord,
+    Claimed,
+    Failed,
+    Failure,
+    Interrupted,
+    Scope,
+    path_of,
+)
 from tau.log.replay import Replay
 from tau.log.subgraphs import node_of
 from tau.stores import Store, Summary
@@ -59,11 +69,11 @@ class Move(Struct, frozen=True):
 class Account(Struct):
     """What the log of one run says. ``claims`` counts the processes that owned it, ``provenance`` is the oldest that is
     known and ``moves`` how it changed, ``failed`` the node of the failure it ended with, in its ``attempt``; ``reason``
-    is why it was stopped, and ``begun`` whether the node in flight had begun by then; ``damage`` is what could not be
-    read; ``records`` are the sound ones with their positions, where they are kept; ``pauses`` wait for an answer;
-    ``inside`` are the finished visits of the graphs inside the node in flight, and ``unfinished`` what comes next or is
-    at work, in it and inside; ``is_joined``: all that is inside has come to its end; ``parent`` is the run that it was
-    forked from, or empty."""
+    is why it was stopped, or where it was moved, and ``begun`` whether the node in flight had begun by then; ``damage``
+    is what could not be read; ``records`` are the sound ones with their positions, where they are kept; ``pauses`` wait
+    for an answer; ``inside`` are the finished visits of the graphs inside the node in flight, and ``unfinished`` what
+    comes next or is at work, in it and inside; ``is_joined``: all that is inside has come to its end; ``parent`` is the
+    run that it was forked from, or empty."""
 
     summary: Summary
     status: str
@@ -139,6 +149,8 @@ def _read(store: Store, account: Account, after: int, until: int | None, *, reco
             account.failed, account.failure, account.attempt = record.node, record.failure, record.attempt
         elif isinstance(record, Interrupted):
             account.reason, account.begun = record.reason, record.attempt > 0
+        elif isinstance(record, Cancelled) and MOVED.match(record.reason):
+            account.reason = record.reason
         known = replay.progress.provenance if replay.progress is not None else known
         account.provenance = account.provenance or known
     account.values = replay.values

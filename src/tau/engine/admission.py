@@ -15,7 +15,6 @@ from tau.errors import (
     GraphChangedError,
     LeaseLostError,
     LimitExceededError,
-    RunCancelledError,
     RunExistsError,
     RunOwnedError,
     UnserializableError,
@@ -23,7 +22,7 @@ from tau.errors import (
 from tau.graph.changes import Comparison, compare, only_misfits
 from tau.graph.fingerprint import GraphFingerprint
 from tau.log.append import Append
-from tau.log.loading import EMPTIED, LoadedRun, emptied, not_found
+from tau.log.loading import EMPTIED, MOVED, LoadedRun, emptied, not_found, was_cancelled
 from tau.log.pauses import waiting
 from tau.log.records import Admitted, Claimed, Failed, Manifest, Progress, Scope, describe
 from tau.log.subgraphs import claim_inside, redo_inside
@@ -132,7 +131,7 @@ def _judge(request: RunRequest, found: LoadedRun) -> Progress:
     if not request.resuming:
         _check_id_and_input(request, found)
     if found.status == "cancelled":
-        raise RunCancelledError(f"run {run_id!r} was cancelled; start a new run", run_id=run_id)
+        raise was_cancelled(run_id, found.cancelled)
     if progress is None:
         raise emptied(run_id, found.status, found.updated)
     if found.status == "waiting" and not found.overdue:
@@ -153,7 +152,8 @@ def _check_id_and_input(request: RunRequest, found: LoadedRun) -> None:
         other = f", and its input was different ({'; '.join(differs)})" if differs else ""
         said = f"run {run_id!r} already exists with status {found.status}{other}"
     else:
-        gone = "cancelled, so it cannot be resumed" if found.status == "cancelled" else f"{found.status}, {EMPTIED}"
+        reason = found.cancelled if MOVED.match(found.cancelled) else "cancelled"
+        gone = f"{reason}, so it cannot be resumed" if found.status == "cancelled" else f"{found.status}, {EMPTIED}"
         said = f"run {run_id!r} already exists: it is {gone}"
     ways = ["resume it without an input" if differs else "resume it, pass if_exists='resume'"] if resumable else []
     raise RunExistsError(

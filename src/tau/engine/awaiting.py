@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from tau.engine.verdicts import waiting_for
-from tau.errors import ConfigError, ExecutionError, RunCancelledError, RunInterruptedError, TauError, WaitTimeoutError
+from tau.errors import ConfigError, ExecutionError, RunInterruptedError, TauError, WaitTimeoutError
 from tau.host import Host
-from tau.log.loading import LoadedRun, emptied, load, not_found
+from tau.log.loading import LoadedRun, emptied, load, not_found, was_cancelled
 from tau.log.pauses import waiting
 from tau.log.records import Failed, Interrupted
 from tau.log.replay import Replay
@@ -82,8 +82,7 @@ class Waiting:
         assert progress is not None
         if found.status == "cancelled":
             at = datetime.fromtimestamp(found.updated, UTC)
-            said = f"run {run_id!r} was cancelled at {at:%Y-%m-%d %H:%M:%S} UTC; start a new run"
-            return RunCancelledError(said, run_id=run_id)
+            return was_cancelled(run_id, found.cancelled, when=f" at {at:%Y-%m-%d %H:%M:%S} UTC")
         if found.status == "waiting":
             return waiting_for(run_id, [one.name for one in waiting(found.pauses)])
         last = ending(self._store, run_id, found.position)

@@ -15,13 +15,12 @@ from tau.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
     PauseNotFoundError,
-    RunCancelledError,
     UnserializableError,
 )
 from tau.host import Host
 from tau.log.encoding import pack_blob, seal
 from tau.log.json_schema import problems
-from tau.log.loading import BlobLoader, LoadedRun, catch_up, emptied, load, not_found
+from tau.log.loading import BlobLoader, LoadedRun, catch_up, emptied, load, not_found, was_cancelled
 from tau.log.pauses import PauseState, at_a_glance, expired, goes_on_at, is_due, note, waiting
 from tau.log.records import Answer, Failed, Record, describe
 from tau.log.replay import Replay, status_after
@@ -203,8 +202,7 @@ def _answerable(seen: _Seen, name: str, cell: StoredValue, again: bool) -> Pause
     """The pause, if it waits; ``None`` if this is its answer already."""
     found, run_id, now = seen.found, seen.summary.run_id, seen.host.now()
     if found.status == "cancelled":
-        said = f"run {run_id!r} was cancelled, so it waits for no answer; start a new run"
-        raise RunCancelledError(said, run_id=run_id)
+        raise was_cancelled(run_id, found.cancelled, advice=", so it waits for no answer; start a new run")
     if found.damaged:
         raise CorruptCheckpointError(
             f"run {run_id!r} cannot be answered: {found.damaged}; resume it, then it asks again", run_id=run_id

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Final
 
 from msgspec import Struct
 
@@ -34,6 +36,10 @@ _LONG_LOOK = 0.25  # seconds
 _MOMENT = 1.0  # seconds in which an owner that tries to renew its lease succeeds once it can
 
 
+MOVED: Final = re.compile("moved to run .* in ", re.DOTALL)
+"""What the reason of a run begins with that was cancelled where it was, as it is elsewhere now."""
+
+
 class LoadedRun(Struct):
     """A run as it lies in the store; status ``deleted`` where there is none.
 
@@ -42,7 +48,8 @@ class LoadedRun(Struct):
     where it was asked for and can be read. ``overdue`` says that it waits no more, because time is up (`is_due`).
     ``misfits`` says by key why a value does not fit the schema of the graph, where that was asked for.
     ``subgraphs`` tells how far the graphs inside the node in flight are. ``shared``: the process that owns it may be at
-    other runs, too. ``is_left``: it is what was left of one that was to be put into the store, and was not seen yet.
+    other runs, too. ``cancelled`` says why it was. ``is_left``: it is what was left of one that was to be put into the
+    store, and was not seen yet.
     """
 
     status: str
@@ -58,6 +65,7 @@ class LoadedRun(Struct):
     misfits: dict[str, str] = {}
     subgraphs: Subgraphs = {}
     shared: bool = False
+    cancelled: str = ""
     is_left: bool = False
 
 
@@ -114,7 +122,7 @@ def _found(summary: Summary, replay: Replay) -> LoadedRun:
     position = max(replay.position, summary.position)
     progress, pauses = replay.progress, replay.pauses
     found = LoadedRun(progress.status, position, progress, replay.values, summary.updated, pauses=pauses)
-    found.subgraphs = replay.subgraphs
+    found.subgraphs, found.cancelled = replay.subgraphs, replay.cancelled
     found.shared = summary.owner is not None and summary.owner.shared
     if replay.damage:
         found.damaged, found.rewind = replay.damage, replay.applied
@@ -249,12 +257,23 @@ def why_lost(store: Store, run_id: str, created: float | None) -> LeaseLostError
             run_id=run_id,
         )
     if summary.status == "cancelled":
-        return RunCancelledError(f"run {run_id!r} was cancelled while it ran", run_id=run_id)
+        reason = ""
+        with suppress(TauError):
+            reason = load(store, run_id, summary)[0].cancelled
+        return was_cancelled(run_id, reason, when=" while it ran", advice="")
     return LeaseLostError(
         f"run {run_id!r} was taken over or changed by another process; what this process had not saved is "
         "dropped, and the run goes on elsewhere",
         run_id=run_id,
     )
+
+
+def was_cancelled(run_id: str, reason: str, *, when: str = "", advice: str = "; start a new run") -> RunCancelledError:
+    """The error about a run that was cancelled, for that ``reason``; of one that was moved it says where it is now."""
+    if MOVED.match(reason):
+        said, there = f"run {run_id!r} was {reason}{when}; go on with it there", reason.removeprefix("moved to ")
+        return RunCancelledError(said, run_id=run_id, moved_to=there)
+    return RunCancelledError(f"run {run_id!r} was cancelled{when}{advice}", run_id=run_id)
 
 
 def is_ownerless(lease_of: Callable[[str], Lease | None], summary: Summary, host: Host) -> bool:

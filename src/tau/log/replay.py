@@ -56,7 +56,8 @@ class Replay:
     Records after a damaged one are passed over until a manifest, or a claim that goes on from ``applied``, the last
     sound position; while they are, ``damage`` says what is wrong. ``items`` are those of the node in flight, by scope
     and key, ``pauses`` its pauses by name, ``plans`` what was planned of its items, and ``subgraphs`` how far the
-    graphs inside it are, by scope. ``since_base`` and ``weight`` count records and bytes after ``base``.
+    graphs inside it are, by scope. ``since_base`` and ``weight`` count records and bytes after ``base``. ``cancelled``
+    is why the run was.
     """
 
     def __init__(self, run_id: str, fetch: Fetch) -> None:
@@ -69,7 +70,7 @@ class Replay:
         self.plans: Plans = {}
         self.subgraphs: Subgraphs = {}
         self.position = self.applied = self.base = self.since_base = self.weight = 0
-        self.damage = ""
+        self.damage = self.cancelled = ""
 
     def add(self, position: int, data: bytes) -> AnyRecord | None:
         """Apply one record; ``None`` where it is passed over. Raises where the very first one is damaged."""
@@ -137,6 +138,8 @@ class Replay:
             progress.crashes = record.attempt
         elif isinstance(record, Answer):
             self._change(record)
+        elif isinstance(record, Cancelled):
+            self.cancelled = record.reason
         if not (isinstance(record, Failed) and record.scope):
             note(self.pauses, record, self.fetch)
         note_planned(self.plans, record)

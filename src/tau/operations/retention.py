@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final
 
 from msgspec import Struct
 
@@ -16,7 +14,7 @@ from tau.errors import ConfigError, CorruptCheckpointError, UnsupportedFormatErr
 from tau.host import Host
 from tau.log.chained import all_cells
 from tau.log.encoding import unseal
-from tau.log.loading import load
+from tau.log.loading import MOVED, load
 from tau.log.records import Cancelled
 from tau.operations.stats import run_stats
 from tau.operations.stored_run import ENDED
@@ -27,8 +25,6 @@ from tau.stores.contract import PositionConflict, Query, Store, Summary
 from tau.stores.names import directory_of, run_of
 from tau.stores.registry import resolve_store
 from tau.values.relocation import may_hold_artifact
-
-MOVED: Final = re.compile("moved to run .* in ", re.DOTALL)
 
 
 class Removal(Struct, frozen=True, kw_only=True):

@@ -60,7 +60,7 @@ def fork(
     changes = inputs.gather(file, settings)
     option = store
     if target is None:
-        named, store = named_by_project(run_id, store, project, session)
+        named, store = named_by_project(run_id, store, project, session, "fork")
     else:
         named = target
     with stdout_to_stderr(session.as_json):

@@ -87,13 +87,15 @@ def resume(
     return attempt(session, graph, act, quiet=quiet, values=values, max_runtime=max_runtime)
 
 
-def named_by_project(run_id: str, option: str | None, project: Project, session: Session) -> tuple[str, str]:
-    """The target and the store of a run whose graph was not named on the command line."""
+def named_by_project(
+    run_id: str, option: str | None, project: Project, session: Session, verb: str = "resume"
+) -> tuple[str, str]:
+    """The target and the store of a run whose graph was not named on the command line of that ``verb``."""
     store, summary = find(reading(option, project, session), run_id, session)
     if summary.graph not in project.graphs:
         named = f", or add {summary.graph!r} to [tool.tau.graphs] in pyproject.toml"
         raise ConfigError(
             f"run {run_id!r} was made by graph {summary.graph!r}; name it: "
-            f"{resume_command(run_id, 'FILE.py:GRAPH', option)}{named if summary.graph else f' ({FORMS})'}"
+            f"{resume_command(run_id, 'FILE.py:GRAPH', option, verb)}{named if summary.graph else f' ({FORMS})'}"
         )
     return project.graphs[summary.graph], option if option is not None else store.location
