@@ -31,3 +31,8 @@ def test_a_damaged_key_of_one_run_hides_no_other(here: Here, redis_url: str, how
     assert "did you mean" not in done.err
     assert ("made by something else" if how == "of another type" else "what says where it is, is gone") in done.err
     assert "did you mean 's1'" in here("show", "s11", *where, code=3).err
+    assert "damaged" in here("delete", "r1", *where, code=4).err  # asked for, and not confirmed
+    for words in (["delete", "r1", "--yes"], ["run", GRAPH, "--run-id", "r1"]):
+        here(*words, *where)
+    assert {run["status"] for run in here.json("runs", *where)} == {"finished"}
+    assert here.json("verify", *where)["sound"]

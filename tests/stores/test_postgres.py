@@ -24,6 +24,7 @@ from tau.stores.contract import Query
 from tau.stores.postgres import PostgresStore
 from tau.stores.postgres.connection import Session, connect, create_tables, has_tables, renew_tables
 from tau.stores.postgres.place import Place
+from tau.stores.summaries import pack
 from tau.testing.store_contract.batches import batch, one, owner, race
 
 TABLES = "select tablename from pg_tables where schemaname = 'tau' order by 1"
@@ -84,7 +85,7 @@ def test_tables_of_a_newer_tau_are_refused_and_left_alone(postgres: Server, post
 
 
 AS_FORMAT_1 = """
-drop index tau.runs_due; alter table tau.runs drop column queue, drop column not_before;
+drop index tau.runs_due, tau.runs_queueless; alter table tau.runs drop column queue, drop column not_before;
 update tau.format set format = 1
 """
 
@@ -113,6 +114,35 @@ def test_tables_of_format_1_are_read_as_they_are_and_brought_up_to_date_by_the_f
     assert [summary.run_id for summary, _ in store.due("älter", 1)] == ["s"]
     assert one(store, batch("r", 1, graph="älter")) == 2
     store.close()
+
+
+BY_FORMAT_1 = """
+update tau.runs set queue = null, not_before = null, status = 'running', summary = %s, nonce = %s,
+expires = clock_timestamp() + make_interval(secs => %s) where run_id = %s
+"""
+
+
+@pytest.mark.parametrize("damaged", [0, 20])
+def test_what_a_session_of_format_1_begins_after_the_renewal_is_found_when_it_dies(
+    postgres: Server, postgres_url: str, damaged: int
+) -> None:
+    """Its statements know no queue: they leave none, or that of before."""
+    with PostgresStore(postgres_url) as store:
+        for n in range(damaged):
+            one(store, batch(f"bad{n}", 0, graph="älter", status="admitted", not_before=1.0))
+        for name, lease in (("dead", -1.0), ("alive", 60.0)):
+            one(store, batch(name, 0, owner=owner(name, lease=60.0), graph="älter"))
+            summary = store.summary(name)
+            assert summary is not None
+            with psycopg.connect(postgres_url) as database:
+                database.execute(BY_FORMAT_1, (pack(summary), name, lease, name))
+        one(store, batch("queued", 0, graph="älter", status="admitted", not_before=2.0))
+        one(store, batch("other", 0, owner=owner("o", lease=0.0), graph="other"))
+        postgres.sql("", "update tau.runs set summary = '' where run_id like 'bad%'")
+        for limit in (0, 1, 2, 16):
+            assert [row.run_id for row, _ in store.due("älter", limit)] == ["dead", "queued"][:limit]
+        assert one(store, batch("dead", 1, graph="älter", owner=owner("new", lease=60.0))) == 2
+        assert [row.run_id for row, _ in store.due("älter", 16)] == ["queued"]
 
 
 def test_tables_that_were_taken_away_are_not_made_again(postgres: Server, postgres_url: str) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -361,6 +362,52 @@ def test_a_damaged_run_is_listed_and_can_be_removed(redis: Server, redis_url: st
     assert summary is not None
     assert (summary.status, summary.position) == ("deleted", 4)
     assert [row.run_id for row in store.select(Query())] == ["well"]
+    store.close()
+
+
+@pytest.mark.parametrize("damage", ["gone", "of another type", "without a number"])
+def test_a_run_of_which_it_is_not_known_where_it_is_can_be_removed(redis: Server, redis_url: str, damage: str) -> None:
+    """It leaves a position that no writer knows, and is in no list any more."""
+    store = RedisStore(redis_url)
+    store.commit([batch("r", 0, 3, status="admitted", not_before=1.0), batch("well", 0, graph="other")])
+    with redis.client() as client:
+        if damage == "without a number":
+            client.hset(RUN, "position", "nine")
+        else:
+            client.delete(RUN)
+        if damage == "of another type":
+            client.set(RUN, "text")
+        for change in (partial(store.delete, "r", keep_summary=True), partial(store.delete_at, "r", 3)):
+            with pytest.raises(CorruptCheckpointError):
+                change()
+        for _ in range(2):
+            store.delete("r")
+            assert store.read("r") == []
+            summary = store.summary("r")
+            assert summary is not None
+            assert summary.status == "deleted"
+            assert client.exists(LOG, "tau:blobs:r") == 0
+            lists = [key for key in client.scan_iter() if client.type(key) == b"zset"]
+            assert [key for key in lists if client.zscore(key, "r") is not None] == []
+    assert [row.run_id for row in store.select(Query())] == ["well"]
+    assert store.due("graph", 9) == []
+    for expected in (0, 1, 3, 4, summary.position - 1):
+        assert isinstance(one(store, batch("r", expected)), PositionConflict)
+    begun = one(store, batch("r", summary.position, base=summary.position + 1))
+    assert begun == summary.position + 1
+    store.delete("r")
+    again = store.summary("r")
+    assert again is not None
+    assert again.position == summary.position + 2
+    store.close()
+
+
+def test_nothing_is_removed_of_a_run_that_is_there_again_by_then(redis: Server, redis_url: str) -> None:
+    store = RedisStore(redis_url)
+    one(store, batch("r", 0, 3))
+    in_turn = store._connections.in_turn_to_write
+    assert in_turn("delete from", lambda session: store._discard(session, "r")) is False
+    assert len(store.read("r")) == 3
     store.close()
 
 

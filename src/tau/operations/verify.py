@@ -109,7 +109,7 @@ def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None
     place = resolve_store(store)
     if run_id is not None:
         readers = [_Reader(place, check_run_id(run_id))]
-        if not readers[0].read() and not (_is_listed(place, run_id) and readers[0].read("damaged")):
+        if not readers[0].read() and not (is_listed_as_damaged(place, run_id) and readers[0].read("damaged")):
             raise not_found(run_id, place.location)
     else:
         readers = [one for row in place.select(Query()) if (one := _Reader(place, row.run_id)).read(row.status)]
@@ -123,8 +123,8 @@ def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None
     )
 
 
-def _is_listed(store: Store, run_id: str) -> bool:
-    """Whether a listing shows it as damaged."""
+def is_listed_as_damaged(store: Store, run_id: str) -> bool:
+    """Whether a listing shows a run as damaged, of which a look at it alone may find nothing."""
     return any(row.run_id == run_id for row in store.select(Query(status="damaged")))
 
 

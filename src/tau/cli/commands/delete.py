@@ -10,10 +10,11 @@ from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.reading import status_of
 from tau.cli.targets import read_project
-from tau.errors import CorruptCheckpointError, RunOwnedError
+from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunOwnedError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
 from tau.log.loading import await_free
+from tau.operations.verify import is_listed_as_damaged
 from tau.state_names import check_run_id
 from tau.stores import Store, Summary
 from tau.stores.artifact_files import remove
@@ -57,8 +58,9 @@ def _found(place: Store | None, run_id: str, keep_summary: bool, session: Sessio
     try:
         found, summary = find(place, run_id, session)
         await_free(found, run_id, Host(), 0.0)
-    except CorruptCheckpointError:
-        if place is None or keep_summary:
+    except (CorruptCheckpointError, CheckpointNotFoundError) as error:
+        is_gone = isinstance(error, CheckpointNotFoundError)
+        if place is None or keep_summary or (is_gone and not is_listed_as_damaged(place, run_id)):
             raise
         _refuse_leased(place, run_id)
         return place, unreadable(run_id)

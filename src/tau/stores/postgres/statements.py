@@ -29,6 +29,7 @@ create table tau.runs(
 ) with (fillfactor = 60);
 create index runs_by_time on tau.runs(quarter) where status <> 'deleted';
 create index runs_due on tau.runs(queue, not_before) where queue is not null;
+create index runs_queueless on tau.runs(graph) where queue is null and status = 'running';
 create table tau.log(
     run bigint not null,
     position bigint not null,
@@ -45,13 +46,14 @@ alter table tau.log alter column record set storage external;
 alter table tau.blobs alter column data set storage external;
 """
 # From format 1, which has no queues: the runs that are running are entered. What a process of an older version begins
-# afterwards, in a session that it has had since, is in no queue: it has its owner, and `resume`. What it ends stays in
-# its queue, which is why DUE asks for the status.
+# or goes on with afterwards, in a session that it has had since, may be in no queue, as nothing else is that runs: DUE
+# finds it by an index that is empty otherwise. What it ends stays in its queue, which is why DUE asks for the status.
 RENEW_SCHEMA = """
 alter table tau.runs add column queue bytea, add column not_before double precision;
 update tau.runs set queue = substring(sha256(convert_to(graph, 'UTF8')) from 1 for 16), not_before = 0
 where status = 'running';
 create index runs_due on tau.runs(queue, not_before) where queue is not null;
+create index runs_queueless on tau.runs(graph) where queue is null and status = 'running';
 update tau.format set format = 2
 """
 # Two that begin at the same moment take turns until the transaction ends; the number is "tau" in ASCII.
@@ -194,17 +196,20 @@ where status <> 'deleted' and (%(graph)s::text is null or graph = %(graph)s)
     and (%(status)s::text is null or status = %(status)s)
 order by quarter desc, updated desc, id desc limit %(limit)s::bigint
 """
-# The index holds only what may be taken, by graph; one that runs on changes neither column.
-DUE = """
-select not_before, id, summary, nonce, counter, seconds,
-    extract(epoch from expires - statement_timestamp())::double precision
-from tau.runs
+_IS_FREE = """(nonce is null or expires <= statement_timestamp()
+        or expires > statement_timestamp() + make_interval(secs => seconds + %(slack)s))"""
+_LEASE = "nonce, counter, seconds, extract(epoch from expires - statement_timestamp())::double precision"
+# The index holds only what may be taken, by graph; one that runs on changes neither column. What runs in no queue comes
+# with the first page, without a place in the order.
+DUE = f"""
+(select not_before, id, summary, {_LEASE} from tau.runs
 where queue = %(queue)b and status in ('admitted', 'interrupted', 'waiting', 'running')
     and not_before <= extract(epoch from statement_timestamp())::double precision
     and (not_before, id) > (%(not_before)s::double precision, %(id)s::bigint)
-    and (nonce is null or expires <= statement_timestamp()
-        or expires > statement_timestamp() + make_interval(secs => seconds + %(slack)s))
-order by not_before, id limit %(limit)s
+    and {_IS_FREE}
+order by not_before, id limit %(limit)s)
+union all select null, id, summary, {_LEASE} from tau.runs
+where queue is null and status = 'running' and graph = %(graph)s and %(id)s::bigint = 0 and {_IS_FREE}
 """
 LEASES = """
 select key, nonce, counter, seconds, extract(epoch from expires - clock_timestamp())::double precision

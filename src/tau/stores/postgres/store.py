@@ -244,7 +244,7 @@ class PostgresStore(ServerStore):
         if session.format != sql.FORMAT:
             return None
         found: list[Due] = []
-        terms = {"queue": key_of(graph), "slack": SLACK, "not_before": -math.inf, "id": 0}
+        terms = {"queue": key_of(graph), "graph": _plain(graph), "slack": SLACK, "not_before": -math.inf, "id": 0}
         for size in sizes(limit):
             rows = session.execute(sql.DUE, {**terms, "limit": size}, binary=True).fetchall()
             for _, _, data, *lease in rows:
@@ -252,9 +252,10 @@ class PostgresStore(ServerStore):
                     summary = unpack(data, self.location)
                     if summary.graph == graph and summary.may_be_taken(math.inf):  # the server has compared the time
                         found.append((summary, _lease(*lease)))
-            if len(rows) < size or len(in_order(found, limit, watched=False)) >= limit:
+            queued = [row for row in rows if row[0] is not None]
+            if len(queued) < size or len(in_order(found, limit, watched=False)) >= limit:
                 break
-            terms["not_before"], terms["id"] = rows[-1][:2]
+            terms["not_before"], terms["id"] = queued[-1][:2]
         return found
 
 

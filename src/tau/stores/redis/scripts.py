@@ -181,6 +181,26 @@ index(id, graph, status, updated, old[2], old[3])
 return 1
 """
 )
+# The same of a run of which it is not known where it is, as its hash is gone or of another type: nothing is left of it
+# but a position that no writer knows. The graphs are those that there are, of which it may be in the lists.
+DISCARD: Final = Script(
+    _BEGIN
+    + """
+local run, log, blobs = KEYS[3], KEYS[4], KEYS[5]
+local id, after, summary, updated = unpack(ARGV, 3, 6)
+if redis.call('TYPE', run).ok == 'hash' and tonumber(redis.call('HGET', run, 'position')) then
+  return 0
+end
+redis.call('UNLINK', run, log, blobs)
+redis.call('HSET', run, 'position', after, 'floor', after, 'last', '', 'summary', summary, 'graph', '',
+  'status', 'deleted', 'queue', '', 'counter', 1)
+redis.call('ZREM', KEYS[2], id)
+for key = 6, #KEYS do
+  redis.call('ZREM', KEYS[key], id)
+end
+return 1
+"""
+)
 # 1, or 0 where somebody else holds the lease, or nobody.
 RENEW: Final = Script(
     _BEGIN

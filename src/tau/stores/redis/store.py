@@ -8,8 +8,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError
-from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins
+from tau.stores.contract import Batch, Lease, PositionConflict, Query, Summary, begins, emptied
 from tau.stores.due import Due, in_order, sizes
 from tau.stores.failures import apart
 from tau.stores.redis import scripts
@@ -30,7 +32,7 @@ from tau.stores.redis.scripts import (
     status_key,
 )
 from tau.stores.server_store import TRIES, ServerStore, digest_of, judged, weight_of
-from tau.stores.summaries import matches, pack, unpack, unreadable
+from tau.stores.summaries import GONE, STATUSES, matches, pack, unpack, unreadable
 
 _LISTED: Final = 1024  # so many summaries are asked for at a time
 _LONG: Final = 60.0  # seconds; a lease that ends later may be one that a clock which was set back has made longer
@@ -112,8 +114,18 @@ class RedisStore(ServerStore):
 
     def _try_to_delete(self, session: Session, run_id: str, keep_summary: bool, expected: int | None) -> bool:
         fields = ("HMGET", run_key(run_id), "position", "floor", "summary")
-        found = self._connections.look([fields], session)
-        row = None if found is None else self._row(found[0], run_id)
+        listed = ("ZSCORE", RUNS_KEY, encoded(run_id))
+        found = self._connections.look([fields, listed], session, each=True)
+        try:
+            if found is not None and found[0] is None:
+                raise self._damaged(run_id, "its key is of another type")
+            row = None if found is None else self._row(found[0], run_id)
+            if row is None and found is not None and found[1] is not None:
+                raise self._damaged(run_id, GONE)
+        except CorruptCheckpointError:
+            if keep_summary or expected is not None:
+                raise
+            return self._discard(session, run_id)
         if row is None:
             if expected:
                 raise PositionConflict(run_id, expected, 0)
@@ -126,6 +138,28 @@ class RedisStore(ServerStore):
             after.updated,
         ]  # fmt: skip
         return bool(self._connections.run(session, scripts.DELETE, [RUNS_KEY, *_keys(run_id)], terms) == 1)
+
+    def _discard(self, session: Session, run_id: str) -> bool:
+        """Whether what is left of a run is removed of which it is not known where it is; if not, it is there again."""
+        lists = [status_key(status) for status in STATUSES]
+        for graph in self._graphs(session):
+            lists += [key + graph for key in (graph_key(""), due_key(""), leased_key(""))]
+        (whole, parts), *_ = self._connections.look([("TIME",)], session) or [(b"0", b"0")]
+        position = int(whole) * 1_000_000 + int(parts)  # beyond any that commits have come to
+        after = emptied(replace(unreadable(run_id), position=position), keep_summary=False)
+        terms: Terms = [encoded(run_id), after.position, pack(after), after.updated]
+        keys = [RUNS_KEY, *_keys(run_id), *lists]
+        return bool(self._connections.run(session, scripts.DISCARD, keys, terms) == 1)
+
+    def _graphs(self, session: Session) -> set[bytes]:
+        """The names of those that have runs, as keys have them."""
+        start, cursor, found = graph_key(""), b"0", set[bytes]()
+        while True:
+            scan = ("SCAN", cursor, "MATCH", start + b"*", "COUNT", 1000)
+            ((cursor, keys),) = self._connections.look([scan], session) or [(b"0", ())]
+            found |= {key.removeprefix(start) for key in keys}
+            if cursor == b"0":
+                return found
 
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         return self._of_lease("renew a lease in", scripts.RENEW, run_id, [encoded(nonce), seconds, encoded(run_id)])
