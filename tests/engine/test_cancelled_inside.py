@@ -64,6 +64,27 @@ async def test_a_sync_node_that_raises_generator_exit_interrupts_its_run() -> No
     assert status(graph) == "interrupted"
 
 
+@pytest.mark.parametrize("timeout", [None, 60.0])
+async def test_so_does_an_async_node_and_its_run_is_free_at_once(
+    timeout: float | None,
+) -> None:
+    """No task was dropped: it ends as after any interrupt, before the caller goes on."""
+    closed = iter((True, True))
+
+    async def node(state: State) -> None:
+        await asyncio.sleep(0)
+        if next(closed, False):
+            raise GeneratorExit
+
+    graph = graph_of(node, timeout=timeout)
+    for resume in (False, True):
+        with pytest.raises(GeneratorExit):
+            await (graph.aresume("r") if resume else graph.aexecute({}, run_id="r"))
+        assert status(graph) == "interrupted"
+        assert graph.store.lease("r") is None
+    assert (await graph.aresume("r")).checkpoint_node == "n0"
+
+
 async def cancels_something(state: State) -> None:
     task = asyncio.create_task(asyncio.sleep(60))
     await asyncio.sleep(0)

@@ -27,6 +27,8 @@ async def in_task(state):
 async def awork(state, ctx):
     note(ctx.run_id, ctx.node, ctx.attempt)
     await asyncio.sleep(0)
+    if state.get("says") == "generator" and ctx.node == "second":
+        raise GeneratorExit
     if state.get("says") == "task" and ctx.node == "second":
         await asyncio.create_task(in_task(state))
     elif state.get("says") is not None and ctx.node == "second":
@@ -78,16 +80,21 @@ def test_a_node_that_exits_ends_its_run_and_not_the_worker(
     options, environment = WAYS[way]
     write(tmp_path, EXITS)
     graph = load(tmp_path, store.location)
-    says: dict[str, int | str] = {"r2": 3, "r4": "drain", "r5": "task" if "ASYNC" in environment else "generator"}
+    says: dict[str, int | str] = {
+        "r2": 3,
+        "r4": "drain",
+        "r5": "generator",
+        **({"r6": "task"} if "ASYNC" in environment else {}),
+    }
     for number in range(9):
         graph.admit({"says": says.get(f"r{number}")}, run_id=f"r{number}")
     code, out, err = ended(start(tmp_path, store.location, "--once", *options, *more, **environment))
     assert code == 0, err
     report = json.loads(out)
-    assert (report["finished"], report["interrupted"], report["deaths"]) == (6, 3, 0), out
+    assert (report["finished"], report["interrupted"], report["deaths"]) == (9 - len(says), len(says), 0), out
     assert statuses(store) == {f"r{n}": "interrupted" if f"r{n}" in says else "finished" for n in range(9)}
     assert "run r2 interrupted: SystemExit: 3" in err
-    assert len(notes(tmp_path)) == 6 * 3 + 3 * 2
+    assert len(notes(tmp_path)) == 9 * 3 - len(says)
     assert store.due("counted", 9) == []
     store.close()
 

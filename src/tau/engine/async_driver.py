@@ -214,9 +214,9 @@ class AsyncDriver(Driver):
             answer = await answer_of(effect.route, effect.state, self.stopping, self.journal)
             if self._asked() > asked:  # the route kept it to itself: the run stops after it
                 self._cancelled = self._cancelled or asyncio.CancelledError()
-        except GeneratorExit:
-            raise
         except BaseException as error:
+            if self.is_dropped(error):
+                raise
             failure = error
         return self.answered(began, answer, failure)
 
@@ -250,12 +250,22 @@ class AsyncDriver(Driver):
         return [task.result() for task in tasks]
 
     def _awaitable(self, error: BaseException) -> BaseException:
-        """What was raised in a node, unless its task was dropped or its loop closed: then nothing can be awaited."""
-        if isinstance(error, GeneratorExit):
+        """What was raised in a node, unless nothing can be awaited any more."""
+        if self.is_dropped(error):
             if self.scope.items is not None:
                 self.scope.items.shut()
             raise error
         return error
+
+    def is_dropped(self, error: BaseException) -> bool:
+        """Whether it is raised as the task was dropped or its loop closed: then nothing can be awaited any more. What a
+        node raises itself comes in a step of its task."""
+        if not isinstance(error, GeneratorExit):
+            return False
+        try:
+            return (task := self._task()) is None or asyncio.current_task() is not task
+        except RuntimeError:  # no loop runs
+            return True
 
     def _asked(self) -> int:
         """How often this task was asked to end; 0 where there is none."""

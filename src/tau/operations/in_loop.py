@@ -141,8 +141,8 @@ class _Loop:
             self._work.note(candidate, "interrupted", "it was broken off")
             raise cancelled
         except BaseException as raised:
-            if isinstance(raised, GeneratorExit) or ends_worker(raised):
-                raise  # the loop was closed; or it is not the run's
+            if driver.is_dropped(raised) or ends_worker(raised):
+                raise  # or it is not the run's
             error = raised
         finally:
             end_copy(pid)
