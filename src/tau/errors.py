@@ -18,7 +18,7 @@
     ├── RunOwnedError (RuntimeError)            .run_id .owner .since
     ├── RunWaitingError (RuntimeError)          .run_id .pauses
     ├── RunInterruptedError (RuntimeError)      .run_id .node .state .reason
-    ├── RunCancelledError (RuntimeError)        .run_id
+    ├── RunCancelledError (RuntimeError)        .run_id .moved_to
     ├── WaitTimeoutError (TimeoutError)         .run_id .status .seconds
     ├── AnswerError (ValueError)                .run_id .name .problems
     │   ├── PauseNotFoundError (LookupError)    .waiting
@@ -376,15 +376,9 @@ class AgentError(TauError, RuntimeError):
 
 
 NEVER_RETRIED: Final = (
-    UnserializableError,
-    LimitExceededError,
-    CorruptCheckpointError,
-    GraphChangedError,
-    LeaseLostError,
-    RunCancelledError,
-    WorkerError,
-    PauseExpiredError,
-)
+    UnserializableError, LimitExceededError, CorruptCheckpointError, GraphChangedError, LeaseLostError,
+    RunCancelledError, WorkerError, PauseExpiredError,
+)  # fmt: skip
 """Waiting does not help after these, so nothing is tried again, whatever a `Retry` says."""
 
 
