@@ -14,7 +14,7 @@ from s3_proxy import Request, S3Proxy, refusal
 
 from s3_server import SECRET, USER, Server, through
 from tau import CheckpointConfig, GraphConfig, StateGraph
-from tau.errors import StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
+from tau.errors import CorruptCheckpointError, StoreError, StoreFullError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores.contract import PositionConflict, Store
 from tau.stores.s3 import S3Store
 from tau.testing.store_contract.batches import batch, one, owner
@@ -219,6 +219,31 @@ def test_a_server_that_went_back_is_noticed_by_its_owner(
         assert isinstance(refused, StoreError | PositionConflict)
         assert other.read("r", 15) == store.read("r", 15)
         assert len(other.read("r")) == 18
+
+
+def test_what_an_owner_that_was_killed_left_on_a_server_that_went_back_is_told_and_may_be_removed(
+    put_back: tuple[Callable[[], None], Callable[[], None]], s3: Server, s3_url: str
+) -> None:
+    """It was killed before it could look whether its commit stands, which reads as a commit of which some before it are
+    gone."""
+    keep, restore = put_back
+    with S3Store(s3_url) as store:
+        batches = [batch("r", position, owner=owner("a")) for position in range(4)]
+        assert [one(store, each) for each in batches[:2]] == [1, 2]
+        keep()
+        assert one(store, batches[2]) == 3
+        before = s3.objects(s3_url)
+        assert one(store, batches[3]) == 4
+        ((stray, data),) = s3.objects(s3_url).items() - before.items()
+        restore()
+        s3.put(s3_url, stray, data)
+    with S3Store(s3_url) as store:
+        with pytest.raises(CorruptCheckpointError, match="put back to an earlier moment") as caught:
+            store.read("r")
+        assert f"/{stray}, from position 3 on, is missing" in str(caught.value)
+        s3.put(s3_url, stray, None)
+        assert [record for _, record in store.read("r")] == [each.records[0] for each in batches[:2]]
+        assert one(store, batch("r", 2, owner=owner("b"))) == 3
 
 
 def test_an_owner_meets_another_history(put_back: tuple[Callable[[], None], Callable[[], None]], s3_url: str) -> None:

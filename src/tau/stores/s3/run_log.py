@@ -20,6 +20,14 @@ BLOB_MAGIC: Final = b"taublob1"
 DELETION: Final = b"deletion after "  # begins the token of the commit that a deletion is
 
 
+_EXPIRED: Final = "an expiry rule of the bucket may have removed them"
+_BEFORE: Final = "what lies before"
+_STRAY: Final = (
+    f"{_EXPIRED}; but if the service itself was put back to an earlier moment, an owner of before has left that "
+    "object there: remove it, and the run goes on from the position before"
+)
+
+
 class Listing(NamedTuple):
     """What a listing of a run shows: its packs by their names, and what these mean."""
 
@@ -130,7 +138,7 @@ class RunLog:
                 return self._records(self.listing(), after)
             except Changed as changed:
                 problem = str(changed)
-        raise self.missing(problem)
+        raise self.missing(problem, why=_STRAY if problem.startswith(_BEFORE) else _EXPIRED)
 
     def _records(self, listing: Listing, after: int) -> list[tuple[int, bytes]]:
         """Raises `Changed` where something is gone, or in between."""
@@ -196,10 +204,9 @@ class RunLog:
             )
         return data
 
-    def missing(self, what: str) -> CorruptCheckpointError:
+    def missing(self, what: str, why: str = _EXPIRED) -> CorruptCheckpointError:
         return CorruptCheckpointError(
-            f"{self.where} is damaged: {what} is missing; restore its objects from a backup (an expiry rule of the "
-            "bucket may have removed them)",
+            f"{self.where} is damaged: {what} is missing; restore its objects from a backup ({why})",
             run_id=self.run_id or "",
             what=self.where,
         )
@@ -209,7 +216,7 @@ def _check_order(slots: Iterable[Pack], end: int | None) -> None:
     """Raises `Changed` where they do not follow each other, and the position ``end`` if that is known."""
     for pack in slots:
         if end is not None and pack.head.first != end + 1:
-            raise Changed(f"position {end + 1}")
+            raise Changed(f"{_BEFORE} {pack.path}, from position {end + 1} on,")
         end = pack.head.last
 
 
