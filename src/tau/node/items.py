@@ -7,7 +7,7 @@ that is given the items in another order finds what an earlier one has done.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
@@ -182,7 +182,8 @@ class Items:
             try:
                 value = await function(*args)
             finally:
-                item_here.reset(token)
+                with suppress(ValueError):  # in another context, where a task was collected, it is not set
+                    item_here.reset(token)
             cell = await self._taken_async(key, value, began)
         return cell
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tau.events import STEP_COMPLETE, STEP_START
@@ -83,7 +84,8 @@ class Step:
         try:
             return await called_async(items, f"{self.kind} {self.name!r}", function, args, kwargs)
         finally:
-            step_here.reset(token)
+            with suppress(ValueError):  # in another context, where a task was collected, it is not set
+                step_here.reset(token)
 
     def take(self, value: Any) -> None:
         """The function has returned."""
