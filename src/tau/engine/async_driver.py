@@ -22,6 +22,7 @@ from tau.log.tickets import Ticket
 from tau.node.async_calls import (
     cancelled_inside,
     in_a_thread,
+    is_dropped,
     off_the_loop,
     over,
     to_its_end,
@@ -215,7 +216,7 @@ class AsyncDriver(Driver):
             if self._asked() > asked:  # the route kept it to itself: the run stops after it
                 self._cancelled = self._cancelled or asyncio.CancelledError()
         except BaseException as error:
-            if self.is_dropped(error):
+            if is_dropped(error, self._task()):
                 raise
             failure = error
         return self.answered(began, answer, failure)
@@ -251,21 +252,11 @@ class AsyncDriver(Driver):
 
     def _awaitable(self, error: BaseException) -> BaseException:
         """What was raised in a node, unless nothing can be awaited any more."""
-        if self.is_dropped(error):
-            if self.scope.items is not None:
-                self.scope.items.shut()
-            raise error
-        return error
-
-    def is_dropped(self, error: BaseException) -> bool:
-        """Whether it is raised as the task was dropped or its loop closed: then nothing can be awaited any more. What a
-        node raises itself comes in a step of its task."""
-        if not isinstance(error, GeneratorExit):
-            return False
-        try:
-            return (task := self._task()) is None or asyncio.current_task() is not task
-        except RuntimeError:  # no loop runs
-            return True
+        if not is_dropped(error, self._task()):
+            return error
+        if self.scope.items is not None:
+            self.scope.items.shut()
+        raise error
 
     def _asked(self) -> int:
         """How often this task was asked to end; 0 where there is none."""

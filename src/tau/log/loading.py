@@ -259,7 +259,7 @@ def why_lost(store: Store, run_id: str, created: float | None) -> LeaseLostError
     if summary.status == "cancelled":
         reason = ""
         with suppress(TauError):
-            reason = load(store, run_id, summary)[0].cancelled
+            reason = load(store, run_id)[0].cancelled
         return was_cancelled(run_id, reason, when=" while it ran", advice="")
     return LeaseLostError(
         f"run {run_id!r} was taken over or changed by another process; what this process had not saved is "

@@ -285,6 +285,19 @@ async def off_the_loop(committer: Committer, function: Callable[[], T]) -> tuple
         raise
 
 
+def is_dropped(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
+    """Whether an error is raised in a task as that was dropped or its loop closed: nothing can be awaited any more.
+
+    What code in it raises itself comes in a step of the task.
+    """
+    if not isinstance(error, GeneratorExit):
+        return False
+    try:
+        return task is None or asyncio.current_task() is not task
+    except RuntimeError:  # no loop runs
+        return True
+
+
 async def to_its_end(
     call: Call[Any], hand_over: Callable[[], object], asked: Callable[[], object] | None = None
 ) -> None:

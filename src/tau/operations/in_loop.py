@@ -12,6 +12,7 @@ from typing import Final
 
 from tau.engine.async_driver import AsyncDriver
 from tau.log.records import DRAIN
+from tau.node.async_calls import is_dropped
 from tau.operations.exits import end_copy, ends_worker
 from tau.operations.finding import Candidate
 from tau.operations.report import why_of
@@ -132,7 +133,7 @@ class _Loop:
 
     async def _run(self, candidate: Candidate, *, shared: bool) -> None:
         error: BaseException | None = None
-        pid = os.getpid()
+        pid, task = os.getpid(), asyncio.current_task()
         driver = self._work.driver(AsyncDriver, candidate, shared=shared)
         self._lone = None if shared else (candidate, driver)
         try:
@@ -141,7 +142,7 @@ class _Loop:
             self._work.note(candidate, "interrupted", "it was broken off")
             raise cancelled
         except BaseException as raised:
-            if driver.is_dropped(raised) or ends_worker(raised):
+            if is_dropped(raised, task) or ends_worker(raised):
                 raise  # or it is not the run's
             error = raised
         finally:
