@@ -17,6 +17,7 @@ from tau.events import (
     CHAIN_START,
     CHECKPOINT_LOAD,
     CHECKPOINT_RESUME,
+    CHECKPOINT_SAVE,
     GRAPH_CHANGED,
     GRAPH_START,
     NODE_COMPLETE,
@@ -25,6 +26,7 @@ from tau.events import (
     PARALLEL_START,
     PROVENANCE_CHANGED,
     STEP_COMPLETE,
+    TERMINAL_TYPES,
     WORKER_COMPLETE,
     Event,
 )
@@ -91,6 +93,7 @@ class Progress:
         self.outer: Work | None = None
         self.at_work: dict[str, Work] = {}
         self.resumed = ""
+        self.ended: tuple[Any, ...] = ()
         self.handlers: dict[str, Callable[[Data], None]] = {
             GRAPH_START: self._started,
             CHECKPOINT_LOAD: self._loaded,
@@ -99,6 +102,8 @@ class Progress:
             PROVENANCE_CHANGED: self._moved,
             NODE_START: self._node_began,
             NODE_COMPLETE: self._node_ended,
+            CHECKPOINT_SAVE: self._saved,
+            **dict.fromkeys(TERMINAL_TYPES, self._tell_ended),
             NODE_PROGRESS: self._own_progress,
             CHAIN_START: self._expects,
             PARALLEL_START: self._expects,
@@ -153,6 +158,7 @@ class Progress:
         return outer is not None and outer.node in self.at_work and node.startswith(f"{outer.node}/")
 
     def _node_began(self, data: Data) -> None:
+        self._tell_ended()
         work = Work(data["node"])
         if self._is_inside(work.node):
             self.at_work[work.node] = work
@@ -185,7 +191,19 @@ class Progress:
         if failed and kind in _BROKEN_OFF:
             mark = ("-", "yellow")
         seconds = (f" {screen.duration(data['duration_seconds'])}", "dim")
-        self.say(mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}")
+        self.ended = (mark, f" {data['node']}", seconds, f"{visit}{attempt}{error}")
+        if failed or inside:
+            self._tell_ended()
+
+    def _saved(self, data: Data) -> None:
+        if not self._is_inside(data["node"]):
+            self._tell_ended()
+
+    def _tell_ended(self, _: Data | None = None) -> None:
+        """Say what has ended. A node of the run itself waits here until it is stored: no kill takes a tick back."""
+        if self.ended:
+            self.say(*self.ended)
+        self.ended = ()
 
     def _own_progress(self, data: Data) -> None:
         now = time.monotonic()
