@@ -3,6 +3,7 @@
 - A block is saved under the name that the paragraph before it ends with, in backticks and with a colon.
 - A `sh` block is given to bash. It must exit with 0, or with N where the paragraph before it says "exit code N". One
   that installs something is left to the reader: where tests run, all is installed.
+- Where the paragraph before says "kill it while", it gets SIGKILL once the lines before "Killed" are shown.
 - `python` blocks without a name, up to the next command, share their names, as in one interpreter.
 - A `text` block after one of these is what it shows, but for times, places and process ids; `...` stands for anything.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +54,23 @@ class Reader:
     def gives(self, commands: str, code: int) -> str:
         """What a block of commands shows."""
         return self._runs(["bash", "-c", commands], commands, code)
+
+    def kills(self, command: str, last: str) -> str:
+        """What a command shows that is killed as soon as it has shown a line like ``last``."""
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        shown = ""
+        with subprocess.Popen(
+            ["bash", "-c", f"exec {command}"], cwd=self.place, env=self.env, text=True, **both
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                shown += line
+                if normal(line) == normal(last):
+                    process.kill()
+                    break
+            shown += process.stdout.read()
+        assert process.returncode == -signal.SIGKILL, f"it ended by itself:\n{shown}"
+        return f"{shown}Killed\n"
 
     def types(self, texts: list[str]) -> list[str]:
         """What blocks of Python print, one after the other in one interpreter."""
@@ -94,6 +113,9 @@ def follow(page: Path, folder: Path) -> None:
             typed = typed or reader.types(together(steps[number:]))
             shown = typed.pop(0)
         elif block.language == "sh" and not INSTALLS.search(block.text):
+            if "kill it while" in before:
+                shown = reader.kills(block.text, steps[number + 1][0].text.partition("Killed")[0].splitlines()[-1])
+                continue
             code = re.search(r"exit code (\d+)", before)
             shown = reader.gives(block.text, int(code[1]) if code else 0)
 
