@@ -2,7 +2,7 @@
 
 - A block is saved under the name that the paragraph before it ends with, in backticks and with a colon.
 - A `sh` block is given to bash. It must exit with 0, or with N where the paragraph before it says "exit code N". One
-  that installs something is left to the reader: where tests run, all is installed.
+  that installs something is left to the reader, and a script of the checkout has tests of its own.
 - Where the paragraph before says "kill it while", it gets SIGKILL once the lines before "Killed" are shown.
 - `python` blocks without a name, up to the next command, share their names, as in one interpreter.
 - A `text` block after one of these is what it shows, but for times, places and process ids; `...` stands for anything.
@@ -34,7 +34,7 @@ DIFFERS = [
     (r"^(python|host|git|platform) .*", r"\1 IT"),
     (r"\s+", " "),
 ]
-INSTALLS = re.compile(r"\b(pip|venv|uv)\b")
+LEFT_OUT = re.compile(r"\b(pip|venv|uv|conda)\b|^scripts/", re.M)
 FILE = re.compile(r"`([\w./-]+\.\w+)`[^`]*:$")
 SEEN = "\x02 what was printed before\n"
 
@@ -112,7 +112,7 @@ def follow(page: Path, folder: Path) -> None:
         elif block.language == "python":
             typed = typed or reader.types(together(steps[number:]))
             shown = typed.pop(0)
-        elif block.language == "sh" and not INSTALLS.search(block.text):
+        elif block.language == "sh" and not LEFT_OUT.search(block.text):
             if "kill it while" in before:
                 shown = reader.kills(block.text, steps[number + 1][0].text.partition("Killed")[0].splitlines()[-1])
                 continue
