@@ -27,6 +27,8 @@ import steps
 import workers
 from measure import Figure
 
+import hub
+
 FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "engine": steps.engine,
     "memory": steps.memory,
@@ -44,6 +46,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "items": items.items,
     "million": items.million,
     "inside": inside.inside,
+    "hub": hub.hub,
     "science": science.science,
     "view": progress.view,
     "processes": parallel.processes,

@@ -56,6 +56,7 @@ HOMES = {
     "tau.hub": "hub.md",
     "tau.errors": "errors.md",
     "tau.agents.errors": "errors.md",
+    "tau.hub.errors": "errors.md",
 }
 # Public names that are not in tau itself; of a module alone, all that its ``__all__`` has. What is absent is left out.
 FURTHER = {

@@ -66,8 +66,10 @@ from tau.values.types.artifact import Artifact
 from tau.version import __version__
 
 if TYPE_CHECKING:
-    from tau import agents, observers, testing
+    from tau import agents, hub, observers, testing
     from tau.graph.branches import branches_node, graph_node
+    from tau.hub.hub import Hub
+    from tau.hub.message import Message
     from tau.log.answers import OpenPause
     from tau.log.run_failure import RunFailure
     from tau.node.pauses import pause_node
@@ -113,10 +115,12 @@ __all__ = [
     "GraphChangedError",
     "GraphConfig",
     "GraphError",
+    "Hub",
     "HubError",
     "LeaseLostError",
     "LimitExceededError",
     "MergeError",
+    "Message",
     "NodeTimeoutError",
     "OpenPause",
     "ParallelConfig",
@@ -171,6 +175,7 @@ __all__ = [
     "current",
     "export_run",
     "graph_node",
+    "hub",
     "import_run",
     "key_equals",
     "key_exists",
@@ -201,6 +206,8 @@ _LATE = {
     "ParallelConfig": "tau.workflows.config",
     "Collected": "tau.operations.retention",
     "Damage": "tau.operations.verify",
+    "Hub": "tau.hub.hub",
+    "Message": "tau.hub.message",
     "OpenPause": "tau.log.answers",
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
@@ -233,7 +240,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("agents", "observers", "testing"):
+    if name in ("agents", "hub", "observers", "testing"):
         return load_module(f"tau.{name}")
     if name in _LATE:
         found = globals()[name] = getattr(load_module(_LATE[name]), name)
@@ -242,9 +249,5 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tau' has no attribute {name!r}{f': {hint}' if hint else ''}", name=name)
 
 
-_OF_LATER = {"HubError"}
-# what raises it is not in this version; the name is settled, so that programs may already catch it
-
-
 def __dir__() -> list[str]:
-    return sorted({*__all__} - _OF_LATER)
+    return sorted(__all__)

@@ -41,7 +41,7 @@
     ├── BranchError (RuntimeError)              .errors
     ├── MergeError (ValueError)                 .key .branches
     ├── ArtifactError (RuntimeError)            .path .node .run_id
-    ├── HubError (RuntimeError)
+    ├── HubError (RuntimeError)                 see tau.hub.errors
     └── AgentError (RuntimeError)               .agent .provider .model .address; see tau.agents.errors
 """
 
@@ -366,7 +366,7 @@ class ArtifactError(TauError, RuntimeError):
 
 
 class HubError(TauError, RuntimeError):
-    """A message could not be delivered."""
+    """A message could not be delivered, or not be answered."""
 
 
 class AgentError(TauError, RuntimeError):

@@ -397,3 +397,10 @@ def artifact() -> None:
 @meets
 def agent() -> None:
     tau.agents.scripted([]).chat("How warm was 2024?")
+
+
+@meets
+def hub() -> None:
+    station = tau.Hub("station")
+    for _ in range(2):
+        station.register("engineer", print)

@@ -56,6 +56,7 @@ LAYERS = (
     "stored_graph",
     "verbs",
     "state_graph",
+    "hub",
     "operations",
     "testing",
     "cli",
