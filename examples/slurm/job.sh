@@ -14,7 +14,7 @@ run_id=${RUN_ID:-warming-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}-$member}
 
 # The file store is safe on network file systems. --wait: a node that broke down cannot say that it gave the run up;
 # others may take the run once its lease has not been renewed for 60 seconds.
-srun --ntasks=1 tau run examples/slurm/pipeline.py:graph --set member="$member" \
+srun --ntasks=1 python -m tau run examples/slurm/pipeline.py:graph --set member="$member" \
     --run-id "$run_id" --if-exists resume --store file:runs --wait 90 &
 run=$!
 

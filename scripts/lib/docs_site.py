@@ -37,11 +37,8 @@ def sources() -> dict[str, Path]:
     found["index.md"] = ROOT / "README.md"
     for path in sorted((ROOT / "examples").rglob("README.md")):
         found[f"examples/{path.parent.relative_to(ROOT / 'examples')}.md"] = path
-    for name in ("CHANGELOG", "CONTRIBUTING"):
-        if (ROOT / f"{name}.md").exists():
-            found[f"{name.lower()}.md"] = ROOT / f"{name}.md"
-    if (ROOT / "SECURITY.md").exists():
-        found["security-policy.md"] = ROOT / "SECURITY.md"
+    for name, page in (("CHANGELOG", "changelog"), ("CONTRIBUTING", "contributing"), ("SECURITY", "security-policy")):
+        found[f"{page}.md"] = ROOT / f"{name}.md"
     return found
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/command.md that say what a JSON document holds, and whether one does."""
+"""The tables of docs/command-json.md that say what a JSON document holds, and whether one does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-PAGE = Path(__file__).parents[2] / "docs" / "command.md"
+PAGE = Path(__file__).parents[2] / "docs" / "command-json.md"
 LINK = re.compile(r"\[[^\]]*\]\(#([\w-]+)\)")
 PLAIN: dict[str, Callable[[Any], bool]] = {
     "string": lambda value: type(value) is str,
@@ -31,10 +31,9 @@ class Field(Struct, frozen=True):
 
 
 def tables() -> dict[str, list[Field]]:
-    """Every table of the section, by the anchor of its heading."""
-    section = PAGE.read_text("utf-8").partition("\n## JSON documents\n")[2].partition("\n## ")[0]
+    """Every table of the page, by the anchor of its heading."""
     found = {}
-    for part in section.split("\n### ")[1:]:
+    for part in PAGE.read_text("utf-8").split("\n## ")[1:]:
         heading, _, body = part.partition("\n")
         anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
         found[anchor] = [field for line in body.splitlines() if line.startswith("| `") for field in fields(line)]

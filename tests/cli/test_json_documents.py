@@ -1,4 +1,4 @@
-"""Every `--json` document holds what docs/command.md says, and the page says nothing that no document holds."""
+"""Every `--json` document holds what docs/command-json.md says, and the page says nothing that no document holds."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ graph.sequence("begin", "review", "free")
 
 
 def test_every_command_with_json_has_a_table() -> None:
-    headings = re.findall(r"^### .*", PAGE.read_text("utf-8"), re.MULTILINE)
+    headings = re.findall(r"^## .*", PAGE.read_text("utf-8"), re.MULTILINE)
     for name, one in group.commands.items():
         if any("--json" in option.opts for option in one.params):
             assert any(f"`tau {name}`" in heading for heading in headings), name

@@ -26,7 +26,8 @@ def run(folder: Path, *command: str, beside: Path | None = None) -> None:
 
 
 def run_page(page: Path, folder: Path) -> None:
-    """First all Python of the page, as one file, so that its blocks share their names; then its `tau` commands.
+    """First all Python of the page, as one file, so that its blocks share their names; then its `tau` commands, also
+    where they are given as `python -m tau`.
 
     In ``folder``, which is empty but for ``examples``, as the reader of a checkout sees it.
     """
@@ -39,5 +40,7 @@ def run_page(page: Path, folder: Path) -> None:
         run(folder, sys.executable, "page.py", beside=page.parent)
     for command in commands(page):
         words = shlex.split(command, comments=True)
-        if words[0] == "tau":
+        if words[:3] == ["python", "-m", "tau"]:
+            run(folder, sys.executable, *words[1:], beside=page.parent)
+        elif words[0] == "tau":
             run(folder, sys.executable, "-c", TAU, *words[1:], beside=page.parent)

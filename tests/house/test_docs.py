@@ -34,7 +34,7 @@ PROGRAMS = {
     "squeue",
 }
 # Read from top to bottom, doing what they say; the blocks of other pages share one Python file instead.
-FOLLOWED = {"README.md", "docs/tutorial.md", "docs/code-changes.md"}
+FOLLOWED = {"README.md", "CONTRIBUTING.md", "docs/tutorial.md", "docs/code-changes.md"}
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 OWN = [
     page for page in PAGES if not page.is_relative_to(ROOT / "examples") and str(page.relative_to(ROOT)) not in FOLLOWED
