@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -88,6 +89,8 @@ def _used(call: Call, tools: Mapping[str, Tool]) -> str:
     try:
         found = function(**call.parameters)
         if is_late(found):
+            if inspect.iscoroutine(found):
+                found.close()
             raise ConfigError(f"the tool {call.model!r} is async; use arun instead of run")
         return result_text(found)
     except Exception as error:
