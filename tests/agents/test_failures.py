@@ -8,9 +8,9 @@ import traceback
 from typing import Any
 
 import pytest
+from model_servers import Front, free_port
 
 import tau
-from conftest import Front, free_port
 from tau import agents
 from tau.agents import Agent
 from tau.agents.errors import (

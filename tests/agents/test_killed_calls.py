@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from conftest import Front
+from model_servers import Front
 
 HERE = Path(__file__).parent
 

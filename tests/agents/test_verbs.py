@@ -14,9 +14,9 @@ from typing import Any, TypedDict
 import msgspec
 import pydantic
 import pytest
+from model_servers import Front
 
 import tau
-from conftest import Front
 from tau import agents
 from tau.agents import Agent, Call, ToolCall
 from tau.agents.errors import AgentAnswerError, AgentAuthenticationError, AgentError, AgentLimitError
