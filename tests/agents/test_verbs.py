@@ -362,11 +362,10 @@ def test_a_prompt_of_a_node_takes_names_of_the_state_and_says_which_is_missing()
         graph.execute({"city": "Oslo"})
 
 
-async def test_an_agent_is_a_handler_in_one_line() -> None:
-    class Message:
-        data = "hi"
-
-    assert await agents.scripted({"hi": "hello"}).handler()(Message(), None) == "hello"
+def test_an_agent_is_the_handler_of_a_hub_in_one_line() -> None:
+    with tau.Hub("station") as hub:
+        hub.register("greeter", agents.scripted({"hi": "hello"}).handler())
+        assert hub.request("visitor", "greeter", "hi there").data == "hello"
 
 
 def test_a_script_that_has_no_answer_says_so() -> None:

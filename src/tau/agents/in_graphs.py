@@ -81,7 +81,7 @@ def _plain(value: Any) -> Any:
 def handler_of(agent: Agent, options: Mapping[str, Any]) -> Any:
     """See `Agent.handler`."""
 
-    async def handle(message: Any, context: Any = None) -> str:
+    async def handle(message: Any) -> str:
         found = message.data
         return (await agent.achat(found if isinstance(found, str) else str(found), **options)).text
 
