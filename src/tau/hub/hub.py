@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from tau.checks import checked_name, checked_seconds, integer
 from tau.errors import ConfigError
+from tau.hub import in_runs
 from tau.hub.config import HubConfig
 from tau.hub.core import Core
 from tau.hub.data_copies import WHOLE, own_copy
@@ -29,6 +30,7 @@ from tau.hub.message import (
 from tau.hub.reports import AgentInfo, Delivery, Metrics
 from tau.hub.sending import ask, ask_async, put, put_async
 from tau.hub.waiters import TOO_LATE, LoopWaiter, ThreadWaiter
+from tau.node.current import run_scope
 from tau.spelling import names_keywords
 
 Headers = Mapping[str, str] | None
@@ -124,7 +126,7 @@ class Hub:
     ) -> Message:
         """Put a notification into the queue of agent ``to``; returns it, without waiting until it is handled.
 
-        The sender need not be an agent.
+        The sender need not be an agent. In a node of a run the id is the same whenever the node is repeated.
 
         Raises `UnknownAgentError`, `AgentGoneError`, `HubClosedError`, `QueueFullError` if there was no room in time,
         `CircularRequestError` where a handler would wait for room that cannot come, and `ConfigError` for a value that
@@ -165,14 +167,22 @@ class Hub:
     ) -> Message:
         """The response of agent ``to``; its ``data`` is what the handler returned. Waits at most ``timeout`` seconds.
 
+        In a node of a run this is a journaled call (`Context.journal`): an answer that is recorded is given again, and
+        nothing is sent. What was in flight at a crash is sent again under the same id. Data and answer must then be
+        values that can be stored. Errors and timeouts are not recorded.
+
         Raises `RequestFailedError` at once if the handler raises, `RequestTimeoutError` if it is late (its answer is
         then dropped, and a message that was not begun is not handled), `CircularRequestError` if the answer would wait
         for this very request, `AgentGoneError` and `HubClosedError` if the agent or the hub ends before it answers, and
         what `send` raises.
         """
-        box = self._core.find(to)
-        message = self._made(sender, to, data, (priority, headers), REQUEST)
-        return ask(box, message, self._seconds(timeout))
+        asked, seconds = (sender, to, data, priority, headers), self._seconds(timeout)
+
+        def now(asked: in_runs.Asked, id: str) -> Message:
+            return ask(*self._requested(asked, id), seconds)
+
+        context = in_runs.node_here()
+        return now(asked, "") if context is None else in_runs.ask_once(context, now, self.name, asked)
 
     async def arequest(
         self,
@@ -186,9 +196,13 @@ class Hub:
     ) -> Message:
         """`request` for event loops; raises the same. After a cancellation the answer is dropped, and a message that
         was not begun is not handled."""
-        box = self._core.find(to)
-        message = self._made(sender, to, data, (priority, headers), REQUEST)
-        return await ask_async(box, message, self._seconds(timeout))
+        asked, seconds = (sender, to, data, priority, headers), self._seconds(timeout)
+
+        async def now(asked: in_runs.Asked, id: str) -> Message:
+            return await ask_async(*self._requested(asked, id), seconds)
+
+        context = in_runs.node_here()
+        return await (now(asked, "") if context is None else in_runs.ask_once_async(context, now, self.name, asked))
 
     @names_keywords
     def broadcast(
@@ -337,9 +351,15 @@ class Hub:
             priority = checked_priority(priority)
         if headers is not None:
             headers = checked_headers(headers)
+        if not id and run_scope.get() is not None and type != REQUEST:
+            id = in_runs.message_id(self._core.name, type, (sender, to, topic), data)
         if data.__class__ not in WHOLE:
             data = own_copy(data)
         return Message(sender, to, data, type, topic, "", priority, now, draw(62), id, headers)
+
+    def _requested(self, asked: in_runs.Asked, id: str) -> tuple[Mailbox, Message]:
+        sender, to, data, priority, headers = asked
+        return self._core.find(to), self._made(sender, to, data, (priority, headers), REQUEST, id=id)
 
     def _addressed(
         self, sender: str, topic: str | None, data: Any, options: tuple[Priority, Headers]
