@@ -39,3 +39,20 @@ def test_without_a_limit_nothing_is_done(shell: Shell, here: Here, store: str) -
     assert "--keep-last" in here("gc", "--store", store, code=2).err
     assert "--keep-last" in here("gc", GRAPH, "--store", store, code=2).err
     here("gc", "--max-age", "soon", "--store", store, code=2)
+
+
+def test_a_worker_removes_by_what_its_graph_says(shell: Shell, here: Here) -> None:
+    shell.write("kept.py", KEPT)
+    shell.write("inputs.jsonl", "".join(f'{{"run_id": "{run_id}"}}\n' for run_id in "abc"))
+    here("submit", "kept.py:graph", "inputs.jsonl")
+    done = here.json("worker", "kept.py:graph", "--once", "--gc")
+    assert (done["finished"], done["removed"]) == (3, 2)
+    assert len(here.json("runs", "--store", "sqlite:///runs.db")) == 1
+    here("run", "kept.py:graph", "--run-id", "d")
+    said = here("worker", "kept.py:graph", "--once", "--gc").out
+    assert "removed" in said
+    assert [one["run_id"] for one in here.json("runs", "--store", "sqlite:///runs.db")] == ["d"]
+
+
+def test_a_worker_of_a_graph_without_limits_does_not_start_with_gc(here: Here, store: str) -> None:
+    assert "Retention(keep_last=100)" in here("worker", GRAPH, "--once", "--gc", "--store", store, code=2).err

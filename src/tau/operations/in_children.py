@@ -102,7 +102,8 @@ class _Children:
                     self._give(candidate)
                 if not found and not at and work.is_done():
                     break
-            self._wait(None if len(self._busy) >= work.options.concurrency else work.pause)
+            is_full = len(self._busy) >= work.options.concurrency
+            self._wait(0.01 if work.collect() else None if is_full else work.pause)
         self._drain()
 
     @property

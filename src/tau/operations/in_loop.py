@@ -92,7 +92,9 @@ class _Loop:
         ended = {asyncio.ensure_future(woken.wait())}
         full = alone or len(self._tasks) >= work.options.concurrency
         pause = LOOK if alone else None if full else STALE if self._tasks else 0.0
-        if not full and not self._tasks:
+        if work.options.gc and await work.graph._in_thread(work.collect):
+            pause = 0.0
+        elif not full and not self._tasks:
             await work.graph._in_thread(work.rest)
         try:
             left = work.left

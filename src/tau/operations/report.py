@@ -38,7 +38,7 @@ class WorkerReport(Struct, frozen=True):
     were ``interrupted`` as the worker ended or by what a node raised (``SystemExit``), or were ``cancelled`` meanwhile.
     ``left`` are those that its code may not resume, by run id, with the reason. ``deaths`` is how many of its own child
     processes died. ``later``: with ``once``, how many runs were left because they were admitted with a ``not_before``
-    that is yet to come.
+    that is yet to come. ``removed``: with ``gc``, how many runs that had ended were removed.
 
     Making one raises nothing.
 
@@ -60,6 +60,7 @@ class WorkerReport(Struct, frozen=True):
     left: dict[str, str] = {}
     deaths: int = 0
     later: int = 0
+    removed: int = 0
 
 
 def word_for(error: BaseException | None, acted: bool) -> str:
@@ -100,6 +101,7 @@ class Tally:
         self.left: dict[str, str] = {}
         self.deaths = 0
         self.later = 0
+        self.removed = 0
         self._tell = tell
 
     def note(self, run_id: str, word: str, error: BaseException | str | None = None) -> None:
@@ -121,4 +123,6 @@ class Tally:
 
     def report(self) -> WorkerReport:
         """What has become of all."""
-        return WorkerReport(**self.counts, left=dict(self.left), deaths=self.deaths, later=self.later)
+        return WorkerReport(
+            **self.counts, left=dict(self.left), deaths=self.deaths, later=self.later, removed=self.removed
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 
 from msgspec import Struct
@@ -104,6 +104,25 @@ def collect_runs(
     >>> [row.run_id for row in graph.runs()]
     ['one-2']
     """
+    steps = collecting(store, retention, graph=graph, artifacts=artifacts, dry_run=dry_run, trim=trim)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Collected = end.value
+            return found
+
+
+def collecting(
+    store: StoreLike,
+    retention: Retention | None,
+    *,
+    graph: str | None = None,
+    artifacts: str | os.PathLike[str] | None = None,
+    dry_run: bool = False,
+    trim: bool = False,
+) -> Generator[None, None, Collected]:
+    """`collect_runs` in steps: each looks at one run, or removes it."""
     if not (isinstance(retention, Retention) or (retention is None and trim)):
         raise ConfigError(f"retention is a Retention, such as Retention(keep_last=100), found {retention!r:.80}")
     place = resolve_store(store)
@@ -111,9 +130,11 @@ def collect_runs(
     files = None if configured is None or not os.path.isdir(configured) else configured
     keeper = _Keeper(place, files)
     if not dry_run:
-        keeper.sweep()
+        yield from keeper.sweep()
     removed, kept = [], {}
-    for row, limit in _over(place, retention, graph, keeper) if retention is not None else ():
+    over = (yield from _over(place, retention, graph, keeper)) if retention is not None else []
+    for row, limit in over:
+        yield
         if why := keeper.why_not(row):
             kept[row.run_id] = why
         elif dry_run or keeper.remove(row):
@@ -121,12 +142,19 @@ def collect_runs(
             removed.append(found)
     gone = {one.run_id for one in removed}
     rows = [row for row in place.select(Query(graph=graph)) if row.run_id not in gone] if trim else []
-    trimmed = tuple(row.run_id for row in rows if trim_run(place, row, dry_run=dry_run))
-    return Collected(removed=tuple(removed), kept=kept, dry_run=dry_run, trimmed=trimmed)
+    trimmed = []
+    for row in rows:
+        yield
+        if trim_run(place, row, dry_run=dry_run):
+            trimmed.append(row.run_id)
+    return Collected(removed=tuple(removed), kept=kept, dry_run=dry_run, trimmed=tuple(trimmed))
 
 
-def _over(store: Store, retention: Retention, graph: str | None, keeper: _Keeper) -> Iterator[tuple[Summary, str]]:
-    """The runs that are over a limit, and which, the oldest first."""
+def _over(
+    store: Store, retention: Retention, graph: str | None, keeper: _Keeper
+) -> Generator[None, None, list[tuple[Summary, str]]]:
+    """The runs that are over a limit, and which, the oldest of each graph first."""
+    all_over: list[tuple[Summary, str]] = []
     ended: dict[str, list[Summary]] = {}
     for row in store.select(Query(graph=graph)):
         if row.status in ENDED:
@@ -141,11 +169,13 @@ def _over(store: Store, retention: Retention, graph: str | None, keeper: _Keeper
             elif retention.max_age is not None and now - row.updated > retention.max_age:
                 limit = "max_age"
             elif retention.max_bytes is not None:
+                yield
                 total += run_stats(store, row).size_bytes + keeper.size_of_files(row.run_id)
                 limit = "max_bytes" if total > retention.max_bytes else ""
             if limit:
                 found.append((row, limit))
-        yield from reversed(found)
+        all_over += reversed(found)
+    return all_over
 
 
 class _Keeper:
@@ -179,9 +209,10 @@ class _Keeper:
         self._remove_files(row.run_id, row.position)
         return True
 
-    def sweep(self) -> None:
+    def sweep(self) -> Iterator[None]:
         """Remove the files of runs that were deleted, where a process was killed before it did."""
         for name in self._directories():
+            yield
             run_id = run_of(name)
             if run_id is None or directory_of(run_id) != name:
                 continue

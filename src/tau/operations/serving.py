@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import random
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,7 +18,8 @@ from msgspec.structs import replace
 from tau.config import ObserverSpec
 from tau.engine.driver import Driver
 from tau.engine.stop import Stop
-from tau.errors import StoreError
+from tau.errors import StoreError, TauError
+from tau.late_imports import load_module
 from tau.log.records import DRAIN
 from tau.operations.finding import CROWD, Candidate, Finder
 from tau.operations.report import Tally, word_for
@@ -24,6 +27,7 @@ from tau.state_graph import StateGraph
 from tau.waiting import LOOK, DaemonThread
 
 if TYPE_CHECKING:
+    from tau.operations.retention import Collected
     from tau.stores.contract import News
 
 D = TypeVar("D", bound=Driver)
@@ -43,6 +47,10 @@ them: others take from the same ones."""
 STALE: Final = 1.0
 """Seconds after which the store is asked anew, instead of taking what it named before."""
 
+COLLECT_EVERY: Final = 600.0
+"""About so many seconds lie between two times at which a worker looks for runs to be removed."""
+
+_MOMENT: Final = 0.1  # seconds for which a worker removes runs before it looks for those to be taken again
 _LONGEST_PAUSE: Final = 30.0  # seconds between two questions to a store that does not answer
 
 
@@ -56,6 +64,7 @@ class Options(Struct, frozen=True):
     grace: float = GRACE
     resources: Mapping[str, Any] | None = None
     observer: ObserverSpec = None
+    gc: bool = False
 
 
 class Worker:
@@ -75,6 +84,8 @@ class Worker:
         self._was = ""
         self._is_breaking_off = False
         self._ended = threading.Event()
+        self._collecting: Generator[None, None, Collected] | None = None
+        self._collect_at = math.inf if options.once or not options.gc else 0.0
 
     def __enter__(self) -> Worker:
         self._was, self.stop.always = self.stop.always, DRAIN
@@ -138,7 +149,35 @@ class Worker:
             return False
         with suppress(StoreError):  # all is done by now, and this is only said
             self.tally.later = self.finder.later()
+        self._collect_at = 0.0 if self.options.gc else math.inf
+        while self.collect() and not self.is_over:
+            pass
         return True
+
+    def collect(self) -> bool:
+        """Go on for a moment with removing runs that are over the limits of the graph, if it is time to; whether more
+        is to be done at once. Errors are logged, and it is tried again after a while."""
+        if time.monotonic() < self._collect_at:
+            return False
+        checkpoint, ends = self.graph.config.checkpoint, time.monotonic() + _MOMENT
+        try:
+            if self._collecting is None:
+                load_module("tau.operations.retention")
+                from tau.operations.retention import collecting
+
+                self._collecting = collecting(
+                    self.graph.store, checkpoint.retention, graph=self.graph.name, artifacts=checkpoint.artifacts
+                )
+            while time.monotonic() < ends:
+                next(self._collecting)
+            return True
+        except StopIteration as end:
+            self.tally.removed += len(end.value.removed)
+        except (TauError, OSError) as error:
+            _log.warning("runs of %s could not be removed, and it is tried again later: %s", self.graph.name, error)
+        self._collecting = None
+        self._collect_at = time.monotonic() + random.uniform(0.5, 1.5) * COLLECT_EVERY  # not all workers at once
+        return False
 
     def rest(self) -> None:
         """Wait until it is worth to look again, or until it is over."""

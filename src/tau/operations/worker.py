@@ -39,6 +39,7 @@ def worker(
     max_runtime: float | None = None,
     all_interrupted: bool = False,
     grace: float = GRACE,
+    gc: bool = False,
     stop: Stop | None = None,
     resources: Mapping[str, Any] | None = None,
     observer: ObserverSpec = None,
@@ -59,8 +60,9 @@ def worker(
     ``max_runtime``: seconds after which it ends; ``stop``: a `Stop`, or
     the one that ``with stop_on(...)`` gives, which ends it. Then nothing new is taken, and each run stops at its next
     node or item and is free for other workers; after ``grace`` seconds async nodes and child processes are broken off.
-    ``resources`` and ``observer`` are those of `StateGraph.execute`. ``tell`` is called with the id of a run, what
-    became of it, and why.
+    ``gc``: also remove runs that have ended, by the graph's own `Retention`, now and then, or with ``once`` at the end,
+    as `collect_runs` does. ``resources`` and ``observer`` are those of `StateGraph.execute`. ``tell`` is called with
+    the id of a run, what became of it, and why.
 
     A run that ends with an error ends for itself. One that the code of this worker may not resume is left alone and
     said once, in the log and in the report. Errors of the store are logged, and it is asked again.
@@ -85,11 +87,16 @@ def worker(
         raise ConfigError(f"concurrency must be a whole number from 1 on, found {concurrency!r:.80}")
     checked_options(0.0, resources, stop, max_runtime)
     checked_options(0.0, None, None, grace)
+    if gc and graph.config.checkpoint.retention is None:
+        raise ConfigError(
+            f"nothing says which runs of graph {graph.name!r} are kept; give it a limit: "
+            "CheckpointConfig(retention=Retention(keep_last=100))"
+        )
     if store is not None:
         graph.use_store(store)
     _ = graph.store
     graph.freeze()
-    options = Options(concurrency, once, max_runtime, all_interrupted, grace, resources, observer)
+    options = Options(concurrency, once, max_runtime, all_interrupted, grace, resources, observer, gc)
     work = Worker(graph, options, stop or Stop(), Tally(tell))
     if concurrency > 1 and is_async(graph):
         load_module("tau.operations.in_loop")
@@ -122,11 +129,14 @@ def one_after_the_other(work: Worker) -> None:
         if not found:
             if work.is_done():
                 break
-            work.rest()
+            if not work.collect():
+                work.rest()
+            continue
         turns = 0
         while found and turns < TURNS and not work.is_over and time.monotonic() - looked < STALE:
             several, found = found[: taker.at_once], found[taker.at_once :]
             turns = 0 if taker.take(several) else turns + 1
+        work.collect()
 
 
 def is_async(graph: Graph) -> bool:

@@ -46,6 +46,7 @@ _WORDS = {"left": "left alone", "store": "let go", "died": "died"}
     metavar="SECONDS",
     help="How long runs may take to stop, once the worker is told to end.",
 )
+@click.option("--gc", is_flag=True, help="Now and then remove runs that have ended, by the graph's own Retention.")
 @options.store
 @options.quiet
 @options.as_json
@@ -59,6 +60,7 @@ def worker(
     max_runtime: float | None,
     all_interrupted: bool,
     grace: float,
+    gc: bool,
     store: str | None,
     quiet: bool,
 ) -> int:
@@ -105,6 +107,7 @@ def worker(
             max_runtime=max_runtime,
             all_interrupted=all_interrupted,
             grace=grace,
+            gc=gc,
             stop=stop,
             tell=None if quiet else tell,
         )
