@@ -8,10 +8,12 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from tau import agents
 from tau.agents.config import AgentConfig, ClientConfig, ModelConfig, ProviderConfig, Secret, duration
+from tau.agents.providers.failures import retry_after
 from tau.errors import ConfigError
 
 ORIGIN = """{
@@ -173,3 +175,42 @@ def test_a_prompt_that_cannot_be_used_is_refused(prompt: Any, said: str) -> None
 def test_an_unknown_provider_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"client\.provider\.name: unknown provider 'olama'"):
         agents.Agent("olama", "llama3.2:3b")
+
+
+def test_what_is_given_beside_a_configuration_replaces_what_stands_there() -> None:
+    config = AgentConfig.from_dict(WHOLE)
+    agent = agents.Agent(
+        config, name="other", options={"chat": {"temperature": 0}}, timeout="5s", base_url="http://h:1"
+    )
+    client = agent.config.client
+    assert (agent.name, agent.config.system_prompt, client.timeout) == ("other", "You are an analyst.", 5.0)
+    assert (client.connection_timeout, client.retry.attempts) == (9.0, 4)
+    assert client.provider.model.capabilities == {"chat": {"temperature": 0}, "tools": {}}
+    assert (client.provider.base_url, client.provider.options) == ("http://h:1", {"api_key_env": "MY_KEY"})
+    assert agents.Agent(config).config == config
+
+
+def test_an_agent_goes_to_another_process_without_its_key() -> None:
+    agent = agents.Agent("ollama", "m", provider_options={"api_key": "sk-canary"}, base_url="http://u:pw@h:1")
+    agent._asking.provider.place.secrets.add("sk-canary")  # type: ignore[attr-defined]
+    sent = cloudpickle.dumps(agent)
+    assert b"canary" not in sent
+    assert cloudpickle.loads(sent).config.name == "m"
+    assert "pw" not in repr(agent) + repr(agent.config)
+    script = agents.scripted({"a": "b"})
+    assert cloudpickle.loads(cloudpickle.dumps(script)).chat("a").text == "b"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-1"}, None),
+        ({}, None),
+    ],
+)
+def test_the_time_that_a_server_asks_for_is_read_in_all_its_forms(headers: Any, seconds: float | None) -> None:
+    assert retry_after(headers) == seconds

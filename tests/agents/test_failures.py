@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -252,6 +253,21 @@ def test_no_key_is_in_the_log(front: Front, protocol: str, caplog: pytest.LogCap
     assert agent.chat("hi").text == "answer 1"
     assert front.requests(f"ok/log-{protocol}")[0]["headers"]["authorization"] == f"Bearer {KEY}"
     assert KEY not in caplog.text + repr(agent) + repr(agent.config)
+
+
+def test_no_key_is_in_the_store_or_an_event_of_a_run_that_failed_because_of_it(
+    front: Front, protocol: str, tmp_path: Path
+) -> None:
+    events: list[tau.Event] = []
+    graph = tau.StateGraph("g", store=f"sqlite:///{tmp_path}/runs.db", observer=events.append)
+    graph.add_node("ask", agent_of(front, protocol, f"401/store-{protocol}").node("hi"))
+    graph.sequence("ask")
+    with pytest.raises(tau.ExecutionError, match="refused the key"):
+        graph.execute({}, run_id="r")
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"refused the key" in stored
+    assert KEY.encode() not in stored
+    assert KEY not in repr(events)
 
 
 def test_a_hostile_answer_is_kept_as_it_is(front: Front, protocol: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import tau
+import tau.agents
 import tau.observers
 import tau.predicates
 import tau.testing
@@ -21,7 +22,7 @@ from tau.stores.redis import RedisStore
 from tau.stores.s3 import S3Store
 from tau.stores.sqlite import SQLiteStore
 
-WHOLE = (tau, tau.observers, tau.testing)
+WHOLE = (tau, tau.agents, tau.observers, tau.testing)
 CLASSES = {Store, MemoryStore, FileStore, SQLiteStore, PostgresStore, RedisStore, S3Store, tau.predicates.Predicate}
 # Methods that users of a class do not call.
 CALLED_BY_OTHERS = {"StoreContract": "pytest calls its tests", "StoreMachine": "hypothesis calls its rules"}

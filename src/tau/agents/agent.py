@@ -32,9 +32,10 @@ class Agent:
 
     ``name`` says in journals and events who asked; by default it is the model's. ``system_prompt`` is put before every
     prompt that has none. ``options`` are those of each capability, as in ``{"chat": {"max_tokens": 150}}``; those of a
-    call are merged over them. ``journal="required"``: a call where no journal is at hand is an error.
-    ``journal_prompts``: messages are stored with the answers, redacted where they are shown. The other arguments are
-    those of `ProviderConfig` and `ClientConfig`. An agent may be used from any thread, event loop and process.
+    call are merged over them. The other arguments are those of `ProviderConfig` and `ClientConfig`; what is given
+    beside a configuration replaces what stands there. ``journal="required"``: a call where no journal is at hand is an
+    error. ``journal_prompts``: messages are stored with the answers, redacted where they are shown. An agent may be
+    used from any thread, event loop and process.
 
     Raises `ConfigError` for what cannot be used. Nothing is contacted before the first call.
     """
@@ -55,19 +56,17 @@ class Agent:
         journal: Literal["auto", "required"] = "auto",
         journal_prompts: bool = False,
     ) -> None:
-        if not isinstance(provider, AgentConfig):
-            known = provider.name if isinstance(provider, Provider) else provider
-            client = {"timeout": timeout, "retry": retry}
-            config = AgentConfig(
-                name or model or known,
-                ClientConfig(
-                    ProviderConfig(known, ModelConfig(model or known, options or {}), base_url, provider_options or {}),
-                    **{key: value for key, value in client.items() if value is not None},  # type: ignore[arg-type]
-                ),
-                system_prompt,
-            )
+        if isinstance(provider, AgentConfig):
+            config = provider
         else:
-            config = _over(provider, name=name, system_prompt=system_prompt)
+            known = provider.name if isinstance(provider, Provider) else provider
+            config = AgentConfig(
+                name or model or known, ClientConfig(ProviderConfig(known, ModelConfig(model or known)))
+            )
+        config = config.over(
+            name=name, system_prompt=system_prompt, model=model, options=options, base_url=base_url,
+            provider_options=provider_options, timeout=timeout, retry=retry,
+        )  # fmt: skip
         if journal not in _JOURNAL:
             raise refused("journal", journal, '"auto" or "required"')
         self.config = config
@@ -263,10 +262,6 @@ class Agent:
 
     def __repr__(self) -> str:
         return f"Agent({self.config.client.provider.name!r}, {self.model!r}, name={self.name!r})"
-
-
-def _over(config: AgentConfig, **given: str) -> AgentConfig:
-    return replace(config, **{key: value for key, value in given.items() if value})  # type: ignore[arg-type]
 
 
 def _with_schema(call: Call, wanted: Wanted | None) -> Call:

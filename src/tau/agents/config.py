@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ class ProviderConfig:
 
     name: str
     model: ModelConfig
-    base_url: str = ""
+    base_url: str = field(default="", repr=False)  # it may hold a password
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -128,6 +128,35 @@ class AgentConfig:
         checked_name("name", self.name)
         if not isinstance(self.system_prompt, str):
             raise refused("system_prompt", self.system_prompt, "text")
+
+    def over(
+        self,
+        *,
+        name: str = "",
+        system_prompt: str = "",
+        model: str = "",
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        base_url: str = "",
+        provider_options: Mapping[str, Any] | None = None,
+        timeout: float | str | None = None,
+        retry: Retry | None = None,
+    ) -> AgentConfig:
+        """A copy with what is given here instead; what is empty or ``None`` is kept. ``options`` replace those of the
+        capabilities that they name, ``provider_options`` those of their names. Raises `ConfigError`."""
+        client, provider = self.client, self.client.provider
+        path = "client.provider.model.capabilities"
+        capabilities = {**provider.model.capabilities, **checked_options(path, options or {})}
+        made = ProviderConfig(
+            provider.name,
+            ModelConfig(model or provider.model.name, capabilities),
+            base_url or provider.base_url,
+            {**provider.options, **plain_options("client.provider.options", provider_options or {})},
+        )
+        given: dict[str, Any] = {"timeout": timeout, "retry": retry}
+        changed = {key: value for key, value in given.items() if value is not None}
+        return AgentConfig(
+            name or self.name, replace(client, provider=made, **changed), system_prompt or self.system_prompt
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AgentConfig:

@@ -65,7 +65,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A tool that the model wants to be called, with these ``arguments``. ``id`` is the server's, empty where it gives
-    none. ``problems`` say what is wrong: no such tool, or arguments that do not fit its schema; empty if nothing is."""
+    none. ``problems`` say what is wrong: no such tool, or arguments that do not fit its schema; empty if nothing is.
+    Making one raises nothing."""
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -95,7 +96,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of a call, as the server counted them."""
+    """The tokens of a call, as the server counted them. Making one raises nothing."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -115,7 +116,8 @@ class Response:
     ``duration_seconds`` is how long the caller waited, retries included. ``finish_reason`` is the server's: ``stop``,
     ``length``, ``tool_calls`` or another word. ``id`` is unique, and the same when the response is replayed.
     ``requests`` is how many were sent for it. ``messages`` is the prompt with this answer at its end, to go on with.
-    ``journaled``: it is stored in the run. ``replayed``: it comes from there, and nothing was sent.
+    ``journaled``: it is stored in the run. ``replayed``: it comes from there, and nothing was sent. Making one raises
+    nothing.
     """
 
     text: str = ""

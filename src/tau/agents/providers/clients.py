@@ -55,6 +55,3 @@ class Clients:
             self._anew()
         if client is not None and is_own:
             client.close()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Clients, (self._make, self._make_async)

@@ -119,6 +119,9 @@ class RemoteProvider(Provider):
     def close(self) -> None:
         self.clients.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.config,)  # keys and connections stay in this process
+
 
 class _AsyncParts:
     """The stream of an async client, closed in the way that it has."""

@@ -71,6 +71,9 @@ class Script:
             self._next += 1
         return self._answers[number]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Script, (self._answers,)
+
     def _matching(self, answers: Mapping[str, Any], call: Call) -> Any:
         last = str(call.messages[-1].get("content", "")) if call.messages else ""
         for part, found in answers.items():
