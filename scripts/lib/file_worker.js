@@ -12,7 +12,10 @@ if (location.protocol === "file:") {
     }
     begin(address) {
       const inside = this.frame.contentWindow;
-      inside.postMessage = (data) => this.onmessage?.(new MessageEvent("message", { data }));
+      inside.postMessage = (data) => {
+        const event = new MessageEvent("message", { data: structuredClone(data) });
+        setTimeout(() => this.onmessage?.(event)); // never in the middle of what the page does
+      };
       const script = inside.document.createElement("script");
       script.src = new URL(address, location.href);
       script.onerror = (error) => this.onerror?.(error);
@@ -26,7 +29,9 @@ if (location.protocol === "file:") {
       this.ready ? this.give(data) : this.waiting.push(data);
     }
     give(data) {
-      this.frame.contentWindow.dispatchEvent(new MessageEvent("message", { data }));
+      const inside = this.frame.contentWindow; // which gets a copy made of its own objects, as a worker would
+      const event = new inside.MessageEvent("message", { data: inside.structuredClone(data) });
+      setTimeout(() => inside.dispatchEvent(event));
     }
     terminate() {
       this.frame.remove();

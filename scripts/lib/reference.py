@@ -104,10 +104,11 @@ def page_of(value: Any, module: str) -> str:
 def pages() -> dict[str, str]:
     """The text of each page of the reference, by its name."""
     every = entries()
+    classes = {one.value for one in every if inspect.isclass(one.value)}
     links = {one.name.rpartition(".")[2]: f"{one.page}#{anchor(one.name)}" for one in every}
     texts: dict[str, list[str]] = {}
     for one in every:
-        texts.setdefault(one.page, []).append(section(one, links))
+        texts.setdefault(one.page, []).append(section(one, links, classes))
     return {
         name: f"# {page.title}\n\n{page.about}\n\n" + "\n".join(texts[name]) + tree(name)
         for name, page in PAGES.items()
@@ -123,12 +124,18 @@ def tree(page: str) -> str:
     return f"\n## The tree\n\n{prose(inspect.getdoc(tau.errors) or '', {})}" if page == "errors.md" else ""
 
 
-def section(entry: Entry, links: dict[str, str]) -> str:
-    """One name: its signature, what it says of itself, and the methods of a class."""
+def section(entry: Entry, links: dict[str, str], classes: set[type]) -> str:
+    """One name: its signature, what it says of itself, and the methods of a class. Those that only another public class
+    describes are left to that."""
     text = f"## {entry.name}\n\n{signature(entry.name, entry.value)}{prose(described(entry.value), links)}\n"
     if inspect.isclass(entry.value) and not issubclass(entry.value, BaseException):
         short = entry.name.rpartition(".")[2]
+        above = [one.__name__ for one in entry.value.__mro__[1:] if one in classes]
+        if above:
+            text += f"\n{linked(f'Also what `{above[0]}` has.', links)}\n"
         for name, member in members(entry.value):
+            if describer(entry.value, name) in classes - {entry.value}:
+                continue
             text += f"\n### {short}.{name}\n\n{signature(name, member)}{prose(described(member), links)}\n"
     return text
 
@@ -152,6 +159,11 @@ def members(cls: type) -> Iterator[tuple[str, Any]]:
         called = inspect.isfunction(member) or isinstance(member, property)
         if ours and called and inspect.getdoc(member):
             yield name, member
+
+
+def describer(cls: type, name: str) -> type:
+    """The class, of this one and those above it, in which the docstring of a member stands."""
+    return next((one for one in cls.__mro__ if getattr(vars(one).get(name), "__doc__", None)), cls)
 
 
 def signature(name: str, value: Any) -> str:

@@ -130,6 +130,12 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert "\n### Store.commit\n" in text
 
 
+def test_a_method_is_described_where_its_docstring_stands() -> None:
+    stores = reference.pages()["stores.md"]
+    assert "\n### FileStore.lease\n" not in stores
+    assert "Also what [`Store`](stores.md#taustorescontractstore) has." in stores
+
+
 def test_the_reference_links_the_names_that_a_docstring_mentions() -> None:
     assert "[`CheckpointNotFoundError`](errors.md#taucheckpointnotfounderror)" in reference.pages()["graphs.md"]
 
