@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tau.cli.ids import meant_by
 from tau.cli.outcome import Session, complain
 from tau.cli.targets import Project
 from tau.errors import CheckpointNotFoundError
@@ -68,10 +69,14 @@ def is_there(store: Store) -> bool:
     return True
 
 
-def find(store: Store | None, run_id: str, session: Session) -> tuple[Store, Summary]:
-    """The store and the run in it. Raises `CheckpointNotFoundError`."""
+def find(store: Store | None, run_id: str, session: Session, *, changes: bool = False) -> tuple[Store, Summary]:
+    """The store and the run in it, of that id or else the only one whose id begins so (see `meant_by`). Raises
+    `CheckpointNotFoundError`, `ConfigError`."""
     session.run_id = run_id
     summary = store.summary(run_id) if store is not None else None
+    if summary is None and store is not None:
+        session.run_id = meant_by(store, run_id, changes=changes) or run_id
+        summary = store.summary(session.run_id)
     if store is None or summary is None or summary.status == "deleted":
         why = " (nothing was ever stored there)" if store is None else _alike(store, run_id)
         raise CheckpointNotFoundError(f"no run {run_id!r} in {session.store}{why}", run_id=run_id)
@@ -79,8 +84,8 @@ def find(store: Store | None, run_id: str, session: Session) -> tuple[Store, Sum
 
 
 def find_in(graph: StateGraph, run_id: str, session: Session) -> tuple[Store, Summary]:
-    """The store of a graph, which is not created for this, and the run in it. Raises `CheckpointNotFoundError`."""
-    return find(graph.store if is_there(graph.store) else None, run_id, session)
+    """`find` in the store of a graph, which is not created for this, for what changes the run."""
+    return find(graph.store if is_there(graph.store) else None, run_id, session, changes=True)
 
 
 def _alike(store: Store, run_id: str) -> str:

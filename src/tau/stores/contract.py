@@ -166,6 +166,11 @@ class Store(ABC):
         One whose summary is damaged has status ``damaged``. Raises `StoreError`.
         """
 
+    def run_ids(self, prefix: str = "") -> Sequence[str]:
+        """The ids that begin with ``prefix`` of the runs that `select` lists, in no order; those of deleted runs may be
+        among them, and long ones may be left out. By default it is made of `select`. Raises `StoreError`."""
+        return [summary.run_id for summary in self.select(Query()) if summary.run_id.startswith(prefix)]
+
     @abstractmethod
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         """Remove all records and blobs of a run; if there are none, nothing happens.

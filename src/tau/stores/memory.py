@@ -151,6 +151,9 @@ class MemoryStore(Store):
         found.sort(key=lambda summary: summary.updated, reverse=True)
         return found[: query.limit]
 
+    def run_ids(self, prefix: str = "") -> list[str]:
+        return [run_id for run_id in list(self._runs) if run_id.startswith(prefix) and run_id]
+
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[tuple[Summary, Lease | None]]:
         load_module("tau.stores.due")
         from tau.stores.due import sifted

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -39,6 +39,11 @@ def run_of(directory: str) -> str | None:
     if _RUN(directory) is None:
         return None
     return directory if directory[0] == "h" else unquote(directory[2:], errors="replace")
+
+
+def whole_ids(directories: Iterable[str]) -> Iterator[str]:
+    """The runs of the directories whose names have them in full."""
+    return (run_id for name in directories if name[0] == "r" and (run_id := run_of(name)) is not None)
 
 
 def slot(first: int) -> str:

@@ -103,6 +103,10 @@ class AdaptedStore(Store, Forked):
         ]
         return sorted(wanted, key=lambda summary: -summary.updated)[: query.limit]
 
+    def run_ids(self, prefix: str = "") -> Sequence[str]:
+        run_ids = self._call("list", lambda: list(self.verbs.list()))
+        return [run_id for run_id in run_ids if run_id.startswith(prefix)]
+
     def _shown(self, run_id: str) -> Summary | None:
         try:
             return self.summary(run_id)

@@ -61,6 +61,10 @@ class StoreWrapper(Store):
         found: Sequence[Summary] = self.call("select", query)
         return found
 
+    def run_ids(self, prefix: str = "") -> Sequence[str]:
+        found: Sequence[str] = self.call("run_ids", prefix)
+        return found
+
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         self.call("delete", run_id, keep_summary, **({} if expected is None else {"expected": expected}))
 

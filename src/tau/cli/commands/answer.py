@@ -68,7 +68,8 @@ def answer(
       tau answer week-12 degree --value 2
     """
     project = read_project()
-    place, found_run = find(reading(store, project, session), check_run_id(run_id), session)
+    place, found_run = find(reading(store, project, session), check_run_id(run_id), session, changes=True)
+    run_id = found_run.run_id
     host = Host()
     form = next((one.form for one in open_pauses(place, host, run_id=run_id) if one.name == name), None)
     given = _given(form, settings, value, file)

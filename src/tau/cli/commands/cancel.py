@@ -29,10 +29,11 @@ def cancel(session: Session, *, run_id: str, store: str | None) -> int:
     Example:
       tau cancel climate-2024
     """
-    place, _ = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session, changes=True)
+    run_id = summary.run_id
     cancel_run(place, run_id, Host())
-    summary = place.summary(run_id)
-    status = summary.status if summary is not None else "deleted"
+    after = place.summary(run_id)
+    status = after.status if after is not None else "deleted"
     session.done = f"the run is {status}"
     if session.as_json:
         screen.document({"run_id": run_id, "status": status, "store": session.store})

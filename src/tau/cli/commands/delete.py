@@ -10,7 +10,7 @@ from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.reading import status_of
 from tau.cli.targets import read_project
-from tau.errors import CheckpointNotFoundError, CorruptCheckpointError, RunOwnedError
+from tau.errors import CheckpointNotFoundError, ConfigError, CorruptCheckpointError, RunOwnedError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
 from tau.log.loading import await_free
@@ -42,6 +42,9 @@ def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, stor
       tau delete climate-2024 --yes --keep-summary
     """
     place, summary = _found(reading(store, read_project(), session), check_run_id(run_id), keep_summary, session)
+    given, run_id = run_id, summary.run_id
+    if yes and given != run_id:
+        raise ConfigError(f"{given!r} is the beginning of {run_id!r}; with --yes, which asks nothing, write all of it")
     if not yes and (unasked := _unconfirmed(session, status_of(place, summary), summary)):
         return refuse(session, unasked)
     delete_run(place, summary, keep_summary, Host())
@@ -56,14 +59,14 @@ def delete(session: Session, *, run_id: str, yes: bool, keep_summary: bool, stor
 def _found(place: Store | None, run_id: str, keep_summary: bool, session: Session) -> tuple[Store, Summary]:
     """The store and the run in it, which has no owner; also one whose summary is damaged."""
     try:
-        found, summary = find(place, run_id, session)
-        await_free(found, run_id, Host(), 0.0)
+        found, summary = find(place, run_id, session, changes=True)
+        await_free(found, summary.run_id, Host(), 0.0)
     except (CorruptCheckpointError, CheckpointNotFoundError) as error:
         is_gone = isinstance(error, CheckpointNotFoundError)
-        if place is None or keep_summary or (is_gone and not is_listed_as_damaged(place, run_id)):
+        if place is None or keep_summary or (is_gone and not is_listed_as_damaged(place, session.run_id)):
             raise
-        _refuse_leased(place, run_id)
-        return place, unreadable(run_id)
+        _refuse_leased(place, session.run_id)
+        return place, unreadable(session.run_id)
     return found, summary
 
 

@@ -61,13 +61,14 @@ def fork(
     option = store
     if target is None:
         named, store = named_by_project(run_id, store, project, session, "fork")
+        run_id = session.run_id
     else:
         named = target
     with stdout_to_stderr(session.as_json):
         graph = load_graph(named, project)
     graph.validate()
     furnish(graph, store, project, session)
-    find_in(graph, run_id, session)
+    run_id = find_in(graph, run_id, session)[1].run_id
     if new_run_id is not None:
         session.run_id = check_run_id(new_run_id)
     new = graph.fork(run_id, at=at, changes=changes, new_run_id=new_run_id)

@@ -111,7 +111,7 @@ def _show(session: Session, found: Collected) -> int:
         )
         return Exit.DONE
     if found.removed:
-        rows = ([one.run_id, one.graph, one.status, screen.moment(one.ended), one.limit] for one in found.removed)
+        rows = ([one.run_id, one.graph, one.status, screen.ago(one.ended), one.limit] for one in found.removed)
         screen.table(HEADS, rows)
     for run_id, why in found.kept.items():
         complain(f"run {run_id!r} stays: {why}")

@@ -76,7 +76,9 @@ def graph(session: Session, *, target: str, form: str | None, run_id: str | None
     if run_id is not None:
         furnish(loaded, store, project, session)
         place = loaded.store if is_there(loaded.store) else None
-        marks = marks_of(read_run(*find(place, check_run_id(run_id), session)))
+        place, summary = find(place, check_run_id(run_id), session)
+        run_id = summary.run_id
+        marks = marks_of(read_run(place, summary))
     form = form or ("" if session.as_json else "text")
     drawn = FORMATS[form](loaded, marks) if form else ""
     if session.as_json:

@@ -59,6 +59,7 @@ def history(
       tau history climate-2024 --at 4 --values
     """
     place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    run_id = summary.run_id
     account = read_run(place, summary, at, records=True)
     if account.damage:
         complain(f"{account.damage}; what can be read is shown")

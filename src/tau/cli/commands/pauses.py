@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from tau.cli import options
 from tau.cli.completion import run_ids
+from tau.cli.ids import in_short
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, reading
@@ -16,6 +18,8 @@ from tau.host import Host
 from tau.log.answers import OpenPause, open_pauses
 from tau.log.json_schema import summary_of
 from tau.state_names import check_run_id
+
+HEADS = ("run", "pause", "node", "asked", "deadline", "form", "prompt")
 
 
 @click.command()
@@ -37,13 +41,15 @@ def pauses(session: Session, *, run_id: str | None, graph: str | None, store: st
     """
     place = reading(store, read_project(), session)
     if run_id is not None:
-        place, _ = find(place, check_run_id(run_id), session)
+        place, summary = find(place, check_run_id(run_id), session)
+        run_id = summary.run_id
     found = [] if place is None else open_pauses(place, Host(), run_id=run_id, graph=graph)
     found = [one for one in found if graph in (None, one.graph)]
     if session.as_json:
         screen.document([_document(one) for one in found])
     elif found:
-        screen.table(("run", "pause", "node", "asked", "deadline", "form", "prompt"), map(_row, found))
+        short = in_short(place, [one.run_id for one in found])
+        screen.table(HEADS, (_row(one, short) for one in found))
         for one in found:
             if one.refused:
                 complain(f"{one.name} of {one.run_id} was answered, and asks again: {one.refused}")
@@ -52,10 +58,10 @@ def pauses(session: Session, *, run_id: str | None, graph: str | None, store: st
     return Exit.DONE
 
 
-def _row(one: OpenPause) -> list[str]:
-    asked = screen.moment(one.asked_at.timestamp())
-    until = "" if one.deadline is None else screen.moment(one.deadline.timestamp())
-    return [one.run_id, one.name, one.node, asked, until, summary_of(one.form) or "anything", one.prompt]
+def _row(one: OpenPause, short: Callable[[str], str]) -> list[str]:
+    asked = screen.ago(one.asked_at.timestamp())
+    until = "" if one.deadline is None else screen.ago(one.deadline.timestamp())
+    return [short(one.run_id), one.name, one.node, asked, until, summary_of(one.form) or "anything", one.prompt]
 
 
 def _document(one: OpenPause) -> dict[str, Any]:

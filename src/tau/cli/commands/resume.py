@@ -73,11 +73,14 @@ def resume(
     session.resume = resume_command(run_id, target, store)
     if target is None:
         target, store = named_by_project(run_id, store, project, session)
+        run_id = session.run_id
     with stdout_to_stderr(session.as_json):
         graph = load_graph(target, project)
     graph.validate()
     furnish(graph, store, project, session)
-    find_in(graph, run_id, session)
+    given, run_id = run_id, find_in(graph, run_id, session)[1].run_id
+    if given != run_id:
+        session.resume = resume_command(run_id, target, store)
     if verify_artifacts:
         checkpoint = dataclasses.replace(graph.config.checkpoint, verify_artifacts=True)
         graph.config = dataclasses.replace(graph.config, checkpoint=checkpoint)
@@ -90,8 +93,11 @@ def resume(
 def named_by_project(
     run_id: str, option: str | None, project: Project, session: Session, verb: str = "resume"
 ) -> tuple[str, str]:
-    """The target and the store of a run whose graph was not named on the command line of that ``verb``."""
-    store, summary = find(reading(option, project, session), run_id, session)
+    """The target and the store of a run whose graph was not named on the command line of that ``verb``; the
+    session has its id."""
+    store, summary = find(reading(option, project, session), run_id, session, changes=True)
+    run_id = summary.run_id
+    session.resume = resume_command(run_id, None, option)
     if summary.graph not in project.graphs:
         named = f", or add {summary.graph!r} to [tool.tau.graphs] in pyproject.toml"
         raise ConfigError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from tau.cli import options
+from tau.cli.ids import in_short
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.output.watching import follow, watch
@@ -61,19 +62,28 @@ def runs(
         complain("--every has no effect without --watch")
     pause = 2.0 if every is None else every
 
+    short: Callable[[str], str] = str
+
     def look() -> Sequence[Summary]:
+        nonlocal short
         place = reading(store, project, session)
-        return [] if place is None else place.runs(graph=graph, status=status, tag=tag, limit=limit)
+        found = [] if place is None else place.runs(graph=graph, status=status, tag=tag, limit=limit)
+        ids = [row.run_id for row in found]
+        short = in_short(place, ids, all_of_them=not (graph or status or tag or limit))
+        return found
+
+    def shown(row: Summary) -> list[str]:
+        return _row(row, short)
 
     if watching and session.as_json:
         return follow(look, lambda row: screen.document(document(row), indent=None), pause)
     if watching:
-        return watch(look, HEADS, _row, pause)
+        return watch(look, HEADS, shown, pause)
     found = look()
     if session.as_json:
         screen.document([document(row) for row in found])
     elif found:
-        screen.table(HEADS, (_row(row) for row in found))
+        screen.table(HEADS, map(shown, found))
     else:
         nothing = reading(store, project, session) is None
         which = "no such runs" if graph or status or tag else "there are no runs"
@@ -100,6 +110,6 @@ def document(row: Summary) -> dict[str, Any]:
     }
 
 
-def _row(row: Summary) -> list[str]:
-    visits = str(row.iterations)
-    return [row.run_id, row.graph, row.status, row.node or "", visits, screen.moment(row.updated), ", ".join(row.tags)]
+def _row(row: Summary, short: Callable[[str], str]) -> list[str]:
+    visits, updated, tags = str(row.iterations), screen.ago(row.updated), ", ".join(row.tags)
+    return [short(row.run_id), row.graph, row.status, row.node or "", visits, updated, tags]

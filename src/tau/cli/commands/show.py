@@ -91,8 +91,8 @@ def _show(account: Account) -> None:
             "resumed": _times(account.claims - 1),
             "parent": account.parent,
             "tags": ", ".join(summary.tags),
-            "created": screen.moment(summary.created),
-            "updated": screen.moment(summary.updated),
+            "created": screen.moment_and_ago(summary.created),
+            "updated": screen.moment_and_ago(summary.updated),
             "python": made.get("python"),
             "host": made.get("host"),
             "revision": revision,
@@ -106,7 +106,7 @@ def _undecided(account: Account) -> str:
 
 
 def _waiting(pause: PauseState) -> str:
-    until = "" if pause.deadline is None else f", until {screen.moment(pause.deadline)}"
+    until = "" if pause.deadline is None else f", until {screen.moment_and_ago(pause.deadline)}"
     asked = f" ({pause.prompt})" if pause.prompt else ""
     return f"{pause.name}{asked}{until}"
 

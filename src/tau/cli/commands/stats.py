@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from tau.cli import options
+from tau.cli.ids import in_short
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import reading
@@ -47,7 +48,8 @@ def stats(session: Session, *, graph: str | None, limit: int | None, store: str 
     screen.fields(_totals(found))
     largest = sorted(found.runs, key=lambda one: one.size_bytes, reverse=True)[:SHOWN]
     if largest:
-        screen.table(HEADS, map(_row, largest))
+        short = in_short(place, [one.run_id for one in largest])
+        screen.table(HEADS, (_row(one, short) for one in largest))
     if place is None:
         complain(f"nothing was ever stored in {session.store}")
     return Exit.DONE
@@ -96,8 +98,8 @@ def _damaged(run_ids: Sequence[str]) -> str:
     return f"{runs} not counted as a whole: {named}; tau verify {shlex.quote(run_ids[0])} says what is wrong"
 
 
-def _row(one: RunStats) -> list[str]:
+def _row(one: RunStats, short: Callable[[str], str]) -> list[str]:
     keys = sorted(one.keys.items(), key=lambda entry: entry[1], reverse=True)[:3]
     largest = ", ".join(f"{key} {screen.size(size)}" for key, size in keys)
     numbers = [str(one.checkpoints), str(one.resumes), screen.size(one.size_bytes)]
-    return [one.run_id, one.graph, one.status, *numbers, largest]
+    return [short(one.run_id), one.graph, one.status, *numbers, largest]

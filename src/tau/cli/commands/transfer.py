@@ -38,8 +38,8 @@ def export(session: Session, *, run_id: str, file: str, store: str | None) -> in
     Example:
       tau export climate-2024 climate-2024.tau
     """
-    place, _ = find(reading(store, read_project(), session), check_run_id(run_id), session)
-    return _report(session, export_run(place, run_id, file), "is written")
+    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    return _report(session, export_run(place, summary.run_id, file), "is written")
 
 
 @click.command(name="import")
@@ -88,7 +88,8 @@ def copy(
       tau copy climate-2024 --to file:/archive/runs
       tau copy climate-2024 --to postgresql://db.example.org/climate --move
     """
-    place, _ = find(reading(store, read_project(), session), check_run_id(run_id), session)
+    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session, changes=move)
+    run_id = summary.run_id
     target = open_store(to)
     session.store, session.run_id = target.location, new_run_id or run_id
     done = copy_run(place, run_id, target, new_run_id=new_run_id, move=move, artifacts=artifacts)

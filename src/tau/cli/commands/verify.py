@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -11,9 +12,11 @@ from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.targets import read_project
+from tau.errors import CorruptCheckpointError
 from tau.operations.verify import Damage, Verification
 from tau.operations.verify import verify as read_all
 from tau.state_names import check_run_id
+from tau.stores import Store
 
 HEADS = ("run", "what", "key", "seq", "problem")
 
@@ -36,9 +39,8 @@ def verify(session: Session, *, run_id: str | None, store: str | None) -> int:
       tau verify --store sqlite:///runs.db
     """
     place = reading(store, read_project(), session)
-    if run_id is not None and place is None:
-        find(place, check_run_id(run_id), session)
-    session.run_id = run_id or ""
+    if run_id is not None:
+        run_id = _whole(place, check_run_id(run_id), session)
     found = Verification() if place is None else read_all(place, run_id)
     if session.as_json:
         screen.document({**document(found), "store": session.store})
@@ -49,6 +51,13 @@ def verify(session: Session, *, run_id: str | None, store: str | None) -> int:
     if place is None:
         complain(f"nothing was ever stored in {session.store}")
     return Exit.DONE if found.sound else Exit.STORE
+
+
+def _whole(place: Store | None, run_id: str, session: Session) -> str:
+    """The id of the run that is meant, which may be one that cannot be read."""
+    with suppress(CorruptCheckpointError):  # which is what is verified
+        find(place, run_id, session)
+    return session.run_id
 
 
 def document(found: Verification) -> dict[str, Any]:

@@ -11,11 +11,17 @@ from rich.style import Style
 
 GAP = 2
 """Blanks between two columns."""
+LEAST = 4
+"""So narrow a column may get beside one that is never broken."""
+
+
+WHOLE = frozenset({"run"})
+"""The heads of columns whose cells are never broken: they are there to be copied."""
 
 
 class Columns:
     """Heads and rows as columns. Cells that are too long for the terminal go on below, broken at blanks where there are
-    any.
+    any; those of `WHOLE` columns never.
 
     ``styles`` are for cells by what they hold; ``foot`` says how many rows there are. With ``height`` only the first
     rows are laid out, as many as fit on so many lines.
@@ -37,7 +43,8 @@ class Columns:
         self.styles = {cell: Style.parse(style) for cell, style in styles.items()}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        widths = fit([max(map(_len, column)) for column in zip(self.heads, *self.rows, strict=True)], options.max_width)
+        widest = [max(map(_len, column)) for column in zip(self.heads, *self.rows, strict=True)]
+        widths = fit(widest, options.max_width, [head in WHOLE for head in self.heads])
         dim = Style.parse("dim")
         lines = self._lines(widths, dim)
         for number, parts in enumerate(lines):
@@ -54,17 +61,21 @@ class Columns:
             yield from _laid(row, widths, self.styles.get)
 
 
-def fit(widths: Sequence[int], available: int) -> list[int]:
-    """The widths of columns that fit side by side: the widest give way, all to the same width."""
-    left = max(len(widths), available - GAP * (len(widths) - 1))
-    level = max(widths)
-    for number, width in enumerate(sorted(widths)):
-        share = left // (len(widths) - number)
+def fit(widths: Sequence[int], available: int, whole: Sequence[bool] = ()) -> list[int]:
+    """The widths of columns that fit side by side: the widest give way, all to the same width, but for those that stay
+    ``whole``. Beside these the others keep `LEAST` cells, though the line gets too long."""
+    stays = whole or [False] * len(widths)
+    others = sorted(width for width, one in zip(widths, stays, strict=True) if not one)
+    kept = sum(width for width, one in zip(widths, stays, strict=True) if one)
+    left = max((LEAST if kept else 1) * len(others), available - GAP * (len(widths) - 1) - kept)
+    level = max(others, default=0)
+    for number, width in enumerate(others):
+        share = left // (len(others) - number)
         if width > share:
             level = share
             break
         left -= width
-    return [min(width, max(1, level)) for width in widths]
+    return [width if one else min(width, max(1, level)) for width, one in zip(widths, stays, strict=True)]
 
 
 def _laid(

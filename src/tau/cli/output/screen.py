@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -36,6 +37,15 @@ STATUS_STYLES = {
     "dead": "red",
     "cancelled": "dim",
 }
+
+
+_WEEK = 7 * 86400
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def on_terminal() -> bool:
+    """Whether people read stdout: they get local times and ids in short, programs what means the same everywhere."""
+    return sys.stdout.isatty()
 
 
 def clean(value: Any) -> str:
@@ -151,8 +161,15 @@ def lines(rows: Iterable[Sequence[str]]) -> None:
 
 
 def columns(heads: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> Columns:
-    """Rows as columns for a terminal; the options are those of `Columns`."""
-    return Columns(heads, [tuple(map(clean, row)) for row in rows], STATUS_STYLES, **options)
+    """Rows as columns for a terminal, without those in which there is nothing; the options are those of `Columns`."""
+    shown = [tuple(map(clean, row)) for row in rows]
+    empty = [not any(column) for column in zip(*shown, strict=True)]
+    if any(empty):
+        heads = [head for head, nothing in zip(heads, empty, strict=True) if not nothing] or heads[:1]
+        shown = [
+            tuple(cell for cell, nothing in zip(row, empty, strict=True) if not nothing) or row[:1] for row in shown
+        ]
+    return Columns(heads, shown, STATUS_STYLES, **options)
 
 
 def drawing(text: str) -> None:
@@ -204,8 +221,29 @@ def size(count: int) -> str:
 
 
 def moment(seconds: float) -> str:
-    """Unix seconds as UTC; empty for 0."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC" if seconds else ""
+    """Unix seconds as local time on a terminal, elsewhere as UTC; empty for 0."""
+    if not seconds:
+        return ""
+    if on_terminal():
+        with suppress(ValueError, OverflowError, OSError):  # a year that local time cannot tell
+            return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}"
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def ago(seconds: float) -> str:
+    """Unix seconds on a terminal by how long that is from now, where it is less than a week; else as `moment`."""
+    away = time.time() - seconds
+    if not seconds or not on_terminal() or abs(away) >= _WEEK:
+        return moment(seconds)
+    size, unit = next((size, unit) for size, unit in _UNITS if abs(away) >= size or size == 1)
+    told = f"{abs(away) // size:.0f} {unit}"
+    return f"{told} ago" if away >= 0 else f"in {told}"
+
+
+def moment_and_ago(seconds: float) -> str:
+    """Both, where they differ."""
+    exact, rough = moment(seconds), ago(seconds)
+    return exact if exact == rough else f"{exact} ({rough})"
 
 
 def stamp(seconds: float) -> str | None:

@@ -164,6 +164,12 @@ class FileStore(Store):
         found.sort(key=lambda summary: summary.updated, reverse=True)
         return found[: query.limit]
 
+    def run_ids(self, prefix: str = "") -> list[str]:
+        with self._failures("read"):
+            self._ready()
+            found = names.whole_ids(os.listdir(self._runs))
+        return [run_id for run_id in found if run_id.startswith(prefix)]
+
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
         with self._failures("read"):
             self._ready()

@@ -196,6 +196,7 @@ where status <> 'deleted' and (%(graph)s::text is null or graph = %(graph)s)
     and (%(status)s::text is null or status = %(status)s)
 order by quarter desc, updated desc, id desc limit %(limit)s::bigint
 """
+RUN_IDS = "select run_id from tau.runs where status <> 'deleted' and starts_with(run_id, %s::text)"
 _IS_FREE = """(nonce is null or expires <= statement_timestamp()
         or expires > statement_timestamp() + make_interval(secs => seconds + %(slack)s))"""
 _LEASE = "nonce, counter, seconds, extract(epoch from expires - statement_timestamp())::double precision"

@@ -228,6 +228,9 @@ class PostgresStore(ServerStore):
                 found.append(summary)
         return found
 
+    def run_ids(self, prefix: str = "") -> list[str]:
+        return [name for (name,) in self._rows(sql.RUN_IDS, (prefix,)) if name.startswith(prefix)]
+
     def leases(self, run_ids: Iterable[str]) -> Mapping[str, Lease]:
         ids = {key_of(run_id): run_id for run_id in run_ids}
         rows = self._rows(sql.LEASES, (list(ids),)) if ids else []

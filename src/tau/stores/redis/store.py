@@ -233,6 +233,12 @@ class RedisStore(ServerStore):
         found.sort(key=lambda summary: summary.updated, reverse=True)
         return found[:limit]
 
+    def run_ids(self, prefix: str = "") -> list[str]:
+        found = self._connections.read(("ZRANGE", RUNS_KEY, 0, -1))
+        wanted = encoded(prefix)
+        ids = () if found is None else found[0]
+        return [run_id.decode("utf-8", "surrogatepass") for run_id in ids if run_id.startswith(wanted)]
+
     def _candidates(self, query: Query) -> Iterator[list[bytes]]:
         """The ids of runs that may match, newest first, in blocks."""
         wanted = [] if query.status in (None, "damaged") else [status_key(query.status or "")]

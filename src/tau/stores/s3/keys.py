@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tau.stores import names
@@ -25,6 +26,11 @@ def folder_of(run_id: str) -> str:
 def run_of(folder: str) -> str | None:
     """The run that is called so, as `names.run_of` tells it."""
     return names.run_of(folder.replace(".", "%"))
+
+
+def whole_ids(folders: Iterable[str]) -> Iterator[str]:
+    """As `names.whole_ids`."""
+    return names.whole_ids(folder.replace(".", "%") for folder in folders)
 
 
 def mirrored(name: str) -> str:

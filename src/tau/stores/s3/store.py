@@ -18,7 +18,7 @@ from tau.stores.reentry import Guard
 from tau.stores.s3 import keys, leases
 from tau.stores.s3.failures import DRIVERS, failure
 from tau.stores.s3.index import Index
-from tau.stores.s3.objects import Objects, side_by_side
+from tau.stores.s3.objects import Meta, Objects, side_by_side
 from tau.stores.s3.place import Place
 from tau.stores.s3.run_changes import RunChanges
 from tau.stores.s3.run_log import Changed, Seen
@@ -153,6 +153,12 @@ class S3Store(Store):
         found = [row for row in self._summaries() if matches(row, query)]
         found.sort(key=lambda summary: summary.updated, reverse=True)
         return found[: query.limit]
+
+    def run_ids(self, prefix: str = "") -> list[str]:
+        nothing: list[Meta] = []
+        listed = self._read(lambda: self._objects.list(keys.LOG), nothing)
+        found = keys.whole_ids(dict.fromkeys(meta.key.split("/")[1] for meta in listed))
+        return [run_id for run_id in found if run_id.startswith(prefix)]
 
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
         found = self._summaries()

@@ -160,6 +160,8 @@ LEASES = """
 select run_id, nonce, counter, seconds, expires, boot, summary from runs
 where nonce is not null and run_id in (select value from json_each(?))
 """
+# The index alone answers it, which does not know what is deleted.
+RUN_IDS = "select cast(run_id as blob) from runs where run_id >= ?1 and run_id < cast(?2 as text) and run_id <> ''"
 LEASE = "select nonce, counter, seconds, expires, boot, summary from runs where run_id = ?"
 RENEW = """
 update runs set counter = counter + 1, seconds = ?, expires = ?, boot = ? where run_id = ? and nonce = ?

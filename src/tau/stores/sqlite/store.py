@@ -272,6 +272,12 @@ class SQLiteStore(Store):
         found.sort(key=lambda summary: -summary.updated if summary.status != "damaged" else -math.inf)
         return found[: query.limit]
 
+    def run_ids(self, prefix: str = "") -> list[str]:
+        terms = (prefix, prefix.encode() + b"\xff")  # which no text holds
+        rows = self._connections.read(lambda connection: connection.execute(sql.RUN_IDS, terms).fetchall())
+        found = [str(name or b"", "utf-8", "replace") for (name,) in rows]  # type: ignore[arg-type]
+        return [run_id for run_id in found if run_id.startswith(prefix)]
+
     def lease(self, run_id: str) -> Lease | None:
         row = self._connections.read(lambda connection: connection.execute(sql.LEASE, (run_id,)).fetchone())
         return None if row is None else self._lease(run_id, row)

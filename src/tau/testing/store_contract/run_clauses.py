@@ -281,6 +281,28 @@ class RunClauses:
         finally:
             again.close()
 
+    def test_ids_are_found_by_how_they_begin(self, store: Store, other: Store) -> None:
+        """By these very characters; ids of deleted runs may be among them, and long ones may be left out."""
+        given = ("climate-1", "climate-10", "Climate-1", "climate%1", "climate_1", "other", "\U0010ffff", "\u00e9a")
+        for run_id in given:
+            one(store, batch(run_id, 0))
+        assert sorted(other.run_ids()) == sorted(given)
+        for prefix in (
+            "climate-1",
+            "climate-",
+            "c",
+            "C",
+            "climate%",
+            "%",
+            "_",
+            "\u00e9",
+            "\U0010ffff",
+            "zz",
+            "climate-11",
+        ):
+            found = other.run_ids(prefix)
+            assert sorted(found) == sorted(run_id for run_id in given if run_id.startswith(prefix)), prefix
+
     def test_what_was_returned_is_the_callers(self, store: Store) -> None:
         """Changing a result changes nothing in the store."""
         one(store, batch("r", 0, blobs=[(b"x", b"1")]))
