@@ -87,7 +87,7 @@ def test_runs_are_filtered(shell: Shell, store: str) -> None:
 def test_without_a_terminal_a_table_has_tabs(shell: Shell) -> None:
     shell.run("run", GRAPH, "--run-id", "r", "--tag", "t")
     head, row = [line.split("\t") for line in shell.run("runs").stdout.splitlines()]
-    assert head == ["run", "graph", "status", "node", "visits", "updated", "tags"]
+    assert head == ["run", "graph", "status", "node", "visits", "updated", "tags", "items"]
     assert row[:5] == ["r", "climate", "finished", "report", "3"]
     assert row[6] == "t"
 

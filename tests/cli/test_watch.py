@@ -38,7 +38,7 @@ def test_a_line_for_each_change_until_ctrl_c(shell: Shell, here: Here, store: st
         assert process.stdout.readline().startswith("run\tgraph\tstatus\t")
         assert process.stdout.readline().startswith("before\tclimate\tfinished\t")
         here("run", GRAPH, "--run-id", "r", "--store", store, "--max-runtime", "0", code=75)
-        wait_for(process, r"r\tclimate\tinterrupted\t\t0\t")
+        wait_for(process, r"r\tclimate\tinterrupted\tingest\t0\t")
         here("resume", "r", GRAPH, "--store", store)
         wait_for(process, r"r\tclimate\tfinished\treport\t3\t")
         process.send_signal(signal.SIGINT)

@@ -149,7 +149,7 @@ class Incoming:
             run_id=self.run_id, graph=progress.graph, status=progress.status, position=replay.position,
             base=replay.base, node=progress.node, iterations=progress.iteration, tags=progress.tags,
             created=progress.created, updated=self._updated, pauses=pauses, deadline=deadline,
-            not_before=not_before,
+            not_before=not_before, next=progress.next, items=progress.items,
         )  # fmt: skip
 
     def _commit(self, summary: Summary) -> None:

@@ -72,7 +72,8 @@ class Journal:
         self._batches = 1
         self._token = b"%b-1" % self._nonce
         self._since_base = self._weight = self._base_weight = 0
-        self._nodes = self._finished = 0  # what is held back, and what of the node in flight is finished
+        self.finished = 0  # of the node in flight
+        self._nodes = 0  # held back
         self._subgraphs: Subgraphs | None = {}  # as the records tell, not known after an interrupt in one
         self._refused: LeaseLostError | RunCancelledError | None = None
         # The newest record that is stored, and after it those that are held back. These are added at once; otherwise a
@@ -132,7 +133,7 @@ class Journal:
                 )
                 self._since_base, self._base_weight = MANIFEST_EVERY, 0
             self.items, self.pauses, self.plans = replay.items, replay.pauses, replay.plans
-            self._finished = replay.progress.items if replay.progress is not None else 0
+            self.finished = replay.progress.items if replay.progress is not None else 0
             self._subgraphs = once_claimed(replay.subgraphs, crashed=found.status == "running")
             self._now = [nothing(found.position, replay.base)]
         return found
@@ -174,7 +175,7 @@ class Journal:
             made = seal_items(self, finished, self._now[-1].summary, token=self._token, time=self.host.now())
             subgraphs = after_items(subgraphs, finished, 0 if self.progress is None else self.progress.crashes)
             self._weight += sum([len(one.data) for one in made])
-            self._finished, self._since_base = self._finished + len(made), self._since_base + len(made)
+            self.finished, self._since_base = self.finished + len(made), self._since_base + len(made)
             self._now.extend(made)
             self._subgraphs = subgraphs
 
@@ -307,7 +308,7 @@ class Journal:
             self.plans.clear()
         if self.pauses:
             self.pauses.clear()
-        self._finished = 0
+        self.finished = 0
         self.not_before = min(self.not_before, record.time)  # it has got over what killed it
         if self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight:
             record.manifest = Manifest(progress, {key: cell.whole for key, cell in values.items()})
@@ -320,27 +321,27 @@ class Journal:
             base = before.base
         else:
             base = self._based(record.position, sealed)
-        summary = summary_of(self, record, progress, progress.node, progress.iteration, base=base)
+        summary = summary_of(self, record, progress, None, base=base)
         return Sealed(sealed, summary, cells, (), record.node)
 
     def _inside(self, record: CheckpointRecord, append: Append, before: Summary, subgraphs: Subgraphs | None) -> Sealed:
         """The same for a visit inside a node: the run is as far as it was."""
         if self.items or self.pauses or self.plans:
             drop_visit(record, self.items, self.pauses, self.plans)
-        self._finished += 1
+        self.finished += 1
         self.not_before = min(self.not_before, record.time)
         self._nodes += 1
         if subgraphs is not None and append.around is not None:
             note_inside(subgraphs, record, append.values, crashes=append.progress.crashes)
             is_due = self._since_base >= MANIFEST_EVERY and self._weight >= self._base_weight
             if is_due and not (self.items or self.pauses or self.plans):
-                record.manifest = manifest_inside(append.progress, append.around, subgraphs, self._finished)
+                record.manifest = manifest_inside(append.progress, append.around, subgraphs, self.finished)
         sealed, base = seal(self.run_id, record), before.base
         if record.manifest is not None:
             base = self._based(record.position, sealed)
         else:
             self._since_base, self._weight = self._since_base + 1, self._weight + len(sealed)
-        summary = summary_of(self, record, append.progress, before.node, before.iterations, base=base)
+        summary = summary_of(self, record, append.progress, before, base=base)
         cells = list(map(append.values.__getitem__, record.changed))
         return Sealed(sealed, summary, cells, (), path_of(record.scope, record.node), inside=True)
 
@@ -352,7 +353,7 @@ class Journal:
         if isinstance(record, Admitted | Item):
             cells = tuple(append.values.values())
             if isinstance(record, Item):
-                self._finished += 1
+                self.finished += 1
                 self.not_before = min(self.not_before, record.time)
                 self.items[record.scope, record.key] = cells[0]
             else:
@@ -364,7 +365,7 @@ class Journal:
             record.owner = self.owner
             self.not_before = record.time + append.backoff
             if record.on_change == "redo":
-                self._finished = 0
+                self.finished = 0
                 self.items.clear()
                 self.plans.clear()
         note_planned(self.plans, record)
@@ -377,10 +378,8 @@ class Journal:
             self._since_base += 1
             self._weight += len(sealed)
             base = before.base
-        node, iterations = progress.node, progress.iteration
-        if append.expected is None:  # the progress may be ahead of the log
-            node, iterations = before.node, before.iterations
-        return Sealed(sealed, summary_of(self, record, progress, node, iterations, base=base), cells)
+        at = before if append.expected is None else None  # the progress may be ahead of the log
+        return Sealed(sealed, summary_of(self, record, progress, at, base=base), cells)
 
     def _based(self, position: int, sealed: bytes) -> int:
         """The record at that position has a manifest."""

@@ -12,7 +12,7 @@ from tau.log.encoding import pack_blob, seal
 from tau.log.items import FinishedItems
 from tau.log.pauses import PauseState, at_a_glance, free_from
 from tau.log.planned import Plans, note_planned
-from tau.log.records import Item, Progress, Record
+from tau.log.records import Item, Progress, Record, Routed
 from tau.stores.contract import Owner, Summary
 from tau.values.stored import StoredValue
 
@@ -43,6 +43,7 @@ class Owned(Protocol):
     not_before: float
     items: FinishedItems
     plans: Plans
+    finished: int
 
 
 def seal_items(
@@ -53,21 +54,33 @@ def seal_items(
     run.not_before = min(run.not_before, time)
     made, position = [], before.position
     newest = replace(before, updated=time, not_before=run.not_before)
+    number, planned = _at_work(run)
     for record, cell in finished:
-        position += 1
+        position, number = position + 1, number + 1
         record.position, record.token, record.time = position, token, time
         run.items[record.scope, record.key] = cell
         note_planned(run.plans, record)
         blobs = tuple([(name, pack_blob(data)) for name, data in cell.blobs]) if cell.blobs else ()
-        made.append(Sealed(seal(run.run_id, record), replace(newest, position=position), (cell,), blobs))
+        summary = replace(newest, position=position, items=number, planned=planned)
+        made.append(Sealed(seal(run.run_id, record), summary, (cell,), blobs))
     return made
 
 
-def summary_of(
-    run: Owned, record: Record, progress: Progress, node: str | None, iterations: int, *, base: int
-) -> Summary:
-    """The run at a glance as of that record."""
+def _at_work(run: Owned) -> tuple[int, int | None]:
+    """How many items of the node in flight are finished, and how many there are in all where that is known: where it
+    works through one list, those of that list."""
+    if len(run.plans) != 1:
+        return run.finished, None
+    (plan,) = run.plans.values()
+    return plan.finished_count, len(plan) if plan.complete else None
+
+
+def summary_of(run: Owned, record: Record, progress: Progress, before: Summary | None, *, base: int) -> Summary:
+    """The run at a glance as of that record; it is as far as it was ``before``, where that is given."""
     status = progress.status
+    at = progress if before is None else before
+    following = record.next if type(record) is Routed and not record.scope else at.next
+    items, planned = _at_work(run) if run.finished or run.plans else (0, None)
     pauses, deadline = at_a_glance(run.pauses, status) if run.pauses else (0, None)
     return Summary(
         run_id=run.run_id,
@@ -75,13 +88,16 @@ def summary_of(
         status=status,
         position=record.position,
         base=base,
-        node=node,
-        iterations=iterations,
+        node=at.node,
+        iterations=progress.iteration if before is None else before.iterations,
         tags=progress.tags,
         owner=run.owner if status == "running" else None,
         created=progress.created,
         updated=record.time,
         pauses=pauses,
         deadline=deadline,
+        next=following,
+        items=items,
+        planned=planned,
         not_before=run.not_before if status == "running" else free_from(record, run.not_before, run.pauses),
     )

@@ -326,6 +326,8 @@ def _differences(summary: Summary, replay: Replay) -> Iterator[str]:
         "iterations": progress.iteration, "tags": progress.tags, "created": progress.created,
     }  # fmt: skip
     expected["pauses"], expected["deadline"] = at_a_glance(replay.pauses, progress.status)
+    if summary.next is not None:  # older versions leave it out
+        expected["next"] = progress.next
     for name, value in expected.items():
         found = getattr(summary, name)
         if found != value:

@@ -333,11 +333,21 @@ def emptied(summary: Summary, keep_summary: bool) -> Summary:
     if keep_summary:
         status = "cancelled" if summary.status in ("running", "admitted") else summary.status
         return replace(
-            summary, position=position, base=0, owner=None, status=status, pauses=0, deadline=None, not_before=None
+            summary,
+            position=position,
+            base=0,
+            owner=None,
+            status=status,
+            pauses=0,
+            deadline=None,
+            not_before=None,
+            next=None,
+            items=0,
+            planned=None,
         )
     return replace(
         summary, position=position, base=0, owner=None, status="deleted", graph="", node=None, tags=(), iterations=0,
-        pauses=0, deadline=None, not_before=None,
+        pauses=0, deadline=None, not_before=None, next=None, items=0, planned=None,
     )  # fmt: skip
 
 

@@ -53,10 +53,14 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     """One run at a glance, replaced as a whole by every commit. Reading it raises nothing.
 
     ``node`` is the last finished node and ``iterations`` the number of finished visits (``visits`` in the command and
-    its JSON). ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when
-    nothing is left to resume from. ``owner`` is ``None`` unless the run is running or dead. ``created`` and
-    ``updated`` are in Unix seconds, ``created_at`` and ``updated_at`` the same as UTC datetimes. ``pauses`` is how many
-    questions wait for people, ``deadline`` the earliest time in Unix seconds by which one must be answered.
+    its JSON). ``next`` is the node in flight, or that comes next: ``None`` where that is not decided, the run has
+    finished, or an older version wrote the summary. ``items`` of that node are finished (steps, items of maps, visits
+    inside it), of ``planned`` ones where it works through one list whose end is known.
+
+    ``position`` is the number of the newest record; ``base`` that of the newest full manifest, 0 when nothing is left
+    to resume from. ``owner`` is ``None`` unless the run is running or dead. ``created`` and ``updated`` are in Unix
+    seconds, ``created_at`` and ``updated_at`` the same as UTC datetimes. ``pauses`` is how many questions wait for
+    people, ``deadline`` the earliest time in Unix seconds by which one must be answered.
 
     ``not_before`` is the time in Unix seconds from which a worker may take the run, once nobody owns it: of a run that
     was admitted, that was interrupted by a walltime or a drain, or whose question was answered or has a deadline. It is
@@ -87,6 +91,9 @@ class Summary(Struct, frozen=True, kw_only=True, gc=False):
     pauses: int = 0
     deadline: float | None = None
     not_before: float | None = None
+    next: str | None = None
+    items: int = 0
+    planned: int | None = None
 
     def may_be_taken(self, now: float) -> bool:
         """Whether a worker may take the run at ``now`` if nobody owns it; of a running one the lease has to be judged.

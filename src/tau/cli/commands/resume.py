@@ -97,7 +97,8 @@ def named_by_project(
     session has its id."""
     store, summary = find(reading(option, project, session), run_id, session, changes=True)
     run_id = summary.run_id
-    session.resume = resume_command(run_id, None, option)
+    if session.resume:
+        session.resume = resume_command(run_id, None, option)
     if summary.graph not in project.graphs:
         named = f", or add {summary.graph!r} to [tool.tau.graphs] in pyproject.toml"
         raise ConfigError(

@@ -17,7 +17,8 @@ from tau.cli.targets import read_project
 from tau.stores import Summary
 from tau.stores.contract import STATUSES
 
-HEADS = ("run", "graph", "status", "node", "visits", "updated", "tags")
+HEADS = ("run", "graph", "status", "node", "visits", "updated", "tags", "items")
+ENDED = ("finished", "cancelled", "damaged")
 
 
 @click.command()
@@ -98,6 +99,9 @@ def document(row: Summary) -> dict[str, Any]:
         "graph": row.graph,
         "status": row.status,
         "node": row.node,
+        "next": None if row.status in ENDED else row.next,
+        "items_finished": 0 if row.status in ENDED else row.items,
+        "items_planned": None if row.status in ENDED else row.planned,
         "visits": row.iterations,
         "tags": list(row.tags),
         "owner": str(row.owner) if row.owner is not None else None,
@@ -112,4 +116,18 @@ def document(row: Summary) -> dict[str, Any]:
 
 def _row(row: Summary, short: Callable[[str], str]) -> list[str]:
     visits, updated, tags = str(row.iterations), screen.ago(row.updated), ", ".join(row.tags)
-    return [short(row.run_id), row.graph, row.status, row.node or "", visits, updated, tags]
+    return [short(row.run_id), row.graph, row.status, _where(row), visits, updated, tags, _items(row)]
+
+
+def _where(row: Summary) -> str:
+    """The node at which the run is: where it is over the last one, where that is not known the one before."""
+    if row.status in ENDED:
+        return row.node or ""
+    return row.next or (f"after {row.node}" if row.node else "")
+
+
+def _items(row: Summary) -> str:
+    """How far it is in that node."""
+    if row.status in ENDED or (not row.items and row.planned is None):
+        return ""
+    return f"{row.items:,}" + (f" of {row.planned:,}" if row.planned is not None else "")
