@@ -59,5 +59,5 @@ def test_the_command_shows_both(here: Here, monkeypatch: pytest.MonkeyPatch) -> 
     fields = dict(line.split(maxsplit=1) for line in at_terminal(monkeypatch, here, "show", "r")[:8] if " " in line)
     assert fields["updated"].endswith(" s ago)")
     assert "UTC" not in fields["updated"]
-    assert here("runs").out.split("\t")[-2].endswith(" UTC")
+    assert here("runs").out.split("\t")[-3].endswith(" UTC")
     assert here.json("runs")[0]["updated"].endswith("+00:00")
