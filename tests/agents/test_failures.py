@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import time
 import traceback
 from pathlib import Path
@@ -13,7 +15,7 @@ from model_servers import Front, free_port
 
 import tau
 from tau import agents
-from tau.agents import Agent
+from tau.agents import Agent, AgentConfig
 from tau.agents.errors import (
     AgentAnswerError,
     AgentAuthenticationError,
@@ -105,6 +107,32 @@ def test_a_server_that_is_not_running_says_how_to_start_it() -> None:
         agent.chat("hi")
     expected = f"failed to connect to ollama at http://127.0.0.1:{port}: start it with `ollama serve`"
     assert str(caught.value) == expected
+
+
+def test_a_server_that_takes_no_connection_in_time_cannot_be_reached(protocol: str) -> None:
+    """The queue of a port that nobody accepts on is full after a few connections."""
+    with socket.socket() as deaf, contextlib.ExitStack() as waiting:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(deaf.getsockname())
+        config = AgentConfig.from_dict(
+            {
+                "name": "a",
+                "client": {
+                    "provider": {
+                        "name": protocol,
+                        "base_url": f"http://127.0.0.1:{deaf.getsockname()[1]}",
+                        "model": {"name": "m"},
+                    },
+                    "connection_timeout": "300ms",
+                },
+            }
+        )
+        with pytest.raises(AgentConnectionError, match="failed to connect"):
+            Agent(config, retry=ONCE).chat("hi")
 
 
 def test_a_model_that_was_not_pulled_says_how_to_pull_it(front: Front) -> None:

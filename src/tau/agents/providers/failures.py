@@ -86,9 +86,9 @@ def failure(error: Exception, call: Call, place: Place, text: str | None = None)
     """What is raised instead of what a client raised. ``text`` is what a stream had brought, ``None`` for no stream."""
     causes = [*_causes(error)]
     for one in causes:
-        if isinstance(one, AgentError | Refusal) or _is(one, "TimeoutException"):
+        if isinstance(one, AgentError | Refusal) or (_is(one, "TimeoutException") and not _is(one, "ConnectTimeout")):
             return _known(one, call, place)
-    if any(_is(one, "ConnectError") or type(one) is ConnectionError for one in causes):
+    if any(_is(one, "ConnectError") or _is(one, "ConnectTimeout") or type(one) is ConnectionError for one in causes):
         said = f"failed to connect to {place.provider} at {place.address}{place.advise('connection', call)}"
         return place.error(AgentConnectionError, call, said)
     if text or (text is not None and any(_is(one, "TransportError") for one in causes)):
