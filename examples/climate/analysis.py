@@ -103,21 +103,3 @@ def assemble(
         "association_line": {"intercept": together["intercept"], "slope": together["estimates"][0]["value"]},
         "association_limits": together["limits"],
     }
-
-
-def findings(results: Mapping[str, Any]) -> list[str]:
-    """What the analysis found, in a few lines: an estimate with its 95 % limits each, and the trend triangle."""
-    rows = {row["id"]: row for row in results["estimates"]}
-
-    def line(name: str, words: str) -> str:
-        row = rows[name]
-        return f"{words}: {row['value']:.2f} {row['unit']} ({row['lower']:.2f} to {row['upper']:.2f})"
-
-    every = results["triangle"]["summary"]
-    rising, falling = f"{every['above_zero']:.0%}", f"{every['below_zero']:.0%}"
-    return [
-        line("temperature-trend-1979-2020", "Warming, 1979-2020"),
-        line("co2-growth-ols", "CO2, 1959-2001"),
-        line("association", "Warming beside CO2"),
-        f"{every['periods']:,} periods: {rising} warm, {falling} cool",
-    ]

@@ -25,7 +25,8 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-import analysis
+import findings
+import models
 import pipeline
 from analysis import Effort
 from story import STAGES, Line, Told, heading, put
@@ -159,7 +160,8 @@ def check_events(events: list[Line]) -> None:
     """Every stage ran once, but for the one that was in flight at the kill, which ran twice."""
     starts = Counter(event["data"]["node"] for event in events if event["type"] == "node.start")
     inside = ("ingest/co2/read", "ingest/co2/fill", "ingest/temperature/read")
-    expected = {"ingest": 1, **dict.fromkeys(inside, 1), "preprocess": 1, "analyze": 2, "report": 1}
+    expected = {**dict.fromkeys((*STAGES, *inside), 1), "analyze": 2}
+    starts = {node: count for node, count in starts.items() if not node.startswith("narrate_")}
     if starts != expected:
         raise DemoFailed(f"stages were started {dict(starts)} times, expected {expected}")
 
@@ -172,7 +174,7 @@ def clean(folder: Path) -> None:
             (place / name).unlink(missing_ok=True)
 
 
-def set_the_scene(folder: Path) -> None:
+def set_the_scene(folder: Path, told_by: models.Teller) -> None:
     put("=== Multi-Stage Data Analysis with Checkpoint Recovery ===")
     put()
     graph = pipeline.build(store_url(folder))
@@ -182,6 +184,8 @@ def set_the_scene(folder: Path) -> None:
     put(f"Pipeline  {' → '.join(STAGES)}")
     put(f"Store     {checkpoint.store}")
     put("Beside    the same, undisturbed, to compare with")
+    if told_by.says:
+        put(f"Words     {told_by.says}")
 
 
 def first_execution(worker: Worker) -> None:
@@ -192,17 +196,18 @@ def first_execution(worker: Worker) -> None:
     put(f"❌ EXECUTION KILLED after {worker.seconds():.1f} s")
 
 
-def second_execution(folder: Path) -> tuple[float, int]:
+def second_execution(folder: Path, told_by: models.Teller) -> tuple[float, int]:
     """(seconds, pieces of the triangle kept). DemoFailed if none was."""
     heading("EXECUTION 2: Resume from Checkpoint")
-    graph = pipeline.build(store_url(folder))
+    graph = pipeline.build(store_url(folder), narrator=told_by.narrator)
     plan = graph.plan(pipeline.RUN_ID)
     graph.store.close()
-    if plan.finished != ("ingest", "preprocess") or plan.pending != "analyze":
-        raise DemoFailed(f"finished stages are {plan.finished}, next is {plan.pending}: expected a kill in analyze")
-    worker = Worker("resume", folder, "--events", str(folder / "events.jsonl"))
+    done = [node for node in plan.finished if node in STAGES]
+    if done != ["ingest", "preprocess"] or plan.pending != "analyze":
+        raise DemoFailed(f"finished stages are {done}, next is {plan.pending}: expected a kill in analyze")
+    worker = Worker("resume", folder, "--events", str(folder / "events.jsonl"), *told_by.options)
     put(f"Resuming pipeline from RunID: {pipeline.RUN_ID}, in process {worker.process.pid}")
-    put(f"Last completed stage: {plan.finished[-1]}")
+    put(f"Last completed stage: {done[-1]}")
     put("↷ STAGES 1-2: skipped, already completed", indent=2)
     kept: list[int] = []
     story = Told()
@@ -240,7 +245,7 @@ def results(folder: Path, second: float, check: float, kept: int) -> None:
     graph.store.close()
     heading("FINAL RESULTS")
     put(f"Run {pipeline.RUN_ID}: {status}. Report Summary:")
-    for line in analysis.findings(report):
+    for line in findings.of_results(report):
         put(line, indent=2)
     put("Checkpoint Demonstration Summary:")
     put("✓ Execution 1 was killed with SIGKILL in stage 3", indent=2)
@@ -262,16 +267,16 @@ def effort(arguments: argparse.Namespace) -> Effort:
     return Effort(**{name: base[name] if value is None else value for name, value in given.items()})
 
 
-def whole_story(folder: Path, options: list[str]) -> None:
+def whole_story(folder: Path, options: list[str], told_by: models.Teller) -> None:
     """All of it; DemoFailed where something is not as promised. No process is left behind."""
     clean(folder)
-    set_the_scene(folder)
+    set_the_scene(folder, told_by)
     check = folder / CHECK
     undisturbed = Worker("start", check, "--out", str(check), *options)
     try:
-        told = ("--events", str(folder / "events.jsonl"), "--out", str(folder))
+        told = ("--events", str(folder / "events.jsonl"), "--out", str(folder), *told_by.options)
         first_execution(Worker("start", folder, *told, *options))
-        second, kept = second_execution(folder)
+        second, kept = second_execution(folder, told_by)
         third = finished(undisturbed, lambda line: None)
     finally:
         undisturbed.kill()
@@ -285,6 +290,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--full", action="store_true", help="the whole analysis: a quarter of an hour instead of a minute"
     )
+    parser.add_argument("--narrate", action="store_true", help="let a model put each stage into words")
+    parser.add_argument("--agent", type=Path, help="with --narrate: the configuration of an agent, in JSON")
     for name, meaning in pipeline.EFFORT.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=meaning)
     given = parser.parse_args(arguments)
@@ -293,7 +300,8 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
     try:
-        whole_story(folder, options)
+        with models.teller(folder, given.narrate, given.agent) as told_by:
+            whole_story(folder, options, told_by)
     except DemoFailed as problem:
         print(f"\n✗ THE DEMO FAILED: {problem}", file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ import data
 import distributions
 import estimates
 import figures
+import findings
 import growth
 import kendall
 import measurement
+import narration
 import references
 import report as reporting
 import seasonal
@@ -37,9 +40,11 @@ import trends
 import triangle
 
 from tau import CheckpointConfig, Context, GraphConfig, StateGraph, branches_node
+from tau.agents import Agent, AgentConfig
 
 HERE = Path(__file__).resolve().parent
 RUN_ID = "climate"
+STAGES = ("ingest", "preprocess", "analyze", "report")
 SEED = 1958
 QUICK = analysis.Effort(resamples=2000, triangle_resamples=40, series=60)
 FULL = analysis.Effort(resamples=10_000, triangle_resamples=1000, series=1000)
@@ -68,30 +73,30 @@ def say(stage: str, message: str, *, found: bool = False) -> None:
     log.info(message, extra={"stage": stage, "found": found})
 
 
+def say_found(stage: str, lines: Sequence[str]) -> None:
+    for line in lines:
+        say(stage, line, found=True)
+
+
 def read_co2(state: Mapping[str, Any]) -> dict[str, Any]:
     """Read the weekly record, check every line, and note what it is."""
     table, weeks = data.read_co2(folder_of(state))
     missing = sum(value is None for _, value in weeks)
-    span = f"{weeks[0][0]:%Y} to {weeks[-1][0]:%Y}"
-    say("ingest", f"CO2: {len(weeks)} weeks, {span}, {missing} of them empty", found=True)
+    say_found("ingest", findings.of_co2({"co2_weekly": weeks}))
     return {"sources": [data.describe("co2", table, weeks[0][0], weeks[-1][0], missing)], "co2_weekly": weeks}
 
 
 def fill(state: Mapping[str, Any]) -> dict[str, Any]:
     """Fit the CO2 curve, fill the gaps from it, and take annual means."""
     prepared = carbon.prepare(state["co2_weekly"])
-    gaps = prepared["gaps"]
-    dropped, filled = gaps["dropped_weeks"], gaps["filled_weeks"]
-    say("ingest", f"CO2: {dropped} weeks of 1958 dropped, {filled} weeks filled", found=True)
+    say_found("ingest", findings.of_filling({"prepared": prepared}))
     return {"prepared": prepared}
 
 
 def read_temperature(state: Mapping[str, Any]) -> dict[str, Any]:
     """Read the annual record, check every line, and note what it is."""
     table, years = data.read_temperature(folder_of(state))
-    warmest, kelvin = max((row[:2] for row in years), key=lambda row: row[1])
-    span = f"{years[0][0]} to {years[-1][0]}"
-    say("ingest", f"Temperature: {len(years)} years, {span}; {warmest} {kelvin:+.2f} K", found=True)
+    say_found("ingest", findings.of_temperature({"temperature_annual": years}))
     return {
         "sources": [data.describe("temperature", table, years[0][0], years[-1][0], 0)],
         "temperature_annual": years,
@@ -105,9 +110,7 @@ def folder_of(state: Mapping[str, Any]) -> Path:
 def preprocess(state: Mapping[str, Any]) -> dict[str, Any]:
     """Put both records on one calendar."""
     aligned = carbon.aligned(state["prepared"]["annual"], state["temperature_annual"])
-    (first, *before), (last, *after) = aligned[0], aligned[-1]
-    say("preprocess", f"{len(aligned)} years, {first} to {last}, are in both records", found=True)
-    say("preprocess", f"CO2 rose from {before[0]:.1f} to {after[0]:.1f} ppm in them", found=True)
+    say_found("preprocess", findings.of_preprocess({"aligned": aligned}))
     return {"aligned": aligned}
 
 
@@ -149,8 +152,7 @@ def analyze(state: Mapping[str, Any], context: Context) -> dict[str, Any]:
     if kept or kept_pieces:
         say("analyze", f"{kept} items and {kept_pieces} pieces of the triangle were kept")
     assembled = analysis.assemble(state, found, pieces, effort)
-    for line in analysis.findings(assembled):
-        say("analyze", line, found=True)
+    say_found("analyze", findings.of_results(assembled))
     named = {
         **{item.name: item.seed for item in items},
         **{f"triangle from {year}": seed for year, seed in seeds.items()},
@@ -175,8 +177,16 @@ def report(state: Mapping[str, Any]) -> dict[str, Any]:
     return {"report_files": files}
 
 
-def build(store: object = "sqlite:///climate.db", observer: Any = None) -> StateGraph:
-    """The pipeline on a store (a URL or an object): a checkpoint after every stage, kept after the run."""
+def narrate(state: Mapping[str, Any], *, agent: Agent, stage: str) -> dict[str, Any]:
+    """Put what a stage has found into words, as `narration_STAGE`."""
+    told = narration.told(agent, findings.STAGES[stage](state))
+    log.info(told["text"], extra={"stage": stage, **told})
+    return {f"narration_{stage}": told}
+
+
+def build(store: object = "sqlite:///climate.db", observer: Any = None, narrator: Agent | None = None) -> StateGraph:
+    """The pipeline on a store (a URL or an object): a checkpoint after every stage, kept after the run. With a narrator
+    each stage is followed by a node that puts what was found into words, under keys of its own."""
     co2 = StateGraph("co2")
     co2.add_node("read", read_co2, depends_on=(data,))
     co2.add_node("fill", fill, depends_on=(carbon, data, slopes))
@@ -192,7 +202,14 @@ def build(store: object = "sqlite:///climate.db", observer: Any = None) -> State
     graph.add_node("preprocess", preprocess, depends_on=(carbon,))
     graph.add_node("analyze", analyze, depends_on=(*parts, *statistics))
     graph.add_node("report", report, depends_on=(reporting, tables, figures, references))
-    graph.sequence("ingest", "preprocess", "analyze", "report")
+    order = []
+    for stage in STAGES:
+        order.append(stage)
+        if narrator is not None:
+            order.append(f"narrate_{stage}")
+            node = partial(narrate, agent=narrator, stage=stage)
+            graph.add_node(order[-1], node, depends_on=(narration, findings))
+    graph.sequence(*order)
     return graph
 
 
@@ -200,12 +217,12 @@ graph = build()
 
 
 class Progress(logging.Formatter):
-    """One JSON object a line: events as they are, the nodes' own messages as `stage`, `message`, `found`."""
+    """One JSON object a line: events as they are, the nodes' own messages as `stage`, `message` and more."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == "tau.events":
             return record.getMessage()
-        own = {name: getattr(record, name, None) for name in ("stage", "found")}
+        own = {name: getattr(record, name, None) for name in ("stage", "found", "by", "why")}
         return json.dumps({**own, "message": record.getMessage()})
 
 
@@ -234,10 +251,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="seed of all random numbers (start only)")
     for name, meaning in EFFORT.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(QUICK, name), help=meaning)
+    parser.add_argument("--agent", type=Path, help="narrate each stage with the agent of this configuration")
     parser.add_argument("--events", type=Path, help="append events to this file, one JSON object a line")
     given = parser.parse_args(arguments)
     log_to(given.events)
-    pipeline = build(given.store, observer="slog")
+    narrator = narration.narrator(AgentConfig.from_file(given.agent)) if given.agent else None
+    pipeline = build(given.store, observer="slog", narrator=narrator)
     if given.verb == "resume":
         pipeline.resume(given.run_id)
     else:

@@ -64,6 +64,10 @@ class Told:
 
     def _message(self, line: Line) -> None:
         message = line["message"]
+        if line.get("by"):
+            why = f" ({line['why']})" if line.get("why") else ""
+            put(f"“{message}” (words of {line['by']}){why}", indent=5)
+            return
         if line.get("found") or "were kept" in message:
             self.end()
             put(message, indent=5)

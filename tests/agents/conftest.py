@@ -14,6 +14,7 @@ from model_servers import Front, free_port
 from tau.testing import ServerProcess
 
 HERE = Path(__file__).parent
+CLIMATE = HERE.parents[1] / "examples" / "climate"
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +27,7 @@ def front() -> Iterator[Front]:
 @pytest.fixture(scope="session")
 def llama() -> Iterator[str]:
     """The address of a real model: SmolLM2-135M on llama.cpp."""
-    with ServerProcess([sys.executable, str(HERE / "llama_program.py")], ready="ready at http") as server:
+    with ServerProcess([sys.executable, str(CLIMATE / "model_server.py")], ready="ready at http") as server:
         found = next(re.search(r"ready at (\S+)", line) for line in server.lines if "ready at" in line)
         assert found is not None
         yield found[1]
