@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+import yaml
 from house_source import PACKAGE, ROOT
 from packaging.requirements import Requirement
 
@@ -101,3 +103,14 @@ def test_the_wheel_works_where_only_what_it_declares_is_installed(built: tuple[P
     assert shows("-c", "import tau; print(tau.__file__)").startswith(str(tmp_path / "venv"))
     assert shows("-m", "tau", "--version").strip()
     assert shows("-m", "tau", "demo")
+
+
+def test_the_environment_for_conda_has_the_dependencies_of_the_package() -> None:
+    given = [
+        one for one in yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))["dependencies"] if one != "pip"
+    ]
+    names = {one for one in given if isinstance(one, str)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    declared = {one.partition(";")[0] for one in project["project"]["dependencies"]}
+    assert declared | set(project["dependency-groups"]["example"]) == names - {"python=3.12"}
+    assert {"pip": ["."]} in given
