@@ -11,6 +11,7 @@ from following import normal
 from house_source import ROOT
 
 import tau
+import tau.agents
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
 # Those that something raises: `dir` leaves out what belongs to a part that is not there.
@@ -40,6 +41,15 @@ def test_an_error_has_the_text_that_the_page_shows(name: str, tmp_path: Path, mo
     assert shown, f"the page shows no text of {name}"
     expected, found = (" ".join(normal(text).split()) for text in (shown[1], str(caught.value)))
     assert re.fullmatch(".*".join(map(re.escape, expected.split("..."))), found), f"it is now:\n{found}"
+
+
+def test_an_agent_without_its_server_says_what_the_page_shows() -> None:
+    agent = tau.agents.Agent("ollama", "llama3.2:3b", base_url="http://127.0.0.1:9", retry=tau.Retry(attempts=1))
+    with pytest.raises(tau.AgentError) as caught:
+        agent.chat("How warm was 2024?")
+    shown = re.search(r"^```text\n(.*?)\.\.\.\n```$", under("Ollama, or another service, is not reached"), re.M | re.S)
+    assert shown
+    assert str(caught.value).startswith(shown[1])
 
 
 @pytest.mark.parametrize("name", ERRORS)
