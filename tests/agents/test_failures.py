@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import socket
 import time
 import traceback
@@ -271,8 +272,44 @@ def test_a_wait_ends_when_the_run_is_to_stop(front: Front) -> None:
     graph.sequence("ask")
     began = time.monotonic()
     with pytest.raises(RunInterruptedError, match="enough"):
-        graph.execute({}, run_id="r", stop=stop)
+        graph.execute({}, stop=stop)
     assert time.monotonic() - began < 25  # of the 30 s that the server asked for
+
+
+async def test_a_wait_in_an_event_loop_ends_when_the_run_is_to_stop(front: Front) -> None:
+    agent = agent_of(front, "ollama", "429:30/stopped-async")
+    stop = tau.Stop()
+    graph = tau.StateGraph(
+        "g", store="memory", observer=lambda event: stop.set("enough") if event.type == "call.retry" else None
+    )
+
+    @graph.node
+    async def ask(_: tau.State) -> dict[str, Any]:
+        return {"text": (await agent.achat("hi")).text}
+
+    graph.sequence(ask)
+    began = time.monotonic()
+    with pytest.raises(RunInterruptedError, match="enough"):
+        await graph.aexecute({}, stop=stop)
+    assert time.monotonic() - began < 25
+
+
+def test_a_wait_ends_at_the_deadline_of_the_run_and_at_an_interrupt(front: Front) -> None:
+    agent = agent_of(front, "ollama", "429:30/deadline")
+    graph = tau.StateGraph("g", store="memory")
+    graph.add_node("ask", agent.node("hi"))
+    graph.sequence("ask")
+    began = time.monotonic()
+    with pytest.raises(RunInterruptedError):
+        graph.execute({}, run_id="deadline", max_runtime=0.5)
+
+    def interrupt(event: tau.Event) -> None:
+        if event.type == "call.retry":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        graph.resume("deadline", observer=interrupt)
+    assert time.monotonic() - began < 25
 
 
 def test_no_key_is_in_the_log(front: Front, protocol: str, caplog: pytest.LogCaptureFixture) -> None:
