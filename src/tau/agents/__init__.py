@@ -30,11 +30,20 @@ def scripted(answers: Sequence[Any] | Mapping[str, Any], *, name: str = "scripte
 
     An answer is text, a `ToolCall` or a list of these, an exception to raise, or plain data, which is answered as JSON.
     ``options`` are those of `Agent`. Raises `ConfigError`; a call without an answer raises `AgentError`.
+
+    >>> from tau.agents import scripted
+    >>> scripted({"trend": "up", "ice": "less"}).chat("Describe the trend.").text
+    'up'
     """
     return function(Script(answers), name=name, **options)
 
 
 def function(answer: Callable[[Call], Any], *, name: str = "function", **options: Any) -> Agent:
     """An agent for tests that gives what ``answer(call)`` returns, as for `scripted`; it may be async. ``options`` are
-    those of `Agent`. Raises `ConfigError`; a call raises what ``answer`` does."""
+    those of `Agent`. Raises `ConfigError`; a call raises what ``answer`` does.
+
+    >>> from tau.agents import function
+    >>> function(lambda call: call.messages[-1]["content"].upper()).chat("hi").text
+    'HI'
+    """
     return Agent(FunctionProvider(answer), name=name, **options)

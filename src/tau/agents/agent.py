@@ -38,6 +38,32 @@ class Agent:
     used from any thread, event loop and process.
 
     Raises `ConfigError` for what cannot be used. Nothing is contacted before the first call.
+
+    >>> import asyncio
+    >>> from tau.agents import ToolCall, function, scripted
+    >>> agent = function(lambda call: [[1.0]] if call.verb == "embed" else f"about {call.messages[-1]['content']}")
+    >>> agent.chat("the trend").text, asyncio.run(agent.achat("ice")).text
+    ('about the trend', 'about ice')
+    >>> list(agent.chat_stream("the trend"))
+    ['about', ' the', ' trend']
+    >>> async def pieces():
+    ...     return [piece async for piece in agent.achat_stream("ice")]
+    >>> asyncio.run(pieces())
+    ['about', ' ice']
+    >>> agent.vision("a map", [b"..."]).text, asyncio.run(agent.avision("a map", [b"..."])).text
+    ('about a map', 'about a map')
+    >>> agent.embed("ice").embeddings, asyncio.run(agent.aembed("ice")).embeddings
+    (([1.0],), ([1.0],))
+    >>> def add(x: int, y: int) -> int:
+    ...     "Adds two numbers."
+    ...     return x + y
+    >>> wish = ToolCall("add", {"x": 1, "y": 2})
+    >>> scripted([wish]).tools("1 + 2?", [add]).tool_calls[0].name, asyncio.run(scripted(["3"]).atools("?", [add])).text
+    ('add', '3')
+    >>> scripted([wish, "It is 3."]).run("1 + 2?", [add]).text, asyncio.run(scripted(["3"]).arun("?", [add])).text
+    ('It is 3.', '3')
+    >>> ask, answer = agent.node("Sum up: {text}", into="summary"), agent.handler()
+    >>> agent.close()
     """
 
     @names_keywords

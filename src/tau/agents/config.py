@@ -118,7 +118,19 @@ class ClientConfig:
 @named_fields
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """The configuration of an agent: its ``name``, its ``system_prompt`` and its ``client``. Raises `ConfigError`."""
+    """The configuration of an agent: its ``name``, its ``system_prompt`` and its ``client``. Raises `ConfigError`.
+
+    >>> import json
+    >>> from pathlib import Path
+    >>> from tau.agents import AgentConfig
+    >>> text = '{"name": "a", "client": {"provider": {"name": "ollama", "model": {"name": "llama3.2:3b"}}}}'
+    >>> config = AgentConfig.from_json(text)
+    >>> _ = Path("config.json").write_text(text)
+    >>> config == AgentConfig.from_file("config.json") == AgentConfig.from_dict(json.loads(text))
+    True
+    >>> config.over(timeout="24s").client.timeout
+    24.0
+    """
 
     name: str
     client: ClientConfig

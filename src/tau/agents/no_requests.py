@@ -17,7 +17,15 @@ VARIABLE: Final = "TAU_NO_REQUESTS"
 @contextmanager
 def no_requests() -> Iterator[None]:
     """In the block, any real request of an agent raises `RequestsForbiddenError`, in all threads of this process and in
-    processes that it starts; scripted agents answer. Raises nothing itself."""
+    processes that it starts; scripted agents answer. Raises nothing itself.
+
+    >>> from tau.agents import Agent, no_requests
+    >>> with no_requests():
+    ...     Agent("ollama", "llama3.2:3b").chat("hi")
+    Traceback (most recent call last):
+    ...
+    tau.agents.errors.RequestsForbiddenError: ...
+    """
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = "1"
     try:

@@ -24,6 +24,11 @@ class Call:
     ``verb`` is ``chat``, ``chat_stream``, ``vision``, ``tools`` or ``embed``; ``parameters`` are the options as merged;
     the messages of ``embed`` have the role ``input``. ``keep_prompt``: the messages are stored, too; it does not count
     in the digest. Making one raises nothing.
+
+    >>> from tau.agents import Call
+    >>> call = Call("analyst", "ollama", "llama3.2:3b", "chat", {"max_tokens": 9}, [{"role": "user", "content": "hi"}])
+    >>> call.record()["prompt"]
+    [{'role': 'user', 'length': 2}]
     """
 
     agent: str
@@ -66,7 +71,15 @@ class Call:
 class ToolCall:
     """A tool that the model wants to be called, with these ``arguments``. ``id`` is the server's, empty where it gives
     none. ``problems`` say what is wrong: no such tool, or arguments that do not fit its schema; empty if nothing is.
-    Making one raises nothing."""
+    Making one raises nothing.
+
+    >>> from tau.agents import ToolCall
+    >>> call = ToolCall.of_text("add", '{"x": 1}', "c1")
+    >>> call.message()
+    {'name': 'add', 'arguments': {'x': 1}, 'id': 'c1'}
+    >>> call.record()["arguments"]
+    '{"x": 1}'
+    """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -96,7 +109,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of a call, as the server counted them. Making one raises nothing."""
+    """The tokens of a call, as the server counted them. Making one raises nothing.
+
+    >>> from tau.agents import Usage
+    >>> Usage(30, 12).total_tokens
+    42
+    """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -118,6 +136,13 @@ class Response:
     ``requests`` is how many were sent for it. ``messages`` is the prompt with this answer at its end, to go on with.
     ``journaled``: it is stored in the run. ``replayed``: it comes from there, and nothing was sent. Making one raises
     nothing.
+
+    >>> from tau.agents import scripted
+    >>> response = scripted(["hello"]).chat("hi")
+    >>> response.text, response.finish_reason, response.journaled
+    ('hello', 'stop', False)
+    >>> response.record()["text"]
+    'hello'
     """
 
     text: str = ""
