@@ -151,19 +151,29 @@ def lone_fsync(root: Path) -> float:
 
 
 def start(root: Path) -> Iterator[Figure]:
-    """`import tau` beyond a bare interpreter, in turns."""
-    ours, bare = [], []
+    """`import tau` and `tau --help` beside a bare interpreter and what tau stands on, in turns."""
+    ours, bare, base, shown = [], [], [], []
     for _ in range(11):
         ours.append(interpreter("import tau"))
         bare.append(interpreter("pass"))
+        base.append(interpreter("import msgspec, apsw"))
+        shown.append(interpreter("from tau.cli import main; main(['--help'])"))
     note = f"least {min(ours[1:]) - min(bare[1:]):.0f} ms; a bare interpreter: {statistics.median(bare[1:]):.0f} ms"
     more = statistics.median(ours[1:]) - statistics.median(bare[1:])
     yield Figure("import tau", more, 100.0, "ms", note, best=min(ours[1:]) - min(bare[1:]))
+    least = min(ours[1:]) / min(base[1:])
+    ratio = statistics.median(ours[1:]) / statistics.median(base[1:])
+    note = f"least {least:.2f}; importing msgspec and apsw: {statistics.median(base[1:]):.0f} ms"
+    yield Figure("import tau, to what it stands on", ratio, 2.0, "x", note, best=least)
+    least = min(shown[1:]) / min(ours[1:])
+    ratio = statistics.median(shown[1:]) / statistics.median(ours[1:])
+    note = f"least {least:.2f}; the help: {statistics.median(shown[1:]):.0f} ms"
+    yield Figure("tau --help, to import tau", ratio, 2.0, "x", note, best=least)
 
 
 def interpreter(code: str) -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
     return (time.perf_counter() - began) * 1000
 
 

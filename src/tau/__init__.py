@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from tau import platforms  # noqa: F401 - before all that needs what Windows lacks
 from tau.config import CheckpointConfig, GraphConfig, Retention, Retry
-from tau.engine.plan import ResumePlan
 from tau.engine.stop import Stop, stop_on
 from tau.errors import (
     AgentError,
@@ -54,8 +53,6 @@ from tau.errors import (
 from tau.events import Event
 from tau.graph.edges import END, START
 from tau.late_imports import load_module
-from tau.log.history import Checkpoint
-from tau.node.context import Context, current
 from tau.observers import register_observer
 from tau.predicates import always, and_, key_equals, key_exists, not_, or_
 from tau.state import State
@@ -67,11 +64,14 @@ from tau.version import __version__
 
 if TYPE_CHECKING:
     from tau import agents, hub, observers, testing
+    from tau.engine.plan import ResumePlan
     from tau.graph.branches import branches_node, graph_node
     from tau.hub.hub import Hub
     from tau.hub.message import Message
     from tau.log.answers import OpenPause
+    from tau.log.history import Checkpoint
     from tau.log.run_failure import RunFailure
+    from tau.node.context import Context, current
     from tau.node.pauses import pause_node
     from tau.operations.report import WorkerReport
     from tau.operations.retention import Collected, Removal, collect_runs
@@ -212,6 +212,9 @@ _LATE = {
     "ParallelResult": "tau.workflows.outcomes",
     "Routes": "tau.workflows.conditional",
     "Removal": "tau.operations.retention",
+    "Checkpoint": "tau.log.history",
+    "Context": "tau.node.context",
+    "ResumePlan": "tau.engine.plan",
     "RunFailure": "tau.log.run_failure",
     "RunStats": "tau.operations.stats",
     "Stats": "tau.operations.stats",
@@ -223,6 +226,7 @@ _LATE = {
     "collect_runs": "tau.operations.retention",
     "conditional_node": "tau.workflows.nodes",
     "copy_run": "tau.operations.transfer",
+    "current": "tau.node.context",
     "export_run": "tau.operations.transfer",
     "graph_node": "tau.graph.branches",
     "import_run": "tau.operations.transfer",

@@ -5,7 +5,6 @@ The error names the key by its path, what was found and what is allowed.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from tau.errors import ConfigError
 from tau.events import Observer
+from tau.late_imports import load_module
 from tau.spelling import did_you_mean
 
 ObserverSpec = str | Observer | Sequence[str | Observer] | None
@@ -146,6 +146,9 @@ def known_keys(path: str, values: Any, kind: type) -> dict[str, Any]:
 def read_json(text: str | bytes) -> Any:
     """What a configuration in JSON holds. Raises `ConfigError` for text that is not JSON and for keys given twice."""
     try:
+        load_module("json")
+        import json
+
         return json.loads(text, object_pairs_hook=_no_duplicates)
     except ConfigError:
         raise

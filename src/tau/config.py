@@ -6,7 +6,6 @@ found and what is allowed. Durations are float seconds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -27,6 +26,7 @@ from tau.checks import (
     refused,
 )
 from tau.errors import ConfigError, leaves
+from tau.late_imports import load_module
 from tau.replaceable import Replaceable
 from tau.spelling import named_fields
 
@@ -198,6 +198,9 @@ class GraphConfig(Replaceable):
         for path, value in [("checkpoint.store", self.checkpoint.store), *(("observer", one) for one in observers)]:
             if value is not None and not isinstance(value, str):
                 raise refused(path, value, "a name, because JSON cannot hold an object; register it and use its name")
+        load_module("json")
+        import json  # only loaded where one is written
+
         return json.dumps(self.to_dict())
 
 

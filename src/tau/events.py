@@ -6,7 +6,6 @@ any callable that takes one `Event`.
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -16,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from tau.errors import leaves
+from tau.late_imports import load_module
 
 GRAPH_START = "graph.start"
 GRAPH_COMPLETE = "graph.complete"
@@ -101,6 +101,9 @@ def to_json(value: Any) -> str:
     try:
         return _encoder.encode(value).decode()
     except Exception:
+        load_module("json")
+        import json
+
         # Integers above 64 bits, lone surrogates, tuples as keys and cycles are beyond msgspec.
         return json.dumps(_plain(value, 0))
 

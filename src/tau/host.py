@@ -7,7 +7,6 @@ readings of `boot_clock`. Each is empty where it cannot be told, and what cannot
 from __future__ import annotations
 
 import os
-import random
 import sys
 import time
 import weakref
@@ -45,6 +44,9 @@ class Host:
 
     def random(self) -> float:
         """A number in [0, 1) for jitter."""
+        load_module("random")
+        import random  # only loaded where something is tried again
+
         return random.random()
 
     def token(self) -> bytes:

@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from msgspec import Struct, field
 
@@ -165,7 +165,11 @@ class State(Mapping[str, Any], Generic[Model_co]):
             return atom if atom is not NO_ATOM else begun(self).open(key, value)
         return value
 
-    def require(self, *keys: str) -> tuple[Any, ...] | Any:
+    @overload
+    def require(self, key: str, /) -> Any: ...
+    @overload
+    def require(self, key: str, other: str, /, *keys: str) -> tuple[Any, ...]: ...
+    def require(self, *keys: str) -> Any:
         """The values under these keys, as a tuple; for a single key, the value itself. Raises `KeyError`, which names
         all keys that are missing."""
         missing = [key for key in keys if key not in self._data]

@@ -11,17 +11,12 @@ from msgspec.structs import replace
 
 from tau.checks import checked_tags
 from tau.config import DEFAULT_LEASE, CheckpointConfig, GraphConfig, ObserverSpec
-from tau.engine.driver import Driver
-from tau.engine.effects import RunRequest
-from tau.engine.provenance import provenance
 from tau.errors import ConfigError
 from tau.events import Observer
 from tau.graph.graph import Graph
 from tau.host import Host
 from tau.importing import check_not_importing
 from tau.late_imports import load_module
-from tau.log.journal import Journal
-from tau.node.seeds import checked_seed
 from tau.observers import resolve_observer
 from tau.state import State
 from tau.state_names import check_run_id
@@ -34,10 +29,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tau.engine.awaiting import Waiting
+    from tau.engine.driver import Driver
+    from tau.engine.effects import RunRequest
     from tau.schema.schema import Schema
     from tau.stores.user_store import FourVerbs
 
-D = TypeVar("D", bound=Driver)
+D = TypeVar("D", bound="Driver")
 R = TypeVar("R")
 
 _log = logging.getLogger("tau")
@@ -144,6 +141,9 @@ class StoredGraph(Graph):
         return self._store
 
     def _request(self, run_id: str) -> RunRequest:
+        load_module("tau.engine.effects")
+        from tau.engine.effects import RunRequest  # the engine is loaded where something is run
+
         checkpoint = self.config.checkpoint
         return RunRequest(
             graph=self,
@@ -168,7 +168,13 @@ class StoredGraph(Graph):
         journal = None
         if self._store is not None:
             if request.observed or not request.resuming:  # it takes some milliseconds, and is for observers
+                load_module("tau.engine.provenance")
+                from tau.engine.provenance import provenance
+
                 request.provenance = provenance()
+            load_module("tau.log.journal")
+            from tau.log.journal import Journal
+
             checkpoint = self.config.checkpoint
             is_default = checkpoint.lease == DEFAULT_LEASE
             owner = self.host.owner(self._store.default_lease if is_default else checkpoint.lease)
@@ -224,6 +230,9 @@ class StoredGraph(Graph):
         request = self._request(identity)
         if state is not before and isinstance(before, Mapping):
             request.unfitted = {key: value for key, value in before.items() if value is not given[key]}
+        load_module("tau.node.seeds")
+        from tau.node.seeds import checked_seed
+
         chosen = checked_seed(seed)
         request.seed, request.seed_is_given = self.host.seed() if chosen is None else chosen, chosen is not None
         return replace(request, if_exists=if_exists, tags=checked_tags(tags)), given

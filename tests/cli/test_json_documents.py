@@ -14,7 +14,7 @@ from cli_shell import Here, Shell, command
 from json_tables import PAGE, Tables
 
 from tau import State, open_store
-from tau.cli.app import tau as group
+from tau.cli.app import commands
 from tau.host import Host
 from tau.log.append import Append
 from tau.log.journal import Journal
@@ -99,7 +99,7 @@ graph.sequence("begin", "review", "free")
 
 def test_every_command_with_json_has_a_table() -> None:
     headings = re.findall(r"^## .*", PAGE.read_text("utf-8"), re.MULTILINE)
-    for name, one in group.commands.items():
+    for name, one in commands().items():
         if any("--json" in option.opts for option in one.params):
             assert any(f"`tau {name}`" in heading for heading in headings), name
 

@@ -11,7 +11,7 @@ from cli_shell import Here, Shell
 from rich.console import Console
 
 from tau.cli import places
-from tau.cli.app import tau as group
+from tau.cli.app import COMMANDS, commands
 from tau.cli.output import screen
 from tau.cli.targets import Project
 from tau.stores import mounts
@@ -223,7 +223,7 @@ def test_the_version_is_that_of_the_distribution(shell: Shell) -> None:
     assert re.fullmatch(r"tau \S+\n", shell.run("--version").stdout)
 
 
-@pytest.mark.parametrize("name", group.commands)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_an_example_in_its_help(here: Here, name: str) -> None:
     said = here(name, "--help").out
     assert re.search(rf"^  Examples?:\n    tau {name} ", said, re.MULTILINE), said
@@ -232,7 +232,7 @@ def test_every_command_has_an_example_in_its_help(here: Here, name: str) -> None
 def test_every_command_and_option_is_on_the_page_and_in_a_test() -> None:
     page = PAGE.read_text("utf-8")
     tests = "".join(path.read_text("utf-8") for path in HERE.glob("test_*.py"))
-    for name, command in group.commands.items():
+    for name, command in commands().items():
         heading = next((line for line in page.splitlines() if line.startswith(f"## `tau {name}")), None)
         assert heading, f"docs/command.md has no section for tau {name}"
         section = page.partition(heading)[2].partition("\n## ")[0]
@@ -284,3 +284,9 @@ def test_show_tells_of_retries(shell: Shell, store: str) -> None:
     assert shell.json("show", "r", "--store", store)["failure"]["attempt"] == 2
     shell.run("run", GRAPH, "--run-id", "s", "--max-runtime", "0", "--store", store, code=75)
     assert re.search(r"^stopped +max_runtime$", shell.run("show", "s", "--store", store).stdout, re.MULTILINE)
+
+
+def test_the_help_says_of_each_command_what_its_own_help_does() -> None:
+    """It loads none of them."""
+    own = {name: command.get_short_help_str(200) for name, command in commands().items()}
+    assert own == COMMANDS

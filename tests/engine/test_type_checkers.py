@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import tau
+
 PROGRAM = Path(__file__).with_name("checked_program.py")
+EVERY_NAME = Path(__file__).parents[1] / "house" / "every_name.py"
 WRONG = """
 from dataclasses import dataclass
 from tau import StateGraph
@@ -52,3 +56,9 @@ def test_what_does_not_fit_the_schema_is_an_error_of_the_type_checker(tmp_path: 
         lines[int(error.partition(":")[0]) - 1] for error in mypy(program, tmp_path / "cache") if "error:" in error
     ]
     assert wrong == lines[-4:]
+
+
+def test_a_program_that_uses_every_public_name_passes_strictly(tmp_path: Path) -> None:
+    used = {one.id for one in ast.walk(ast.parse(EVERY_NAME.read_text("utf-8"))) if isinstance(one, ast.Name)}
+    assert not set(tau.__all__) - used
+    assert mypy(EVERY_NAME, tmp_path / "cache") == []

@@ -220,6 +220,14 @@ def test_one_kind_does_not_know_another(package: str) -> None:
             assert not others, f"{module} imports {others}"
 
 
+def test_the_help_of_the_command_loads_no_command() -> None:
+    program = (
+        "import sys; from tau.cli import main; main(['--help']); print([m for m in sys.modules if 'commands.' in m])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_import_tau_brings_along_no_driver_and_nothing_that_most_runs_do_not_use() -> None:
     """Each is imported where it is first used."""
     heavy = (
@@ -239,6 +247,12 @@ def test_import_tau_brings_along_no_driver_and_nothing_that_most_runs_do_not_use
         "sqlite3",
         "asyncio",
         "difflib",
+        "hashlib",
+        "json",
+        "tau.engine.engine",
+        "tau.graph.fingerprint",
+        "tau.log.journal",
+        "tau.node.context",
         "tau.node.steps",
         "tau.workflows",
         "tau.agents",

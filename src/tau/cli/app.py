@@ -1,62 +1,102 @@
-"""The commands and how one is started. A new command is one file, and one name in `COMMANDS`."""
+"""The commands and how one is started. A new command is one file, and one line in `COMMANDS` and `_HOMES`."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 
 import click
 
-from tau.cli.commands.answer import answer
-from tau.cli.commands.cancel import cancel
-from tau.cli.commands.crash_test import crash_test_command
-from tau.cli.commands.delete import delete
-from tau.cli.commands.demo import demo
-from tau.cli.commands.fork import fork
-from tau.cli.commands.gc import gc
-from tau.cli.commands.graph import graph
-from tau.cli.commands.history import history
-from tau.cli.commands.pauses import pauses
-from tau.cli.commands.resume import resume
-from tau.cli.commands.run import run
-from tau.cli.commands.runs import runs
-from tau.cli.commands.show import show
-from tau.cli.commands.stats import stats
-from tau.cli.commands.submit import submit
-from tau.cli.commands.transfer import copy, export, import_
-from tau.cli.commands.verify import verify
-from tau.cli.commands.worker import worker
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
 from tau.stores.urls import hide_passwords
 from tau.version import __version__
 
-COMMANDS = (
-    run, resume, submit, worker, runs, show, history, pauses, answer, graph, cancel, fork, delete, gc, stats, verify,
-    export, import_, copy, demo, crash_test_command,
-)  # fmt: skip
+COMMANDS = {
+    "run": "Run a graph.",
+    "resume": "Resume a run that failed, was stopped or was killed.",
+    "submit": "Put runs into a store for workers, one for each line of a file.",
+    "worker": "Run what is in a store: runs that were submitted, whose process died, or that may go on.",
+    "runs": "List the runs of a store, last updated first.",
+    "show": "Show a run: its status, path, state and error.",
+    "history": "Show the log of a run, oldest entry first.",
+    "pauses": "List the questions that wait for an answer, the first asked first.",
+    "answer": "Answer the question NAME of a run; tau resume goes on with it.",
+    "graph": "Draw a graph.",
+    "cancel": "End a run for good, even while it is running.",
+    "fork": "Begin a new run where another one is or was, which stays as it is.",
+    "delete": "Delete a run and everything stored for it.",
+    "gc": "Remove runs that have ended and are over a limit, with their values and artifacts.",
+    "stats": "Say how many runs there are, what they take, and how many resumes succeeded.",
+    "verify": "Read everything that is stored of a run, or of all runs, and say what is damaged.",
+    "export": "Write a run, its values and its artifacts into one file.",
+    "import": "Put a run that `tau export` wrote into a store.",
+    "copy": "Copy a run from one store to another.",
+    "demo": "Kill a run in the middle of a node, and resume it.",
+    "crash-test": "Kill a graph for real around its commits, resume it, and compare.",
+}
+"""The first sentence of the help of each, in the order in which they are listed."""
+
+_HOMES = {
+    "run": "tau.cli.commands.run",
+    "resume": "tau.cli.commands.resume",
+    "submit": "tau.cli.commands.submit",
+    "worker": "tau.cli.commands.worker",
+    "runs": "tau.cli.commands.runs",
+    "show": "tau.cli.commands.show",
+    "history": "tau.cli.commands.history",
+    "pauses": "tau.cli.commands.pauses",
+    "answer": "tau.cli.commands.answer",
+    "graph": "tau.cli.commands.graph",
+    "cancel": "tau.cli.commands.cancel",
+    "fork": "tau.cli.commands.fork",
+    "delete": "tau.cli.commands.delete",
+    "gc": "tau.cli.commands.gc",
+    "stats": "tau.cli.commands.stats",
+    "verify": "tau.cli.commands.verify",
+    "export": "tau.cli.commands.transfer",
+    "import": "tau.cli.commands.transfer",
+    "copy": "tau.cli.commands.transfer",
+    "demo": "tau.cli.commands.demo",
+    "crash-test": "tau.cli.commands.crash_test",
+}
+"""Where they are: none is loaded until it is asked for."""
 
 _CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
-class _InOrder(click.Group):
-    """Lists the commands in the order of `COMMANDS`, not by name."""
+class _Late(click.Group):
+    """Lists the commands in the order of `COMMANDS`, not by name, and loads one when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in COMMANDS:
+            found = vars(import_module(_HOMES[cmd_name])).values()
+            self.add_command(next(one for one in found if isinstance(one, click.Command) and one.name == cmd_name))
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(
-    cls=_InOrder, epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Late, epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, prog_name="tau", message="%(prog)s %(version)s")
 def tau() -> None:
     """Run graphs whose finished nodes survive every kill, resume them, and look at their runs."""
 
 
-for command in COMMANDS:
-    tau.add_command(command)
+def commands() -> dict[str, click.Command]:
+    """All commands by name, loaded."""
+    context = click.Context(tau)
+    found = {name: tau.get_command(context, name) for name in COMMANDS}
+    return {name: command for name, command in found.items() if command is not None}
 
 
 def start(arguments: Sequence[str] | None = None) -> int:

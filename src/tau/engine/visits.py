@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import replace as with_fields
 from typing import Any, NoReturn
 
 from msgspec.structs import replace
@@ -350,7 +349,7 @@ class Inside(Visits):
     def visit(self, name: str, given: State, visit: int, attempt: int) -> RunNode:
         node = self._labelled.get(name)
         if node is None:
-            node = self._labelled[name] = with_fields(self.graph.nodes[name], name=self.named(name))
+            node = self._labelled[name] = replace(self.graph.nodes[name], name=self.named(name))
         return RunNode(node, given, visit, attempt, scope=self.scope, name=name)
 
     def named(self, node: str) -> str:

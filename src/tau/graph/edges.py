@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import Struct
+
 from tau.errors import GraphError
-from tau.graph.fingerprint import NodeFingerprint, as_added, of_node
 from tau.graph.nodes import checked_depends_on, checked_version, is_async, is_generator, reader_for
+from tau.late_imports import load_module
 from tau.predicates import Condition, check_takes_state
 
 if TYPE_CHECKING:
+    from tau.graph.fingerprint import NodeFingerprint
     from tau.schema.schema import Reader, Schema
 
 END: Final = "__end__"
@@ -32,8 +34,7 @@ ANYWHERE: Final = ""
 """The target, in a fingerprint, of a route that answers with the names of nodes: no node has this name."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Route:
+class Route(Struct, frozen=True, eq=False):
     """A function of the state, sync or async, that is asked where to go after the node ``source``.
 
     ``targets`` maps its answers to the names of nodes, or to `END`; where it is ``None``, the answers are such names.
@@ -52,11 +53,13 @@ class Route:
     @property
     def fingerprint(self) -> NodeFingerprint:
         """What it was when it was added; ``quick`` is the same without syntax trees, for which sources are parsed."""
+        load_module("tau.graph.fingerprint")
+        from tau.graph.fingerprint import as_added
+
         return as_added(self.function, self.quick, self.depends_on)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Edge:
+class Edge(Struct, frozen=True, eq=False):
     """A way from one node to another; ``index`` is its place among the edges of its source, 0 being tried first.
 
     One of a ``route`` is taken where the route gives the answer ``name``; its target may be `END`. ``reader`` makes
@@ -90,6 +93,9 @@ def make_route(
         raise GraphError(f"{where} is a generator (it contains yield); it must return its answer")
     check_takes_state(where, function)
     items = tuple(checked_depends_on(where, depends_on))
+    load_module("tau.graph.fingerprint")
+    from tau.graph.fingerprint import of_node  # code is only looked at where there is some
+
     return Route(
         source=source,
         function=function,

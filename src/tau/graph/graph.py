@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tau.errors import GraphError
 from tau.graph import drawing
@@ -12,11 +12,12 @@ from tau.graph import validation as graph_checks
 from tau.graph.adding_edges import EdgeAdding
 from tau.graph.adding_nodes import NodeAdding
 from tau.graph.edges import END, START, Edge
-from tau.graph.fingerprint import GraphFingerprint
-from tau.graph.fingerprinting import fingerprint_of
 from tau.graph.nodes import Node, make_node
 from tau.graph.redefinition import meant_again, same
 from tau.late_imports import load_module
+
+if TYPE_CHECKING:
+    from tau.graph.fingerprint import GraphFingerprint
 
 __all__ = ["Edge", "Graph", "Node"]
 
@@ -134,6 +135,9 @@ class Graph(NodeAdding, EdgeAdding):
         beside = self._beside
         if beside is not None and beside[0] is stored:
             return beside[1]
+        load_module("tau.graph.fingerprinting")
+        from tau.graph.fingerprinting import fingerprint_of
+
         with self._lock:
             parts = self.name, self._nodes, self._edges
             found = fingerprint_of(*parts, entry=self.entry_point, exits=self._exits, stored=stored, schema=self.schema)

@@ -6,19 +6,20 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from tau.checks import checked_name, checked_seconds, refused
 from tau.config import Retry
 from tau.errors import ConfigError, GraphError
 from tau.graph.annotations import means_context
-from tau.graph.fingerprint import NodeFingerprint, as_added, of_node
 from tau.graph.inner import InnerGraphs
 from tau.late_imports import load_module
 
 if TYPE_CHECKING:
+    from tau.graph.fingerprint import NodeFingerprint
     from tau.schema.schema import Reader, Schema
 
 _Parameter = inspect.Parameter
@@ -26,8 +27,7 @@ _POSITIONAL = (_Parameter.POSITIONAL_ONLY, _Parameter.POSITIONAL_OR_KEYWORD)
 _VARIABLE = (_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class Node(Struct, frozen=True, eq=False):
     """A callable of a graph, and how it is to be called.
 
     ``wants_context``: it takes a `Context` beside the state, as the second positional argument, or under the keyword
@@ -55,6 +55,9 @@ class Node:
     @property
     def fingerprint(self) -> NodeFingerprint:
         """What it was when it was added; ``quick`` is the same without syntax trees, for which sources are parsed."""
+        load_module("tau.graph.fingerprint")
+        from tau.graph.fingerprint import as_added
+
         return as_added(self.function, self.quick, self.depends_on)
 
 
@@ -86,6 +89,9 @@ def make_node(
         wants_context, context_name = False, None
     else:
         wants_context, context_name = _context(name, function)
+    load_module("tau.graph.fingerprint")
+    from tau.graph.fingerprint import of_node  # code is only looked at where there is some
+
     items = tuple(checked_depends_on(f"node {name}", depends_on))
     reader = reader_for(f"node {name}", function, schema)
     if executor is not None:

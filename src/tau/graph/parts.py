@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tau.checks import checked_name
 from tau.errors import GraphError
 from tau.graph.edges import Edge, Route
-from tau.graph.fingerprint import GraphFingerprint
 from tau.graph.naming import name_of
 from tau.graph.nodes import Node
 
 if TYPE_CHECKING:
+    from tau.graph.fingerprint import GraphFingerprint
     from tau.schema.schema import Schema
 
 

@@ -8,7 +8,7 @@ from types import CellType, CodeType, MethodType
 from typing import Any
 
 from tau.graph.edges import Edge
-from tau.graph.fingerprint import of_code
+from tau.late_imports import load_module
 from tau.predicates import Predicate
 
 _SCALARS = (type(None), bool, int, float, str)
@@ -56,6 +56,9 @@ def same_code(function: Any, other: Any) -> bool:
     """Whether both do the same: equal code over the same closure."""
     if same(function, other) or same_condition(function, other):
         return True
+    load_module("tau.graph.fingerprint")
+    from tau.graph.fingerprint import of_code
+
     again = same_home(function, other) or both_lambdas(function, other)
     return again and _closure(function) == _closure(other) and of_code(function) == of_code(other)
 

@@ -7,7 +7,7 @@ test suite `tau.testing.StoreContract` checks every sentence.
 
 from __future__ import annotations
 
-import secrets
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -311,7 +311,7 @@ class Store(ABC):
         while True:
             for _, record in self.read(""):
                 return record.decode()
-            name = secrets.token_hex(8).encode()
+            name = os.urandom(8).hex().encode()
             summary = Summary(run_id="", graph="", status="deleted", position=1, base=0)
             (result,) = self.commit([Batch("", 0, name, (name,), (), summary)])
             if isinstance(result, Exception) and not isinstance(result, PositionConflict):

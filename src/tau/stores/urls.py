@@ -11,7 +11,7 @@ import re
 from typing import NamedTuple
 
 from tau.errors import ConfigError, UnknownStoreError
-from tau.stores import server_urls
+from tau.late_imports import load_module
 
 FORMS = (
     "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir, "
@@ -77,14 +77,14 @@ def parse(url: str) -> Location:
     scheme, colon, rest = url.partition(":")
     shown = without_password(url)
     if colon and scheme in ("postgres", "postgresql"):
-        address = server_urls.postgres(url)
+        address = load_module("tau.stores.server_urls").postgres(url)
         return Location("postgres", address.location, url if address.secret else "")
     if colon and scheme in ("redis", "rediss", "unix"):
-        url = server_urls.of_environment(url)
-        address = server_urls.redis(url)
+        url = load_module("tau.stores.server_urls").of_environment(url)
+        address = load_module("tau.stores.server_urls").redis(url)
         return Location("redis", address.location, url if address.secret else "")
     if colon and scheme == "s3":
-        return Location("s3", server_urls.s3(url).location)
+        return Location("s3", load_module("tau.stores.server_urls").s3(url).location)
     if not colon or scheme not in ("memory", "sqlite", "file"):
         raise UnknownStoreError(f"{shown!r} is not a store URL; the forms are {FORMS}")
     if scheme == "memory":

@@ -8,7 +8,6 @@ appended list has, is stored as the added part only.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final
@@ -16,6 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from tau.errors import CorruptCheckpointError
+from tau.late_imports import load_module
 from tau.values import MAX_BYTES, Refused, decode, encode, is_atom, is_view_of
 from tau.values.refusal import error_of
 from tau.values.registry import ATOMS
@@ -81,6 +81,9 @@ Fetch = Callable[[Iterable[Part]], Mapping[bytes, bytes]]
 
 def digest(data: bytes | memoryview) -> bytes:
     """The name of a blob: the first 20 bytes of the SHA-256 of what it holds."""
+    load_module("hashlib")
+    import hashlib  # only loaded where there is a long value
+
     return hashlib.sha256(data).digest()[:20]
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from tau.errors import ConfigError
 from tau.late_imports import load_module
-from tau.log.cancellation import cancel_run
-from tau.log.loading import not_found
 from tau.state import State, cells_of
 from tau.state_names import check_run_id
 from tau.stored_graph import StoredGraph
@@ -70,5 +68,11 @@ class Forking(StoredGraph):
         >>> graph.store.summary(waiting).status
         'cancelled'
         """
+        load_module("tau.log.cancellation")
+        from tau.log.cancellation import cancel_run
+
+        load_module("tau.log.loading")
+        from tau.log.loading import not_found
+
         if not cancel_run(self.store, check_run_id(run_id), self.host):
             raise not_found(run_id, self.store.location)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tau.engine.plan import ResumePlan, plan_resume
 from tau.late_imports import load_module
-from tau.log.history import Checkpoint, checkpoints
 from tau.spelling import names_keywords
 from tau.state_names import check_run_id
 from tau.stored_graph import StoredGraph
 from tau.verbs.running import OnChange
 
 if TYPE_CHECKING:
+    from tau.engine.plan import ResumePlan
+    from tau.log.history import Checkpoint
     from tau.log.run_failure import RunFailure
     from tau.stores.summaries import Summary
 
@@ -34,6 +34,9 @@ class Inspecting(StoredGraph):
         >>> plan.status, plan.finished, plan.pending
         ('finished', ('read', 'add_up'), None)
         """
+        load_module("tau.engine.plan")
+        from tau.engine.plan import plan_resume  # the engine is loaded where something is run
+
         return plan_resume(self.store, self._resumption(run_id, on_change), self.host)
 
     def history(self, run_id: str) -> list[Checkpoint]:
@@ -47,6 +50,9 @@ class Inspecting(StoredGraph):
         >>> [(one.node, one.next) for one in graph.history("squares-1")]
         [('read', 'add_up'), ('add_up', None)]
         """
+        load_module("tau.log.history")
+        from tau.log.history import checkpoints  # only loaded where somebody asks
+
         return checkpoints(self.store, check_run_id(run_id))
 
     def runs(self, *, status: str | None = None, tag: str | None = None, limit: int | None = None) -> Sequence[Summary]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 from tau.config import ObserverSpec
 from tau.engine.stop import Stop, checked_options
-from tau.engine.sync_driver import SyncDriver
 from tau.late_imports import load_module
 from tau.spelling import names_keywords
 from tau.state import State, cells_of
@@ -77,6 +76,9 @@ class Running(StoredGraph, Generic[Model]):
         request, given = self._admission(state, run_id, if_exists, tags, seed)
         request.values = cells_of(given) if request.stored else given
         options = checked_options(wait, resources, stop, max_runtime)
+        load_module("tau.engine.sync_driver")
+        from tau.engine.sync_driver import SyncDriver  # the engine is loaded where something is run
+
         return self._driver(SyncDriver, request, observer, **options).drive()
 
     @names_keywords
@@ -115,6 +117,9 @@ class Running(StoredGraph, Generic[Model]):
         options = checked_options(wait, resources, stop, max_runtime)
         if answers:
             self._answer(run_id, answers, again=True)
+        load_module("tau.engine.sync_driver")
+        from tau.engine.sync_driver import SyncDriver  # the engine is loaded where something is run
+
         return self._driver(SyncDriver, request, observer, **options).drive()
 
     @names_keywords
