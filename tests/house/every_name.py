@@ -37,10 +37,12 @@ from tau import (
     GraphChangedError,
     GraphConfig,
     GraphError,
+    Hub,
     HubError,
     LeaseLostError,
     LimitExceededError,
     MergeError,
+    Message,
     NodeTimeoutError,
     OpenPause,
     ParallelConfig,
@@ -95,6 +97,7 @@ from tau import (
     current,
     export_run,
     graph_node,
+    hub,
     import_run,
     key_equals,
     key_exists,
@@ -218,6 +221,13 @@ def keep() -> None:
     collected: Collected = collect_runs(store, Retention(max_age=60.0), dry_run=True)
     removed: list[Removal] = list(collected.removed)
     print(damage, each.keys, moved.run_id, removed)
+
+
+def talk() -> None:
+    with hub.Hub("station") as station:
+        station.register("engineer", lambda message: f"{message.data} bar")
+        answer: Message = station.request("commander", "engineer", 2.1)
+    print(answer.data, isinstance(station, Hub))
 
 
 def by_hand() -> None:

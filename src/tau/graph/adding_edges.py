@@ -71,7 +71,7 @@ class EdgeAdding(Parts):
     def add_conditional_edges(
         self,
         source: Any,
-        route: Callable[..., Any],
+        route: Callable[[Any], Any],
         mapping: Mapping[Any, Any] | Sequence[Any] | None = None,
         *,
         name: str | None = None,

@@ -51,6 +51,35 @@ class Hub:
     ``None`` for that of the hub. As a context manager, sync or async, a hub is shut down at the end of the block.
 
     What is not handled when the process ends is lost. Raises `ConfigError` for a configuration that cannot be used.
+
+    >>> import asyncio
+    >>> from tau import Hub
+    >>> with Hub("station") as hub:
+    ...     hub.register("engineer", lambda message: f"{message.data} bar")
+    ...     hub.subscribe("engineer", "alarms")
+    ...     hub.request("commander", "engineer", 2.1).data
+    ...     hub.send("commander", "engineer", "thanks").type
+    ...     len(hub.broadcast("commander", "all is well").delivered)
+    ...     len(hub.publish("commander", "alarms", "fire").delivered)
+    ...     hub.unsubscribe("engineer", "alarms"), list(hub.agents()), hub.metrics() is None
+    ...     hub.unregister("engineer")
+    ...     hub.shutdown()
+    '2.1 bar'
+    'notification'
+    1
+    1
+    (True, ['engineer'], False)
+    >>> async def work():
+    ...     async with Hub("loop") as hub:
+    ...         hub.register("echo", lambda message: message.data)
+    ...         await hub.asend("me", "echo", 1)
+    ...         await hub.abroadcast("me", 2)
+    ...         await hub.apublish("me", "topic", 3)
+    ...         answer = await hub.arequest("me", "echo", 4)
+    ...         await hub.ashutdown()
+    ...     return answer.data
+    >>> asyncio.run(work())
+    4
     """
 
     def __init__(

@@ -55,6 +55,18 @@ class Message(Struct, frozen=True, eq=False, repr_omit_defaults=True):
     dicts, sets and tuples, and of all inside of these that are such; other objects, such as arrays, are shared, and
     are not to be changed. ``sent_at`` is in Unix seconds. Neither ``str`` nor ``repr`` shows the data. Messages are
     equal if they are the same object. Making one by its fields raises nothing, and checks nothing.
+
+    >>> from tau import Message
+    >>> asked = Message.request("commander", "engineer", {"what": "pressure"})
+    >>> answer = asked.reply({"bar": 2.1})
+    >>> answer.to, answer.type, answer.reply_to == asked.id
+    ('commander', 'response', True)
+    >>> answer.replace(data=None).data is None
+    True
+    >>> Message.from_dict(answer.to_dict()).data
+    {'bar': 2.1}
+    >>> Message.notification("engineer", "commander", "done").type
+    'notification'
     """
 
     sender: str
