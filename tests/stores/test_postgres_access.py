@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from error_chains import held_by
 
 from postgres_server import Server
 from tau import StateGraph
@@ -206,10 +207,7 @@ def test_a_password_opens_the_store_and_is_never_shown(
         with pytest.raises(Exception, match=r"postgresql://keeper@|user or password") as caught:
             PostgresStore(wrong).read("r")
         shown += [str(caught.value), repr(caught.value), caught.getrepr(chain=True).reprcrash.message]  # type: ignore[union-attr]
-        error: BaseException | None = caught.value
-        while error is not None:
-            shown.append(str(error))
-            error = error.__cause__
+        shown += held_by(caught.value)
     for address in (url, url.replace("s3same", "s3samE")):
         told = [sys.executable, "-m", "tau", "show", "r", "--json", "--store", address]
         done = subprocess.run(told, capture_output=True, text=True, check=False)

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from error_chains import held_by
 from msgspec.structs import replace
 
 from redis_server import Server, free_port
@@ -402,10 +403,7 @@ def test_a_password_opens_the_store_and_is_never_shown(
             with pytest.raises((StoreError, ConfigError)) as caught:
                 RedisStore(wrong).read("r")
             shown += [str(caught.value), repr(caught.value), caught.getrepr(chain=True).reprcrash.message]  # type: ignore[union-attr]
-            error: BaseException | None = caught.value
-            while error is not None:
-                shown.append(str(error))
-                error = error.__cause__
+            shown += held_by(caught.value)
     for address in (url, url.replace("s3same", "s3samE")):
         told = [sys.executable, "-m", "tau", "show", "r", "--json", "--store", address]
         done = subprocess.run(told, capture_output=True, text=True, check=False)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from error_chains import held_by
 from msgspec.structs import replace
 from s3_proxy import Request, S3Proxy, refusal
 
@@ -298,7 +299,7 @@ def test_a_refusal_says_what_to_do_and_shows_no_secret(
             assert type(caught.value) is kind
             assert remedy in str(caught.value)
             assert getattr(caught.value, "transient", False) is transient
-            told = "".join(traceback.format_exception(caught.value)) + repr(store) + repr(caught.value)
+            told = "".join((*traceback.format_exception(caught.value), *held_by(caught.value), repr(store)))
             assert SECRET not in told
             assert USER not in told
 

@@ -15,6 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from tau import forks
 from tau.errors import StoreUnavailableError, UnsupportedFormatError
+from tau.signals import pass_on
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.failures import refusal
 from tau.stores.postgres.place import Place
@@ -145,14 +146,7 @@ def connect(place: Place, silence: float) -> Session:
 
     Nothing is set for the session, as a pooler may stand in between.
     """
-    try:
-        session = Session.connect(
-            **{**_DEFAULTS, **place.parameters, "client_encoding": "UTF8"},  # type: ignore[arg-type]
-            autocommit=True,
-            prepare_threshold=None,
-        )
-    except psycopg.Error as error:
-        raise refusal(error, place.location, place.hide) from error
+    session = _opened(place)
     try:
         session.silence = silence
         _check_server(session, place.location)
@@ -161,6 +155,19 @@ def connect(place: Place, silence: float) -> Session:
         session.leave()
         raise
     return session
+
+
+def _opened(place: Place) -> Session:
+    try:
+        return Session.connect(
+            **{**_DEFAULTS, **place.parameters, "client_encoding": "UTF8"},  # type: ignore[arg-type]
+            autocommit=True,
+            prepare_threshold=None,
+        )
+    except psycopg.Error as error:
+        pass_on(error)
+        refused = refusal(error, place.location, place.hide)
+    raise refused  # not in the block above: the error of the driver, which holds the password, would go with it
 
 
 def _check_server(session: Session, location: str) -> None:

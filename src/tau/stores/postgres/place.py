@@ -26,13 +26,13 @@ class Place:
         address = server_urls.postgres(url)
         try:
             parameters = {name: str(value) for name, value in conninfo_to_dict(address.url).items()}
+            return cls(address.location, parameters, address.own.get("durability", "strict"))
         except psycopg.Error as error:
-            said = "libpq does not understand it" if address.secret else str(error).strip()  # it quotes what it met
-            raise ConfigError(
-                f"{address.location!r} is not a PostgreSQL URL: {said}; write postgresql://user@host:port/database, "
-                "with % and other reserved signs percent-encoded"
-            ) from None
-        return cls(address.location, parameters, address.own.get("durability", "strict"))
+            said = "libpq does not understand it" if address.secret else str(error).strip()
+        raise ConfigError(  # not in the block above: the error of libpq, which quotes what it met, would go with it
+            f"{address.location!r} is not a PostgreSQL URL: {said}; write postgresql://user@host:port/database, "
+            "with % and other reserved signs percent-encoded"
+        )
 
     def hide(self, text: str) -> str:
         """``text`` without the passwords that are known here."""

@@ -41,13 +41,13 @@ class Place:
                 raise ValueError(f"no option is called {odd[0]!r}")
             place = cls(address.location, options, address.own.get("durability", "strict"))
             place.opener(30.0)
+            return place
         except (ValueError, TypeError, RedisError) as error:
-            said = "redis-py does not understand it" if address.secret else str(error)  # it may quote what it met
-            raise ConfigError(
-                f"{address.location!r} is not a Redis URL: {said}; write redis://user@host:port/database, rediss:// "
-                "for TLS, or unix:///path/to/socket?db=database, with % and other reserved signs percent-encoded"
-            ) from None
-        return place
+            said = "redis-py does not understand it" if address.secret else str(error)
+        raise ConfigError(  # not in the block above: the error of redis-py, which may quote it, would go with it
+            f"{address.location!r} is not a Redis URL: {said}; write redis://user@host:port/database, rediss:// "
+            "for TLS, or unix:///path/to/socket?db=database, with % and other reserved signs percent-encoded"
+        )
 
     def opener(self, silence: float) -> Opener:
         """What opens a connection, and says nothing to the server."""

@@ -248,6 +248,7 @@ class S3Store(Store):
         except DRIVERS as error:
             pass_on(error)
             told = failure(error, self.location, doing, self._place.hide)
+            error.args = ()  # it goes with what is raised, and repeats the service's whole answer
         except RuntimeError as error:  # no thread can be had, or this process ends
             pass_on(error)
             said = f"cannot {doing} {self.location}: {error}; raise the limit of processes (ulimit -u)"
