@@ -51,7 +51,7 @@ def requirements(groups: dict[str, list[Any]], name: str) -> list[str]:
 
 def without_dependencies(project: dict[str, Any], name: str) -> list[str]:
     """What the group needs of which only the package itself is installed, included groups too."""
-    alone: dict[str, list[str]] = project.get("tool", {}).get("tau", {}).get("without-dependencies", {})
+    alone: dict[str, list[str]] = project.get("tool", {}).get("environment", {}).get("without-dependencies", {})
     found = [f"{one}{ALONE}" for one in alone.get(name, ())]
     for entry in project["dependency-groups"][name]:
         if isinstance(entry, dict):
