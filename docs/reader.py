@@ -42,7 +42,7 @@ for run_id, summary, *log in runs(Path(argv[1])):
     for position in range(min(records, default=summary["position"] + 1), summary["position"] + 1):
         data = records.get(position, b"")
         sealed = b"%b\0%d\0" % (run_id.encode(), position) + data[3:5] + data[21:]
-        if data[:3] != b"tau" or data[3] not in range(1, 6) or data[5:21] != sha256(sealed).digest()[:16]:
+        if data[:3] != b"tau" or data[3] not in range(1, 7) or data[5:21] != sha256(sealed).digest()[:16]:
             print(position, "DAMAGED, or of a later format")
             values = {}  # what grows is known again from the next manifest on
             continue

@@ -26,6 +26,7 @@
     │   └── PauseExpiredError (TimeoutError)    .deadline
     ├── LeaseLostError (RuntimeError)           .run_id
     ├── GraphChangedError (RuntimeError)        .run_id .changes .ways
+    │   └── ReplayError                         .parent .what
     ├── CorruptCheckpointError (ValueError)     .run_id .position .what
     ├── UnsupportedFormatError (ValueError)     .found .supported
     ├── StoreError (OSError)                    .location
@@ -234,15 +235,20 @@ class LeaseLostError(TauError, RuntimeError):
 
 
 class GraphChangedError(TauError, RuntimeError):
-    """The graph differs from the one that made the run in a way that could make the result wrong.
-
-    ``changes`` are the differences that prevent a resume, ``ways`` what can be done about them. No ``on_change`` is
-    among the ways for a run of another graph, or if the node that comes next is gone.
+    """The graph differs from the one that made the run in a way that could make the result wrong: ``changes`` prevent a
+    resume, ``ways`` are what can be done, without an ``on_change`` for a run of another graph or a node that is gone.
     """
 
     run_id: str = ""
     changes: Sequence[str] = ()
     ways: Sequence[str] = ()
+
+
+class ReplayError(GraphChangedError):
+    """A replay came to ``what`` the run that it replays, ``parent``, has not done, so that nothing answers it."""
+
+    parent: str = ""
+    what: str = ""
 
 
 class CorruptCheckpointError(TauError, ValueError):
@@ -304,11 +310,8 @@ class TaskError(TauError, RuntimeError):
 
 
 class ParallelError(TauError, RuntimeError):
-    """A parallel map failed, or was broken off.
-
-    ``errors`` are the `TaskError` of the items that failed, in their order, ``result`` is a `ParallelResult` of all
-    that is done. The ``__cause__`` is what the task raised that failed first.
-    """
+    """A parallel map failed or was broken off: ``errors`` are the `TaskError` of the items that failed, in their order,
+    ``result`` is a `ParallelResult` of all that is done, the ``__cause__`` what the task raised that failed first."""
 
     errors: Sequence[TaskError] = ()
     result: Any = None
@@ -334,11 +337,8 @@ class ExecutorError(TauError, RuntimeError):
 
 
 class ConditionalError(TauError, RuntimeError):
-    """A conditional could not choose its route, or the handler failed.
-
-    ``route`` is the name that the predicate asked for, empty where it did not come to that; ``state`` is what the
-    conditional was given. The ``__cause__`` is what the predicate or the handler raised.
-    """
+    """A conditional could not choose its route, or the handler failed: its ``__cause__`` is what that raised, ``route``
+    the name that the predicate asked for, empty where it did not come to that, ``state`` what it was given."""
 
     route: str = ""
     state: Any = None

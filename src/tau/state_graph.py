@@ -11,6 +11,7 @@ from tau.verbs.admitting import Admitting
 from tau.verbs.answering import Answering
 from tau.verbs.forking import Forking
 from tau.verbs.inspecting import Inspecting
+from tau.verbs.replaying import Replaying
 from tau.verbs.running import Model
 from tau.verbs.streaming import Streaming
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tau.stores.user_store import FourVerbs
 
 
-class StateGraph(Streaming[Model], Admitting[Model], Answering, Inspecting, Forking):
+class StateGraph(Streaming[Model], Replaying[Model], Admitting[Model], Answering, Inspecting, Forking):
     """A state graph with its observer and store.
 
     Made from a `GraphConfig`, or from a name. With a name and a store, every finished node is saved and finished runs

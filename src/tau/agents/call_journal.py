@@ -14,7 +14,7 @@ from types import CodeType
 from typing import Any, Final
 
 from tau.agents.records import Call, Response, response_of
-from tau.errors import TauError
+from tau.errors import ReplayError, TauError
 from tau.log.digests import SIZE
 from tau.log.lease_renewal import renewer_here
 from tau.node.current import run_scope
@@ -87,6 +87,13 @@ def _items_here() -> StepRunner | None:
     """The items of the visit that runs here; ``None`` where no journal is at hand, which is said once for each place
     in a program, if this process is at work on runs."""
     items, why = _found_here()
+    scope = run_scope.get()
+    if items is None and scope is not None and scope.replays == "error":
+        raise ReplayError(
+            f"run {scope.run_id!r} replays another one, and a call of an agent is not in the log of that: {why}",
+            hint="replay it with missing='call' to have it asked",
+            run_id=scope.run_id,
+        )
     if items is None and why in (_NO_RUN, _BETWEEN) and renewer_here().is_busy:
         _warn(why)
     return items

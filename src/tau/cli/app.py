@@ -27,6 +27,7 @@ COMMANDS = {
     "graph": "Draw a graph.",
     "cancel": "End a run for good, even while it is running.",
     "fork": "Begin a new run where another one is or was, which stays as it is.",
+    "replay": "Run a run once more, as a new one: only the code of nodes runs.",
     "delete": "Delete a run and everything stored for it.",
     "gc": "Remove runs that have ended and are over a limit, with their values and artifacts.",
     "stats": "Say how many runs there are, what they take, and how many resumes succeeded.",

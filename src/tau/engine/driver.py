@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tau import forks
+from tau.engine.abandoned import abandoned
 from tau.engine.admission import has_other_input
 from tau.engine.effects import Backoff, DeleteRecords, Emit, Load, Outcome, RunRequest
 from tau.engine.engine import Engine
@@ -31,7 +32,7 @@ from tau.log.append import Append
 from tau.log.journal import Journal
 from tau.log.loading import Known, LoadedRun, Watch, admitted_input
 from tau.log.patience import Patience
-from tau.log.records import WALLTIME, Interrupted
+from tau.log.records import WALLTIME, Interrupted, Progress
 from tau.log.tickets import Result, Ticket
 from tau.node.artifacts import check_read
 from tau.node.context import Context
@@ -88,7 +89,7 @@ class Driver:
     def new_scope(self) -> RunScope:
         """What the visits share that are run one after the other."""
         request, journal = self.request, self.journal
-        return RunScope(
+        scope = RunScope(
             request.run_id,
             resources=self._resources,
             should_stop=self.stopping,
@@ -99,6 +100,8 @@ class Driver:
             observer=self.observer,
             tell=self.tell if request.observed else None,
         )
+        scope.replays = journal.parent.missing if journal is not None and journal.parent is not None else ""
+        return scope
 
     @property
     def is_over(self) -> bool:
@@ -272,12 +275,21 @@ class Driver:
         if found is not None and found.pauses and watch is not None:
             found = self._end_overdue(found, watch)
         if found is not None and found.status not in ("finished", "cancelled"):
+            if found.progress is not None and found.progress.replays:
+                self._attach(found.progress)
             check_all(found.values.values(), thorough=self.request.verify_artifacts)
         if found is not None and self.request.graph.schema is not None:
             found.misfits = misfits(self.request, found)
         if found is not None and not self.request.resuming and has_other_input(self.request, found):
             found.input = admitted_input(self.journal.store, self.request.run_id)
         return found
+
+    def _attach(self, progress: Progress) -> None:
+        """A run that replays another one is answered from its log."""
+        if self.journal is not None and self.journal.parent is None:
+            parent_log = load_module("tau.log.parent_log")  # only loaded where a run is replayed
+            self.journal.parent = parent_log.ParentLog(self.journal.store, progress.parent or "", progress.replays)
+            self.scope.replays = progress.replays
 
     def _end_overdue(self, found: LoadedRun, watch: Watch) -> LoadedRun | None:
         """The run as it is once what nobody answered in time is answered by its default."""
@@ -385,15 +397,3 @@ class Driver:
 def typed() -> Any:
     """What is only loaded where a graph has a schema."""
     return load_module("tau.node.typed")
-
-
-def abandoned(journal: Journal, batch: Batch, result: Result) -> None:
-    """The last batch of a run is stored, or not; it is let go."""
-    with suppress(TauError):
-        if journal.goes_behind(result) and (again := journal.held()) is not None:
-            journal.store.committer.submit(Ticket(again, lambda result: abandoned(journal, again, result)))
-            return
-    with suppress(TauError):
-        journal.settle(batch, result)
-    with suppress(TauError):
-        journal.release()

@@ -34,6 +34,7 @@ from tau.log.records import (
 from tau.log.relocation import Relocation
 from tau.log.replay import Replay
 from tau.log.subgraphs import manifest_inside
+from tau.node.seeds import of_run
 from tau.stores.artifact_content import check_all, wrong_with
 from tau.stores.artifact_copies import ArtifactCopies, pieces_of
 from tau.stores.artifact_files import place_of
@@ -60,9 +61,16 @@ class _Point(Struct):
 
 
 def fork(
-    store: Store, host: Host, request: RunRequest, run_id: str, *, at: int | None, changes: Mapping[str, StoredValue]
+    store: Store,
+    host: Host,
+    request: RunRequest,
+    run_id: str,
+    *,
+    at: int | None,
+    changes: Mapping[str, StoredValue],
+    replays: str = "",
 ) -> str:
-    """See `StateGraph.fork`. The new run is that of ``request``."""
+    """See `StateGraph.fork`. The new run is that of ``request``; ``replays``: it is to replay the other one."""
     point = _find(store, run_id, at)
     comparison = _compared(request, point)
     check_all({**point.values, **changes}.values())
@@ -70,7 +78,9 @@ def fork(
     copies = ArtifactCopies(lambda: place_of(store, request.artifacts), request.run_id, incoming.start + 1, link=True)
     try:
         relocation = Relocation(partial(_link, copies))
-        for record, blobs in _records(store, request, point, changes, now=host.now(), comparison=comparison):
+        for record, blobs in _records(
+            store, request, point, changes, now=host.now(), comparison=comparison, replays=replays
+        ):
             moved = [*blobs(relocation)]
             relocation.record(record)
             incoming.add(record, moved)
@@ -154,6 +164,7 @@ def _records(
     *,
     now: float,
     comparison: Comparison,
+    replays: str,
 ) -> Iterator[tuple[AnyRecord, _Blobs]]:
     """The log of the new run, with the blobs that each record is the first to name."""
     parent, named = point.replay.run_id, NamedBlobs()
@@ -170,15 +181,17 @@ def _records(
 
         return blobs
 
-    items = point.newest and not changes
+    items = point.newest and not changes and not replays
     admitted = _admitted(request, point, changes, items, now)
     assert admitted.manifest is not None
+    if replays:
+        _to_replay(request, admitted.manifest.progress, parent, replays)
     following = admitted.manifest.progress.next or ""
     yield admitted, blobs_of(admitted)
     yield _claimed(request, comparison, now), lambda _: iter(())
     for record in _unfinished(store, point) if items else ():
         yield record, blobs_of(record)
-    reason = f"forked from run {parent!r} at {point.at}"
+    reason = f"replays run {parent!r}" if replays else f"forked from run {parent!r} at {point.at}"
     yield Interrupted(time=now, node=following, reason=reason), lambda _: iter(())
 
 
@@ -201,6 +214,14 @@ def _admitted(
         for one in manifest.progress.inside:
             one.progress = replace(one.progress, crashes=0, items=0)  # items are counted again as they come
     return Admitted(time=now, manifest=manifest, provenance=provenance())
+
+
+def _to_replay(request: RunRequest, progress: Progress, parent: str, replays: str) -> None:
+    """It begins as the other one began, with the entry point of the graph as it is now, and draws the same seeds."""
+    progress.replays = replays
+    progress.seed = of_run(parent) if progress.seed is None else progress.seed
+    if not progress.visits:
+        progress.next = request.graph.entry_point
 
 
 def _there(request: RunRequest, progress: Progress) -> set[tuple[str, str]]:

@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tau import forks
-from tau.engine.driver import Driver, abandoned
+from tau.engine.abandoned import abandoned
+from tau.engine.driver import Driver
 from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
 from tau.engine.stop import StopNow, end_branch
 from tau.events import text_of

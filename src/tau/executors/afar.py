@@ -19,7 +19,7 @@ from tau.state import State
 class About(Struct, frozen=True, array_like=True):
     """The visit that an item belongs to; ``scope`` and ``key`` say which item of it, where its map is kept. In a graph
     inside a node, ``inside`` is where that belongs, and ``name`` what the node is called there. ``is_node``: it
-    is the node itself that is called in the other process."""
+    is the node itself that is called in the other process. ``replays`` is that of the run."""
 
     run_id: str
     node: str
@@ -32,6 +32,7 @@ class About(Struct, frozen=True, array_like=True):
     inside: Scope = ()
     name: str = ""
     is_node: bool = False
+    replays: str = ""
 
 
 def about_here(is_node: bool = False) -> About | None:
@@ -43,7 +44,18 @@ def about_here(is_node: bool = False) -> About | None:
     item = item_here.get()
     where, key = (None, "") if item is None or item.effect is not effect else (item.scope, item.key)
     visit = (effect.node.name, effect.visit, effect.attempt)
-    return About(scope.run_id, *visit, scope.seed(), scope.deadline, where, key, effect.scope, effect.name, is_node)
+    return About(
+        scope.run_id,
+        *visit,
+        scope.seed(),
+        scope.deadline,
+        where,
+        key,
+        effect.scope,
+        effect.name,
+        is_node,
+        scope.replays,
+    )
 
 
 @contextmanager
@@ -78,6 +90,7 @@ class _ScopeAfar(RunScope):
             seed=lambda: about.seed,
         )
         self.effect = effect
+        self.replays = about.replays
         self._is_node = about.is_node
 
     def at_hand(self, what: str) -> None:

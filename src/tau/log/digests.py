@@ -31,6 +31,12 @@ def name_of(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogatepass")).digest()[:SIZE]
 
 
+def read_call(key: str) -> tuple[str, int]:
+    """The digest and the number in the key of a journaled call."""
+    name, _, number = key.removeprefix(CALL).partition(" ")
+    return name, int(number) if number.isdecimal() else 1
+
+
 class Digests:
     """Different digests, numbered from 0 in the order in which they came.
 

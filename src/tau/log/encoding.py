@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from tau.errors import CorruptCheckpointError, LimitExceededError, UnsupportedFormatError
-from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Pause, Record, Routed
+from tau.log.records import Admitted, AnyRecord, CheckpointRecord, Claimed, Item, Pause, Progress, Record, Routed
 from tau.signals import pass_on
 from tau.values.encoding import MAX_BYTES
 from tau.values.fresh_stack import with_fresh_stack
@@ -23,11 +23,11 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """The newest format. Each record is of the oldest format that can hold what it says: 2 is for a manifest with a seed,
 which a reader of format 1 would leave out of its next manifest, 3 for pauses and answers, after which it would take a
 run for one that was killed, 4 for what a graph inside a node has finished, which it would take for the run's own, 5 for
-a step of a chain that builds on the one before it."""
+a step of a chain that builds on the one before it, 6 for a manifest of a replay, which it would run with real calls."""
 
 MAGIC: Final = b"tau"
 
@@ -37,6 +37,7 @@ _RAW, _ZSTD = 0, 1
 _SEEDED: Final = 2
 _INSIDE: Final = 4
 _CHAINED: Final = 5
+_REPLAYS: Final = 6
 _HEADS = tuple(tuple(bytes((form, kind)) for kind in (_RAW, _ZSTD)) for form in range(FORMAT + 1))
 _WORTH_COMPRESSING = 4096  # below, setting up a compressor costs more than it gains
 _SAMPLE = 1 << 16
@@ -74,10 +75,22 @@ def seal(run_id: str, record: Record) -> bytes:
     else:
         manifest = getattr(record, "manifest", None)
         form = record.form_inside if record.scope and record.form_inside > 1 else record.form_at_least
-        if manifest is not None and form < _INSIDE and (manifest.progress.seed is not None or manifest.progress.inside):
+        if manifest is not None and manifest.progress.replays:
+            form = _REPLAYS
+        elif (
+            manifest is not None and form < _INSIDE and (manifest.progress.seed is not None or manifest.progress.inside)
+        ):
             form = _INSIDE if manifest.progress.inside else max(form, _SEEDED)
     head = _HEADS[form][kind]
     return b"".join((MAGIC, head, _checksum(run_id, record.position, head, body), body))
+
+
+def _form_of(progress: Progress, form: int) -> int:
+    """The oldest format that can hold a manifest, in a record that is of that one by itself."""
+    if progress.replays:
+        return _REPLAYS
+    least = _INSIDE if progress.inside else _SEEDED if progress.seed is not None else 1
+    return max(form, least)
 
 
 def unseal(run_id: str, position: int, data: bytes) -> AnyRecord:

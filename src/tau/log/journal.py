@@ -59,6 +59,7 @@ class Journal:
         self.items = FinishedItems(BlobLoader(store, run_id))
         self.pauses: dict[str, PauseState] = {}
         self.plans: Plans = {}
+        self.parent: Any = None  # a `ParentLog`, that of the run which this one replays
         self.not_before = 0.0  # as the summary has it while the run is running
         self.answers = 0
         """How many records of others lie between those of this journal."""

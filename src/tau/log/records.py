@@ -40,7 +40,8 @@ def path_of(scope: Scope, node: str) -> str:
 class Progress(Struct, gc=False):
     """How far a run is: everything that resume needs but the values. ``crashes`` counts the attempts at the node
     that comes next, ``stuck`` those that were killed in a row since an item of it was finished. ``seed`` is ``None`` in
-    runs that older versions admitted. ``inside`` is for a manifest that is written inside a node."""
+    runs that older versions admitted. ``inside`` is for a manifest that is written inside a node. ``replays`` says of a
+    run that replays its parent what becomes of calls that are not found; it is empty for all others."""
 
     graph: str
     fingerprint: GraphFingerprint | None = None
@@ -63,6 +64,7 @@ class Progress(Struct, gc=False):
     stuck: int = 0
     seed: int | None = None
     inside: list[InsideManifest] = field(default_factory=list)
+    replays: str = ""
 
 
 class InsideManifest(Struct, array_like=True, gc=False):

@@ -108,6 +108,10 @@ class AttemptArtifacts:
         runner = self._runner
         made = {}
         if runner.any_resumed and runner.journal is not None:
+            if runner.journal.parent is not None:
+                for one in runner.journal.parent.artifacts(runner.of_visit(""), _ARTIFACT):
+                    artifact = one.open()[0]
+                    made[artifact.name] = artifact
             *here, (*visit, _) = runner.of_visit("")
             for scope, key in [*runner.journal.items.single]:
                 cell = runner.journal.item(scope, key)

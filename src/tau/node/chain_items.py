@@ -112,6 +112,17 @@ class ChainItems(Items):
         record.changed = {key: cell.whole for key, cell in whole.items()}
         return state_after("", whole, ()) if whole else None
 
+    def _value_of(self, cell: StoredValue) -> Any:
+        if isinstance(cell, StoredState):
+            base = (self._cells or {}) if cell.after else {}
+            kept = {key: one for key, one in base.items() if key not in cell.removed}
+            return self._view(kept).merge({key: one.open()[0] for key, one in cell.changed.items()})
+        value = cell.open()[0]
+        if not isinstance(self._initial, State):
+            return value
+        is_state, values = value
+        return self._view({}).merge(values) if is_state else values
+
     def _opened(self, key: str, cell: StoredValue) -> Any:
         before = self._before[1]
         if isinstance(cell, StoredState):

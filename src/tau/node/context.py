@@ -313,10 +313,11 @@ class Context(Telling):
         load_module("tau.node.pauses")
         from tau.node.pauses import Question  # only loaded where a node asks
 
-        return self._ask(name, Question(name, form, deadline, default, prompt))
+        return self._ask(name, Question(name, form, deadline, default, prompt))[0]
 
-    def _ask(self, name: str, question: Question, *, whole: bool = False) -> Any:
-        return self._scope.steps_of(self._effect).asked.ask(name, question, whole=whole)
+    def _ask(self, name: str, question: Question, *, whole: bool = False) -> tuple[Any, dict[str, Any]]:
+        asked = self._scope.steps_of(self._effect).asked
+        return asked.ask(name, question, whole=whole), asked.changes
 
     def artifact(self, name: str, *, directory: bool = False, keep_last: int | None = None) -> ArtifactBlock:
         """``with ctx.artifact("clean.nc") as path:`` makes a file that belongs to the state.

@@ -63,7 +63,8 @@ class _Resources(dict[str, Any]):
 class RunScope:
     """What all visits of one run share. ``effect`` is the attempt that is running, ``items`` what has finished in it;
     each is ``None`` if there is none. ``observer`` is told of the run's events, ``None`` if nothing is; ``tell`` tells
-    it one of them. ``ends_here`` is set in a branch; see `StepRunner`."""
+    it one of them. ``ends_here`` is set in a branch; see `StepRunner`. ``replays`` says what becomes of calls that
+    are not found, in a run that replays another one."""
 
     __slots__ = (
         "_process",
@@ -74,6 +75,7 @@ class RunScope:
         "make_items",
         "observer",
         "own",
+        "replays",
         "resources",
         "run_id",
         "seed",
@@ -105,6 +107,7 @@ class RunScope:
         self.observer = observer
         self.tell = tell
         self.own: OwnEvents | None = None
+        self.replays = ""
         self.ends_here: Callable[[bool], None] | None = None
         self._process = forks.process
         self.effect: RunNode | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tau.errors import ChainError, ConfigError, GraphChangedError, ParallelError, TauError, UnserializableError
 from tau.late_imports import load_module
@@ -26,6 +26,9 @@ from tau.node.steps import StepRunner
 from tau.values import Refused, decode, encode, is_atom
 from tau.values.stored import StoredValue, digest
 from tau.values.weight import is_large
+
+if TYPE_CHECKING:
+    from tau.log.parent_log import ParentLog
 
 Found = tuple[str, bytes | None, str | bytes]
 """The key of an item, its encoding, and what stands for it in a plan."""
@@ -235,9 +238,29 @@ class Items:
         cell = journal.items.get(place)
         if cell is not None and cell.change is not None:
             cell = journal.item(*place)
+        if cell is None and journal.parent is not None:
+            cell = self._replayed(key, journal.parent)
         if cell is not None:
             self._runner.spared()
         return cell
+
+    def _replayed(self, key: str, parent: ParentLog) -> StoredValue | None:
+        """What the run has for this item which this one replays; it is stored here with what comes next. Raises
+        `ReplayError` where there is nothing and it is not to be made."""
+        runner = self._runner
+        found = parent.item(self._scope, ITEM + key)
+        if found is None:
+            where = f"node {runner.node!r} (visit {runner.visit})"
+            parent.check(f"an item of {self.kind} {self._name!r}", where, self._scope, key)
+            return None
+        record, cell = self._made(key, self._value_of(found), runner.now())
+        record.body = parent.body(self._scope, ITEM + key)
+        self._hand_over(record, cell)
+        return cell
+
+    def _value_of(self, cell: StoredValue) -> Any:
+        """The value of a cell of the run that this one replays."""
+        return cell.open()[0]
 
     def _made(self, key: str, value: Any, began: float) -> tuple[Item, StoredValue]:
         """The record of a result, and its cell."""

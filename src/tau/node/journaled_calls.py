@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from tau.checks import checked_name
 from tau.errors import ConfigError, UnserializableError
 from tau.events import CALL_CHANGED, CALL_COMPLETE, CALL_START
-from tau.log.digests import CALL
+from tau.log.digests import CALL, read_call
 from tau.log.records import Scope
 from tau.node.current import item_here, step_here
 from tau.node.step import Step
@@ -83,11 +83,13 @@ class JournaledCall(Step):
 
 class _Equal(Struct):
     """Equal calls of one scope: the numbers of answers that are recorded, those of them that this attempt has not
-    taken, and the highest number."""
+    taken, and the highest number; which of them only the run has that this one replays."""
 
     recorded: list[int] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     highest: int = 0
+    of_parent: frozenset[int] = frozenset()
+    is_merged: bool = False
 
 
 class _Home(Struct):
@@ -104,10 +106,11 @@ class Calls:
     def __init__(self, items: StepRunner) -> None:
         self._items = items
         self._homes: dict[Scope, _Home] = {}
+        self._parent = items.journal.parent if items.journal is not None else None
         found = items.journal.items.single if items.journal is not None else {}
         for scope, key in [*found]:
             if key.startswith(CALL):
-                name, number = _read(key)
+                name, number = read_call(key)
                 one = self._home(scope).equal.setdefault((scope[-1][2], name), _Equal())
                 insort(one.recorded, number)
         for home in self._homes.values():
@@ -120,10 +123,14 @@ class Calls:
             one = home.equal.get((scope[-1][2], name))
             if one is None:
                 one = home.equal[scope[-1][2], name] = _Equal()
+            if self._parent is not None and not one.is_merged:
+                _merge(one, self._parent.numbers(scope, name))
             while one.left:
                 number = one.left.pop(0)
-                home.left -= 1
-                if (cell := self._items.find(scope, key_of(name, number))) is not None:
+                home.left -= number not in one.of_parent
+                key = key_of(name, number)
+                cell = self._items.find(scope, key)
+                if cell is not None or (number in one.of_parent and self._parent is not None):
                     return number, cell
             one.highest += 1
             return one.highest, None
@@ -132,7 +139,9 @@ class Calls:
         """Whether an answer to one of these equal calls is recorded and not taken."""
         with self._items.lock:
             one = self._home(scope).equal.get((scope[-1][2], name))
-            return one is not None and bool(one.left)
+            if one is None or not one.left:
+                return self._parent is not None and one is None and bool(self._parent.numbers(scope, name))
+            return True
 
     def give_back(self, scope: Scope, name: str, number: int, *, recorded: bool) -> None:
         """It did not come to its end: the next one may have its answer, if there is one."""
@@ -142,7 +151,7 @@ class Calls:
             if recorded:
                 _note(one.recorded, number)
                 insort(one.left, number)
-                home.left += 1
+                home.left += number not in one.of_parent
 
     def made(self, call: JournaledCall) -> None:
         """It was answered by who was asked. Tells, once for each step, item or visit, that recorded answers are left
@@ -188,17 +197,21 @@ def _anew(home: _Home) -> None:
     for one in home.equal.values():
         one.left = [*one.recorded]
         one.highest = max(one.highest, one.recorded[-1] if one.recorded else 0)
-    home.left = sum(len(one.left) for one in home.equal.values())
+    home.left = sum(len(one.left) - len(one.of_parent) for one in home.equal.values())
+
+
+def _merge(one: _Equal, numbers: list[int]) -> None:
+    """What the run has that this one replays, beside what is recorded here."""
+    one.is_merged = True
+    one.of_parent = frozenset(number for number in numbers if number not in one.recorded)
+    one.left = sorted({*one.left, *one.of_parent})
+    one.recorded = sorted({*one.recorded, *one.of_parent})
+    one.highest = max(one.highest, *numbers, 0)
 
 
 def key_of(name: str, number: int) -> str:
     """The key of the item of that many equal calls."""
     return f"{CALL}{name}" if number == 1 else f"{CALL}{name} {number}"
-
-
-def _read(key: str) -> tuple[str, int]:
-    name, _, number = key.removeprefix(CALL).partition(" ")
-    return name, int(number) if number.isdecimal() else 1
 
 
 def scope_of_call(items: StepRunner, name: str) -> Scope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -112,6 +113,8 @@ class Asked:
         self._runner = runner
         self._names: dict[str, Scope] = {}
         self.waits: list[tuple[Pause, StoredValue | None]] = []
+        self.changes: dict[str, Any] = {}
+        """What the answers changed in the state that a replay was given."""
 
     def ask(self, name: str, question: Question, *, whole: bool = False) -> Any:
         """The answer, as the form has it; ``whole`` for a node that is nothing but the question: as the state keeps
@@ -126,6 +129,14 @@ class Asked:
         scope = self._enter(name)
         read = question.form.kept if whole else question.form.taken
         state = runner.journal.pauses.get(name)
+        if state is None and runner.journal.parent is not None:
+            parent, place = runner.journal.parent, scope or runner.of_visit(name)
+            if (found := parent.answer(place, name)) is not None:
+                with suppress(Misfit):  # it is as if it had not been answered
+                    answer = read(found.value.open()[0])
+                    self.changes.update((key, cell.open()[0]) for key, cell in found.changed.items())
+                    return answer
+            parent.check(f"an answer to {name!r}", f"node {runner.node!r} (visit {runner.visit})", place)
         if state is not None and state.scope != scope and (_is_inside(runner) or not whole):
             raise ConfigError(
                 f"node {runner.node!r} asks {name!r} in two places of one visit, and the answer to the one would be "
@@ -228,7 +239,8 @@ class PauseNode:
     asks: ClassVar[bool] = True
 
     def __call__(self, state: Any, ctx: Any) -> dict[str, Any]:
-        return {self.name: ctx._ask(self.name, self.question, whole=True)}
+        answer, changes = ctx._ask(self.name, self.question, whole=True)
+        return {**changes, self.name: answer}
 
     def again(self, answer: bytes | None, effect: RunNode, now: float, why: str) -> Any:
         """The question once more, as `Question.asked`, because the run cannot go on with that answer (its encoding);

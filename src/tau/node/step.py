@@ -13,10 +13,11 @@ from tau.log.records import Item, Scope
 from tau.node.current import StepHere, item_here, step_here
 from tau.node.own_copies import called, called_async
 from tau.node.step_results import cell_of, no_awaitable
-from tau.values.stored import StoredValue
+from tau.values.stored import StoredValue, alone
 from tau.values.weight import is_large
 
 if TYPE_CHECKING:
+    from tau.log.parent_log import ParentLog
     from tau.node.steps import StepRunner
 
 
@@ -35,7 +36,7 @@ class Step:
         self.scope = items.scope(name) if scope is None else scope
         self.key = ""
         self.entry = items.entry(self.scope) if scope is None else ""
-        self.resumed = False
+        self.resumed = self.is_replayed = False
         self.cell: StoredValue | None = None
         self.record: Item | None = None
         self.packed: dict[bytes, bytes] = {}
@@ -47,7 +48,7 @@ class Step:
     @property
     def unsaved(self) -> bool:
         """Whether its result is not stored yet; also where a commit of it failed and is tried again."""
-        return self.cell is not None and self.cell.change is not None
+        return self.cell is not None and self.cell.change is not None and not self.is_replayed
 
     def begin(self) -> None:
         items = self.items
@@ -55,6 +56,8 @@ class Step:
         at_point(items)
         self.told = False
         self.cell = self.enter()
+        if self.cell is None and items.journal is not None and items.journal.parent is not None:
+            self.cell = self.replayed(items.journal.parent)
         if self.cell is not None:
             self.resumed = items.any_resumed = True
         self.began = items.now()
@@ -67,6 +70,25 @@ class Step:
         if self.items.calls is not None:
             self.items.calls.begin_anew(self.scope, self.key)
         return self.items.find(self.scope)
+
+    def replayed(self, parent: ParentLog) -> StoredValue | None:
+        """The result that the run has which this one replays; it is stored here with what comes next. Raises
+        `ReplayError` where there is none and it is not to be made."""
+        found = parent.item(self.scope, self.key)
+        if found is None:
+            items = self.items
+            where = f"node {items.node!r} (visit {items.visit})"
+            parent.check(f"{self.kind} {self.name!r}", where, self.scope, self.key)
+            return None
+        cell = alone(found.data())
+        self.items.hand_over(self.record_of(cell, parent.body(self.scope, self.key)), cell)
+        self.is_replayed = True
+        return cell
+
+    def record_of(self, cell: StoredValue, body: dict[str, Any]) -> Item:
+        return Item(
+            scope=self.scope, name=self.name, key=self.key, value=cell.change, seconds=self.seconds, body=body
+        )  # fmt: skip
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What the function returns, to which the calls in it belong."""
@@ -95,7 +117,7 @@ class Step:
             self.value = value
             return
         self.cell = cell = cell_of(items.node, self.name, value, kind=self.kind)
-        self.record = Item(scope=self.scope, name=self.name, key=self.key, value=cell.change, seconds=self.seconds)
+        self.record = self.record_of(cell, {})
 
     async def take_async(self, value: Any) -> BaseException | None:
         """`take`; what is large is encoded outside the loop. A cancellation that came meanwhile, to be raised once the

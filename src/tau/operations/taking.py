@@ -10,7 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from tau.engine.driver import Driver, abandoned
+from tau.engine.abandoned import abandoned
+from tau.engine.driver import Driver
 from tau.engine.stop import Stop, StopNow
 from tau.engine.sync_driver import SyncDriver
 from tau.errors import StoreError
