@@ -13,6 +13,7 @@ from pathlib import Path
 from cli_shell import Here, Shell, command
 from json_tables import PAGE, Tables
 
+import tau.agents  # noqa: F401 - here, a command forgets the modules that it was the first to import
 from tau import State, open_store
 from tau.cli.app import commands
 from tau.host import Host
@@ -97,6 +98,22 @@ graph.sequence("begin", "review", "free")
 """
 
 
+CALLS = """
+from tau import StateGraph, agents
+from tau.agents import Response, Usage
+
+agent = agents.function(lambda call: Response("yes", usage=Usage(10, 2)), name="me", prices={"function": (1.0, 2.0)})
+graph = StateGraph("calls")
+
+@graph.node
+def ask(state, ctx):
+    agent.chat("well?")
+    ctx.journal("plain", str, 1)
+
+graph.sequence(ask)
+"""
+
+
 def test_every_command_with_json_has_a_table() -> None:
     headings = re.findall(r"^## .*", PAGE.read_text("utf-8"), re.MULTILINE)
     for name, one in commands().items():
@@ -121,6 +138,7 @@ def test_the_fields_of_every_document_are_those_on_the_page(shell: Shell, here: 
         of_a_finished_run,
         of_a_graph,
         of_a_waiting_run,
+        of_calls,
         of_a_graph_in_a_node,
         of_an_odd_log,
         of_a_damaged_log,
@@ -211,6 +229,13 @@ def of_a_graph(shell: Shell, here: Here, tables: Tables) -> None:
     here("run", "routed.py:graph", "--run-id", "routed", "--store", STORE)
     tables.check("tau-history", here.json("history", "routed", "--store", STORE))
     tables.check("an-error", here.json("graph", "nothing:graph", code=2))
+
+
+def of_calls(shell: Shell, here: Here, tables: Tables) -> None:
+    shell.write("calls.py", CALLS)
+    here("run", "calls.py:graph", "--run-id", "calls", "--store", STORE)
+    tables.check("tau-show", here.json("show", "calls", "--store", STORE))
+    tables.check("tau-run-tau-resume", here.json("replay", "calls", "calls.py:graph", "--store", STORE))
 
 
 def of_a_waiting_run(shell: Shell, here: Here, tables: Tables) -> None:

@@ -34,8 +34,9 @@ class Agent:
     prompt that has none. ``options`` are those of each capability, as in ``{"chat": {"max_tokens": 150}}``; those of a
     call are merged over them. The other arguments are those of `ProviderConfig` and `ClientConfig`; what is given
     beside a configuration replaces what stands there. ``journal="required"``: a call where no journal is at hand is an
-    error. ``journal_prompts``: messages are stored with the answers, redacted where they are shown. An agent may be
-    used from any thread, event loop and process.
+    error. ``journal_prompts``: messages are stored with the answers, redacted. ``prices``: those of models, as in
+    ``{"gpt-4o": (2.5, 10.0)}``, for a million tokens of input and of output. An agent may be used from any thread,
+    event loop and process.
 
     Raises `ConfigError` for what cannot be used. Nothing is contacted before the first call.
 
@@ -81,6 +82,7 @@ class Agent:
         retry: Retry | None = None,
         journal: Literal["auto", "required"] = "auto",
         journal_prompts: bool = False,
+        prices: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         if isinstance(provider, AgentConfig):
             config = provider
@@ -91,7 +93,7 @@ class Agent:
             )
         config = config.over(
             name=name, system_prompt=system_prompt, model=model, options=options, base_url=base_url,
-            provider_options=provider_options, timeout=timeout, retry=retry,
+            provider_options=provider_options, timeout=timeout, retry=retry, prices=prices,
         )  # fmt: skip
         if journal not in _JOURNAL:
             raise refused("journal", journal, '"auto" or "required"')
@@ -238,6 +240,7 @@ class Agent:
             messages=checked_prompt(prompt, self.config.system_prompt if system is None else system),
             tools=tuple(one.record() for one in (tools or {}).values()),
             keep_prompt=self._journal_prompts,
+            price=self.config.prices.get(self.model),
         )
 
     def _embedding(self, texts: str | Sequence[str], options: Mapping[str, Any]) -> Call:

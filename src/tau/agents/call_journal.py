@@ -138,17 +138,21 @@ class _Entry(JournaledCall):
         return response_of(found["answer"], self._call, journaled=self.items.journal is not None, replayed=self.resumed)
 
     def body(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._call.record(), **_counted(value["answer"])}
+        return {**self._call.record(), **_counted(value["answer"], self._call.price)}
 
     def about(self) -> dict[str, Any]:
         call = self._call
         told = {"agent": call.agent, "provider": call.provider, "model": call.model, "verb": call.verb}
         found = self.result()
-        return {**told, "replayed": self.resumed, **({} if found is None else _counted(found["answer"]))}
+        return {**told, "replayed": self.resumed, **({} if found is None else _counted(found["answer"], call.price))}
 
 
-def _counted(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What is counted of an answer."""
+def _counted(answer: Mapping[str, Any], price: tuple[float, float] | None) -> dict[str, Any]:
+    """What is counted of an answer; its cost where the ``price`` is known."""
     usage = answer["usage"]
     found: dict[str, Any] = {"requests": answer["requests"], "finish_reason": answer["finish_reason"]}
-    return found if usage is None else {**found, "input_tokens": usage[0], "output_tokens": usage[1]}
+    if usage is None:
+        return found
+    if price is not None:
+        found["cost"] = (usage[0] * price[0] + usage[1] * price[1]) / 1e6
+    return {**found, "input_tokens": usage[0], "output_tokens": usage[1]}

@@ -118,7 +118,8 @@ class ClientConfig:
 @named_fields
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """The configuration of an agent: its ``name``, its ``system_prompt`` and its ``client``. Raises `ConfigError`.
+    """The configuration of an agent: its ``name``, its ``system_prompt`` and its ``client``. ``prices`` are those of
+    models, each the price of a million tokens of input and of output. Raises `ConfigError`.
 
     >>> import json
     >>> from pathlib import Path
@@ -135,11 +136,13 @@ class AgentConfig:
     name: str
     client: ClientConfig
     system_prompt: str = ""
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         checked_name("name", self.name)
         if not isinstance(self.system_prompt, str):
             raise refused("system_prompt", self.system_prompt, "text")
+        put(self, "prices", _checked_prices(self.prices))
 
     def over(
         self,
@@ -152,9 +155,10 @@ class AgentConfig:
         provider_options: Mapping[str, Any] | None = None,
         timeout: float | str | None = None,
         retry: Retry | None = None,
+        prices: Mapping[str, tuple[float, float]] | None = None,
     ) -> AgentConfig:
         """A copy with what is given here instead; what is empty or ``None`` is kept. ``options`` replace those of the
-        capabilities that they name, ``provider_options`` those of their names. Raises `ConfigError`."""
+        capabilities that they name, ``provider_options`` and ``prices`` those of their names. Raises `ConfigError`."""
         client, provider = self.client, self.client.provider
         path = "client.provider.model.capabilities"
         capabilities = {**provider.model.capabilities, **checked_options(path, options or {})}
@@ -167,7 +171,10 @@ class AgentConfig:
         given: dict[str, Any] = {"timeout": timeout, "retry": retry}
         changed = {key: value for key, value in given.items() if value is not None}
         return AgentConfig(
-            name or self.name, replace(client, provider=made, **changed), system_prompt or self.system_prompt
+            name or self.name,
+            replace(client, provider=made, **changed),
+            system_prompt or self.system_prompt,
+            {**self.prices, **(prices or {})},
         )
 
     @classmethod
@@ -198,6 +205,18 @@ class AgentConfig:
             return cls.from_json(text)
         except ConfigError as error:
             raise ConfigError(f"{os.fspath(path)}: {error}") from error
+
+
+def _checked_prices(prices: Any) -> dict[str, tuple[float, float]]:
+    if not isinstance(prices, Mapping):
+        raise refused("prices", prices, "an object of models and their prices")
+    found = {}
+    for model, price in prices.items():
+        path = f"prices.{model}"
+        if not isinstance(price, list | tuple) or len(price) != 2:
+            raise refused(path, price, "two numbers: the prices of a million tokens of input and of output")
+        found[str(model)] = (number(f"{path}[0]", price[0], 0.0), number(f"{path}[1]", price[1], 0.0))
+    return found
 
 
 _RETRY: Final = {

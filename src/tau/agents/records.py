@@ -22,8 +22,8 @@ class Call:
     """What is asked: all that decides the answer. Address, timeouts and keys are not part of it.
 
     ``verb`` is ``chat``, ``chat_stream``, ``vision``, ``tools`` or ``embed``; ``parameters`` are the options as merged;
-    the messages of ``embed`` have the role ``input``. ``keep_prompt``: the messages are stored, too; it does not count
-    in the digest. Making one raises nothing.
+    the messages of ``embed`` have the role ``input``. ``keep_prompt``: the messages are stored, too; ``price``: that of a
+    million tokens of input and of output. These two do not count in the digest. Making one raises nothing.
 
     >>> from tau.agents import Call
     >>> call = Call("analyst", "ollama", "llama3.2:3b", "chat", {"max_tokens": 9}, [{"role": "user", "content": "hi"}])
@@ -40,6 +40,7 @@ class Call:
     tools: Sequence[Mapping[str, Any]] = ()
     schema: Mapping[str, Any] | None = None
     keep_prompt: bool = field(default=False, compare=False)
+    price: tuple[float, float] | None = field(default=None, compare=False)
 
     @property
     def digest(self) -> str:

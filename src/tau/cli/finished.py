@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tau.log.chained import stored_size
-from tau.log.digests import ITEM, Digests, name_of
+from tau.log.digests import CALL, ITEM, Digests, name_of
 from tau.log.items import FinishedItems
 from tau.log.planned import Plans
 from tau.log.records import Item, Record, Scope
@@ -17,8 +17,8 @@ from tau.log.subgraphs import names_in
 
 
 class Piece(Struct, frozen=True):
-    """What is finished in the node in flight: a step, an artifact, or ``count`` items of a map or chain together, of
-    which so many were ``planned`` (``None`` where that is not known); ``ended`` in Unix seconds."""
+    """What is finished in the node in flight: a step, a journaled call, an artifact, or ``count`` items of a map or
+    chain together, of which so many were ``planned`` (``None`` where that is not known); ``ended`` in Unix seconds."""
 
     name: str
     kind: str
@@ -86,9 +86,13 @@ class Finished:
             path = " / ".join(names_in(scope))
             if isinstance(one, Item):
                 if left.get((scope, key)) is not None:
-                    yield scope, Piece(path or one.name, key or "step", one.seconds, stored_size(one), one.time)
+                    yield scope, Piece(path or one.name, _kind(key), one.seconds, stored_size(one), one.time)
             elif scope in alive:
                 yield scope, Piece(path, "items", sum(one.seconds), sum(one.sizes), one.ended, len(one.names))
+
+
+def _kind(key: str) -> str:
+    return "call" if key.startswith(CALL) else key or "step"
 
 
 def _together(one: Piece, other: Piece) -> Piece:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tau.cli.call_counts import CallCount, CallCounts
 from tau.cli.finished import Finished, Piece
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
@@ -73,7 +74,7 @@ class Account(Struct):
     is what could not be read; ``records`` are the sound ones with their positions, where they are kept; ``pauses`` wait
     for an answer; ``inside`` are the finished visits of the graphs inside the node in flight, and ``unfinished`` what
     comes next or is at work, in it and inside; ``is_joined``: all that is inside has come to its end; ``parent`` is the
-    run that it was forked from, or empty."""
+    run that it was forked from, or empty, ``calls`` are the journaled ones."""
 
     summary: Summary
     status: str
@@ -97,6 +98,7 @@ class Account(Struct):
     is_joined: bool = False
     seed: int | None = None
     parent: str = ""
+    calls: list[CallCount] = []
 
 
 def read_run(store: Store, summary: Summary, until: int | None = None, *, records: bool = False) -> Account:
@@ -124,10 +126,11 @@ def status_of(store: Store, summary: Summary) -> str:
 def _read(store: Store, account: Account, after: int, until: int | None, *, records: bool) -> None:
     run_id = account.summary.run_id
     replay = Replay(run_id, BlobLoader(store, run_id))
-    finished = Finished()
+    finished, calls = Finished(), CallCounts()
     known: dict[str, str] = {}
     for position, record in _sound(store, replay, after, until, account.records if records else None):
         finished.note(record, replay.items)
+        calls.note(record)
         if isinstance(record, CheckpointRecord):
             visit = Visit(
                 node_of(record), record.visit, record.attempt, record.seconds, record.time, record.scope, record.node
@@ -155,6 +158,7 @@ def _read(store: Store, account: Account, after: int, until: int | None, *, reco
         account.provenance = account.provenance or known
     account.values = replay.values
     account.items = finished.pieces(replay.items, replay.plans)
+    account.calls = calls.all()
     account.damage = account.damage or replay.damage
     if replay.progress is not None:
         account.seed, account.parent = replay.progress.seed, replay.progress.parent or ""

@@ -15,6 +15,7 @@ from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, read_run
 from tau.cli.targets import read_project
 from tau.errors import ConfigError
+from tau.log.digests import CALL
 from tau.log.json_schema import summary_of
 from tau.log.planned import planned_count
 from tau.log.records import (
@@ -152,7 +153,18 @@ def _detail(record: AnyRecord, is_last: bool) -> str:
             return _way(record, is_last)
         case Cancelled(reason="cancelled"):
             return "it cannot be resumed"
+    if isinstance(record, Item) and record.key.startswith(CALL):
+        return _called(record)
     return _asked(record) if isinstance(record, Pause | Answer) else _ended(record)
+
+
+def _called(record: Item) -> str:
+    """A journaled call: who was asked, the model, the tokens, and whether it was paid for."""
+    body = record.body
+    said = [f"call {record.name}"]
+    said += [str(body["model"])] if "model" in body else []
+    said += [f"{body['input_tokens']} + {body['output_tokens']} tokens"] if "input_tokens" in body else []
+    return ", ".join([*said, "replayed" if body.get("replayed") else screen.duration(record.seconds)])
 
 
 def _ended(record: AnyRecord) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tau.cli import options
+from tau.cli.call_counts import CallCount, together
 from tau.cli.commands.runs import document
 from tau.cli.finished import Piece
 from tau.cli.outcome import Exit, Session, complain, reporting
@@ -58,6 +59,9 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
         screen.line()
         heads = ("item", "kind", "took", "size", "finished")
         screen.table(heads, (_item(one) for one in account.items))
+    if account.calls:
+        screen.line()
+        _show_calls(account.calls)
     if keys:
         screen.line()
         contents.show_keys(keys, values)
@@ -140,6 +144,19 @@ def _item(one: Piece) -> list[str]:
     return [one.name, kind, took, screen.size(one.size), screen.moment(one.ended)]
 
 
+def _show_calls(calls: list[CallCount]) -> None:
+    has_costs = any(one.cost is not None for one in calls)
+    heads = ("calls in", "name", "model", "made", "replayed", "tokens in", "tokens out", "took")
+    shown = [*calls, together(calls)] if len(calls) > 1 else calls
+    screen.table((*heads, "cost") if has_costs else heads, (_call(one, has_costs) for one in shown))
+
+
+def _call(one: CallCount, has_costs: bool) -> list[str]:
+    numbers = (one.calls - one.replayed, one.replayed, one.input_tokens, one.output_tokens)
+    cost = [("" if one.cost is None else f"{one.cost:.6g}")] * has_costs
+    return [one.node, one.name, one.model, *(f"{n:,}" for n in numbers), screen.duration(one.seconds), *cost]
+
+
 def _show_artifacts(found: list[dict[str, Any]]) -> None:
     if not found:
         return
@@ -198,6 +215,20 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
                 "finished": screen.stamp(one.ended),
             }
             for one in account.items
+        ],
+        "calls": [
+            {
+                "node": one.node,
+                "name": one.name,
+                "model": one.model,
+                "calls": one.calls,
+                "replayed": one.replayed,
+                "input_tokens": one.input_tokens,
+                "output_tokens": one.output_tokens,
+                "duration_seconds": one.seconds,
+                "cost": one.cost,
+            }
+            for one in account.calls
         ],
         "keys": contents.documents(keys, values),
         "artifacts": contents.artifacts(keys),
