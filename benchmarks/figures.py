@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import calls
 import idle
 import inside
 import items
@@ -45,6 +46,7 @@ FIGURES: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "many": resumes.many,
     "items": items.items,
     "million": items.million,
+    "calls": calls.calls,
     "inside": inside.inside,
     "hub": hub.hub,
     "science": science.science,

@@ -249,7 +249,7 @@ class Agent:
 
     def _merged(self, verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
         given = self.config.client.provider.model.capabilities.get(verb.partition("_")[0], {})
-        return {**given, **plain_options(f"the options of {verb}", options)}
+        return {**given, **plain_options(f"the options of {verb}", options)} if options else dict(given)
 
     def _loop(
         self,
@@ -268,12 +268,16 @@ class Agent:
         return known, looped(call, known, max_rounds=rounds, approve=approve, limits=Limits(limits))
 
     def _fitted(self, call: Call, schema: Any) -> Response:
-        wanted = None if schema is None else Wanted(schema)
-        return drive(fitted(_with_schema(call, wanted), wanted), self._asking.answer)
+        if schema is None:
+            return self._asking.answer(call)
+        wanted = Wanted(schema)
+        return drive(fitted(replace(call, schema=wanted.schema), wanted), self._asking.answer)
 
     async def _afitted(self, call: Call, schema: Any) -> Response:
-        wanted = None if schema is None else Wanted(schema)
-        return await drive_async(fitted(_with_schema(call, wanted), wanted), self._asking.aanswer)
+        if schema is None:
+            return await self._asking.aanswer(call)
+        wanted = Wanted(schema)
+        return await drive_async(fitted(replace(call, schema=wanted.schema), wanted), self._asking.aanswer)
 
     def _do(self, what: Any, tools: Mapping[str, Tool]) -> Any:
         if isinstance(what, Approval):
@@ -291,7 +295,3 @@ class Agent:
 
     def __repr__(self) -> str:
         return f"Agent({self.config.client.provider.name!r}, {self.model!r}, name={self.name!r})"
-
-
-def _with_schema(call: Call, wanted: Wanted | None) -> Call:
-    return call if wanted is None else replace(call, schema=wanted.schema)

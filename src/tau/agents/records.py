@@ -22,8 +22,8 @@ class Call:
     """What is asked: all that decides the answer. Address, timeouts and keys are not part of it.
 
     ``verb`` is ``chat``, ``chat_stream``, ``vision``, ``tools`` or ``embed``; ``parameters`` are the options as merged;
-    the messages of ``embed`` have the role ``input``. ``keep_prompt``: the messages are stored, too; ``price``: that of a
-    million tokens of input and of output. These two do not count in the digest. Making one raises nothing.
+    the messages of ``embed`` have the role ``input``. ``keep_prompt``: the messages are stored, too; ``price``: that
+    of a million tokens of input and of output. These two do not count in the digest. Making one raises nothing.
 
     >>> from tau.agents import Call
     >>> call = Call("analyst", "ollama", "llama3.2:3b", "chat", {"max_tokens": 9}, [{"role": "user", "content": "hi"}])
@@ -231,7 +231,7 @@ def _plain(value: Any) -> Any:
     if type(value) in _ATOMS:
         return value
     if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: one if type(one) in _ATOMS else _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value

@@ -49,13 +49,11 @@ class Wanted:
         return found
 
 
-def fitted(call: Call, wanted: Wanted | None) -> Work[Response]:
+def fitted(call: Call, wanted: Wanted) -> Work[Response]:
     """Yields the call, and one more for each answer that does not fit, with what is wrong with it; returns the response
     with the ``value`` of its text. Raises `AgentAnswerError`."""
     for _ in range(MAX_ASKS):
         response: Response = yield call
-        if wanted is None:
-            return response
         if response.finish_reason == "length":
             raise _cut(call, response)
         try:
