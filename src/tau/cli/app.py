@@ -53,6 +53,7 @@ _HOMES = {
     "graph": "tau.cli.commands.graph",
     "cancel": "tau.cli.commands.cancel",
     "fork": "tau.cli.commands.fork",
+    "replay": "tau.cli.commands.replay",
     "delete": "tau.cli.commands.delete",
     "gc": "tau.cli.commands.gc",
     "stats": "tau.cli.commands.stats",
