@@ -181,8 +181,30 @@ index(id, graph, status, updated, old[2], old[3])
 return 1
 """
 )
-# The same of a run of which it is not known where it is, as its hash is gone or of another type: nothing is left of it
-# but a position that no writer knows. The graphs are those that there are, of which it may be in the lists.
+# The position of the run. If that is the one that is meant, the records below the one that shall be the first are gone,
+# and the blobs that are named.
+TRIM: Final = Script(
+    _BEGIN
+    + """
+local run, log, blobs = KEYS[2], KEYS[3], KEYS[4]
+local old = redis.call('HMGET', run, 'position', 'floor')
+local position, floor = tonumber(old[1] or 0), tonumber(old[2] or 0)
+local below = math.min(tonumber(ARGV[4]), position) - 1
+if position ~= tonumber(ARGV[3]) or redis.call('LLEN', log) < position - floor then
+  return position
+end
+if below > floor then
+  redis.call('HSET', run, 'floor', below)
+  redis.call('LTRIM', log, below - floor, -1)
+end
+for from = 5, #ARGV, 1000 do
+  redis.call('HDEL', blobs, unpack(ARGV, from, math.min(from + 999, #ARGV)))
+end
+return position
+"""
+)
+# A deletion of a run of which it is not known where it is, as its hash is gone or of another type: nothing is left of
+# it but a position that no writer knows. The graphs are those that there are, of which it may be in the lists.
 DISCARD: Final = Script(
     _BEGIN
     + """

@@ -161,6 +161,15 @@ class RedisStore(ServerStore):
             if cursor == b"0":
                 return found
 
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        def work(session: Session) -> int:
+            found = self._connections.run(session, scripts.TRIM, _keys(run_id), [expected, first, *blobs])
+            return found or 0
+
+        position = self._connections.write("trim a run in", work)
+        if position != expected:
+            raise PositionConflict(run_id, expected, position)
+
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         return self._of_lease("renew a lease in", scripts.RENEW, run_id, [encoded(nonce), seconds, encoded(run_id)])
 

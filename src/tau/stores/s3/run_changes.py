@@ -32,7 +32,7 @@ class RunChanges(RunLog):
         e_tag = self.objects.create(keys.pack(self.folder, name), b"".join(pieces))
         if e_tag is None or not self._stands(name, batch, seen):
             if e_tag is not None:
-                self._remove(name)
+                self.remove(name)
             if large and self.listing().view.floor > seen.floor:  # deleted: nothing of that life may come back
                 self._remove_blobs(seen.floor + 1)
             return None
@@ -79,7 +79,7 @@ class RunChanges(RunLog):
         view = listing.view
         for name in view.redundant:
             if name != names.slot(view.floor):  # the commit that a deletion is keeps its name, see docs/stores.md
-                self._remove(name)
+                self.remove(name)
         records: list[bytes] = []
         blobs: dict[bytes, bytes] = {}
         head = None
@@ -95,7 +95,7 @@ class RunChanges(RunLog):
         pieces = build(head.run_id, first, head.token, head.summary, records=records, blobs=list(blobs.items()))
         self.objects.create(keys.pack(self.folder, names.cover(first, head.last)), b"".join(pieces))
         for name in view.slots[:-1]:  # oldest first, one after the other: `_stands` counts on that
-            self._remove(name)
+            self.remove(name)
 
     def _absorb(self, listing: Listing, records: list[bytes], blobs: dict[bytes, bytes]) -> int:
         """Put the records of covers below in front, as long as they are not many more; the first position then."""
@@ -178,12 +178,13 @@ class RunChanges(RunLog):
         name, packs = names.tombstone(position), self._names()
         for found in packs:  # oldest first, one after the other: `_stands` counts on that
             if found < name and found != names.slot(position):
-                self._remove(found)
+                self.remove(found)
         if max(packs) == name:  # else begun anew already
             self._remove_blobs(position)
             self.objects.remove(keys.lease(self.folder))
 
-    def _remove(self, name: str) -> None:
+    def remove(self, name: str) -> None:
+        """Remove a pack."""
         self.objects.remove(keys.pack(self.folder, name))
 
     def _remove_blobs(self, below: int) -> None:

@@ -158,6 +158,8 @@ class RunLog:
                 found.clear()
             else:
                 found += pack.records(after)
+        if found and not found[0][1]:  # it was dropped
+            del found[: next((number for number, (_, data) in enumerate(found) if data), len(found))]
         return found
 
     def blobs(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:

@@ -22,6 +22,7 @@ from tau.stores.s3.objects import Meta, Objects, side_by_side
 from tau.stores.s3.place import Place
 from tau.stores.s3.run_changes import RunChanges
 from tau.stores.s3.run_log import Changed, Seen
+from tau.stores.s3.trimming import trim
 from tau.stores.server_store import refusal
 from tau.stores.summaries import matches
 
@@ -137,6 +138,14 @@ class S3Store(Store):
         self._known.pop(run_id, None)
         if not self._writes.enter(work) and expected:
             raise PositionConflict(run_id, expected, 0)
+
+    def trim(self, run_id: str, first: int, blobs: Iterable[bytes], *, expected: int) -> None:
+        def work() -> None:
+            with self._failures("trim a run in"):
+                self._ready_to_write()
+                trim(self._run(run_id), run_id, first, blobs, expected)
+
+        self._writes.enter(work)
 
     # Reading
 
