@@ -245,6 +245,18 @@ def graph_changed() -> None:
 
 
 @meets
+def replay() -> None:
+    def notes(prompt: str) -> StateGraph:
+        graph = StateGraph("notes", store=STORE)
+        graph.add_node("notes", lambda state, ctx: {"notes": ctx.journal("ask", str, prompt)})
+        graph.sequence("notes")
+        return graph
+
+    notes("the trend").execute({}, run_id="june")
+    caused(lambda: notes("the outlier").replay("june"))
+
+
+@meets
 def corrupt_checkpoint() -> None:
     Path("runs.db").write_text("notes of last week")
     analysis().resume(RUN)

@@ -52,6 +52,7 @@ from tau import (
     PauseNotFoundError,
     RemoteError,
     Removal,
+    ReplayError,
     ResumePlan,
     Retention,
     Retry,
@@ -193,6 +194,7 @@ def work(graph: StateGraph[Data]) -> None:
         )
     graph.answer("r", "verdict", "publish", by="mara")
     forked: str = graph.fork("r", at=1, changes={"count": 2})
+    print(graph.replay("r", new_run_id="again", missing="call").to_json())
     print(rows[0].tags, open_[0].prompt, graph.resume(forked, stop=Stop()).to_json(), __version__)
     print(graph.admit(State({"count": 1})), graph.wait(forked, timeout=1.0).to_dict()["data"])
     report: WorkerReport = worker(graph, once=True)
@@ -249,7 +251,8 @@ ERRORS: tuple[type[TauError], ...] = (
     AgentError, AnsweredError, AnswerError, ArtifactError, BranchError, ChainError, CheckpointNotFoundError,
     ConditionalError, ConfigError, CorruptCheckpointError, ExecutionError, ExecutorError, GraphChangedError, GraphError,
     HubError, LeaseLostError, LimitExceededError, MergeError, NodeTimeoutError, ParallelError, PauseExpiredError,
-    PauseNotFoundError, RemoteError, RunCancelledError, RunExistsError, RunFinishedError, RunInterruptedError,
-    RunOwnedError, RunWaitingError, SchemaError, StoreError, StoreFullError, StoreUnavailableError, TaskError,
+    PauseNotFoundError, RemoteError, ReplayError, RunCancelledError, RunExistsError, RunFinishedError,
+    RunInterruptedError, RunOwnedError, RunWaitingError, SchemaError, StoreError, StoreFullError,
+    StoreUnavailableError, TaskError,
     UnknownObserverError, UnknownStoreError, UnserializableError, UnsupportedFormatError, WaitTimeoutError, WorkerError,
 )  # fmt: skip
