@@ -51,6 +51,7 @@ def test_both_runs_are_kept_with_the_same_result(shell: Shell, store: str) -> No
     assert {row["run_id"] for row in shell.json("runs", "--store", store, "--tag", "demo")} == set(names)
     one, other = (shell.json("show", name, "--store", store, "--values")["keys"] for name in names)
     assert one == other
+    assert all(shell.run(*shlex.split(line)[1:]).stdout for line in told["look"])
     assert one[-1]["value"] == told["text"]
 
 
@@ -63,9 +64,12 @@ def test_it_can_be_run_again_and_says_how_to_look_further(shell: Shell, temporar
     assert len(list(temporary.iterdir())) == 2
     for text in said:
         assert re.search(r"^analyze\trepeated it, .*\t\d of 7 came from the store$", text, re.MULTILINE)
+        (place,) = re.findall(r"^look +export TAU_STORE=(.+)$", text, re.MULTILINE)
+        (shell.env["TAU_STORE"],) = shlex.split(place)
         words = re.findall(r"^look +tau (.+)$", text, re.MULTILINE)
-        assert [line.split()[0] for line in words] == ["show", "history", "runs", "graph"]
+        assert [line.split()[0] for line in words] == ["runs", "show", "history", "graph"]
         assert all(shell.run(*shlex.split(line)).stdout for line in words)
+        assert max(map(len, words)) < 80
 
 
 def test_the_graph_can_be_run_by_itself_and_gives_the_same_each_time(shell: Shell) -> None:

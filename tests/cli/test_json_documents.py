@@ -226,6 +226,8 @@ def of_a_graph(shell: Shell, here: Here, tables: Tables) -> None:
     tables.check("tau-graph", here.json("graph", GRAPH))
     shell.write("routed.py", ROUTED)
     tables.check("tau-graph", here.json("graph", "routed.py:graph"))
+    shell.write("invalid.py", "from tau import StateGraph\ngraph = StateGraph('empty')\n")
+    tables.check("tau-graph", here.json("graph", "invalid.py:graph", code=2))
     here("run", "routed.py:graph", "--run-id", "routed", "--store", STORE)
     tables.check("tau-history", here.json("history", "routed", "--store", STORE))
     tables.check("an-error", here.json("graph", "nothing:graph", code=2))

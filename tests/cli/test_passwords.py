@@ -103,7 +103,7 @@ def test_no_command_prints_the_password_of_its_store(
 
 def test_a_demo_hands_the_password_on_without_showing_it(here: Here, redis_with_password: str) -> None:
     said = printed(here, "demo", "--store", redis_with_password)
-    assert f"--store {for_a_command(redis_with_password)}" in said
+    assert f"export TAU_STORE={for_a_command(redis_with_password)}" in said
 
 
 @pytest.mark.parametrize(

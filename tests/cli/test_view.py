@@ -388,7 +388,7 @@ def on_a_terminal(shell: Shell, *words: str) -> Iterator[int]:
 def test_a_run_on_a_terminal_ends_with_its_lines_and_its_result(shell: Shell) -> None:
     with on_a_terminal(shell, "run", GRAPH, "--run-id", "r") as outer:
         seen = ""
-        while "keys" not in seen:
+        while "'mean 2'" not in seen:
             seen += os.read(outer, 4096).decode()
     text = plain(seen)
     assert [text.index(f"✓ {node}") for node in ("ingest", "analyze", "report")] == sorted(

@@ -17,56 +17,54 @@ from tau.version import __version__
 COMMANDS = {
     "run": "Run a graph.",
     "resume": "Resume a run that failed, was stopped or was killed.",
-    "submit": "Put runs into a store for workers, one for each line of a file.",
-    "worker": "Run what is in a store: runs that were submitted, whose process died, or that may go on.",
     "runs": "List the runs of a store, last updated first.",
     "show": "Show a run: its status, path, state and error.",
     "history": "Show the log of a run, oldest entry first.",
-    "pauses": "List the questions that wait for an answer, the first asked first.",
-    "answer": "Answer the question NAME of a run; tau resume goes on with it.",
     "graph": "Draw a graph.",
     "cancel": "End a run for good, even while it is running.",
     "fork": "Begin a new run where another one is or was, which stays as it is.",
     "replay": "Run a run once more, as a new one: only the code of nodes runs.",
     "delete": "Delete a run and everything stored for it.",
-    "gc": "Remove runs that have ended and are over a limit, with their values and artifacts.",
+    "pauses": "List the questions that wait for an answer, the first asked first.",
+    "answer": "Answer the question NAME of a run; tau resume goes on with it.",
+    "submit": "Put runs into a store for workers, one for each line of a file.",
+    "worker": "Run what is in a store: runs that were submitted, whose process died, or that may go on.",
     "stats": "Say how many runs there are, what they take, and how many resumes succeeded.",
     "verify": "Read everything that is stored of a run, or of all runs, and say what is damaged.",
+    "gc": "Remove runs that have ended and are over a limit, with their values and artifacts.",
     "export": "Write a run, its values and its artifacts into one file.",
     "import": "Put a run that `tau export` wrote into a store.",
     "copy": "Copy a run from one store to another.",
-    "demo": "Kill a run in the middle of a node, and resume it.",
     "crash-test": "Kill a graph for real around its commits, resume it, and compare.",
+    "demo": "Kill a run in the middle of a node, and resume it.",
 }
 """The first sentence of the help of each, in the order in which they are listed."""
 
 _HOMES = {
     "run": "tau.cli.commands.run",
     "resume": "tau.cli.commands.resume",
-    "submit": "tau.cli.commands.submit",
-    "worker": "tau.cli.commands.worker",
     "runs": "tau.cli.commands.runs",
     "show": "tau.cli.commands.show",
     "history": "tau.cli.commands.history",
-    "pauses": "tau.cli.commands.pauses",
-    "answer": "tau.cli.commands.answer",
     "graph": "tau.cli.commands.graph",
     "cancel": "tau.cli.commands.cancel",
     "fork": "tau.cli.commands.fork",
     "replay": "tau.cli.commands.replay",
     "delete": "tau.cli.commands.delete",
-    "gc": "tau.cli.commands.gc",
+    "pauses": "tau.cli.commands.pauses",
+    "answer": "tau.cli.commands.answer",
+    "submit": "tau.cli.commands.submit",
+    "worker": "tau.cli.commands.worker",
     "stats": "tau.cli.commands.stats",
     "verify": "tau.cli.commands.verify",
+    "gc": "tau.cli.commands.gc",
     "export": "tau.cli.commands.transfer",
     "import": "tau.cli.commands.transfer",
     "copy": "tau.cli.commands.transfer",
-    "demo": "tau.cli.commands.demo",
     "crash-test": "tau.cli.commands.crash_test",
+    "demo": "tau.cli.commands.demo",
 }
 """Where they are: none is loaded until it is asked for."""
-
-_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
 class _Late(click.Group):
@@ -85,10 +83,12 @@ class _Late(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(f"{code.value:>3}", meaning) for code, meaning in EXIT_CODES.items()])
 
-@click.group(
-    cls=_Late, epilog=_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+
+@click.group(cls=_Late, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tau", message="%(prog)s %(version)s")
 def tau() -> None:
     """Run graphs whose finished nodes survive every kill, resume them, and look at their runs."""
@@ -119,9 +119,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         with screen.writing():  # of the help, for one; a command reports its own errors
             return int(tau.main(arguments, prog_name="tau", standalone_mode=False) or Exit.DONE)
     except click.ClickException as error:
-        with suppress(OSError):
-            vars(error)["message"] = hide_passwords(error.message)
-            error.show()
+        _show(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return Exit.CTRL_C
@@ -130,6 +128,18 @@ def _run(arguments: Sequence[str] | None) -> int:
         return Exit.DONE
     except screen.Unwritten as error:
         return unwritten(error)
+
+
+def _show(error: click.ClickException) -> None:
+    """What is wrong with the command line, as other errors are shown."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        with suppress(OSError):
+            error.show()
+        return
+    screen.line(("error: ", "bold red"), hide_passwords(" ".join(error.format_message().split())), error=True)
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        screen.note("help", f"{context.command_path} --help")
 
 
 def _finish(code: int) -> int:

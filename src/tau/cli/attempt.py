@@ -23,6 +23,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 """SIGUSR1 is what batch systems can be told to send before the time is up."""
 
 
+RESULTS, RESULT = 12, 60
+"""On a terminal a finished run shows so many of its keys, the newest, and so many characters of each."""
+
+
 def resume_command(run_id: str, target: str | None, store: str | None, verb: str = "resume") -> str:
     """The command line that goes on with a run, or does something else to it, to be pasted into a shell; without the
     password of the store."""
@@ -66,6 +70,10 @@ def attempt(
     screen.fields({"run": found["run_id"], **found, "run_id": None})
     if values:
         contents.show_keys(keys, with_values=True)
+    elif screen.on_terminal():  # who is at it sees what came out; into a log goes what was asked for
+        contents.show_keys(keys[-RESULTS:], with_values=True, shown=RESULT)
+        if len(keys) > RESULTS:
+            screen.line(f"and {len(keys) - RESULTS} more; {show} {shlex.quote(state.run_id)} --values shows all")
     else:
         screen.fields({"keys": ", ".join(key.name for key in keys)})
     return Exit.DONE

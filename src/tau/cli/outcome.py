@@ -17,6 +17,7 @@ import click
 from msgspec import Struct
 
 from tau import errors, state
+from tau.cli.beside import said_beside
 from tau.cli.causes import SHOWN as CAUSES_SHOWN
 from tau.cli.causes import Cause, causes, change_inside, said_of
 from tau.cli.output import screen
@@ -116,7 +117,8 @@ class Session(Struct):
     """One invocation: how it is to report, and what an error message should know by then.
 
     ``started`` tells whether the run is in the store; ``resume`` is the command line that goes on with it, ``begins``
-    whether this is another one. ``done`` says what is true already, should the output be impossible to write.
+    whether this is another one; ``is_default``: no store was named on the command line. ``done`` says what is true
+    already, should the output be impossible to write.
     """
 
     as_json: bool = False
@@ -127,6 +129,7 @@ class Session(Struct):
     begins: bool = False
     started: bool = False
     done: str = ""
+    is_default: bool = False
 
 
 def reporting(function: Callable[..., int]) -> Callable[..., int]:
@@ -310,6 +313,8 @@ def _details(error: BaseException, behind: list[Cause], session: Session, code: 
         yield "remedy", way_out
     if isinstance(error, CheckpointNotFoundError) and session.store:
         yield "store", session.store
+        if session.is_default and (others := said_beside(session.store)):
+            yield "others", others
     resumable = isinstance(error, _RESUMABLE) or not isinstance(error, TauError)
     kept = session.store != "memory:" and (session.started or isinstance(error, RunExistsError))
     if session.resume and resumable and kept and getattr(error, "resumable", True):

@@ -45,6 +45,7 @@ def furnish(graph: StateGraph, option: str | None, project: Project, session: Se
         graph.use_store(option)
     elif graph.config.checkpoint.interval == 0:
         graph.use_store(default_url(project))
+        session.is_default = True
     session.store = graph.store.location
     if session.store == "memory:":
         complain("this graph keeps its runs in memory: they are gone when this command ends; --store URL keeps them")
@@ -53,7 +54,7 @@ def furnish(graph: StateGraph, option: str | None, project: Project, session: Se
 def reading(option: str | None, project: Project, session: Session) -> Store | None:
     """The store to look into; ``None`` where nothing was ever stored there, since looking must not create it."""
     store = open_store(option if option is not None else default_url(project))
-    session.store = store.location
+    session.store, session.is_default = store.location, option is None
     return store if is_there(store) else None
 
 

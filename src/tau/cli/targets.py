@@ -23,6 +23,7 @@ from msgspec import Struct
 from tau.cli.output.frames import where
 from tau.errors import ConfigError
 from tau.importing import RunRefusedError, importing
+from tau.spelling import did_you_mean
 from tau.state_graph import StateGraph
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ def _no_target(target: str, place: str, project: Project) -> str:
     if place.endswith(".py") and os.path.isfile(place):
         return f"{target!r} names a file but not a graph; write {_suggestion(place)}"
     named = f"; pyproject.toml names {', '.join(sorted(project.graphs))}" if project.graphs else ""
-    return f"{target!r} names no graph; the forms are {FORMS}{named}"
+    return f"{target!r} names no graph{did_you_mean(target, project.graphs)}; the forms are {FORMS}{named}"
 
 
 def _suggestion(place: str) -> str:
@@ -152,7 +153,7 @@ def _graph_in(module: ModuleType, place: str, attribute: str) -> StateGraph:
             graphs = _graphs_in(module)
             named = f"it has the graph{'s' * (len(graphs) > 1)} {', '.join(graphs)}"
             have = named if graphs else "there is no StateGraph in it"
-            raise ConfigError(f"{place} has no {attribute!r}; {have}") from None
+            raise ConfigError(f"{place} has no {attribute!r}{did_you_mean(attribute, graphs)}; {have}") from None
     if isinstance(found, StateGraph):
         return found
     if callable(found):

@@ -15,6 +15,7 @@ from tau.events import Observer
 from tau.observers.notify import Multi, describe, failures, noop, notify
 from tau.observers.recorder import Recorder
 from tau.observers.slog import slog
+from tau.spelling import did_you_mean
 
 __all__ = ["Multi", "Recorder", "failures", "noop", "notify", "register_observer", "resolve_observer", "slog"]
 
@@ -64,9 +65,10 @@ def _named(name: str) -> Observer:
     with _lock:
         if name in _registry:
             return _registry[name]
-        known = ", ".join(sorted(_registry))
+        known = sorted(_registry)
     raise UnknownObserverError(
-        f"failed to resolve observer: unknown observer: {name}; registered are {known}. "
+        f"failed to resolve observer: unknown observer: {name}{did_you_mean(name, known)}; "
+        f"registered are {', '.join(known)}. "
         f"Register it first: tau.register_observer({name!r}, observer)"
     )
 

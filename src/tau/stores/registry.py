@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tau.errors import ConfigError, UnknownStoreError
 from tau.forks import in_child
 from tau.late_imports import load_module
+from tau.spelling import did_you_mean
 from tau.stores.contract import Store
 from tau.stores.memory import MemoryStore
 from tau.stores.urls import FORMS, Location, parse, url_of, without_password
@@ -59,9 +60,11 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         return _adapted(store)
     if ":" not in url and url not in _defaults:
         names = ", ".join(sorted({*_defaults, *_registered}))
+        near = did_you_mean(url, {*_defaults, *_registered})
         path = f"; write a path as {url_of(url)}" if os.sep in url or os.path.exists(url) else ""
         raise UnknownStoreError(
-            f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}, URLs are {FORMS}",
+            f"unknown checkpoint store: {without_password(url)!r}{path or near}; registered are {names}, "
+            f"URLs are {FORMS}",
             hint="add your own with register_store(name, store)",
         )
     return _at(parse(_defaults.get(url, url)))

@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from tau.errors import ConfigError, UnknownStoreError
 from tau.late_imports import load_module
+from tau.spelling import did_you_mean
 
+SCHEMES = ("memory", "sqlite", "file", "postgresql", "redis", "rediss", "s3")
 FORMS = (
     "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir, "
     "postgresql://user@host/database, redis://user@host/0, s3://bucket/prefix"
@@ -86,7 +88,7 @@ def parse(url: str) -> Location:
     if colon and scheme == "s3":
         return Location("s3", load_module("tau.stores.server_urls").s3(url).location)
     if not colon or scheme not in ("memory", "sqlite", "file"):
-        raise UnknownStoreError(f"{shown!r} is not a store URL; the forms are {FORMS}")
+        raise UnknownStoreError(f"{shown!r} is not a store URL{did_you_mean(scheme, SCHEMES)}; the forms are {FORMS}")
     if scheme == "memory":
         if rest:
             raise ConfigError(f"{shown!r}: the memory store has no path; write memory:")

@@ -191,8 +191,8 @@ def _say(text: str) -> None:
 
 def _show(session: Session, killed: Killed, account: Account, undisturbed: str, text: str) -> None:
     parts = _parts(account, killed.node)
-    where = f"--store {shlex.quote(session.store)}"
-    look = [f"tau {words} {where}" for words in (f"show {killed.run_id}", f"history {killed.run_id}", "runs")]
+    place, of = shlex.quote(session.store), killed.run_id
+    look = [f"tau {words}" for words in ("runs", f"show {of}", f"history {of}", f"graph {TARGET} --run {of}")]
     if session.as_json:
         named = {"run_id": killed.run_id, "graph": account.summary.graph, "status": account.status}
         rows = [
@@ -202,7 +202,15 @@ def _show(session: Session, killed: Killed, account: Account, undisturbed: str, 
         ]  # fmt: skip
         after = {"killed_pid": killed.pid, "killed_at": killed.node, "nodes": rows, "undisturbed": undisturbed}
         screen.document(
-            {**named, "store": session.store, **after, "equal": True, "text": text, "look": look, "exit_code": 0}
+            {
+                **named,
+                "store": session.store,
+                **after,
+                "equal": True,
+                "text": text,
+                "look": [f"{one} --store {place}" for one in look],
+                "exit_code": 0,
+            }
         )
         return
     screen.fields({"run": killed.run_id, "status": account.status, "killed at": killed.node, "result": text})
@@ -210,7 +218,7 @@ def _show(session: Session, killed: Killed, account: Account, undisturbed: str, 
     screen.line()
     screen.table(("node", "the resume", "steps"), ([one.node, _did(one), _steps(one)] for one in parts))
     screen.line()
-    for command in (*look, f"tau graph {TARGET} --run {killed.run_id} {where}"):
+    for command in (f"export {VARIABLE}={place}", *look):
         screen.line(("look      ", "dim"), command)
 
 

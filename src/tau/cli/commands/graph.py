@@ -21,6 +21,7 @@ from tau.errors import ConfigError
 from tau.graph import drawing
 from tau.graph.graph import Graph
 from tau.graph.svg import svg
+from tau.graph.validation import problems_of
 from tau.state_graph import StateGraph
 from tau.state_names import check_run_id
 
@@ -58,7 +59,7 @@ def graph(session: Session, *, target: str, form: str | None, run_id: str | None
     """Draw a graph.
 
     TARGET names it as for `tau run`. No node is run. With --run, the nodes are marked as finished, running, failed or
-    next in that run.
+    next in that run. What makes a graph impossible to run is listed below the drawing (exit code 2).
 
     \b
     Examples:
@@ -69,8 +70,8 @@ def graph(session: Session, *, target: str, form: str | None, run_id: str | None
     project = read_project()
     with stdout_to_stderr(True), said_here("warnings"):
         loaded = load_graph(target, project)
-    loaded.validate()
-    for warning in loaded.warnings:
+    problems = problems_of(loaded)
+    for warning in () if problems else loaded.warnings:
         complain(warning)
     marks: dict[str, str] = {}
     if run_id is not None:
@@ -82,10 +83,14 @@ def graph(session: Session, *, target: str, form: str | None, run_id: str | None
     form = form or ("" if session.as_json else "text")
     drawn = FORMATS[form](loaded, marks) if form else ""
     if session.as_json:
-        screen.document({**_document(loaded, marks), "run_id": run_id, **({"drawing": drawn} if form else {})})
+        found = {**_document(loaded, marks), "problems": problems, "run_id": run_id}
+        screen.document({**found, **({"drawing": drawn} if form else {})})
     else:
         screen.drawing(drawn)
-    return Exit.DONE
+        screen.flush()
+    for problem in problems:
+        screen.line(("error: ", "bold red"), problem, error=True)
+    return Exit.USAGE if problems else Exit.DONE
 
 
 def marks_of(account: Account) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tau.cli import options
+from tau.cli.beside import said_beside
 from tau.cli.ids import in_short
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
@@ -89,6 +90,8 @@ def runs(
         nothing = reading(store, project, session) is None
         which = "no such runs" if graph or status or tag else "there are no runs"
         complain(f"{which} in {session.store}" + (": nothing was ever stored there" if nothing else ""))
+        if session.is_default and not (graph or status or tag) and (others := said_beside(session.store)):
+            complain(others)
     return Exit.DONE
 
 

@@ -45,13 +45,13 @@ def keys_of(values: Mapping[str, Any]) -> Iterator[Key]:
             yield Key(name, type_name(opened), size, opened)
 
 
-def show_keys(keys: list[Key], with_values: bool) -> None:
-    """The keys as a table on stdout."""
+def show_keys(keys: list[Key], with_values: bool, shown: int = SHOWN) -> None:
+    """The keys as a table on stdout, of their values so many characters."""
     heads = ["key", "type", "size", *(["value"] if with_values else [])]
     rows = []
     for key in keys:
         row = [key.name, key.type, "" if key.size is None else screen.size(key.size)]
-        rows.append([*row, _short(key)] if with_values else row)
+        rows.append([*row, _short(key, shown)] if with_values else row)
     screen.table(heads, rows)
 
 
@@ -133,6 +133,6 @@ def safe_repr(value: Any) -> str:
         return f"<{type_name(value)} that cannot be shown: {type(error).__name__}>"
 
 
-def _short(key: Key) -> str:
+def _short(key: Key, shown: int) -> str:
     text = key.problem or safe_repr(without_secrets(key.name, key.value))
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text)} characters)"
+    return text if len(text) <= shown else f"{text[:shown]}... ({len(text)} characters)"

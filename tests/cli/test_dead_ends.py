@@ -1,0 +1,142 @@
+"""The command leaves nobody at a dead end: it says what there is, what was meant, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+from cli_shell import Here, Shell
+from test_ids import at_terminal
+
+from tau import UnknownObserverError, open_store
+from tau.cli.app import COMMANDS
+from tau.cli.beside import NAMED, stores_beside
+from tau.observers import resolve_observer
+
+GRAPH = "pipeline.py:graph"
+
+
+def test_the_help_lists_the_commands_in_the_order_of_use_and_cuts_nothing_off(here: Here) -> None:
+    shown = here("--help").out
+    names = [line.split()[0] for line in shown.partition("Commands:\n")[2].splitlines() if line[2:3].strip()]
+    assert names[:5] == ["run", "resume", "runs", "show", "history"]
+    assert {*COMMANDS} <= {*names}
+    assert "..." not in shown.partition("Commands:")[2]
+    assert max(map(len, shown.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "help_of"),
+    [
+        (["shwo"], "error: No such command 'shwo'. Did you mean 'show'?", "tau"),
+        (["runs", "--limit", "x"], "error: Invalid value for '--limit'", "tau runs"),
+        (["resume"], "error: Missing argument 'RUN_ID'", "tau resume"),
+        (["run", GRAPH, "--if-exists", "resume"], "error: --if-exists resume needs --run-id", "tau run"),
+    ],
+)
+def test_a_wrong_command_line_is_told_as_other_errors_are(
+    here: Here, words: list[str], said: str, help_of: str
+) -> None:
+    lines = here(*words, code=2).err.splitlines()
+    assert lines[0].startswith(said)
+    assert lines[1:] == [f"  help    {help_of} --help"]
+
+
+def test_what_was_meant_is_told(shell: Shell, here: Here) -> None:
+    assert "did you mean 'sqlite'?" in here("runs", "--store", "sqlit:///x.db", code=2).err
+    assert "did you mean 'postgres'?" in here("runs", "--store", "postgre", code=2).err
+    assert "did you mean 'graph'?" in here("run", "pipeline.py:grph", code=2).err
+    shell.write("pyproject.toml", '[tool.tau.graphs]\nclimate = "pipeline.py:graph"\n')
+    assert "did you mean 'climate'?" in here("run", "climat", code=2).err
+    with pytest.raises(UnknownObserverError, match=r"unknown observer: slogg; did you mean 'slog'\?; registered are"):
+        resolve_observer("slogg")
+
+
+def test_where_the_default_store_has_nothing_those_in_the_directory_are_named(shell: Shell, here: Here) -> None:
+    assert "in this directory" not in here("runs").err
+    at_work = open_store("sqlite:///mine.db")  # while it is open, all of it may be in its write-ahead log
+    assert list(at_work.runs()) == []
+    shell.run("run", GRAPH, "--run-id", "r", "--store", "sqlite:///mine.db")
+    shell.run("run", GRAPH, "--run-id", "s", "--store", "file:kept runs")
+    closed = "sqlite:///closed.db"
+    shell.run("run", GRAPH, "--run-id", "c", "--store", closed)
+    assert not (shell.folder / "closed.db-wal").exists()
+    assert (shell.folder / "mine.db-wal").exists()
+    with closing(sqlite3.connect(shell.folder / "other.db")) as other:
+        other.execute("create table t(x)")
+    (shell.folder / "empty.db").touch()
+    os.mkfifo(shell.folder / "pipe.db")
+    (shell.folder / "plain").mkdir()
+    hint = f"in this directory: --store {closed}, --store 'file:kept runs', --store sqlite:///mine.db\n"
+    assert here("runs").err.endswith(f"note: {hint}")
+    assert here("show", "r", code=3).err.endswith(f"  others  {hint}")
+    assert here("resume", "r", GRAPH, code=3).err.endswith(f"  others  {hint}")
+    assert not (shell.folder / "tau.db").exists()
+    for words in (["--store", "sqlite:///none.db"], ["--graph", "climate"]):  # which were asked for
+        assert "in this directory" not in here("runs", *words).err
+    here("run", GRAPH, "--run-id", "t")
+    assert "in this directory" not in here("runs").err
+    said = here("show", "r", code=3).err
+    assert hint in said
+    assert "tau.db, " not in said
+    for number in range(2 * NAMED):
+        (shell.folder / f"a{number}.db").write_bytes((shell.folder / "closed.db").read_bytes())
+    assert len(stores_beside("")) == NAMED
+    at_work.close()
+
+
+INVALID = """
+from tau import StateGraph
+
+graph = StateGraph("broken")
+graph.add_node("begin", dict)
+graph.add_node("dangling", dict)
+graph.add_edge("begin", "dangling")
+graph.set_entry_point("begin")
+empty = StateGraph("empty")
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "mermaid", "svg"])
+def test_an_invalid_graph_is_drawn_and_its_problems_are_listed(
+    shell: Shell, here: Here, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("PATH", str(shell.folder))  # without Graphviz
+    shell.write("invalid.py", INVALID)
+    done = here("graph", "invalid.py:graph", "--format", form, code=2)
+    assert "begin" in done.out
+    assert "dangling" in done.out
+    assert done.err.splitlines() == [
+        "error: no exit points set",
+        "error: node dangling has no outgoing edges and is not an exit point",
+    ]
+    found = here.json("graph", "invalid.py:graph", "--format", form, code=2)
+    assert found["problems"] == [line.removeprefix("error: ") for line in done.err.splitlines()]
+    assert found["drawing"].rstrip() == done.out.rstrip()
+    assert "graph has no nodes" in here("graph", "invalid.py:empty", "--format", form, code=2).err
+
+
+def test_on_a_terminal_a_run_shows_what_came_out(shell: Shell, here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe, as into a log, only the names."""
+    shell.write(
+        "many.py",
+        "from tau import StateGraph\ngraph = StateGraph('many')\n@graph.node\ndef fill(state):\n"
+        "    return {**{f'key{n}': n for n in range(20)}, 'token': 'CANARY', 'text': 'x' * 500}\n"
+        "graph.sequence(fill)\n",
+    )
+    lines = at_terminal(monkeypatch, here, "run", GRAPH, "--run-id", "r")
+    assert [line.split() for line in lines[-3:]] == [
+        ["raw", "list", "4", "B", "[1,", "2,", "3]"],
+        ["mean", "float", "9", "B", "2.0"],
+        ["text", "str", "7", "B", "'mean", "2'"],
+    ]
+    assert "2.0" not in here("run", GRAPH, "--run-id", "s").out
+    text = "\n".join(at_terminal(monkeypatch, here, "run", "many.py:graph", "--run-id", "m", "--quiet", width=120))
+    assert "CANARY" not in text
+    assert "[redacted]" in text
+    assert "key19" in text
+    assert "key9" not in text
+    assert "... (502 characters)" in text
+    assert "and 10 more; tau show --store sqlite:///" in text
