@@ -30,7 +30,7 @@ def test_the_help_lists_the_commands_in_the_order_of_use_and_cuts_nothing_off(he
 @pytest.mark.parametrize(
     ("words", "said", "help_of"),
     [
-        (["shwo"], "error: No such command 'shwo'. Did you mean 'show'?", "tau"),
+        (["shwo"], "error: no such command: shwo; did you mean 'show'?", "tau"),
         (["runs", "--limit", "x"], "error: Invalid value for '--limit'", "tau runs"),
         (["resume"], "error: Missing argument 'RUN_ID'", "tau resume"),
         (["run", GRAPH, "--if-exists", "resume"], "error: --if-exists resume needs --run-id", "tau run"),

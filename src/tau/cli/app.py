@@ -11,6 +11,7 @@ import click
 
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
+from tau.spelling import did_you_mean
 from tau.stores.urls import hide_passwords
 from tau.version import __version__
 
@@ -78,6 +79,13 @@ class _Late(click.Group):
             found = vars(import_module(_HOMES[cmd_name])).values()
             self.add_command(next(one for one in found if isinstance(one, click.Command) and one.name == cmd_name))
         return self.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
