@@ -69,7 +69,7 @@ def replay(
         graph = load_graph(named, project)
     graph.validate()
     furnish(graph, store, project, session)
-    find_in(graph, run_id, session)
+    run_id = find_in(graph, run_id, session)[1].run_id
     new = session.run_id = State().run_id if new_run_id is None else check_run_id(new_run_id)
     session.resume = resume_command(new, target, option)
     act = partial(graph.replay, run_id, new_run_id=new, missing=missing)
