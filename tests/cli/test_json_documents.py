@@ -156,6 +156,8 @@ def of_workers(shell: Shell, here: Here, tables: Tables) -> None:
     for name, code in (("sound", 0), ("refused", 4)):
         shell.write("lines.jsonl", json.dumps({"run_id": "line", "name": name}))
         tables.check("tau-submit", here.json("submit", "again.py:graph", "lines.jsonl", "--store", STORE, code=code))
+    shell.write("lines.jsonl", "no JSON")
+    tables.check("an-error", here.json("submit", "again.py:graph", "lines.jsonl", "--store", STORE, code=2))
     for row in here.json("runs", "--status", "admitted", "--store", STORE):
         tables.check("tau-runs", row)
     here("run", "again.py:graph", "--run-id", "stopped", "--store", STORE, "--max-runtime", "0", code=75)

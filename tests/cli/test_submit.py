@@ -70,6 +70,10 @@ def test_bad_lines_are_named_by_number_and_nothing_is_sent(here: Here, shell: Sh
         assert f"line {number}: " in said.err
     assert "line 10: line 9 has the same run_id 'a' and another input" in said.err
     assert "8 lines cannot be submitted, and nothing was sent" in said.err
+    told = submitted(here, store, "b.jsonl", code=2)["refused"]
+    assert [(one["line"], f"line {one['line']}: {one['why']}" in said.err) for one in told] == [  # type: ignore[attr-defined]
+        (number, True) for number in (*range(2, 9), 10)
+    ]
     shell.write("c.jsonl", '{"run_id": "a", "x": 1}\n{"run_id": "a", "x": 1}\n{"run_id": "a", "x": true}')
     assert "line 3: line 1 has the same run_id" in here("submit", TARGET, "c.jsonl", "--store", store, code=2).err
     assert here.json("runs", "--store", store) == []

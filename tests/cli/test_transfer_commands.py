@@ -67,7 +67,9 @@ def test_a_run_at_work_is_exported_and_not_moved(shell: Shell, here: Here, store
 def test_what_is_not_there_or_no_archive_is_told(shell: Shell, here: Here, store: str) -> None:
     here("export", "r", "r.tau", "--store", store, code=3)
     here("copy", "r", "--to", "file:there", "--store", store, code=3)
-    here("import", "r.tau", "--store", store, code=5)
+    assert "No such file" in here("import", "r.tau", "--store", store, code=2).err
+    here("run", "pipeline.py:graph", "--run-id", "r", "--store", store)
+    assert "nowhere" in here("export", "r", "nowhere/r.tau", "--store", store, code=2).err
     shell.write("r.tau", "not an archive")
     assert "r.tau" in here("import", "r.tau", "--store", store, code=5).err
 

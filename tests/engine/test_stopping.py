@@ -14,7 +14,18 @@ from typing import Any
 import pytest
 from engine_steps import Steps, config
 
-from tau import Context, ExecutionError, NodeTimeoutError, Retry, RunInterruptedError, State, StateGraph, Stop, stop_on
+from tau import (
+    Context,
+    ExecutionError,
+    NodeTimeoutError,
+    Retry,
+    RunInterruptedError,
+    State,
+    StateGraph,
+    Stop,
+    branches_node,
+    stop_on,
+)  # fmt: skip
 from tau.events import Event
 from tau.stores.contract import Store
 
@@ -110,6 +121,40 @@ def test_what_is_no_ordinary_error_passes_unchanged_after_saving(store: Store, e
     assert steps.types()[-1] == "graph.interrupted"
     raised = None
     assert graph.resume("r")["a"] == 1
+
+
+@pytest.mark.parametrize("inside", ["graph", "branches"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_run_is_free_at_once_though_a_graph_inside_raises_generator_exit(
+    store: Store, is_async: bool, inside: str
+) -> None:
+    """Which is no sign that the run was dropped: its own node raised it."""
+    raised = [GeneratorExit("now")]
+
+    def node(state: State) -> None:
+        if raised:
+            raise raised.pop()
+
+    async def anode(state: State) -> None:
+        node(state)
+
+    def one(name: str, work: Any) -> StateGraph:
+        graph = StateGraph(name)
+        graph.add_node("first", lambda state: {name: 1}, version="1")
+        graph.add_node("second", work, version="1")
+        graph.sequence("first", "second")
+        return graph
+
+    graph = StateGraph(config(store))
+    broken, sound = one("broken", anode if is_async else node), one("sound", lambda state: None)
+    graph.add_node("in", broken if inside == "graph" else branches_node({"b": broken, "s": sound}))
+    graph.sequence("in")
+    with pytest.raises(GeneratorExit):
+        asyncio.run(graph.aexecute({}, run_id="r")) if is_async else graph.execute({}, run_id="r")
+    (row,) = store.runs()
+    assert (row.status, row.owner, store.lease("r")) == ("interrupted", None, None)
+    final = asyncio.run(graph.aresume("r")) if is_async else graph.resume("r")
+    assert final["broken"] == 1
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])

@@ -335,3 +335,26 @@ def test_ctrl_c_as_a_run_is_claimed_leaves_it_free() -> None:
     until(lambda: store.lease("r") is None)
     assert tau.worker(graph, once=True).finished == 1
     assert graph.wait("r", timeout=60)["x"] == 3
+
+
+def test_a_run_that_generator_exit_ended_inside_an_event_loop_is_free_at_once(tmp_path: Path) -> None:
+    """Out of a graph inside a node; the runs beside it go on."""
+    store = open_store(f"sqlite:///{tmp_path}/runs.db")
+
+    async def deep(state: Any) -> None:
+        if state["leaves"]:
+            raise GeneratorExit
+
+    inner = StateGraph("inner")
+    inner.add_node("deep", deep, version="1")
+    inner.sequence("deep")
+    graph = StateGraph("outer", store=store)
+    graph.add_node("in", inner)
+    graph.sequence("in")
+    for number in range(3):
+        graph.admit({"leaves": number == 1}, run_id=f"r{number}")
+    told = {}
+    report = tau.worker(graph, once=True, concurrency=2, tell=lambda run_id, word, why: told.update({run_id: word}))
+    assert (report.finished, report.interrupted) == (2, 1)
+    assert told["r1"] == statuses(store)["r1"] == "interrupted"
+    assert store.lease("r1") is None

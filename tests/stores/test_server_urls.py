@@ -116,6 +116,9 @@ def test_without_psycopg_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatc
     [
         ("redis://", "redis://localhost:6379/0"),
         ("redis://h", "redis://h:6379/0"),
+        ("valkey://", "redis://localhost:6379/0"),
+        ("valkey://u:sesame@h/1", "redis://u@h:6379/1"),
+        ("valkeys://:sesame@h", "rediss://h:6379/0"),
         ("redis://h/", "redis://h:6379/0"),
         ("redis://h:6380/07", "redis://h:6380/7"),
         ("redis:///3", "redis://localhost:6379/3"),

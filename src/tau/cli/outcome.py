@@ -118,7 +118,8 @@ class Session(Struct):
 
     ``started`` tells whether the run is in the store; ``resume`` is the command line that goes on with it, ``begins``
     whether this is another one; ``is_default``: no store was named on the command line. ``done`` says what is true
-    already, should the output be impossible to write.
+    already, should the output be impossible to write. ``refused`` are the lines of a file that cannot be used,
+    with the reasons.
     """
 
     as_json: bool = False
@@ -130,6 +131,7 @@ class Session(Struct):
     started: bool = False
     done: str = ""
     is_default: bool = False
+    refused: list[dict[str, Any]] = []
 
 
 def reporting(function: Callable[..., int]) -> Callable[..., int]:
@@ -327,7 +329,8 @@ def _as_document(error: BaseException, session: Session, code: Exit, behind: lis
     if cause is not None and not isinstance(cause, StopNow):
         details["cause"] = {"type": public_name(cause), "message": str(cause)}
     run = {"run_id": session.run_id, "store": session.store} if session.run_id else {}
-    return {**run, "error": details, "exit_code": int(code)}
+    refused = {"refused": session.refused} if session.refused else {}
+    return {**run, "error": details, **refused, "exit_code": int(code)}
 
 
 def public_name(error: BaseException) -> str:

@@ -307,9 +307,9 @@ class Inside(Visits):
                 if progress.next is None:
                     yield from self.decide()
                 yield from self.loop()
-        except GeneratorExit:
-            raise
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and error is not self.interrupt:
+                raise  # the driver dropped the generator: nothing may follow
             return (yield from self._broken_off(error))
         return Outcome(began=self._began, stop=self._stop)
 

@@ -16,6 +16,7 @@ from tau.errors import ConfigError
 
 _URL = re.compile(r"(?P<user>[^:@/?]*)(?P<secret>:[^@/?]*)?@")
 _SECRET = re.compile(r"passw|secret|^scram_|token", re.IGNORECASE)
+_VALKEY = re.compile("^valkey(s?):")
 _OWN = ("durability",)
 _POSTGRES = ("PostgreSQL", "postgresql://user:password@host:port/database")
 _REDIS = ("Redis", "redis://user:password@host:port/database, or unix://user:password@/path/to/socket?db=database,")
@@ -60,10 +61,12 @@ def postgres(url: str, environment: Mapping[str, str] = os.environ) -> Address:
 
 
 def of_environment(url: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The Redis URL that is meant: what REDIS_URL says, for ``redis://`` alone. Raises `ConfigError`."""
+    """The Redis URL that is meant: what REDIS_URL says, for ``redis://`` alone; ``valkey`` is another word for
+    ``redis``. Raises `ConfigError`."""
+    url = _VALKEY.sub(r"redis\1:", url)
     if url.rstrip("/") != "redis:":
         return url
-    url = environment.get("REDIS_URL", "").strip() or url
+    url = _VALKEY.sub(r"redis\1:", environment.get("REDIS_URL", "").strip() or url)
     if not re.match("(rediss?|unix):", url):
         raise ConfigError("REDIS_URL does not begin with redis://, rediss:// or unix://; write one of these")
     return url

@@ -81,7 +81,7 @@ def parse(url: str) -> Location:
     if colon and scheme in ("postgres", "postgresql"):
         address = load_module("tau.stores.server_urls").postgres(url)
         return Location("postgres", address.location, url if address.secret else "")
-    if colon and scheme in ("redis", "rediss", "unix"):
+    if colon and scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
         url = load_module("tau.stores.server_urls").of_environment(url)
         address = load_module("tau.stores.server_urls").redis(url)
         return Location("redis", address.location, url if address.secret else "")

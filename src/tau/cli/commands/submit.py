@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -47,6 +48,7 @@ def submit(session: Session, *, target: str, file: str, tags: tuple[str, ...], s
     bad = sorted([*bad, *(one for one in found if isinstance(one, BadLine))], key=lambda one: one.number)
     if bad:
         _name(bad)
+        session.refused = _reasons(bad)
         raise ConfigError(f"{file}: {_count(len(bad), 'line')} cannot be submitted, and nothing was sent; correct them")
     done = Submitted()
     try:
@@ -58,9 +60,8 @@ def submit(session: Session, *, target: str, file: str, tags: tuple[str, ...], s
     _name(done.refused)
     code = Exit.REFUSED if done.refused else Exit.DONE
     if session.as_json:
-        refused = [{"line": one.number, "why": one.why} for one in done.refused]
         about = {"graph": graph.name, "store": session.store, "admitted": done.admitted, "known": done.known}
-        screen.document({**about, "refused": refused, "exit_code": int(code)})
+        screen.document({**about, "refused": _reasons(done.refused), "exit_code": int(code)})
         return code
     known = f", {done.known} had been" if done.known else ""
     screen.line(f"{_count(done.admitted, 'run')} of {graph.name} admitted to {session.store}{known}")
@@ -85,6 +86,10 @@ def _name(bad: Sequence[BadLine]) -> None:
         complain(f"line {one.number}: {one.why}")
     if len(bad) > SHOWN:
         complain(f"and {len(bad) - SHOWN} more lines")
+
+
+def _reasons(bad: Sequence[BadLine]) -> list[dict[str, Any]]:
+    return [{"line": one.number, "why": one.why} for one in bad]
 
 
 def _count(number: int, what: str) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from tau.cli import options
@@ -9,6 +13,7 @@ from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import default_url, find, reading
 from tau.cli.targets import read_project
+from tau.errors import ConfigError, StoreUnavailableError
 from tau.operations.transfer import Transfer, copy_run, export_run, import_run
 from tau.state_names import check_run_id
 from tau.stores import open_store
@@ -39,7 +44,9 @@ def export(session: Session, *, run_id: str, file: str, store: str | None) -> in
       tau export climate-2024 climate-2024.tau
     """
     place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
-    return _report(session, export_run(place, summary.run_id, file), "is written")
+    with _named(file):
+        done = export_run(place, summary.run_id, file)
+    return _report(session, done, "is written")
 
 
 @click.command(name="import")
@@ -62,7 +69,9 @@ def import_(session: Session, *, file: str, new_run_id: str | None, artifacts: s
     """
     place = open_store(store if store is not None else default_url(read_project()))
     session.store = place.location
-    return _report(session, import_run(place, file, new_run_id=new_run_id, artifacts=artifacts), "is there")
+    with _named(file):
+        done = import_run(place, file, new_run_id=new_run_id, artifacts=artifacts)
+    return _report(session, done, "is there")
 
 
 @click.command()
@@ -94,6 +103,17 @@ def copy(
     session.store, session.run_id = target.location, new_run_id or run_id
     done = copy_run(place, run_id, target, new_run_id=new_run_id, move=move, artifacts=artifacts)
     return _report(session, done, "is there")
+
+
+@contextmanager
+def _named(file: str) -> Iterator[None]:
+    """A file that cannot be read or written as it was named is no fault of the store. Raises `ConfigError` for it."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        if error.location != os.path.abspath(file) or error.transient:
+            raise
+        raise ConfigError(str(error)) from error
 
 
 def _report(session: Session, done: Transfer, what: str) -> int:
