@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import logging
 import signal
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +151,46 @@ def test_a_password_in_an_address_is_in_no_message() -> None:
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.address)
     assert "hunter2" not in shown
     assert "user" not in caught.value.address
+
+
+@pytest.mark.parametrize("key", [{}, {"api_key": KEY}])
+def test_a_password_in_an_address_is_sent_and_written_into_no_log(
+    front: Front, protocol: str, key: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = f"ok/password-{protocol}-{len(key)}"
+    url = front.url.replace("//", "//user:hunter%32@") + ("" if protocol == "ollama" else "/v1")
+    with caplog.at_level(logging.DEBUG):
+        assert Agent(protocol, model, base_url=url, provider_options=key).chat("hi").text == "answer 1"
+    assert caplog.records
+    assert not [one for one in caplog.records if "hunter" in one.getMessage()]
+    sent = front.requests(model)[0]["headers"]["authorization"]
+    basic = f"Basic {base64.b64encode(b'user:hunter2').decode()}"
+    assert sent == (basic if protocol == "openai" or not key else f"Bearer {KEY}")
+
+
+@pytest.mark.parametrize("how", ["chat", "achat", "stream", "astream"])
+def test_what_went_wrong_with_another_agent_before_is_not_what_went_wrong(
+    front: Front, protocol: str, how: str
+) -> None:
+    """As where a second agent is asked when the first one fails."""
+    path = "" if protocol == "ollama" else "/v1"
+    second = Agent(protocol, "m", name="second", base_url=f"http://127.0.0.1:{free_port()}{path}", retry=QUICK)
+
+    async def read() -> list[str]:
+        return [piece async for piece in second.achat_stream("hi")]
+
+    ways: dict[str, Callable[[], Any]] = {
+        "chat": lambda: second.chat("hi"),
+        "achat": lambda: asyncio.run(second.achat("hi")),
+        "stream": lambda: list(second.chat_stream("hi")),
+        "astream": lambda: asyncio.run(read()),
+    }
+    try:
+        agent_of(front, protocol, f"401/{how}-{protocol}", name="first").chat("hi")
+    except AgentAuthenticationError:
+        with pytest.raises(AgentConnectionError) as caught:
+            ways[how]()
+    assert caught.value.agent == "second"
 
 
 def test_a_server_that_hangs_is_given_up_after_the_timeout(front: Front, protocol: str) -> None:

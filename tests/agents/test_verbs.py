@@ -209,6 +209,65 @@ def test_a_person_is_asked_before_a_tool_is_called(tmp_path: Path) -> None:
         agents.scripted([ADD]).run("add", [add], approve=True)
 
 
+def test_each_of_two_equal_loops_asks_for_its_own_calls(tmp_path: Path) -> None:
+    called: list[int] = []
+
+    def pay(x: int) -> str:
+        """Pays."""
+        called.append(x)
+        return "paid"
+
+    def model(call: Call) -> Any:
+        told = [one["content"] for one in call.messages if one["role"] == "tool"]
+        return told[0] if told else ToolCall("pay", {"x": 5})
+
+    agent = agents.function(model, name="payer")
+    graph = tau.StateGraph("approvals", store=f"sqlite:///{tmp_path}/runs.db")
+
+    @graph.node
+    def work(_: tau.State) -> dict[str, Any]:
+        return {"texts": [agent.run("pay", [pay], approve=True).text for _ in range(2)]}
+
+    graph.sequence(work)
+    for allowed in (True, False):
+        with pytest.raises(tau.RunWaitingError):
+            graph.execute({}, run_id="r", if_exists="resume")
+        (pause,) = [one for one in graph.pauses("r") if not one.name.startswith("answered")]
+        graph.answer("r", pause.name, allowed)
+    assert graph.resume("r")["texts"] == ["paid", "error: a person did not allow this call"]
+    assert called == [5]
+
+
+@pytest.mark.parametrize("wrong", ['{"path": "/tm', "[1]", "not JSON"])
+def test_a_tool_call_that_is_not_json_is_told_to_the_model_in_a_run_as_outside(tmp_path: Path, wrong: str) -> None:
+    called: list[str] = []
+
+    def remove(path: str = "/") -> str:
+        """Removes."""
+        called.append(path)
+        return "removed"
+
+    def model(call: Call) -> Any:
+        told = [one["content"] for one in call.messages if one["role"] == "tool"]
+        return told[0] if told else ToolCall.of_text("remove", wrong, "c1")
+
+    agent = agents.function(model, name="cleaner")
+    graph = tau.StateGraph("tools", store=f"sqlite:///{tmp_path}/runs.db")
+
+    @graph.node
+    def work(_: tau.State, ctx: tau.Context) -> dict[str, Any]:
+        found = agent.run("tidy up", [remove]).text
+        if ctx.attempt == 1:
+            raise OSError
+        return {"text": found}
+
+    graph.sequence(work)
+    with pytest.raises(tau.ExecutionError):
+        graph.execute({}, run_id="r")
+    assert graph.resume("r")["text"] == agent.run("tidy up", [remove]).text
+    assert called == []
+
+
 @pytest.mark.parametrize(
     ("tools", "said"),
     [

@@ -101,7 +101,8 @@ class ToolCall:
 
     def record(self) -> dict[str, Any]:
         """As plain data. Raises nothing."""
-        return {"name": self.name, "arguments": json.dumps(self.arguments), "id": self.id}
+        found = {"name": self.name, "arguments": json.dumps(self.arguments), "id": self.id}
+        return {**found, "problems": [*self.problems]} if self.problems else found
 
     def message(self) -> dict[str, Any]:
         """As part of a message. Raises nothing."""
@@ -184,7 +185,7 @@ def response_of(record: Mapping[str, Any], call: Call, *, journaled: bool, repla
     """The response of which that is the record, and which answers that call. Raises `KeyError` where it is no such
     record."""
     usage = record["usage"]
-    calls = tuple([ToolCall.of_text(one["name"], one["arguments"], one["id"]) for one in record["tool_calls"]])
+    calls = tuple([_tool_call(one) for one in record["tool_calls"]])
     return Response(
         text=record["text"],
         tool_calls=calls,
@@ -199,6 +200,11 @@ def response_of(record: Mapping[str, Any], call: Call, *, journaled: bool, repla
         journaled=journaled,
         replayed=replayed,
     )
+
+
+def _tool_call(record: Mapping[str, Any]) -> ToolCall:
+    found = ToolCall.of_text(record["name"], record["arguments"], record["id"])
+    return replace(found, problems=tuple(record.get("problems", ()))) if "problems" in record else found
 
 
 def with_messages(response: Response, call: Call) -> Response:

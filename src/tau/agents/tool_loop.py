@@ -82,7 +82,8 @@ def looped(
                 said = f"error: {'; '.join(wanted.problems)}"
                 _check_mistakes(call, mistakes, said)
             else:
-                said = yield from _used(call, wanted, approve, f"{one_round + 1}.{index + 1}")
+                place = f"{one_round + 1}.{index + 1}"
+                said = yield from _used(call, wanted, place, approve, f"{wanted.name} {place} {response.id[:8]}")
             told.append({"role": "tool", "content": said, "tool_call_id": wanted.id, "name": wanted.name})
         call = replace(call, messages=(*call.messages, *told))
     raise AgentLimitError(
@@ -96,8 +97,9 @@ def looped(
     )
 
 
-def _used(call: Call, wanted: ToolCall, approve: Approve, place: str) -> Work[str]:
-    """What a tool gave, as text for the model."""
+def _used(call: Call, wanted: ToolCall, place: str, approve: Approve, question: str) -> Work[str]:
+    """What a tool gave, as text for the model. The ``question`` is named after the response, not after what was asked,
+    which another loop of the node may have asked, too."""
     work = Call(
         agent=call.agent,
         provider="tool",
@@ -108,9 +110,7 @@ def _used(call: Call, wanted: ToolCall, approve: Approve, place: str) -> Work[st
     )
     if _is_asked(wanted, approve):
         shown = json.dumps(wanted.arguments)
-        allowed = yield Approval(
-            f"{wanted.name} {place} {work.digest[:8]}", f"{call.agent} wants {wanted.name}({shown})"
-        )
+        allowed = yield Approval(question, f"{call.agent} wants {wanted.name}({shown})")
         if not allowed:
             return "error: a person did not allow this call"
     response: Response = yield work

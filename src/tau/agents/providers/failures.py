@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tau.agents.errors import (
     AgentAnswerError,
@@ -76,15 +76,29 @@ def password_of(base_url: str) -> set[str]:
     return {found} if found else set()
 
 
+def login_of(base_url: str) -> tuple[str, str] | None:
+    """The user and the password in a URL, which clients are told of apart: what is in a URL, they write into logs."""
+    found = urlsplit(base_url)
+    return None if found.username is None else (unquote(found.username), unquote(found.password or ""))
+
+
+def without_login(base_url: str) -> str:
+    """A URL without user and password."""
+    parts = urlsplit(base_url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
 def shown_address(base_url: str) -> str:
     """A URL without user, password and query."""
-    parts = urlsplit(base_url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+    return urlsplit(without_login(base_url))._replace(query="", fragment="").geturl().rstrip("/")
 
 
-def failure(error: Exception, call: Call, place: Place, text: str | None = None) -> AgentError:
-    """What is raised instead of what a client raised. ``text`` is what a stream had brought, ``None`` for no stream."""
-    causes = [*_causes(error)]
+def failure(
+    error: Exception, call: Call, place: Place, outer: BaseException | None, text: str | None = None
+) -> AgentError:
+    """What is raised instead of what a client raised. ``outer`` is what the caller was handling when it called, as one
+    that asks another agent instead; ``text`` is what a stream had brought, ``None`` for no stream."""
+    causes = [*_causes(error, outer)]
     for one in causes:
         if isinstance(one, AgentError | Refusal) or (_is(one, "TimeoutException") and not _is(one, "ConnectTimeout")):
             return _known(one, call, place)
@@ -179,10 +193,10 @@ def _told(text: str) -> str:
     return found if isinstance(found, str) else text
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def _causes(error: BaseException, outer: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     one: BaseException | None = error
-    while one is not None and id(one) not in seen:
+    while one is not None and one is not outer and id(one) not in seen:
         seen.add(id(one))
         yield one
         one = one.__cause__ or one.__context__

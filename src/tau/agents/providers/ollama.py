@@ -10,7 +10,7 @@ from typing import Any, Final
 from tau.agents.config import ClientConfig
 from tau.agents.errors import PromptTooLongError
 from tau.agents.providers.bounds import hooks
-from tau.agents.providers.failures import Place, password_of, shown_address
+from tau.agents.providers.failures import Place, login_of, password_of, shown_address, without_login
 from tau.agents.providers.keys import key_of, needs
 from tau.agents.providers.remote import Answer, RemoteProvider
 from tau.agents.records import Call, Response, ToolCall, Usage
@@ -59,7 +59,8 @@ class OllamaProvider(RemoteProvider):
         config = self.config
         key = key_of(config.provider.options, "OLLAMA_API_KEY", self.place)
         return getattr(ollama, kind)(
-            self._url,
+            without_login(self._url),
+            auth=None if key else login_of(self._url),
             headers={"authorization": f"Bearer {key}"} if key else None,
             timeout=httpx.Timeout(config.timeout, connect=config.connection_timeout, pool=None),
             limits=httpx.Limits(max_connections=config.connection_pool_size),

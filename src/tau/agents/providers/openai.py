@@ -11,7 +11,7 @@ from typing import Any, Final
 from tau.agents.config import ClientConfig
 from tau.agents.errors import AgentAuthenticationError
 from tau.agents.providers.bounds import hooks
-from tau.agents.providers.failures import Place, password_of, shown_address
+from tau.agents.providers.failures import Place, login_of, password_of, shown_address, without_login
 from tau.agents.providers.keys import key_of, needs
 from tau.agents.providers.remote import Answer, RemoteProvider
 from tau.agents.records import Call, Response, ToolCall, Usage
@@ -45,6 +45,7 @@ class OpenAIProvider(RemoteProvider):
 
     def __init__(self, config: ClientConfig) -> None:
         url = config.provider.base_url or DEFAULT_URL
+        self._url, self._login = without_login(url), login_of(url)
         advice = {**_ADVICE, "key": _ADVICE["key"].format(variable=_OWN[self.name])}
         super().__init__(config, Place(self.name, shown_address(url), config.timeout, advice, password_of(url)))
 
@@ -66,6 +67,7 @@ class OpenAIProvider(RemoteProvider):
         timeout = httpx.Timeout(config.timeout, connect=config.connection_timeout, pool=None)
         http = getattr(openai, transport)(
             timeout=timeout,
+            auth=self._login,
             limits=httpx.Limits(max_connections=config.connection_pool_size),
             event_hooks=hooks(httpx)[which],
         )
@@ -83,7 +85,7 @@ class OpenAIProvider(RemoteProvider):
                 address=self.address,
             )
         known = {name: provider.options[name] for name in ("organization", "project") if name in provider.options}
-        return {"api_key": key or "none", "base_url": provider.base_url or DEFAULT_URL, **known}
+        return {"api_key": key or "none", "base_url": self._url, **known}
 
     def ask(self, client: Any, call: Call, stream: bool) -> Any:
         if call.verb == "embed":
@@ -160,7 +162,7 @@ class AzureProvider(OpenAIProvider):
     def _given(self) -> dict[str, Any]:
         options = self.config.provider.options
         found: dict[str, Any] = {
-            "azure_endpoint": self.config.provider.base_url.rstrip("/").removesuffix("/openai"),
+            "azure_endpoint": self._url.rstrip("/").removesuffix("/openai"),
             "api_version": options.get("api_version", "2024-10-21"),
             "azure_deployment": options.get("deployment"),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing
@@ -67,25 +68,25 @@ class RemoteProvider(Provider):
 
     def send(self, call: Call) -> Response:
         check_allowed(call, self.address)
-        client = self.clients.client()
+        client, outer = self.clients.client(), sys.exception()
         try:
             with whole_within(self.config.timeout):
                 return self.whole(call, self.ask(client, call, stream=False))
         except Exception as error:
-            raise failure(error, call, self.place) from None
+            raise failure(error, call, self.place, outer) from None
 
     async def asend(self, call: Call) -> Response:
         check_allowed(call, self.address)
-        client = self.clients.async_client()
+        client, outer = self.clients.async_client(), sys.exception()
         try:
             with whole_within(self.config.timeout):
                 return self.whole(call, await self.ask(client, call, stream=False))
         except Exception as error:
-            raise failure(error, call, self.place) from None
+            raise failure(error, call, self.place, outer) from None
 
     def stream(self, call: Call) -> Iterator[Piece]:
         check_allowed(call, self.address)
-        client, answer = self.clients.client(), self.answer(call)
+        client, answer, outer = self.clients.client(), self.answer(call), sys.exception()
         try:
             with closing(self.ask(client, call, stream=True)) as parts:
                 for part in parts:
@@ -94,12 +95,12 @@ class RemoteProvider(Provider):
                         yield text
             response = self._ended(call, answer)
         except Exception as error:
-            raise failure(error, call, self.place, answer.text) from None
+            raise failure(error, call, self.place, outer, answer.text) from None
         yield response
 
     async def astream(self, call: Call) -> AsyncIterator[Piece]:
         check_allowed(call, self.address)
-        client, answer = self.clients.async_client(), self.answer(call)
+        client, answer, outer = self.clients.async_client(), self.answer(call), sys.exception()
         try:
             async with aclosing(_AsyncParts(await self.ask(client, call, stream=True))) as parts:
                 async for part in parts.found:
@@ -108,7 +109,7 @@ class RemoteProvider(Provider):
                         yield text
             response = self._ended(call, answer)
         except Exception as error:
-            raise failure(error, call, self.place, answer.text) from None
+            raise failure(error, call, self.place, outer, answer.text) from None
         yield response
 
     def _ended(self, call: Call, answer: Answer) -> Response:
