@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from tau import forks
 from tau.late_imports import load_module
 
 
-class Clients:
-    """Makes clients when they are needed. A child of a fork has its own, and those of loops that are gone are let go
-    with them. Thread-safe."""
+class Clients(forks.Forked):
+    """Makes clients when they are needed. A child of a fork makes its own, and those of loops are closed with them.
+    Thread-safe."""
 
     def __init__(self, make: Callable[[], Any], make_async: Callable[[], Any]) -> None:
         self._make, self._make_async = make, make_async
-        self._lock = threading.RLock()  # a signal handler may ask, too
         self._anew()
+        forks.watch(self)
 
     def _anew(self) -> None:
-        self._process = forks.process
+        self._lock = threading.RLock()  # a signal handler may ask, too
         self._client: Any = None
-        self._of_loops: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+        self._of_loops: dict[Any, tuple[Any, AsyncGenerator[None, None]]] = {}
+
+    def after_fork(self, in_child: bool, kept_out: bool) -> None:
+        if in_child:
+            self._anew()
 
     def client(self) -> Any:
         """The client of this process."""
         with self._lock:
-            if self._process is not forks.process:
-                self._anew()
             if self._client is None:
                 self._client = self._make()
             return self._client
@@ -41,17 +43,32 @@ class Clients:
 
         loop = asyncio.get_running_loop()
         with self._lock:
-            if self._process is not forks.process:
-                self._anew()
             found = self._of_loops.get(loop)
             if found is None:
-                found = self._of_loops[loop] = self._make_async()
-            return found
+                for other in [one for one in self._of_loops if one.is_closed()]:
+                    del self._of_loops[other]
+                client = self._make_async()
+                found = self._of_loops[loop] = client, _closed_with_its_loop(client)
+            return found[0]
 
     def close(self) -> None:
         """Close the client of this process; those of loops end with their loops."""
         with self._lock:
-            client, is_own = self._client, self._process is forks.process
-            self._anew()
-        if client is not None and is_own:
+            client, self._client = self._client, None
+        if client is not None:
             client.close()
+
+
+def _closed_with_its_loop(client: Any) -> AsyncGenerator[None, None]:
+    """What a loop that ends in order, as by `asyncio.run`, brings to its end, and the client with it."""
+
+    async def keep() -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await client.close()
+
+    kept = keep()
+    with suppress(StopIteration):
+        anext(kept).send(None)
+    return kept
