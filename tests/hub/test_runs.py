@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -169,6 +170,33 @@ def test_an_error_is_no_answer_that_is_recorded() -> None:
         assert graph.resume(caught.value.run_id)["answer"] == "fine"
     assert len(seen) == 2
     assert seen[0] == seen[1]
+
+
+def test_of_equal_requests_the_one_without_an_answer_is_sent_again_under_its_id() -> None:
+    seen: list[str] = []
+
+    def answer(message: Message) -> str:
+        seen.append(message.id)
+        if len(seen) == 1:
+            raise ValueError("once")
+        return "fine"
+
+    with Hub("h") as hub:
+        hub.register("b", answer)
+
+        async def node(state: State, ctx: Context) -> dict[str, Any]:
+            asked = (hub.arequest("node", "b", 1) for _ in range(2))
+            found = await asyncio.gather(*asked, return_exceptions=ctx.attempt == 1)
+            if ctx.attempt == 1:
+                raise ValueError
+            return {"answers": [one.data for one in found]}
+
+        graph = StateGraph("equal", store="memory:")
+        graph.add_node("node", node)
+        graph.sequence("node")
+        assert twice(graph)["answers"] == ["fine", "fine"]
+    assert len(seen) == 3
+    assert seen[0] == seen[2] != seen[1]
 
 
 def test_the_whole_answer_is_recorded() -> None:

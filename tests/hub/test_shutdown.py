@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -182,3 +184,26 @@ def test_the_error_of_a_block_is_not_hidden_by_its_hub() -> None:
         use()
     assert "hub shutdown timeout" in caught.value.__notes__[0]
     door.open()
+
+
+AT_THE_END = """
+from tau import Hub, HubError
+
+hub = Hub("late")
+hub.register("b", lambda message: 1)
+
+class Last:
+    def __del__(self):
+        try:
+            hub.request("a", "b")
+        except HubError as error:
+            print(type(error).__name__, flush=True)
+
+last = Last()
+"""
+
+
+def test_what_is_requested_as_the_interpreter_ends_is_refused_and_does_not_hang() -> None:
+    command = [sys.executable, "-c", AT_THE_END]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SOON, check=False)
+    assert (done.returncode, done.stdout) == (0, "AgentGoneError\n"), done.stderr

@@ -26,7 +26,7 @@ class Pool(forks.Forked):
     thread may have the work already: the caller must keep it from beginning, or wait for its end.
     """
 
-    def __init__(self, name: str, most: int, start: Callable[[Thread], object] = Thread.start) -> None:
+    def __init__(self, name: str, most: int, start: Callable[[DaemonThread], object] = DaemonThread.start) -> None:
         self._name, self._most, self._start = name, most, start
         self._queue: SimpleQueue[Work] = SimpleQueue()
         self._open: set[Work] = set()  # put in and not ended

@@ -83,7 +83,8 @@ class JournaledCall(Step):
 
 class _Equal(Struct):
     """Equal calls of one scope: the numbers of answers that are recorded, those of them that this attempt has not
-    taken, and the highest number; which of them only the run has that this one replays."""
+    taken, and the highest one that it has given to a call without an answer; which of them only the run has that this
+    one replays."""
 
     recorded: list[int] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
@@ -133,6 +134,8 @@ class Calls:
                 if cell is not None or (number in one.of_parent and self._parent is not None):
                     return number, cell
             one.highest += 1
+            while one.highest in one.recorded:
+                one.highest += 1
             return one.highest, None
 
     def has(self, scope: Scope, name: str) -> bool:
@@ -196,7 +199,6 @@ def _note(numbers: list[int], number: int) -> None:
 def _anew(home: _Home) -> None:
     for one in home.equal.values():
         one.left = [*one.recorded]
-        one.highest = max(one.highest, one.recorded[-1] if one.recorded else 0)
     home.left = sum(len(one.left) - len(one.of_parent) for one in home.equal.values())
 
 
@@ -206,7 +208,6 @@ def _merge(one: _Equal, numbers: list[int]) -> None:
     one.of_parent = frozenset(number for number in numbers if number not in one.recorded)
     one.left = sorted({*one.left, *one.of_parent})
     one.recorded = sorted({*one.recorded, *one.of_parent})
-    one.highest = max(one.highest, *numbers, 0)
 
 
 def key_of(name: str, number: int) -> str:
