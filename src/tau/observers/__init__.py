@@ -67,8 +67,8 @@ def _named(name: str) -> Observer:
             return _registry[name]
         known = sorted(_registry)
     raise UnknownObserverError(
-        f"failed to resolve observer: unknown observer: {name}{did_you_mean(name, known)}; "
-        f"registered are {', '.join(known)}. "
+        f"failed to resolve observer: unknown observer: {name}; "
+        f"registered are {', '.join(known)}{did_you_mean(name, known) or '.'} "
         f"Register it first: tau.register_observer({name!r}, observer)"
     )
 

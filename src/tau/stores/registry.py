@@ -60,10 +60,10 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         return _adapted(store)
     if ":" not in url and url not in _defaults:
         names = ", ".join(sorted({*_defaults, *_registered}))
-        near = did_you_mean(url, {*_defaults, *_registered})
         path = f"; write a path as {url_of(url)}" if os.sep in url or os.path.exists(url) else ""
+        near = "" if path else did_you_mean(url, {*_defaults, *_registered})
         raise UnknownStoreError(
-            f"unknown checkpoint store: {without_password(url)!r}{path or near}; registered are {names}, "
+            f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}{near or ','} "
             f"URLs are {FORMS}",
             hint="add your own with register_store(name, store)",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,8 +11,8 @@ from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.targets import read_project
-from tau.errors import CorruptCheckpointError
-from tau.operations.verify import Damage, Verification
+from tau.errors import CheckpointNotFoundError, CorruptCheckpointError
+from tau.operations.verify import Damage, Verification, is_listed_as_damaged
 from tau.operations.verify import verify as read_all
 from tau.state_names import check_run_id
 from tau.stores import Store
@@ -55,8 +54,13 @@ def verify(session: Session, *, run_id: str | None, store: str | None) -> int:
 
 def _whole(place: Store | None, run_id: str, session: Session) -> str:
     """The id of the run that is meant, which may be one that cannot be read."""
-    with suppress(CorruptCheckpointError):  # which is what is verified
+    try:
         find(place, run_id, session)
+    except CorruptCheckpointError:  # which is what is verified
+        pass
+    except CheckpointNotFoundError:
+        if place is None or not is_listed_as_damaged(place, run_id):
+            raise
     return session.run_id
 
 
