@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 from cli_shell import Here, Shell, environment
@@ -152,3 +154,28 @@ def test_a_worker_takes_all_that_it_is_asked_for(lines: Shell, store: str) -> No
     done = lines.json("worker", TARGET, *options, "--store", store)
     assert (done["finished"], done["deaths"]) == (3, 0)
     assert len(lines.json("runs", "--tag", "night", "--status", "finished", "--store", store)) == 2
+
+
+ENDING = """
+import atexit, pathlib, time
+
+def ending():
+    pathlib.Path("ending").touch()
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        time.sleep(0.01)
+
+atexit.register(ending)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_more_as_a_worker_ends_does_not_change_its_exit_code(lines: Shell, store: str, number: int) -> None:
+    lines.write("doubling.py", PROGRAM + ENDING)
+    command = [sys.executable, "-m", "tau", "worker", TARGET, "--once", "--json", "--store", store]
+    with subprocess.Popen(command, cwd=lines.folder, env=environment(), stdout=subprocess.PIPE, text=True) as worker:
+        while worker.poll() is None and not (lines.folder / "ending").exists():
+            threading.Event().wait(0.01)
+        worker.send_signal(number)
+        out, _ = worker.communicate(timeout=50)
+    assert (worker.returncode, json.loads(out)["exit_code"]) == (0, 0)

@@ -99,26 +99,32 @@ def worker(
     if not quiet:
         screen.line(f"worker of {graph.name} in {session.store}", error=True)
     said = nullcontext() if quiet else said_here("run.ended")
-    with stdout_to_stderr(session.as_json), said, stop_on(*SIGNALS) as stop:
-        report = work(
-            graph,
-            concurrency=concurrency,
-            once=once,
-            max_runtime=max_runtime,
-            all_interrupted=all_interrupted,
-            grace=grace,
-            gc=gc,
-            stop=stop,
-            tell=None if quiet else tell,
-        )
-    if session.as_json:
-        screen.document({"graph": graph.name, "store": session.store, **_document(report), "exit_code": 0})
-    else:
-        counts = {name: count for name, count in _document(report).items() if name not in ("left", "later") and count}
-        screen.fields(counts)
-        if report.later:
-            screen.line(f"{report.later} admitted for later are left: their not_before is yet to come")
+    with stop_on(*SIGNALS) as stop:
+        with stdout_to_stderr(session.as_json), said:
+            report = work(
+                graph,
+                concurrency=concurrency,
+                once=once,
+                max_runtime=max_runtime,
+                all_interrupted=all_interrupted,
+                grace=grace,
+                gc=gc,
+                stop=stop,
+                tell=None if quiet else tell,
+            )
+        stop.hurry = lambda: None  # nothing is left to be broken off
+        _say(report, graph.name, session)
     return Exit.DONE
+
+
+def _say(report: WorkerReport, graph: str, session: Session) -> None:
+    if session.as_json:
+        screen.document({"graph": graph, "store": session.store, **_document(report), "exit_code": 0})
+        return
+    counts = {name: count for name, count in _document(report).items() if name not in ("left", "later") and count}
+    screen.fields(counts)
+    if report.later:
+        screen.line(f"{report.later} admitted for later are left: their not_before is yet to come")
 
 
 def _document(report: WorkerReport) -> dict[str, object]:
