@@ -96,6 +96,25 @@ def test_a_fork_outlives_its_parent(store: Store, tmp_path: Path) -> None:
     assert tau.verify(store).sound
 
 
+def test_a_run_that_another_replays_stays_until_that_has_ended(store: Store, tmp_path: Path) -> None:
+    done: list[int] = []
+    graph = StateGraph("asking", store=store)
+    graph.add_node("ask", lambda state, ctx: {"answer": ctx.journal("ask", str, 1)})
+    graph.add_node("use", lambda state: 1 / 0 if not done else None)
+    graph.sequence("ask", "use")
+    done.append(1)
+    graph.execute({}, run_id="r")
+    done.clear()
+    with pytest.raises(tau.ExecutionError):
+        graph.replay("r", new_run_id="s")
+    found = collect(store, tmp_path, keep_last=0)
+    assert (ids(found), found.kept) == ([], {"r": "run 's', which has not ended, replays it"})
+    assert "r" not in tau.collect_runs(store, None, trim=True).trimmed
+    done.append(1)
+    assert graph.resume("s")["answer"] == "1"
+    assert sorted(ids(collect(store, tmp_path, keep_last=0))) == ["r", "s"]
+
+
 def test_a_run_whose_files_another_needs_stays(store: Store, tmp_path: Path) -> None:
     """However deep the reference lies, until that one has ended."""
     finished(store, tmp_path, "r")

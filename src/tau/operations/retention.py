@@ -82,12 +82,12 @@ def collect_runs(
 
     The limits count for each graph by itself: for that one, or for all graphs of the store. No other run is touched:
     none that failed, waits, was stopped or has an owner, nor a fork of what is removed, which has values and files of
-    its own. A run stays whose files the state of a run refers to that has not ended, and one that was moved elsewhere,
-    as the move may not be complete. One that begins anew at the same moment stays. ``artifacts`` is what
-    ``CheckpointConfig(artifacts=...)`` names. With ``dry_run`` nothing is removed.
+    its own. A run stays whose files the state of a run refers to that has not ended, one that such a run replays, and
+    one that was moved elsewhere, as the move may not be complete. One that begins anew at the same moment stays.
+    ``artifacts`` is what ``CheckpointConfig(artifacts=...)`` names. With ``dry_run`` nothing is removed.
 
     With ``trim`` the history of the runs that stay is cut at their newest manifest, and values go that only earlier
-    states had; then ``retention`` may be ``None``. A run that has an owner, or is damaged from there on, is left alone.
+    states had; then ``retention`` may be ``None``. A run that has an owner, is replayed by one that has not ended, or is damaged from there on, is left alone.
     The stores of memory, files, SQLite and PostgreSQL can do this.
 
     Raises `ConfigError` for a ``retention`` that is none, `StoreError` if the store fails, and what `open_store` raises
@@ -141,7 +141,8 @@ def collecting(
             found = Removal(run_id=row.run_id, graph=row.graph, status=row.status, ended=row.updated, limit=limit)
             removed.append(found)
     gone = {one.run_id for one in removed}
-    rows = [row for row in place.select(Query(graph=graph)) if row.run_id not in gone] if trim else []
+    left = {*gone, *keeper.replays_needed()} if trim else gone
+    rows = [row for row in place.select(Query(graph=graph)) if row.run_id not in left] if trim else []
     trimmed = []
     for row in rows:
         yield
@@ -187,11 +188,14 @@ class _Keeper:
         self._place = place_of(store, configured) if configured is not None else None
         self._needed: list[bytes] | None = None
         self._unread = ""
+        self._replayed: dict[str, str] = {}
 
     def why_not(self, row: Summary) -> str:
         """Why a run stays that is over a limit; empty if it goes."""
         if row.status == "cancelled" and row.base and self._was_moved(row):
             return "it was moved, and the move may not be complete; delete it by hand once the run is there"
+        if replay := self.replays_needed().get(row.run_id):
+            return f"run {replay!r}, which has not ended, replays it"
         if self._has_files(row.run_id):
             part = f"/{directory_of(row.run_id)}/".encode()
             if any(part in data for data in self._files_needed()):
@@ -254,9 +258,17 @@ class _Keeper:
             self._needed = [data for row in rows if row.status not in ENDED for data in self._held(row)]
         return self._needed
 
+    def replays_needed(self) -> dict[str, str]:
+        """The runs that a run replays which has not ended, with that one."""
+        self._files_needed()
+        return self._replayed
+
     def _held(self, row: Summary) -> Iterator[bytes]:
         try:
             found, replay = load(self._store, row.run_id)
+            progress = found.progress
+            if progress is not None and progress.replays and progress.parent:
+                self._replayed[progress.parent] = row.run_id
             cells = [
                 *found.values.values(),
                 *(cell for one in found.subgraphs.values() for cell in one.changed.values()),
