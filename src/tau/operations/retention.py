@@ -87,8 +87,8 @@ def collect_runs(
     ``artifacts`` is what ``CheckpointConfig(artifacts=...)`` names. With ``dry_run`` nothing is removed.
 
     With ``trim`` the history of the runs that stay is cut at their newest manifest, and values go that only earlier
-    states had; then ``retention`` may be ``None``. A run that has an owner, is replayed by one that has not ended, or is damaged from there on, is left alone.
-    The stores of memory, files, SQLite and PostgreSQL can do this.
+    states had; then ``retention`` may be ``None``. A run that has an owner, is replayed by one that has not ended, or
+    is damaged from there on, is left alone.
 
     Raises `ConfigError` for a ``retention`` that is none, `StoreError` if the store fails, and what `open_store` raises
     for ``store``. What was removed until then stays removed.
