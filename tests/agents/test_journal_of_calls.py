@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,35 @@ def test_the_digest_of_a_call_is_made_of_all_that_decides_the_answer_and_nothing
         Call("a", "p", "m", "chat", {"max_tokens": 5}, call.messages, (), {"type": "object"}),
     ]
     assert len({call.digest, *(one.digest for one in others)}) == 9
+
+
+@pytest.mark.parametrize(
+    "text", ['{"x": ' + "[" * 400 + "]" * 400 + "}", '{"x": ', '["x"]'], ids=["deep", "cut", "list"]
+)
+def test_arguments_that_no_tool_can_be_given_are_paid_for_once_and_wrong_again_after_a_resume(
+    text: str, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+    failures = [ValueError("after the answer")]
+
+    def model(call: Call) -> agents.Response:
+        asked.append(len(call.messages))
+        return agents.Response(tool_calls=(agents.ToolCall.of_text("add", text),))
+
+    agent = agents.function(model)
+    graph = tau.StateGraph("deep", store=f"sqlite:///{tmp_path}/runs.db")
+    described = {"name": "add", "description": "", "parameters": {"type": "object"}}
+
+    @graph.node
+    def work(_: tau.State) -> dict[str, Any]:
+        (wanted,) = agent.tools("add", [described]).tool_calls
+        if failures:
+            raise failures.pop()
+        return {"problems": list(wanted.problems), "text": wanted.text}
+
+    graph.sequence(work)
+    with pytest.raises(tau.ExecutionError, match="after the answer"):
+        graph.execute({}, run_id="r")
+    final = graph.resume("r")
+    assert (len(final["problems"]), final["text"], asked) == (1, text, [1])
+    assert agents.ToolCall.of_data("add", {"x": json.loads("[" * 400 + "]" * 400)}).problems

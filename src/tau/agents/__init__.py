@@ -26,7 +26,8 @@ __all__ = [
 
 def scripted(answers: Sequence[Any] | Mapping[str, Any], *, name: str = "scripted", **options: Any) -> Agent:
     """An agent for tests that gives these answers: those of a sequence one after the other, or of a mapping the first
-    whose key is in the last message, which is the same after a resume and for calls at once.
+    whose key is in the last message, which is the same after a resume and for calls at once. A sequence begins anew in
+    each process: in a run that goes on after another one it is refused.
 
     An answer is text, a `ToolCall` or a list of these, an exception to raise, or plain data, which is answered as JSON.
     ``options`` are those of `Agent`. Raises `ConfigError`; a call without an answer raises `AgentError`.

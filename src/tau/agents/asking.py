@@ -31,12 +31,18 @@ class Asking:
     def answer(self, call: Call) -> Response:
         """The answer to a call. Raises `AgentError`, and what storing it raises."""
         self.check_journal(call)
-        return with_messages(call_journal.answer(call, lambda: self._ask(call)), call)
+        return self.finished(call_journal.answer(call, lambda: self._ask(call)), call)
 
     async def aanswer(self, call: Call) -> Response:
         """`answer` for an event loop."""
         self.check_journal(call)
-        return with_messages(await call_journal.aanswer(call, lambda: self._aask(call)), call)
+        return self.finished(await call_journal.aanswer(call, lambda: self._aask(call)), call)
+
+    def finished(self, response: Response, call: Call) -> Response:
+        """The response as the caller is given it; the provider is told of one that was recorded."""
+        if response.replayed:
+            self.provider.replayed(response)
+        return with_messages(response, call)
 
     def called(self, call: Call, tools: Mapping[str, Tool]) -> Response:
         """What a tool gives for a call of it, recorded as that of a model is. What it raises is told in the text."""

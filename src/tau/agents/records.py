@@ -13,6 +13,9 @@ import msgspec
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
+_MOST_LEVELS = 100
+_DEEP = f"the arguments nest deeper than {_MOST_LEVELS} levels"
+
 Message = Mapping[str, Any]
 """``role`` (system, user, assistant, tool) and ``content``; ``images`` (base64), ``tool_calls``, ``tool_call_id``."""
 
@@ -72,7 +75,7 @@ class Call:
 class ToolCall:
     """A tool that the model wants to be called, with these ``arguments``. ``id`` is the server's, empty where it gives
     none. ``problems`` say what is wrong: no such tool, or arguments that do not fit its schema; empty if nothing is.
-    Making one raises nothing.
+    ``text`` is what the model wrote where no arguments could be made of it. Making one raises nothing.
 
     >>> from tau.agents import ToolCall
     >>> call = ToolCall.of_text("add", '{"x": 1}', "c1")
@@ -80,28 +83,43 @@ class ToolCall:
     {'name': 'add', 'arguments': {'x': 1}, 'id': 'c1'}
     >>> call.record()["arguments"]
     '{"x": 1}'
+    >>> ToolCall.of_data("add", {"x": 1}, "c1") == call
+    True
     """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
     problems: tuple[str, ...] = ()
+    text: str = ""
 
     @classmethod
     def of_text(cls, name: str, text: str, id: str = "") -> ToolCall:
-        """With arguments in JSON, as models write them; what is not an object in JSON is one of its problems. Raises
-        nothing."""
+        """With arguments in JSON, as models write them; what is not an object in JSON, or nests too deep, is one of its
+        problems. Raises nothing."""
         try:
             found = json.loads(text or "{}")
         except (ValueError, RecursionError) as error:
-            return cls(name, {}, id, (f"the arguments are not JSON: {error}",))
+            return cls(name, {}, id, (f"the arguments are not JSON: {error}",), text)
         if not isinstance(found, dict):
-            return cls(name, {}, id, (f"the arguments are not an object, but {type(found).__name__}",))
-        return cls(name, found, id)
+            return cls(name, {}, id, (f"the arguments are not an object, but {type(found).__name__}",), text)
+        return cls(name, {}, id, (_DEEP,), text) if _is_deep(found) else cls(name, found, id)
+
+    @classmethod
+    def of_data(cls, name: str, arguments: Mapping[str, Any], id: str = "") -> ToolCall:
+        """With arguments that a client has read already. Those that nest too deep are one of its problems. Raises
+        nothing."""
+        if not _is_deep(arguments):
+            return cls(name, arguments, id)
+        try:
+            text = json.dumps(arguments)
+        except RecursionError:
+            text = _DEEP
+        return cls(name, {}, id, (_DEEP,), text)
 
     def record(self) -> dict[str, Any]:
         """As plain data. Raises nothing."""
-        found = {"name": self.name, "arguments": json.dumps(self.arguments), "id": self.id}
+        found = {"name": self.name, "arguments": self.text or json.dumps(self.arguments), "id": self.id}
         return {**found, "problems": [*self.problems]} if self.problems else found
 
     def message(self) -> dict[str, Any]:
@@ -230,6 +248,17 @@ def _answer(text: str, tool_calls: Sequence[ToolCall]) -> dict[str, Any]:
 def _content(message: Message) -> str:
     content = message.get("content")
     return content if isinstance(content, str) else ""
+
+
+def _is_deep(arguments: Any) -> bool:
+    """Whether they nest too deep to be handed on: the interpreter's stack ends where nobody would look for it."""
+    level = [arguments]
+    for _ in range(_MOST_LEVELS):
+        inside = [one for one in level if isinstance(one, dict | list)]
+        level = [part for one in inside for part in (one.values() if isinstance(one, dict) else one)]
+        if not level:
+            return False
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from tau.agents import call_journal
 from tau.agents.asking import Asking, timed
 from tau.agents.errors import AgentError
-from tau.agents.records import Call, Response, with_messages
+from tau.agents.records import Call, Response
 from tau.agents.retrying import afirst_piece, first_piece
 
 
@@ -32,7 +32,7 @@ class _Stream:
         return self._response
 
     def _done(self, response: Response) -> None:
-        self._response = with_messages(response, self._call)
+        self._response = self._asking.finished(response, self._call)
 
 
 class ChatStream(_Stream):

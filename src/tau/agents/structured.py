@@ -42,9 +42,13 @@ class Wanted:
             found = json.loads(_bare(text), parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             raise Misfit(f"it is not JSON: {error}") from None
-        if self._form is not None:
-            return self._form.taken(found)
-        if wrong := problems(self.schema, found):
+        try:
+            if self._form is not None:
+                return self._form.taken(found)
+            wrong = problems(self.schema, found)
+        except RecursionError:
+            raise Misfit("it nests too deep") from None
+        if wrong:
             raise Misfit("; ".join(wrong))
         return found
 

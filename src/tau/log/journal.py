@@ -64,6 +64,7 @@ class Journal:
         self.answers = 0
         """How many records of others lie between those of this journal."""
         self.seen: object = None  # the last sign of life of the owner before, where it was watched for its lease
+        self.is_resumed = False  # an owner before this one has worked on it
         self.superseded = False
         """Whether its lease could not be renewed, as the run is no longer this owner's."""
         self.lock: Any = threading.RLock()  # who owns it is in the middle of something
@@ -125,6 +126,7 @@ class Journal:
         if watch is not None and found.status == "running" and found.position != free_at:
             watch.pause = 0.0  # it was taken between the two looks, and that owner is to be judged like any other
             return None
+        self.is_resumed = found.status not in ("admitted", "deleted")
         if replay is not None:
             self._since_base, self._weight, self._base_weight = replay.since_base, replay.weight, replay.weight
             if found.rewind is not None:

@@ -46,5 +46,8 @@ class Provider(ABC):
     def astream(self, call: Call) -> AsyncIterator[Piece]:
         """`stream` for an event loop."""
 
+    def replayed(self, response: Response) -> None:  # noqa: B027 - not every provider has a place in a list
+        """The recorded answer to a call was given again, and nothing is asked. Raises nothing."""
+
     def close(self) -> None:  # noqa: B027 - not every provider keeps connections
         """Let go of connections. The provider may be used again. Raises nothing."""

@@ -104,7 +104,7 @@ class _Answer(Answer):
 
     def take(self, part: Any) -> str:
         for one in part.message.tool_calls or ():
-            self._calls.append(ToolCall(one.function.name, dict(one.function.arguments)))
+            self._calls.append(ToolCall.of_data(one.function.name, dict(one.function.arguments)))
         if part.done:
             self.is_over, self._last = True, part
         return part.message.content or ""

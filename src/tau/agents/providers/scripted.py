@@ -9,6 +9,7 @@ from typing import Any
 
 from tau.agents.errors import AgentError
 from tau.agents.providers.base import Piece, Provider
+from tau.agents.providers.turns import Turn
 from tau.agents.records import Call, Response, ToolCall
 from tau.late_imports import load_module
 from tau.node.calls import is_late
@@ -31,11 +32,20 @@ class FunctionProvider(Provider):
             import asyncio
 
             found = asyncio.run(_awaited(found))
-        return answered(call, found)
+        return self._noted(answered(call, found))
 
     async def asend(self, call: Call) -> Response:
         found = self._function(call)
-        return answered(call, await found if is_late(found) else found)
+        return self._noted(answered(call, await found if is_late(found) else found))
+
+    def _noted(self, response: Response) -> Response:
+        if isinstance(self._function, Script):
+            self._function.given(response)
+        return response
+
+    def replayed(self, response: Response) -> None:
+        if isinstance(self._function, Script):
+            self._function.replayed(response)
 
     def stream(self, call: Call) -> Iterator[Piece]:
         response = self.send(call)
@@ -51,17 +61,20 @@ class FunctionProvider(Provider):
 
 class Script:
     """A function for `FunctionProvider`: the answers of a sequence, one after the other, or of a mapping the first one
-    whose key is in the last message. Raises `AgentError` where there is none."""
+    whose key is in the last message. Raises `AgentError` where there is none, and where a sequence would begin anew in
+    a run that has answers of it already."""
 
     def __init__(self, answers: Sequence[Any] | Mapping[str, Any]) -> None:
         self._answers = answers
         self._next = 0
+        self._turn: Turn | None = None if isinstance(answers, Mapping) else Turn()
         self._lock = threading.Lock()
 
     def __call__(self, call: Call) -> Any:
-        if isinstance(self._answers, Mapping):
-            return self._matching(self._answers, call)
+        if self._turn is None:
+            return self._matching(self._answers, call)  # type: ignore[arg-type]
         with self._lock:
+            self._turn.check(call)
             number = self._next
             if number == len(self._answers):
                 raise AgentError(
@@ -69,7 +82,17 @@ class Script:
                     "give it one answer for each call, or use agents.function"
                 )
             self._next += 1
-        return self._answers[number]
+        return self._answers[number]  # type: ignore[index]
+
+    def given(self, response: Response) -> None:
+        """This was made of an answer."""
+        if self._turn is not None:
+            self._turn.ids.add(response.id)
+
+    def replayed(self, response: Response) -> None:
+        """This was recorded, and was not asked for."""
+        if self._turn is not None:
+            self._turn.replayed(response)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Script, (self._answers,)
