@@ -1,11 +1,17 @@
 """A space walk: four agents and two hubs. Outside are two specialists and their commander, inside are the commander and
-the flight engineer. They speak directly, to all, about topics, and across the hubs."""
+the flight engineer. They speak directly, to all, about topics, and across the hubs.
+
+    python examples/station.py                      # their lines are written down
+    python examples/station.py config.llama.json    # a model speaks them
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
-from tau import Hub, Message
+from tau import Hub, Message, agents
+from tau.agents import Agent, AgentConfig
 from tau.hub import MessageContext, Priority
 
 LINES = {
@@ -15,16 +21,24 @@ LINES = {
     ("specialist-1", "a spare blanket lies in the airlock"): "noted",
     ("engineer", "pressurize the cooling line"): "the line holds at 2.1 bar",
 }
-"""What the agents say: a model's part, played by a table. Any callable that takes a message is a handler."""
+"""What the agents say where no model is configured."""
 
 heard: list[str] = []
 
 
+def agent(name: str) -> Agent:
+    if len(sys.argv) > 1:
+        role = f"You are {name} of a space walk. Answer what you are told in one short sentence."
+        return Agent(AgentConfig.from_file(sys.argv[1]), name=name, system_prompt=role)
+    return agents.scripted({said: line for (who, said), line in LINES.items() if who == name}, name=name)
+
+
 def speaker(name: str) -> Callable[[Message, MessageContext], str]:
-    """An agent that answers by its lines."""
+    """A handler that lets the agent of that name answer. Any callable that takes a message is one."""
+    speaking = agent(name)
 
     def handler(message: Message, context: MessageContext) -> str:
-        answer = LINES[name, message.data]
+        answer = speaking.chat(str(message.data)).text
         way = f"topic {message.topic}" if message.topic else message.type
         heard.append(f"{context.hub_name}, {way}: {message.sender} to {name}: {message.data} -> {answer}")
         return answer
