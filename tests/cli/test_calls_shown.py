@@ -66,6 +66,19 @@ def test_what_others_named_is_shown_as_text(talks: Here) -> None:
     assert "SAID" not in shown + told
 
 
+def test_prompts_that_an_agent_keeps_are_shown_with_the_values(talks: Here) -> None:
+    where = ("--store", "sqlite:///runs.db")
+    assert talks.json("show", "r", *where)["prompts"] == []
+    asked = talks.json("show", "r", "--values", *where)["prompts"]
+    assert [(one["node"], one["name"], one["role"], one["content"]) for one in asked] == [
+        ("ask", "one\x1b[31m[red]", "user", "first"),
+        ("ask", "one\x1b[31m[red]", "user", "second"),
+    ]
+    shown = talks("show", "r", "--values", *where).out
+    assert "second" in shown
+    assert "\x1b" not in shown
+
+
 def test_calls_of_a_replay_cost_nothing(talks: Here) -> None:
     talks("replay", "r", GRAPH, "--as", "b")
     found = talks.json("show", "b", "--store", "sqlite:///runs.db")["calls"]

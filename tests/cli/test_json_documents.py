@@ -102,7 +102,8 @@ CALLS = """
 from tau import StateGraph, agents
 from tau.agents import Response, Usage
 
-agent = agents.function(lambda call: Response("yes", usage=Usage(10, 2)), name="me", prices={"function": (1.0, 2.0)})
+agent = agents.function(lambda call: Response("yes", usage=Usage(10, 2)), name="me", prices={"function": (1.0, 2.0)},
+    journal_prompts=True)
 graph = StateGraph("calls")
 
 @graph.node
@@ -238,7 +239,7 @@ def of_a_graph(shell: Shell, here: Here, tables: Tables) -> None:
 def of_calls(shell: Shell, here: Here, tables: Tables) -> None:
     shell.write("calls.py", CALLS)
     here("run", "calls.py:graph", "--run-id", "calls", "--store", STORE)
-    tables.check("tau-show", here.json("show", "calls", "--store", STORE))
+    tables.check("tau-show", here.json("show", "calls", "--values", "--store", STORE))
     tables.check("tau-run-tau-resume", here.json("replay", "calls", "calls.py:graph", "--store", STORE))
 
 

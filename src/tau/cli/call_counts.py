@@ -7,7 +7,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from tau.cli.prompts import Asked, asked
 from tau.log.digests import CALL
+from tau.log.items import FinishedItems
 from tau.log.records import Item, Record
 from tau.log.subgraphs import node_of
 
@@ -42,13 +44,17 @@ class CallCount(Struct):
 
 
 class CallCounts:
-    """Counts them, record by record; whatever was done anew since was paid for, too."""
+    """Counts them, record by record; whatever was done anew since was paid for, too. Those of agents go into ``asked``,
+    where that is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: list[Asked] | None = None) -> None:
+        self._asked = asked
         self._found: dict[tuple[str, str, str], CallCount] = {}
 
-    def note(self, record: Record) -> None:
-        """A record was read."""
+    def note(self, record: Record, items: FinishedItems) -> None:
+        """A record was read, and is among the items."""
+        if self._asked is not None:
+            self._asked += asked(record, items)
         if isinstance(record, Item) and record.key.startswith(CALL):
             model = record.body.get("model")
             place = node_of(record), record.name, model if isinstance(model, str) else ""

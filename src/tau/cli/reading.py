@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tau.cli.call_counts import CallCount, CallCounts
 from tau.cli.finished import Finished, Piece
+from tau.cli.prompts import Asked
 from tau.engine.provenance import differences
 from tau.errors import CorruptCheckpointError
 from tau.host import Host
@@ -74,7 +75,8 @@ class Account(Struct):
     is what could not be read; ``records`` are the sound ones with their positions, where they are kept; ``pauses`` wait
     for an answer; ``inside`` are the finished visits of the graphs inside the node in flight, and ``unfinished`` what
     comes next or is at work, in it and inside; ``is_joined``: all that is inside has come to its end; ``parent`` is the
-    run that it was forked from, or empty, ``calls`` are the journaled ones."""
+    run that it was forked from, or empty, ``calls`` are the journaled ones; ``asked`` are those of agents, where
+    they are wanted."""
 
     summary: Summary
     status: str
@@ -99,12 +101,16 @@ class Account(Struct):
     seed: int | None = None
     parent: str = ""
     calls: list[CallCount] = []
+    asked: list[Asked] | None = None
 
 
-def read_run(store: Store, summary: Summary, until: int | None = None, *, records: bool = False) -> Account:
-    """Read the log of a run, to its end or to the position ``until``; its ``records`` are only kept where they are
-    wanted. Raises `CorruptCheckpointError` where nothing of it is sound."""
-    account = Account(summary, status_of(store, summary))
+def read_run(
+    store: Store, summary: Summary, until: int | None = None, *, records: bool = False, prompts: bool = False
+) -> Account:
+    """Read the log of a run, to its end or to the position ``until``; its ``records``, and what models were
+    asked (``prompts``), are only kept where they are wanted. Raises `CorruptCheckpointError` where nothing of it is
+    sound."""
+    account = Account(summary, status_of(store, summary), asked=[] if prompts else None)
     if summary.base == 0:
         return account
     try:
@@ -112,7 +118,7 @@ def read_run(store: Store, summary: Summary, until: int | None = None, *, record
     except CorruptCheckpointError as error:
         if summary.base == 1:
             raise
-        account = Account(summary, account.status, damage=str(error))
+        account = Account(summary, account.status, damage=str(error), asked=[] if prompts else None)
         _read(store, account, summary.base - 1, until, records=records)
     return account
 
@@ -126,11 +132,11 @@ def status_of(store: Store, summary: Summary) -> str:
 def _read(store: Store, account: Account, after: int, until: int | None, *, records: bool) -> None:
     run_id = account.summary.run_id
     replay = Replay(run_id, BlobLoader(store, run_id))
-    finished, calls = Finished(), CallCounts()
+    finished, calls = Finished(), CallCounts(account.asked)
     known: dict[str, str] = {}
     for position, record in _sound(store, replay, after, until, account.records if records else None):
         finished.note(record, replay.items)
-        calls.note(record)
+        calls.note(record, replay.items)
         if isinstance(record, CheckpointRecord):
             visit = Visit(
                 node_of(record), record.visit, record.attempt, record.seconds, record.time, record.scope, record.node

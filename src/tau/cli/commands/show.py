@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
+from msgspec.structs import asdict
 
 from tau.cli import options
 from tau.cli.call_counts import CallCount, together
@@ -16,6 +17,7 @@ from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
 from tau.cli.output.paths import Step, steps_of
 from tau.cli.places import find, note_emptied, reading
+from tau.cli.prompts import prompts_of
 from tau.cli.reading import Account, Move, Unfinished, Visit, read_run
 from tau.cli.targets import read_project
 from tau.log.pauses import PauseState
@@ -34,7 +36,8 @@ VISITS_SHOWN = 50
 def show(session: Session, *, run_id: str, store: str | None, values: bool) -> int:
     """Show a run: its status, path, state and error.
 
-    Of the state, only names, types and sizes are shown; --values shows the values too.
+    Of the state, only names, types and sizes are shown; --values shows the values too, and what models were asked
+    where an agent keeps that (journal_prompts).
 
     \b
     Examples:
@@ -42,7 +45,7 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
       tau show climate-2024 --values --json
     """
     place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session)
-    account = read_run(place, summary)
+    account = read_run(place, summary, prompts=values)
     keys = list(contents.keys_of(account.values))
     if session.as_json:
         screen.document(_document(account, keys, values, session.store))
@@ -62,6 +65,11 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     if account.calls:
         screen.line()
         _show_calls(account.calls)
+    if prompts := list(prompts_of(account.asked or ())):
+        screen.line()
+        screen.table(
+            ("asked in", "name", "role", "content"), ([one.node, one.name, one.role, one.content] for one in prompts)
+        )
     if keys:
         screen.line()
         contents.show_keys(keys, values)
@@ -230,6 +238,7 @@ def _document(account: Account, keys: list[Key], values: bool, store: str) -> di
             }
             for one in account.calls
         ],
+        "prompts": [asdict(one) for one in prompts_of(account.asked or ())],
         "keys": contents.documents(keys, values),
         "artifacts": contents.artifacts(keys),
         "failure": None
