@@ -154,17 +154,30 @@ def test_a_run_with_another_input_names_the_keys_and_a_way_on_that_leads_on(
     shell.write("pipeline.py", PIPELINE.replace('state.get("factor", 1)', 'state["factor"]'))
     given = ("run", GRAPH, "--run-id", "r", "--store", store, *words)
     said = shell.error(*given, "--set", "site=ALT", code=1)
-    ways = [shlex.split(line)[1:] for line in re.findall(r"tau delete [^,\n]+", said)]
+    assert "tau delete" not in said
+    (fork,) = re.findall(r"tau (fork .+) --set NAME=VALUE, then resume", said)
+    forked = shell.json(*shlex.split(fork), "--set", "factor=2", "--as", "new")
+    shell.run(*shlex.split(forked["resume"])[1:])
+    assert shell.calls == ["ingest", "analyze", "analyze", "report"]
     said = shell.error(*given, "--set", "factor=2", "--set", "token=s3cret", code=4)
     assert "'factor' is new; 'token' is new; 'site' is left out" in said
     assert "s3cret" not in said
-    ways += [
-        shlex.split(line.replace(" frees", " #"), comments=True)[1:] for line in re.findall(r"tau delete .+", said)
-    ]
-    assert len(ways) == 2
-    assert ways[0] == ways[1]
-    shell.run(*ways[0], "--yes")
+    (delete,) = re.findall(r"tau (delete .+) frees", said)
+    shell.run(*shlex.split(delete), "--yes")
     shell.run(*given, "--set", "factor=2")
+
+
+def test_where_nothing_is_finished_a_forgotten_input_is_given_to_a_run_that_begins_anew(shell: Shell) -> None:
+    shell.write("pipeline.py", PIPELINE.replace('return {"raw": [1, 2, 3]}', 'return {"raw": state["place"]}'))
+    said = shell.error("run", GRAPH, "--run-id", "r", "--set", "site=ALT", code=1)
+    assert "if 'place' should have been in the input" in said
+    assert re.search(r"tau delete .+, then tau run with --set NAME=VALUE", said)
+
+
+def test_a_resume_that_is_given_an_input_names_the_fork(refused: Callable[..., str]) -> None:
+    for words in (["--set", "factor=2"], ["--input", "in.json"]):
+        said = refused("resume", "r", GRAPH, *words)
+        assert "tau fork RUN_ID TARGET --set NAME=VALUE" in said
 
 
 def test_a_cancelled_run_cannot_be_resumed(shell: Shell, store: str) -> None:

@@ -44,6 +44,40 @@ def test_a_wrong_command_line_is_told_as_other_errors_are(
     assert lines[1:] == [f"  help    {help_of} --help"]
 
 
+REFUSED = """
+from tau import Retry, StateGraph
+
+graph = StateGraph("refused")
+
+@graph.node
+def ingest(state):
+    return {"rows": 1}
+
+@graph.node(retry=Retry(attempts=2, delay=0))
+def analyze(state):
+    return VALUE
+
+graph.sequence(ingest, analyze)
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "attempts"), [("{'x': object()}", "UnserializableError", 1), ("5", "TypeError", 2)]
+)
+def test_a_node_whose_result_cannot_be_stored_gets_no_tick_and_its_line_is_named(
+    shell: Shell, here: Here, value: str, kind: str, attempts: int
+) -> None:
+    shell.write("refused.py", REFUSED.replace("VALUE", value))
+    said = here("run", "refused.py:graph", "--run-id", "r", code=1).err
+    told = [line for line in said.splitlines() if " analyze " in line and line[0] in "✓✗"]
+    assert len(told) == attempts
+    assert all(line.startswith("✗") and line.endswith(kind) for line in told)
+    assert "✓ ingest " in said
+    place = f"{shell.folder / 'refused.py'}:10 (analyze)"
+    assert place in said
+    assert place in here("show", "r").out
+
+
 def test_what_was_meant_is_told(shell: Shell, here: Here) -> None:
     assert "did you mean 'sqlite'?" in here("runs", "--store", "sqlit:///x.db", code=2).err
     assert "did you mean 'postgres'?" in here("runs", "--store", "postgre", code=2).err

@@ -213,7 +213,7 @@ def test_workers_are_called_what_they_are_called() -> None:
 def test_a_misspelt_keyword_is_answered_with_the_near_one(
     function: Any, arguments: tuple[Any, ...], keyword: str, meant: str
 ) -> None:
-    said = rf"{function.__qualname__}\(\) got an unexpected keyword argument '{keyword}'; did you mean '{meant}'\?"
+    said = rf"{function.__name__}\(\) got an unexpected keyword argument '{keyword}'; did you mean '{meant}'\?"
     with pytest.raises(TypeError, match=said):
         function(*arguments, **{keyword: None})
 

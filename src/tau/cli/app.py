@@ -68,6 +68,13 @@ _HOMES = {
 """Where they are: none is loaded until it is asked for."""
 
 
+_ON_RESUME = dict.fromkeys(
+    ("--set", "--input"),
+    "the input of a run never changes; a new run that keeps what is finished: tau fork RUN_ID TARGET --set NAME=VALUE",
+)
+"""What is said of options that `tau resume` does not have, as it cannot."""
+
+
 class _Late(click.Group):
     """Lists the commands in the order of `COMMANDS`, not by name, and loads one when it is asked for."""
 
@@ -144,8 +151,11 @@ def _show(error: click.ClickException) -> None:
         with suppress(OSError):
             error.show()
         return
-    screen.line(("error: ", "bold red"), hide_passwords(" ".join(error.format_message().split())), error=True)
     context = getattr(error, "ctx", None)
+    said = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption) and context is not None and context.info_name == "resume":
+        said = _ON_RESUME.get(error.option_name, said)
+    screen.line(("error: ", "bold red"), hide_passwords(said), error=True)
     if context is not None:
         screen.note("help", f"{context.command_path} --help")
 

@@ -284,6 +284,9 @@ def _anew(error: BaseException, session: Session) -> str:
         return f"{answer} {name} --value JSON, or --set FIELD=VALUE for a form; tau pauses shows what is asked"
     if isinstance(error, ExecutionError) and (key := _missing_key(error.__cause__)):
         then = f"{delete}, then tau run with --set NAME=VALUE"
+        if len(error.path) > 1 and session.resume:  # what is finished is kept
+            words = shlex.split(session.resume)
+            then = f"{shlex.join([words[0], 'fork', *words[2:]])} --set NAME=VALUE, then resume the run that it begins"
         return f"if {key} should have been in the input, which never changes: {then}"
     return ""
 

@@ -13,15 +13,21 @@ from tau.errors import (
     RunWaitingError,
     SchemaError,
     StoreError,
+    UnserializableError,
     leaves,
 )
+from tau.graph.nodes import Node
 from tau.late_imports import load_module
 from tau.log.records import Progress
 
 
-def explain(error: BaseException, artifacts: str | None, *, has_graphs: bool = False) -> None:
-    """Note on what a node raised what to do, where it comes from what the node was given; ``artifacts`` is the
-    directory of these, ``has_graphs`` says that graphs are what it consists of."""
+def explain(error: BaseException, artifacts: str | None, node: Node | None = None) -> None:
+    """Note on what a ``node`` raised what to do, where it comes from what the node was given, and where the node is,
+    where tau refused what it returned; ``artifacts`` is the directory of these."""
+    has_graphs = node is not None and node.inside is not None
+    is_refused = isinstance(error, UnserializableError | SchemaError) or not (error.__traceback__ or error.__cause__)
+    if node is not None and is_refused and (place := _place(node)):
+        _note(error, f"the function of the node is {place}")
     for one in leaves(error):
         text = str(one.args[0]) if one.args else ""
         if isinstance(one, ValueError) and text.endswith("is read-only"):
@@ -37,6 +43,12 @@ def explain(error: BaseException, artifacts: str | None, *, has_graphs: bool = F
         elif isinstance(one, OSError) and one.errno in (EACCES, EPERM) and artifacts and _names(one, artifacts):
             _note(one, "an artifact is not changed in place once its block has ended: read it, and write what is new "
                        "as another artifact, with ctx.artifact(name) as path: ...")  # fmt: skip
+
+
+def _place(node: Node) -> str:
+    """File, line and name of a node's function; empty where it is none of Python, or of a graph inside."""
+    code = getattr(node.function, "__code__", None)
+    return "" if code is None else f"{code.co_filename}:{code.co_firstlineno} ({code.co_name})"
 
 
 def _names(error: OSError, directory: str) -> bool:

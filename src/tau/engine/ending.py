@@ -127,8 +127,7 @@ class Ending:
     def node_failed(self, name: str, error: Exception) -> ExecutionError:
         if self.request.stored:
             effect = self.effect
-            has_graphs = effect is not None and effect.node.inside is not None
-            explain(error, self.request.artifacts, has_graphs=has_graphs)
+            explain(error, self.request.artifacts, None if effect is None else effect.node)
         self.last = (Failed(node=name, failure=describe(error), attempt=self.tried),)
         text = f"node execution failed: {text_of(error) or type(error).__name__}"
         return self._error(name, error, text, (*self.progress.path, name))

@@ -19,9 +19,11 @@ from tau.events import (
     CHECKPOINT_RESUME,
     CHECKPOINT_SAVE,
     GRAPH_CHANGED,
+    GRAPH_FAILED,
     GRAPH_START,
     NODE_COMPLETE,
     NODE_PROGRESS,
+    NODE_RETRY,
     NODE_START,
     PARALLEL_START,
     PROVENANCE_CHANGED,
@@ -104,6 +106,8 @@ class Progress:
             NODE_COMPLETE: self._node_ended,
             CHECKPOINT_SAVE: self._saved,
             **dict.fromkeys(TERMINAL_TYPES, self._tell_ended),
+            GRAPH_FAILED: self._failed,
+            NODE_RETRY: self._failed,
             NODE_PROGRESS: self._own_progress,
             CHAIN_START: self._expects,
             PARALLEL_START: self._expects,
@@ -198,6 +202,13 @@ class Progress:
     def _saved(self, data: Data) -> None:
         if not self._is_inside(data["node"]):
             self._tell_ended()
+
+    def _failed(self, data: Data) -> None:
+        """What a node returned cannot be stored, or does not fit: it has failed after all."""
+        if self.ended and data.get("node") in (None, self.ended[1].strip()):
+            _, node, seconds, more = self.ended
+            self.ended = ((screen.tick(False), "red"), node, seconds, f"{more} {data['error_type']}")
+        self._tell_ended()
 
     def _tell_ended(self, _: Data | None = None) -> None:
         """Say what has ended. A node of the run itself waits here until it is stored: no kill takes a tick back."""
