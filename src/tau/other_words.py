@@ -46,4 +46,28 @@ OF_TAU: Final = {
     "RetryPolicy": "a node is tried again with add_node(..., retry=Retry(attempts=3))",
     "DefaultGraphConfig": "GraphConfig(name) has the defaults",
 }
-"""For the module ``tau``, from these and from the origin."""
+"""For the module ``tau``, from these and from go-agents-orchestration."""
+
+OF_KEYWORDS: Final = {
+    "thread_id": "run_id",
+    "workflow_id": "run_id",
+    "checkpointer": "store",
+    "backend": "store",
+    "state_schema": "schema",
+    "retry_policy": "retry",
+}
+"""For keywords of functions that take the other one."""
+
+OF_COMMANDS: Final = {
+    "list": "tau runs lists the runs of a store",
+    "ls": "tau runs lists the runs of a store",
+    "status": "tau runs lists the runs with their status, tau show RUN_ID shows one",
+    "plan": "tau resume RUN_ID TARGET --plan says what a resume would run",
+    "log": "tau history RUN_ID shows the log of a run",
+    "logs": "tau history RUN_ID shows the log of a run",
+    "stop": "tau cancel RUN_ID ends a run for good; Ctrl-C stops one that can be resumed",
+    "kill": "tau cancel RUN_ID ends a run for good; Ctrl-C stops one that can be resumed",
+    "retry": "tau resume RUN_ID TARGET goes on where the run failed",
+    "start": "tau run TARGET begins a run",
+}
+"""For `tau` in a shell."""

@@ -36,7 +36,8 @@ def names_keywords(function: Callable[P, T]) -> Callable[P, T]:
     def check(args: tuple[Any, ...], kwargs: Iterable[str]) -> None:
         for name in kwargs:
             if name not in known:
-                near = did_you_mean(name, known)
+                word = load_module("tau.other_words").OF_KEYWORDS.get(name)
+                near = f"; did you mean {word!r}?" if word in known else did_you_mean(name, known)
                 more = near or f"; it takes {', '.join(one for one in known if one != 'self')}"
                 is_method = bool(args) and known[:1] == ("self",)
                 called = f"{type(args[0]).__name__}.{function.__name__}" if is_method else function.__qualname__

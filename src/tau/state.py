@@ -192,7 +192,9 @@ class State(Mapping[str, Any], Generic[Model_co]):
             raise TypeError(_not_in_place(key))
 
         def __delitem__(self, key: Any) -> None:
-            raise TypeError(f"a state is not changed in place: return state.drop({key!r}) from the node")
+            raise TypeError(
+                f"a key is removed from a state by returning it without: return state.drop({key!r}) from the node"
+            )
 
         def __getattr__(self, name: str) -> Any:
             if name in _MUTATORS:
@@ -369,7 +371,7 @@ _MUTATORS = frozenset({"update", "pop", "popitem", "setdefault", "clear"})
 
 
 def _not_in_place(key: Any) -> str:
-    return f"a state is not changed in place: return {{{key!r}: ...}} from the node, or use state.set({key!r}, ...)"
+    return f"a key of a state is set by returning it: return {{{key!r}: ...}} from the node, or state.set({key!r}, ...)"
 
 
 def _names(keys: Any) -> str:

@@ -1,4 +1,9 @@
-"""`StateGraph`: a graph that can be run, resumed and asked about its runs."""
+"""`StateGraph`: a graph that can be run, resumed and asked about its runs.
+
+Each group of verbs has a file in ``tau.verbs``: ``running`` (execute, resume), ``streaming`` (astream), ``replaying``,
+``admitting`` (admit, wait), ``answering`` (answer, pauses), ``inspecting`` (plan, history, runs, failure), ``forking``
+(fork, cancel). How nodes and edges are added is in ``tau.graph``.
+"""
 
 from __future__ import annotations
 

@@ -55,8 +55,9 @@ class StoredGraph(Graph):
             checkpoint = CheckpointConfig() if store is None else CheckpointConfig(interval=1, preserve=True)
             config = GraphConfig(config, observer="noop", checkpoint=checkpoint)
         elif not isinstance(config, GraphConfig):
+            with_schema = f", schema={config.__name__}" if isinstance(config, type) else ""
             raise ConfigError(
-                "a graph is made from its name or from a GraphConfig, as in StateGraph('climate'), found "
+                f"a graph is made from its name or from a GraphConfig, as in StateGraph('climate'{with_schema}), found "
                 f"{type(config).__name__}: {config!r:.80}"
             )
         elif store is not None and config.checkpoint.interval == 0:
@@ -67,6 +68,7 @@ class StoredGraph(Graph):
         super().__init__(config.name, None if schema is None else _schema(schema))
         self.config = config
         self.host = Host()
+        self._is_told = False
         self._observer = resolve_observer(config.observer if observer is None else observer)
         self._store: Store | None = None
         if config.checkpoint.interval > 0:
@@ -228,6 +230,13 @@ class StoredGraph(Graph):
         given = state if isinstance(state, State) else State(state)
         identity = check_run_id(run_id) if run_id is not None else given.run_id
         request = self._request(identity)
+        if if_exists == "resume" and not (request.stored or self._is_told):
+            self._is_told = True
+            _log.warning(
+                "graph %s has no store, so if_exists='resume' finds no run and each call begins anew: "
+                "StateGraph(name, store=...) keeps runs",
+                self.name,
+            )
         if state is not before and isinstance(before, Mapping):
             request.unfitted = {key: value for key, value in before.items() if value is not given[key]}
         load_module("tau.node.seeds")

@@ -31,6 +31,7 @@ def test_the_help_lists_the_commands_in_the_order_of_use_and_cuts_nothing_off(he
     ("words", "said", "help_of"),
     [
         (["shwo"], "error: no such command: shwo; did you mean 'show'?", "tau"),
+        (["list"], "error: no such command: list; tau runs lists the runs of a store", "tau"),
         (["runs", "--limit", "x"], "error: Invalid value for '--limit'", "tau runs"),
         (["resume"], "error: Missing argument 'RUN_ID'", "tau resume"),
         (["run", GRAPH, "--if-exists", "resume"], "error: --if-exists resume needs --run-id", "tau run"),
@@ -90,6 +91,20 @@ def test_what_was_meant_is_told(shell: Shell, here: Here) -> None:
         resolve_observer("slogg")
 
 
+@pytest.mark.parametrize("command", ["runs", "verify", "stats", "pauses"])
+def test_where_the_default_store_is_not_there_the_way_to_another_is_named(here: Here, command: str) -> None:
+    assert "--store URL names another store" in here(command).err
+    assert "--store URL" not in here(command, "--store", "sqlite:///none.db").err
+    at_work = open_store("sqlite:///mine.db")
+    assert list(at_work.runs()) == []
+    assert here(command).err.endswith("note: in this directory: --store sqlite:///mine.db\n")
+    at_work.close()
+
+
+def test_a_worker_that_finds_nothing_says_so(shell: Shell, here: Here) -> None:
+    assert here("worker", GRAPH, "--once").out == "no run was taken\n"
+
+
 def test_where_the_default_store_has_nothing_those_in_the_directory_are_named(shell: Shell, here: Here) -> None:
     assert "in this directory" not in here("runs").err
     at_work = open_store("sqlite:///mine.db")  # while it is open, all of it may be in its write-ahead log
@@ -145,7 +160,7 @@ def test_an_invalid_graph_is_drawn_and_its_problems_are_listed(
     assert "begin" in done.out
     assert "dangling" in done.out
     assert done.err.splitlines() == [
-        "error: no exit points set",
+        "error: no exit points set: call sequence(...) or set_exit_point(node)",
         "error: node dangling has no outgoing edges and is not an exit point",
     ]
     found = here.json("graph", "invalid.py:graph", "--format", form, code=2)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 
@@ -31,6 +31,7 @@ from tau import (
     register_observer,
     stop_on,
 )
+from tau.cli.app import COMMANDS
 from tau.stores.memory import MemoryStore
 
 
@@ -198,7 +199,46 @@ def test_a_name_of_another_library_is_answered_with_ours(name: str, hint: str) -
         getattr(tau, name)
 
 
+@pytest.mark.parametrize(("name", "meant"), [("thread_id", "run_id"), ("workflow_id", "run_id")])
+def test_a_keyword_of_another_library_is_answered_with_ours(name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"argument '{name}'; did you mean '{meant}'\?"):
+        StateGraph("words").execute({}, **{name: "r"})
+    with pytest.raises(TypeError, match=r"argument 'checkpointer'; did you mean 'store'\?"):
+        StateGraph("words", checkpointer=None)  # type: ignore[call-arg]
+
+
+def test_a_class_for_the_state_is_a_schema() -> None:
+    class Weather(TypedDict):
+        rows: int
+
+    with pytest.raises(ConfigError, match=r"as in StateGraph\('climate', schema=Weather\)"):
+        StateGraph(Weather)  # type: ignore[arg-type]
+
+
+def test_a_resume_where_nothing_is_stored_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    graph = one(lambda state: {"a": 1})
+    for _ in range(2):
+        graph.execute({}, run_id="mine", if_exists="resume")
+    assert [one.getMessage() for one in caplog.records] == [
+        "graph g has no store, so if_exists='resume' finds no run and each call begins anew: "
+        "StateGraph(name, store=...) keeps runs"
+    ]
+    with_store = one(lambda state: {"a": 1}, "memory:")
+    with_store.execute({}, run_id="mine", if_exists="resume")
+    assert len(caplog.records) == 1
+
+
+def test_a_key_that_is_set_is_told_how_it_is_returned() -> None:
+    state: Any = tau.State({"a": 1})
+    with pytest.raises(TypeError, match=r"a key of a state is set by returning it: return \{'a': \.\.\.\}"):
+        state["a"] = 2
+    with pytest.raises(TypeError, match=r"by returning it without: return state\.drop\('a'\)"):
+        del state["a"]
+
+
 def test_what_is_said_of_other_words_exists() -> None:
+    assert not other_words.OF_COMMANDS.keys() & COMMANDS.keys()
+    assert {one.split()[1] for one in other_words.OF_COMMANDS.values()} <= COMMANDS.keys()
     assert not [name for name in other_words.OF_GRAPHS if hasattr(StateGraph, name)]
     assert not [name for name in other_words.OF_TAU if name in tau.__all__]
     said = re.findall(r"\b([a-z_]+)\(", " ".join(other_words.OF_GRAPHS.values()))

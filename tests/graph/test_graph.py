@@ -351,7 +351,11 @@ def test_a_sound_graph_has_no_problems() -> None:
 
 
 def test_all_problems_of_an_empty_graph_are_told_at_once() -> None:
-    assert problems(Graph("g")) == ["graph has no nodes", "entry point not set", "no exit points set"]
+    assert problems(Graph("g")) == [
+        "graph has no nodes",
+        "entry point not set: call sequence(...) or set_entry_point(node)",
+        "no exit points set: call sequence(...) or set_exit_point(node)",
+    ]
 
 
 def test_names_that_never_came_are_all_found() -> None:

@@ -11,6 +11,7 @@ import click
 
 from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
+from tau.other_words import OF_COMMANDS
 from tau.spelling import did_you_mean
 from tau.stores.urls import hide_passwords
 from tau.version import __version__
@@ -91,7 +92,9 @@ class _Late(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no such command: {args[0]}{did_you_mean(args[0], COMMANDS)}")
+            hint = OF_COMMANDS.get(args[0])
+            meant = f"; {hint}" if hint else did_you_mean(args[0], COMMANDS)
+            ctx.fail(f"no such command: {args[0]}{meant}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

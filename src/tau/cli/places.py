@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tau.cli.beside import said_beside
 from tau.cli.ids import meant_by
 from tau.cli.outcome import Session, complain
 from tau.cli.targets import Project
@@ -56,6 +57,13 @@ def reading(option: str | None, project: Project, session: Session) -> Store | N
     store = open_store(option if option is not None else default_url(project))
     session.store, session.is_default = store.location, option is None
     return store if is_there(store) else None
+
+
+def note_nothing(said: str, session: Session) -> None:
+    """Remark that there is nothing, and where the default store was looked into, what names another."""
+    complain(said)
+    if session.is_default:
+        complain(said_beside(session.store) or f"--store URL names another store, and {VARIABLE} one for all commands")
 
 
 def is_there(store: Store) -> bool:

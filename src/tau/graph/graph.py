@@ -93,8 +93,10 @@ class Graph(NodeAdding, EdgeAdding):
         >>> try:
         ...     StateGraph("empty").validate()
         ... except GraphError as error:
-        ...     print(error.problems)
-        ('graph has no nodes', 'entry point not set', 'no exit points set')
+        ...     print(*error.problems, sep="\\n")
+        graph has no nodes
+        entry point not set: call sequence(...) or set_entry_point(node)
+        no exit points set: call sequence(...) or set_exit_point(node)
         """
         problems = graph_checks.problems_of(self)
         if problems:

@@ -26,12 +26,12 @@ def problems(
     """All that makes a graph impossible to run, each as one sentence; empty where nothing does."""
     found = [] if nodes else ["graph has no nodes"]
     if entry is None:
-        found.append("entry point not set")
+        found.append("entry point not set: call sequence(...) or set_entry_point(node)")
     elif entry not in nodes:
         found.append(f"entry point {entry} does not exist{_known(nodes)}")
     ends = any(edge.target == END for edge in _all(edges))
     if not exits and not ends:
-        found.append("no exit points set")
+        found.append("no exit points set: call sequence(...) or set_exit_point(node)")
     if ends and END in nodes:
         found.append(f"a node is named {END}, which is tau.END, where a route ends a run; give it another name")
     found += [f"exit point {name} does not exist{_known(nodes)}" for name in exits if name not in nodes]

@@ -78,8 +78,8 @@ class Script:
             number = self._next
             if number == len(self._answers):
                 raise AgentError(
-                    f"the script of agent {call.agent!r} has {number} answers and was asked for another one; "
-                    "give it one answer for each call, or use agents.function"
+                    f"the script of agent {call.agent!r} has {number} answer{'s' * (number != 1)} and was asked for "
+                    "another one; give it one answer for each call, or use agents.function"
                 )
             self._next += 1
         return self._answers[number]  # type: ignore[index]

@@ -12,7 +12,7 @@ from tau.cli.completion import run_ids
 from tau.cli.ids import in_short
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
-from tau.cli.places import find, reading
+from tau.cli.places import find, note_nothing, reading
 from tau.cli.targets import read_project
 from tau.host import Host
 from tau.log.answers import OpenPause, open_pauses
@@ -53,6 +53,8 @@ def pauses(session: Session, *, run_id: str | None, graph: str | None, store: st
         for one in found:
             if one.refused:
                 complain(f"{one.name} of {one.run_id} was answered, and asks again: {one.refused}")
+    elif place is None:
+        note_nothing(f"nothing waits for an answer in {session.store}: nothing was ever stored there", session)
     else:
         complain(f"nothing waits for an answer in {session.store}")
     return Exit.DONE

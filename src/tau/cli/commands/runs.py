@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from tau.cli import options
-from tau.cli.beside import said_beside
 from tau.cli.ids import in_short
 from tau.cli.outcome import Exit, Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.output.watching import follow, watch
-from tau.cli.places import reading
+from tau.cli.places import note_nothing, reading
 from tau.cli.targets import read_project
 from tau.stores import Summary
 from tau.stores.contract import STATUSES
@@ -89,9 +88,11 @@ def runs(
     else:
         nothing = reading(store, project, session) is None
         which = "no such runs" if graph or status or tag else "there are no runs"
-        complain(f"{which} in {session.store}" + (": nothing was ever stored there" if nothing else ""))
-        if session.is_default and not (graph or status or tag) and (others := said_beside(session.store)):
-            complain(others)
+        said = f"{which} in {session.store}" + (": nothing was ever stored there" if nothing else "")
+        if graph or status or tag:
+            complain(said)
+        else:
+            note_nothing(said, session)
     return Exit.DONE
 
 

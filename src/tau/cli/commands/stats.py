@@ -10,9 +10,9 @@ import click
 
 from tau.cli import options
 from tau.cli.ids import in_short
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.outcome import Exit, Session, reporting
 from tau.cli.output import screen
-from tau.cli.places import reading
+from tau.cli.places import note_nothing, reading
 from tau.cli.targets import read_project
 from tau.operations.stats import RunStats, Stats
 from tau.operations.stats import stats as count
@@ -51,7 +51,7 @@ def stats(session: Session, *, graph: str | None, limit: int | None, store: str 
         short = in_short(place, [one.run_id for one in largest])
         screen.table(HEADS, (_row(one, short) for one in largest))
     if place is None:
-        complain(f"nothing was ever stored in {session.store}")
+        note_nothing(f"nothing was ever stored in {session.store}", session)
     return Exit.DONE
 
 
@@ -84,7 +84,7 @@ def _totals(found: Stats) -> dict[str, str]:
     ended = f", {rate:.0%} of those that ended succeeded" if rate is not None else ""
     return {
         "runs": f"{len(found.runs)}" + (f": {by_status}" if by_status else ""),
-        "checkpoints": f" {found.checkpoints}{often}",
+        "checkpoints": f"{found.checkpoints}{often}",
         "resumes": f"{found.resumes}{ended}",
         "stored": screen.size(found.size_bytes),
         **({"damaged": _damaged(found.damaged)} if found.damaged else {}),

@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from tau.cli import completion, options
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.outcome import Exit, Session, reporting
 from tau.cli.output import screen
-from tau.cli.places import find, reading
+from tau.cli.places import find, note_nothing, reading
 from tau.cli.targets import read_project
 from tau.errors import CheckpointNotFoundError, CorruptCheckpointError
 from tau.operations.verify import Damage, Verification, is_listed_as_damaged
@@ -48,7 +48,7 @@ def verify(session: Session, *, run_id: str | None, store: str | None) -> int:
             screen.table(HEADS, (_row(one) for one in found.damage))
         screen.line(_said(found))
     if place is None:
-        complain(f"nothing was ever stored in {session.store}")
+        note_nothing(f"nothing was ever stored in {session.store}", session)
     return Exit.DONE if found.sound else Exit.STORE
 
 

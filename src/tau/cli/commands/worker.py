@@ -123,6 +123,8 @@ def _say(report: WorkerReport, graph: str, session: Session) -> None:
         return
     counts = {name: count for name, count in _document(report).items() if name not in ("left", "later") and count}
     screen.fields(counts)
+    if not any(_document(report).values()):
+        screen.line("no run was taken")
     if report.later:
         screen.line(f"{report.later} admitted for later are left: their not_before is yet to come")
 

@@ -137,10 +137,11 @@ def note(label: str, text: str, *, error: bool = True) -> None:
 
 def fields(rows: Mapping[str, Any]) -> None:
     """Labelled lines on stdout; those without a value are left out."""
-    for label, value in rows.items():
-        if value not in (None, "", (), []):
-            style = STATUS_STYLES.get(str(value), "") if label == "status" else ""
-            line((f"{label:<9} ", "dim"), (str(value), style))
+    shown = {label: value for label, value in rows.items() if value not in (None, "", (), [])}
+    width = max(9, *map(len, shown), 0)
+    for label, value in shown.items():
+        style = STATUS_STYLES.get(str(value), "") if label == "status" else ""
+        line((f"{label:<{width}} ", "dim"), (str(value), style))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
