@@ -44,6 +44,8 @@ OF_TAU: Final = {
     "Command": "where to go next is said by edges, or by a function: graph.add_conditional_edges(node, function)",
     "Send": "several pieces of work are ctx.map or process_parallel in one node, several nodes at once a branches_node",
     "RetryPolicy": "a node is tried again with add_node(..., retry=Retry(attempts=3))",
+    "Agent": "agents have a module of their own: from tau.agents import Agent",
+    "AgentConfig": "agents have a module of their own: from tau.agents import AgentConfig",
     "DefaultGraphConfig": "GraphConfig(name) has the defaults",
 }
 """For the module ``tau``, from these and from go-agents-orchestration."""
@@ -71,3 +73,16 @@ OF_COMMANDS: Final = {
     "start": "tau run TARGET begins a run",
 }
 """For `tau` in a shell."""
+
+_MODEL = 'it is an option of the model: options={{"chat": {{"{0}": ...}}}}, or chat(prompt, {0}=...)'
+_PROVIDER = 'it is an option of the provider: provider_options={{"{0}": ...}}'
+
+OF_AGENTS: Final = {
+    **{name: _MODEL.format(name) for name in ("temperature", "max_tokens", "num_ctx", "seed", "top_p", "stop")},
+    **{name: _PROVIDER.format(name) for name in ("api_key_env", "deployment", "api_version", "organization")},
+    "api_key": 'a key is named by its environment variable: provider_options={"api_key_env": "MY_KEY"}',
+    "url": "the address of the server is base_url=",
+    "host": "the address of the server is base_url=",
+    "max_retries": "retries are retry=Retry(attempts=...)",
+}
+"""For the arguments of `tau.agents.Agent`, from the clients of models."""

@@ -36,9 +36,12 @@ def names_keywords(function: Callable[P, T]) -> Callable[P, T]:
     def check(args: tuple[Any, ...], kwargs: Iterable[str]) -> None:
         for name in kwargs:
             if name not in known:
-                word = load_module("tau.other_words").OF_KEYWORDS.get(name)
+                words = load_module("tau.other_words")
+                word = words.OF_KEYWORDS.get(name)
                 near = f"; did you mean {word!r}?" if word in known else did_you_mean(name, known)
-                more = near or f"; it takes {', '.join(one for one in known if one != 'self')}"
+                elsewhere = words.OF_AGENTS.get(name) if function.__qualname__ == "Agent.__init__" else None
+                takes = f"; it takes {', '.join(one for one in known if one != 'self')}"
+                more = f"; {elsewhere}" if elsewhere else near or takes
                 is_method = bool(args) and known[:1] == ("self",)
                 called = f"{type(args[0]).__name__}.{function.__name__}" if is_method else function.__qualname__
                 raise TypeError(f"{called}() got an unexpected keyword argument {name!r}{more}")

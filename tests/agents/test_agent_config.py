@@ -11,6 +11,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
+import tau
 from tau import agents
 from tau.agents.config import AgentConfig, ClientConfig, ModelConfig, ProviderConfig, Secret, duration
 from tau.agents.providers.failures import retry_after
@@ -214,3 +215,64 @@ def test_an_agent_goes_to_another_process_without_its_key() -> None:
 )
 def test_the_time_that_a_server_asks_for_is_read_in_all_its_forms(headers: Any, seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+def test_an_agent_without_a_model_and_a_file_that_is_not_there_are_configuration_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'^model: missing; name the model, as in Agent\(\'ollama\', "llama'):
+        agents.Agent("ollama")
+    with pytest.raises(ConfigError, match=r"nope\.json: .* cannot be read: No such file"):
+        AgentConfig.from_file(tmp_path / "nope.json")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"provider_options": {"api_key_en": "X"}},
+            r"^provider_options\.api_key_en: unknown option of openai; .*_env'",
+        ),
+        ({"options": {"chat": {"temprature": 1}}}, r"^options\.chat\.temprature: .* did you mean 'temperature'"),
+        ({"options": {"chat": {"maxTokens": 1}}}, "did you mean 'max_tokens'"),
+        ({"options": {"api_key_env": "X"}}, r"^options\.api_key_env: .* as in provider_options=\{\"api_key_env\": "),
+        ({"options": {"temperature": 0.2}}, r'^options\.temperature: .* as in \{"chat": \{"temperature": '),
+    ],
+)
+def test_an_option_that_nobody_takes_is_refused_where_it_was_written(given: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        agents.Agent("openai", "gpt", **given)
+
+
+def test_mistyped_options_of_a_file_and_of_a_call_are_refused_and_those_of_a_server_are_not() -> None:
+    wrong = copy.deepcopy(WHOLE)
+    wrong["client"]["provider"]["options"] = {"nonsense": 1}
+    with pytest.raises(ConfigError, match=r"^client\.provider\.options\.nonsense: unknown option"):
+        AgentConfig.from_dict(wrong)
+    seen: list[Any] = []
+    agent = agents.function(lambda call: seen.append(call.parameters) or "x")
+    with pytest.raises(ConfigError, match=r"^chat\.temprature: unknown option; did you mean 'temperature'\?"):
+        agent.chat("hi", temprature=1)
+    agent.chat("hi", guided_choice=["a"], top_k=3, repetition_penalty=1.1)
+    assert seen == [{"guided_choice": ["a"], "top_k": 3, "repetition_penalty": 1.1}]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("temperature", 'options={"chat": {"temperature"'), ("api_key", "provider_options="), ("sytem_prompt", "did you")],
+)
+def test_an_argument_that_belongs_elsewhere_says_where(name: str, said: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        agents.Agent("openai", "gpt", **{name: "x"})  # type: ignore[arg-type]
+    assert said in str(caught.value)
+
+
+def test_an_agent_and_its_answer_in_the_wrong_place_say_what_belongs_there() -> None:
+    agent = agents.scripted({"hi": "ho"})
+    graph = tau.StateGraph("wrong", store="memory:")
+    with pytest.raises(tau.GraphError, match=r"expected a callable, found Agent: .*; give it agent\.node\("):
+        graph.add_node("agent", agent)
+    graph.add_node("ask", lambda _: {"x": agent.chat("hi")})
+    graph.sequence("ask")
+    with pytest.raises(tau.ExecutionError, match=r"store its \.text"):
+        graph.execute({})
+    with pytest.raises(AttributeError, match=r"from tau\.agents import Agent"):
+        _ = tau.Agent

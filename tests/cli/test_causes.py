@@ -139,3 +139,19 @@ def test_a_run_that_went_on_is_not_said_to_have_failed(shell: Shell, here: Here,
     shell.remove("broken")
     here("resume", "r", "pipeline.py:graph", "--store", store)
     assert "failed at" not in here("show", "r", "--store", store).out
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        ("Agent('ollama', 'm', base_url='http://127.0.0.1:1', retry=tau.Retry(attempts=1)).chat('hi')",
+         "AgentConnectionError"),
+        ("scripted([ToolCall('no', {})]).run('go', [go], max_rounds=1)", "AgentLimitError"),
+        ("tau.Hub('station').request('visitor', 'nobody', 1)", "UnknownAgentError"),
+    ],
+)  # fmt: skip
+def test_errors_of_agents_and_hubs_are_named_as_they_are(shell: Shell, here: Here, raised: str, kind: str) -> None:
+    imports = "import tau\nfrom tau.agents import Agent, ToolCall, scripted\ndef go(x: int): ...\n"
+    shell.write("asks.py", f"{GRAPH_OF}\n{imports}\ngraph = graph_of('asks', ask=lambda state: {raised})\n")
+    assert causes(here("run", "asks.py:graph", "--run-id", "r", code=1).err)[0].startswith(f"{kind}: ")
+    assert here.json("resume", "r", "asks.py:graph", code=1)["error"]["cause"]["type"] == kind

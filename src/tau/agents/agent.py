@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from tau.agents.asking import Asking
-from tau.agents.config import AgentConfig, ClientConfig, ModelConfig, ProviderConfig, plain_options
+from tau.agents.config import AgentConfig, ClientConfig, ModelConfig, ProviderConfig, model_options
 from tau.agents.driving import Work, drive, drive_async
 from tau.agents.in_graphs import PromptOf, handler_of, node_of
 from tau.agents.messages import Image, Prompt, checked_prompt, inputs, with_images
 from tau.agents.providers.base import Provider
-from tau.agents.providers.registry import provider_of
+from tau.agents.providers.registry import PROVIDERS, provider_of
 from tau.agents.records import Call, Response
 from tau.agents.streaming import AsyncChatStream, ChatStream
 from tau.agents.structured import Wanted, fitted
@@ -87,6 +87,8 @@ class Agent:
         if isinstance(provider, AgentConfig):
             config = provider
         else:
+            if provider in PROVIDERS and not model:
+                raise ConfigError(f'model: missing; name the model, as in Agent({provider!r}, "llama3.2:3b")')
             known = provider.name if isinstance(provider, Provider) else provider
             config = AgentConfig(
                 name or model or known, ClientConfig(ProviderConfig(known, ModelConfig(model or known)))
@@ -249,7 +251,7 @@ class Agent:
 
     def _merged(self, verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
         given = self.config.client.provider.model.capabilities.get(verb.partition("_")[0], {})
-        return {**given, **plain_options(f"the options of {verb}", options)} if options else dict(given)
+        return {**given, **model_options(verb, options)} if options else dict(given)
 
     def _loop(
         self,

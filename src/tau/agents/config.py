@@ -1,4 +1,4 @@
-"""`AgentConfig`: an agent in JSON, with the origin's keys; and its durations, such as "24s"."""
+"""`AgentConfig`: an agent in JSON, with the keys of go-agents-orchestration; and its durations, such as "24s"."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from tau.agents.option_names import check_provider_options, check_spelling, where_it_belongs
 from tau.checks import YEAR, boolean, checked_name, integer, known_keys, number, put, read_json, refused, short
 from tau.config import Retry
 from tau.errors import ConfigError
@@ -21,6 +22,7 @@ CAPABILITIES: Final = ("chat", "vision", "tools", "embed")
 
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_OF_PROVIDER: Final = ("provider.options", "provider_options")
 _SECRET_OPTIONS: Final = ("api_key", "token")
 
 
@@ -89,6 +91,7 @@ class ProviderConfig:
         if not isinstance(self.base_url, str) or (self.base_url and "://" not in self.base_url):
             raise refused("client.provider.base_url", self.base_url, "a URL such as http://localhost:11434")
         options = plain_options("client.provider.options", self.options)
+        check_provider_options("client.provider.options", self.name, options)
         hidden = {key: Secret(one) if _is_hidden(key, one) else one for key, one in options.items()}
         put(self, "options", hidden)
 
@@ -160,13 +163,14 @@ class AgentConfig:
         """A copy with what is given here instead; what is empty or ``None`` is kept. ``options`` replace those of the
         capabilities that they name, ``provider_options`` and ``prices`` those of their names. Raises `ConfigError`."""
         client, provider = self.client, self.client.provider
-        path = "client.provider.model.capabilities"
-        capabilities = {**provider.model.capabilities, **checked_options(path, options or {})}
+        own = plain_options("provider_options", provider_options or {})
+        check_provider_options("provider_options", provider.name, own)
+        capabilities = {**provider.model.capabilities, **checked_options("options", options or {})}
         made = ProviderConfig(
             provider.name,
             ModelConfig(model or provider.model.name, capabilities),
             base_url or provider.base_url,
-            {**provider.options, **plain_options("client.provider.options", provider_options or {})},
+            {**provider.options, **own},
         )
         given: dict[str, Any] = {"timeout": timeout, "retry": retry}
         changed = {key: value for key, value in given.items() if value is not None}
@@ -198,11 +202,13 @@ class AgentConfig:
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> AgentConfig:
-        """From a file that holds a JSON object. Raises `ConfigError`, which names the file, and `OSError` where it
-        cannot be read."""
-        text = Path(path).read_bytes()
+        """From a file that holds a JSON object. Raises `ConfigError`, which names the file, also where it cannot be
+        read."""
         try:
-            return cls.from_json(text)
+            return cls.from_json(Path(path).read_bytes())
+        except OSError as error:
+            said = f"the configuration of the agent cannot be read: {error.strerror or error}"
+            raise ConfigError(f"{os.fspath(path)}: {said}; paths are taken from {os.getcwd()}") from error
         except ConfigError as error:
             raise ConfigError(f"{os.fspath(path)}: {error}") from error
 
@@ -228,7 +234,7 @@ _RETRY: Final = {
 
 
 def _retry(values: Any) -> Retry:
-    """The origin's keys as a `Retry`: ``max_retries`` counts tries after the first, ``jitter`` may be true or false."""
+    """The keys of a file as a `Retry`: ``max_retries`` counts tries after the first, ``jitter`` is true or false."""
     names = ["max_retries", *_RETRY]
     if not isinstance(values, Mapping):
         raise refused("client.retry", values, "an object with keys")
@@ -252,17 +258,24 @@ def checked_options(path: str, values: Any) -> dict[str, dict[str, Any]]:
         raise refused(path, values, "an object with keys")
     if unknown := [key for key in values if key not in CAPABILITIES]:
         said = "; ".join(f"{path}.{key}: unknown capability" for key in unknown)
-        raise ConfigError(f"{said}; there are {', '.join(CAPABILITIES)}")
-    return {name: plain_options(f"{path}.{name}", options) for name, options in values.items()}
+        raise ConfigError(f"{said}; there are {', '.join(CAPABILITIES)}{where_it_belongs(unknown[0])}")
+    return {name: model_options(f"{path}.{name}", options) for name, options in values.items()}
+
+
+def model_options(path: str, options: Any) -> dict[str, Any]:
+    """The options of a call or capability. Raises `ConfigError` for what JSON cannot hold, and a mistyped name."""
+    found = plain_options(path, options)
+    check_spelling(path, found)
+    return found
 
 
 def plain_options(path: str, options: Any) -> dict[str, Any]:
-    """The options of a call as plain data. Raises `ConfigError` for what JSON cannot hold."""
+    """Options as plain data. Raises `ConfigError` for what JSON cannot hold."""
     if not isinstance(options, Mapping):
         raise refused(path, options, "an object with keys")
     for key, value in options.items():
         try:
-            if not (callable(value) or isinstance(value, Secret)) or not path.startswith("client.provider.options"):
+            if not (path.endswith(_OF_PROVIDER) and (callable(value) or isinstance(value, Secret))):
                 json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path}.{key}: expected plain data, found {short(value)}: {error}") from error

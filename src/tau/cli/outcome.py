@@ -16,7 +16,7 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from tau import errors, state
+from tau import state
 from tau.cli.beside import said_beside
 from tau.cli.causes import SHOWN as CAUSES_SHOWN
 from tau.cli.causes import Cause, causes, change_inside, said_of
@@ -338,11 +338,13 @@ def _as_document(error: BaseException, session: Session, code: Exit, behind: lis
 
 def public_name(error: BaseException) -> str:
     """The type of an error; for one of tau's own that is not for users, the first of its bases that is."""
-    kinds = (kind for kind in type(error).__mro__ if kind.__module__.partition(".")[0] != "tau" or kind in _PUBLIC)
+    kinds = (kind for kind in type(error).__mro__ if _is_public(kind.__module__))
     return next(kinds).__name__
 
 
-_PUBLIC = frozenset(kind for kind in vars(errors).values() if isinstance(kind, type))
+def _is_public(module: str) -> bool:
+    """Whether classes of that module are for users: those of others, and of `tau.errors` and its like."""
+    return module.partition(".")[0] != "tau" or module.endswith(".errors")
 
 
 def refuse(session: Session, text: str) -> Exit:

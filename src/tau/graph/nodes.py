@@ -76,7 +76,10 @@ def make_node(
     """A checked node. Raises `GraphError` for what cannot be a node, `ConfigError` for a bad option."""
     checked_name("node name", name, GraphError)
     if not callable(function):
-        raise GraphError(f"node {name}: expected a callable, found {type(function).__name__}: {function!r:.80}")
+        kind = type(function)
+        is_agent = f"{kind.__module__}.{kind.__qualname__}" == "tau.agents.agent.Agent"
+        more = '; give it agent.node("Summarise: {text}", into="summary")' if is_agent else ""
+        raise GraphError(f"node {name}: expected a callable, found {kind.__name__}: {function!r:.80}{more}")
     if retry is not None and not isinstance(retry, Retry):
         raise ConfigError(f"node {name}: retry must be a tau.Retry, found {type(retry).__name__}: {retry!r:.80}")
     if not isinstance(idempotent, bool):

@@ -58,6 +58,9 @@ _REASONS_OF_MODULES = {
     "zarr.": _OPEN_FILE,
     "torch.": "tensors are not stored; store value.numpy(force=True)",
     "jax": "arrays of JAX are not stored; store numpy.asarray(value)",
+    "tau.agents.records.Response": "an answer is more than data; store its .text, or .value where it has a schema",
+    "tau.agents.records.ToolCall": "a wish of a model is not stored; store its .name and .arguments",
+    "tau.agents.agent.Agent": _SHARED,
     "tau.state.State": "a state is not a value; store dict(state)",
     "tau.workflows.outcomes.Outcome": (
         "it tells what became of an item; store what you need of it, as in "

@@ -32,7 +32,10 @@ def key_of(options: Mapping[str, Any], variable: str, place: Place, name: str = 
     elif named is not None:
         key = os.environ.get(str(named), "")
         if not key:
-            raise ConfigError(f"client.provider.options.{name}_env: the environment variable {named} is not set")
+            raise ConfigError(
+                f"the environment variable {named} is not set, which {name}_env names in the options of the provider; "
+                "set it, or name another one"
+            )
     else:
         key = os.environ.get(variable, "")
     if key:

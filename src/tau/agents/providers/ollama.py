@@ -22,7 +22,7 @@ _TOP: Final = ("keep_alive", "think", "dimensions", "truncate", "logprobs", "top
 _ADVICE: Final = {
     "connection": "start it with `ollama serve`",
     "model": "ollama pull {model}",
-    "key": "set OLLAMA_API_KEY, or client.provider.options.api_key_env",
+    "key": "set OLLAMA_API_KEY, or name another variable in the options of the provider: api_key_env",
 }
 _MOST_BYTES: Final = 12  # a token of a prompt that is not short has fewer, on average, whatever the tokenizer
 _FULL: Final = [1 << power for power in range(11, 21)]  # sizes of contexts that are common

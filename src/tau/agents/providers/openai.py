@@ -22,7 +22,7 @@ DEFAULT_URL: Final = "https://api.openai.com/v1"
 _ADVICE: Final = {
     "connection": "is the server running, and is that its address?",
     "model": "set client.provider.model.name to one that the server lists",
-    "key": "set {variable}, or client.provider.options.api_key_env",
+    "key": "set {variable}, or name another variable in the options of the provider: api_key_env",
 }
 _OWN: Final = {"azure": "AZURE_OPENAI_API_KEY", "openai": "OPENAI_API_KEY"}
 _PICTURES: Final = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
@@ -79,8 +79,8 @@ class OpenAIProvider(RemoteProvider):
         key = key_of(provider.options, _OWN["openai"], self.place)
         if not key and not provider.base_url:
             raise AgentAuthenticationError(
-                f"there is no key for {self.address}: set OPENAI_API_KEY, or name another variable with "
-                "client.provider.options.api_key_env",
+                f"there is no key for {self.address}: set OPENAI_API_KEY, or name another variable in the "
+                "options of the provider: api_key_env",
                 provider=self.name,
                 address=self.address,
             )
@@ -174,7 +174,7 @@ class AzureProvider(OpenAIProvider):
         if not key:
             raise AgentAuthenticationError(
                 f"there is no {'key' if is_key else 'token'} for {self.address}: set {variable}, or name another "
-                f"variable with client.provider.options.{name}_env",
+                f"variable in the options of the provider: {name}_env",
                 provider=self.name,
                 address=self.address,
             )
