@@ -10,9 +10,10 @@ import pytest
 from cli_shell import Here, Shell
 from test_ids import at_terminal
 
-from tau import UnknownObserverError, open_store
+from tau import CorruptCheckpointError, UnknownObserverError, open_store
 from tau.cli.app import COMMANDS
 from tau.cli.beside import NAMED, stores_beside
+from tau.cli.outcome import Session, report
 from tau.observers import resolve_observer
 
 GRAPH = "pipeline.py:graph"
@@ -77,6 +78,31 @@ def test_a_node_whose_result_cannot_be_stored_gets_no_tick_and_its_line_is_named
     place = f"{shell.folder / 'refused.py'}:10 (analyze)"
     assert place in said
     assert place in here("show", "r").out
+
+
+def test_show_names_the_command_that_goes_on_with_a_run(shell: Shell, here: Here) -> None:
+    (shell.folder / "broken").touch()
+    here("run", GRAPH, "--run-id", "r", code=1)
+    assert "resume\ttau resume r FILE.py:GRAPH\n" in here("show", "r").out.replace("    ", "\t")
+    (shell.folder / "broken").unlink()
+    here("resume", "r", GRAPH)
+    assert "tau resume" not in here("show", "r").out
+
+
+def test_the_way_to_the_questions_is_named_once(shell: Shell, here: Here) -> None:
+    (shell.folder / "broken").touch()
+    here("run", GRAPH, "--run-id", "r", code=1)
+    assert here("answer", "r", "review", "--value", "1", code=3).err.count("tau pauses") == 1
+
+
+def test_a_cause_that_an_error_has_told_is_not_told_again(capsys: pytest.CaptureFixture[str]) -> None:
+    error = CorruptCheckpointError("record 3 of run 'r' is damaged: its checksum is wrong")
+    error.__cause__ = ValueError("its checksum is wrong")
+    assert report(error, Session()) == 5
+    assert capsys.readouterr().err.count("its checksum is wrong") == 1
+    error.__cause__ = ValueError("found 4 bytes")
+    report(error, Session())
+    assert "cause   ValueError: found 4 bytes" in capsys.readouterr().err
 
 
 def test_what_was_meant_is_told(shell: Shell, here: Here) -> None:

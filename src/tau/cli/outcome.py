@@ -48,6 +48,7 @@ from tau.errors import (
     UnserializableError,
     UnsupportedFormatError,
 )
+from tau.events import text_of
 
 
 class Exit(IntEnum):
@@ -308,6 +309,8 @@ def _missing_key(cause: BaseException | None) -> str:
 
 def _details(error: BaseException, behind: list[Cause], session: Session, code: Exit) -> Iterator[tuple[str, str]]:
     if not isinstance(error, StoreError | RunInterruptedError | ConfigError):
+        told = "" if isinstance(error, ExecutionError) else message(error)
+        behind = [one for one in behind if not (text_of(one[1]) and text_of(one[1]) in told)]
         for one in behind[:CAUSES_SHOWN]:
             yield "cause", in_options(said_of(one, public_name(one[1])))
         if len(behind) > CAUSES_SHOWN:

@@ -233,15 +233,15 @@ def _answerable(seen: _Seen, name: str, cell: StoredValue, again: bool) -> Pause
 
 
 def _unknown(run_id: str, name: str, found: LoadedRun) -> PauseNotFoundError:
-    names = tuple(one.name for one in waiting(found.pauses))
+    names, hint = tuple(one.name for one in waiting(found.pauses)), ""
     if found.status == "finished":
         why = "it is finished, and waits for nothing"
     elif names:
         why = f"it waits for an answer to {', '.join(map(repr, names))}"
     else:
-        why = f"it waits for nothing, its status is {found.status}; `tau pauses` shows what waits"
+        why, hint = f"it waits for nothing, its status is {found.status}", "`tau pauses` shows what waits"
     said = f"run {run_id!r} has no pause {name!r} now: {why}"
-    return PauseNotFoundError(said, run_id=run_id, name=name, waiting=names)
+    return PauseNotFoundError(said, hint=hint, run_id=run_id, name=name, waiting=names)
 
 
 def misfit(run_id: str, name: str, wrong: Sequence[str]) -> AnswerError:

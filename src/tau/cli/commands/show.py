@@ -9,6 +9,7 @@ import click
 from msgspec.structs import asdict
 
 from tau.cli import options
+from tau.cli.attempt import resume_command
 from tau.cli.call_counts import CallCount, together
 from tau.cli.commands.runs import document
 from tau.cli.finished import Piece
@@ -50,7 +51,7 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     if session.as_json:
         screen.document(_document(account, keys, values, session.store))
         return Exit.DONE
-    _show(account)
+    _show(account, store)
     if account.moves:
         screen.line()
         heads = ("resume", "entry", "changed", "before", "now")
@@ -80,7 +81,7 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     return Exit.DONE
 
 
-def _show(account: Account) -> None:
+def _show(account: Account, store: str | None) -> None:
     summary, made = account.summary, account.provenance
     if account.damage:
         complain(f"{account.damage}; what can be read is shown")
@@ -108,8 +109,17 @@ def _show(account: Account) -> None:
             "python": made.get("python"),
             "host": made.get("host"),
             "revision": revision,
+            "resume": _goes_on(account, store),
         }
     )
+
+
+def _goes_on(account: Account, store: str | None) -> str:
+    """The command line that goes on with a run that ended before its end; empty for any other."""
+    if account.status not in ("failed", "interrupted", "dead"):
+        return ""
+    named = account.summary.graph in read_project().graphs
+    return resume_command(account.summary.run_id, None if named else "FILE.py:GRAPH", store)
 
 
 def _undecided(account: Account) -> str:
