@@ -143,6 +143,12 @@ def test_a_model_that_goes_on_asking_is_ended() -> None:
     answer = agents.Response(tool_calls=(ADD,), usage=agents.Usage(30, 10))
     with pytest.raises(AgentLimitError, match="80 tokens"):
         agents.function(lambda _: answer).run("add", [add], limits={"tokens": 50})
+    costly = agents.function(lambda _: answer, prices={"function": (1e6, 2e6)})
+    with pytest.raises(AgentLimitError, match=r"has used 100 cost of limits=\{'cost': 60\}") as caught:
+        costly.run("add", [add], limits={"cost": 60})
+    assert (caught.value.limit, caught.value.used) == ("cost", 100.0)
+    with pytest.raises(ConfigError, match=r"limits\.cost: what function costs is not known; .* prices="):
+        agents.function(lambda _: answer).run("add", [add], limits={"cost": 60})
     with pytest.raises(ConfigError, match="limits"):
         agents.scripted(["x"]).run("add", [add], limits={"dollars": 1})
 
@@ -428,7 +434,7 @@ def test_an_agent_is_the_handler_of_a_hub_in_one_line() -> None:
 
 
 def test_a_script_that_has_no_answer_says_so() -> None:
-    with pytest.raises(AgentError, match="has 1 answers and was asked for another one"):
+    with pytest.raises(AgentError, match="has 1 answer and was asked for another one"):
         [agents.scripted(["x"]).chat("hi"), (agent := agents.scripted(["x"])).chat("hi"), agent.chat("hi")]
     with pytest.raises(AgentError, match="has no answer for 'hi'; its keys are 'ho'"):
         agents.scripted({"ho": "x"}).chat("hi")

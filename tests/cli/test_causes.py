@@ -155,3 +155,14 @@ def test_errors_of_agents_and_hubs_are_named_as_they_are(shell: Shell, here: Her
     shell.write("asks.py", f"{GRAPH_OF}\n{imports}\ngraph = graph_of('asks', ask=lambda state: {raised})\n")
     assert causes(here("run", "asks.py:graph", "--run-id", "r", code=1).err)[0].startswith(f"{kind}: ")
     assert here.json("resume", "r", "asks.py:graph", code=1)["error"]["cause"]["type"] == kind
+
+
+def test_a_model_that_is_asked_again_is_told_as_it_happens(shell: Shell, here: Here) -> None:
+    asks = "Agent('ollama', 'm', base_url='http://127.0.0.1:1', retry=tau.Retry(attempts=2, delay=0.2, jitter=0))"
+    text = f"import tau\nfrom tau.agents import Agent\ngraph = graph_of('asks', ask=lambda state: {asks}.chat('hi'))\n"
+    shell.write("asks.py", f"{GRAPH_OF}\n{text}")
+    told = (
+        "note: m: failed to connect to ollama at http://127.0.0.1:1: start it with `ollama serve`; asks again in 0.2 s"
+    )
+    assert told in " ".join(here("run", "asks.py:graph", code=1).err.split())
+    assert "asks again" not in here("run", "asks.py:graph", "--quiet", code=1).err

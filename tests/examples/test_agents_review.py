@@ -28,9 +28,7 @@ def test_the_agents_agree_after_one_revision(tmp_path: Path) -> None:
 
 def test_a_configuration_makes_it_ask_a_model(tmp_path: Path) -> None:
     made = runpy.run_path(str(EXAMPLE))
-    config = agents.AgentConfig.from_dict(
-        {"name": "x", "client": {"provider": {"name": "ollama", "model": {"name": "llama3.2:3b"}}}}
-    )
+    config = agents.AgentConfig.from_file(EXAMPLE.with_name("config.llama.json"))
     agent = made["agent"]("writer", "Be short.", config)
     assert (agent.name, agent.model, agent.config.system_prompt) == ("writer", "llama3.2:3b", "Be short.")
     assert len(EXAMPLE.read_text().splitlines()) < 100

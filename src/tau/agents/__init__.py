@@ -36,7 +36,7 @@ def scripted(answers: Sequence[Any] | Mapping[str, Any], *, name: str = "scripte
     >>> scripted({"trend": "up", "ice": "less"}).chat("Describe the trend.").text
     'up'
     """
-    return function(Script(answers), name=name, **options)
+    return function(Script(answers), name=name, **{"model": "scripted", **options})
 
 
 def function(answer: Callable[[Call], Any], *, name: str = "function", **options: Any) -> Agent:

@@ -191,8 +191,8 @@ class Agent:
 
         Each call of the model and of a tool is an item of the run around it. What cannot be called is told to the
         model, 3 times at most, and so is what a tool raises. ``approve``: a person is asked before a tool is called, by
-        `Context.ask`: ``True`` for all, names of tools, or a function of the `ToolCall`. ``limits``: ``requests`` and
-        ``tokens`` that the loop may use. An async tool needs `arun`.
+        `Context.ask`: ``True`` for all, names of tools, or a function of the `ToolCall`. ``limits``: ``requests``,
+        ``tokens`` and ``cost`` that the loop may use. An async tool needs `arun`.
 
         Raises as `chat`, `AgentLimitError` for what is used up, `AgentAnswerError` for a model that goes on asking for
         what cannot be called.

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import CodeType
 from typing import Any, Final
 
-from tau.agents.records import Call, Response, response_of
+from tau.agents.records import Call, Response, cost_of, response_of
 from tau.errors import ReplayError, TauError
 from tau.log.digests import SIZE
 from tau.log.lease_renewal import renewer_here
@@ -154,5 +154,5 @@ def _counted(answer: Mapping[str, Any], price: tuple[float, float] | None) -> di
     if usage is None:
         return found
     if price is not None:
-        found["cost"] = (usage[0] * price[0] + usage[1] * price[1]) / 1e6
+        found["cost"] = cost_of(usage[0], usage[1], price)
     return {**found, "input_tokens": usage[0], "output_tokens": usage[1]}

@@ -145,6 +145,11 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
+def cost_of(prompt_tokens: int, completion_tokens: int, price: tuple[float, float]) -> float:
+    """What they cost at the price of a million tokens of input and of output."""
+    return (prompt_tokens * price[0] + completion_tokens * price[1]) / 1e6
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a model answered.

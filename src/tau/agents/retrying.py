@@ -18,7 +18,7 @@ from tau.agents.errors import (
     AgentTimeoutError,
 )
 from tau.agents.records import Call, Response
-from tau.events import CALL_RETRY
+from tau.events import CALL_RETRY, text_of
 from tau.late_imports import load_module
 from tau.waiting import LOOK
 from tau.workflows.config import INHERIT
@@ -105,9 +105,8 @@ async def apause(call: Call, wait: Wait) -> None:
 
 def _slices(call: Call, wait: Wait) -> Iterator[float]:
     around = _around(call)
-    around.tell(
-        CALL_RETRY, {"agent": call.agent, "error_type": type(wait.reason).__name__, "wait_seconds": wait.seconds}
-    )
+    about = {"error": text_of(wait.reason), "error_type": type(wait.reason).__name__, "wait_seconds": wait.seconds}
+    around.tell(CALL_RETRY, {"agent": call.agent, **about})
     ends = time.monotonic() + wait.seconds
     while True:
         around.check_stop()

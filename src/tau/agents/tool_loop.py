@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tau.agents.driving import Work
 from tau.agents.errors import AgentAnswerError, AgentLimitError
-from tau.agents.records import Call, Response, ToolCall
+from tau.agents.records import Call, Response, ToolCall, cost_of
 from tau.agents.tools import Tool, checked_calls
 from tau.checks import number, refused
 from tau.errors import ConfigError, TauError
@@ -18,7 +18,7 @@ from tau.node.context import current
 MAX_MISTAKES: Final = 3
 """How many calls that cannot be made are told to the model, in the whole loop."""
 
-_LIMITS: Final = ("requests", "tokens")
+_LIMITS: Final = ("requests", "tokens", "cost")
 Approve = bool | Collection[str] | Callable[[ToolCall], bool]
 
 
@@ -33,7 +33,8 @@ class Approval:
 class Limits:
     """What the calls of one loop may use. What was recorded counts as well, so that a resume grants nothing new.
 
-    ``requests`` counts what was sent, retries included, ``tokens`` what the server counted. Raises `ConfigError`."""
+    ``requests`` counts what was sent, retries included, ``tokens`` what the server counted, ``cost`` these at the
+    prices of the model. Raises `ConfigError`."""
 
     def __init__(self, given: Mapping[str, float] | None) -> None:
         found = given or {}
@@ -43,7 +44,12 @@ class Limits:
         self._used = dict.fromkeys(_LIMITS, 0.0)
 
     def check(self, call: Call) -> None:
-        """Raises `AgentLimitError` where nothing more may be asked."""
+        """Raises `AgentLimitError` where nothing more may be asked, `ConfigError` for a cost without prices."""
+        if "cost" in self._most and call.price is None:
+            raise ConfigError(
+                f"limits.cost: what {call.model} costs is not known; give the agent the prices of a million tokens of "
+                f"input and of output: prices={{{call.model!r}: (2.5, 10.0)}}"
+            )
         for name, most in self._most.items():
             if self._used[name] >= most:
                 raise AgentLimitError(
@@ -56,10 +62,12 @@ class Limits:
                     allowed=most,
                 )
 
-    def add(self, response: Response) -> None:
-        """Count a response."""
+    def add(self, call: Call, response: Response) -> None:
+        """Count the response to a call."""
         self._used["requests"] += response.requests
-        self._used["tokens"] += response.usage.total_tokens if response.usage is not None else 0
+        if (usage := response.usage) is not None:
+            self._used["tokens"] += usage.total_tokens
+            self._used["cost"] += cost_of(usage.prompt_tokens, usage.completion_tokens, call.price or (0.0, 0.0))
 
 
 def looped(
@@ -71,7 +79,7 @@ def looped(
     for one_round in range(max_rounds):
         limits.check(call)
         response: Response = yield call
-        limits.add(response)
+        limits.add(call, response)
         response = checked_calls(response, tools)
         if not response.tool_calls:
             return response

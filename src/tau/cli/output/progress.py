@@ -14,6 +14,7 @@ from tau.cli.output import screen
 from tau.engine.stop import Stop, StopNow
 from tau.errors import RunInterruptedError
 from tau.events import (
+    CALL_RETRY,
     CHAIN_START,
     CHECKPOINT_LOAD,
     CHECKPOINT_RESUME,
@@ -108,6 +109,7 @@ class Progress:
             **dict.fromkeys(TERMINAL_TYPES, self._tell_ended),
             GRAPH_FAILED: self._failed,
             NODE_RETRY: self._failed,
+            CALL_RETRY: self._asks_again,
             NODE_PROGRESS: self._own_progress,
             CHAIN_START: self._expects,
             PARALLEL_START: self._expects,
@@ -215,6 +217,11 @@ class Progress:
         if self.ended:
             self.say(*self.ended)
         self.ended = ()
+
+    def _asks_again(self, data: Data) -> None:
+        """A model did not answer: without a word, a run that waits for a server would look as if it hung."""
+        if not self.quiet:
+            complain(f"{data['agent']}: {data['error']}; asks again in {data['wait_seconds']:.2g} s")
 
     def _own_progress(self, data: Data) -> None:
         now = time.monotonic()
