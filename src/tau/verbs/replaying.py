@@ -48,6 +48,9 @@ class Replaying(Running[Model]):
         hand, `CorruptCheckpointError` for one that is damaged, `RunExistsError` for a ``new_run_id`` that is in use,
         `GraphChangedError` for a run of another graph, `ArtifactError` for a file of its input that is missing or
         altered, and what `execute` raises.
+
+        >>> graph.replay("squares-1", new_run_id="squares-1-again")["sum"]
+        14
         """
         options = checked_options(0.0, resources, stop, max_runtime)
         new = self._begin_replay(self.store, run_id, new_run_id, missing)
@@ -68,6 +71,10 @@ class Replaying(Running[Model]):
         """`replay` in an event loop, with the same arguments.
 
         Raises what `replay` raises, and ``asyncio.CancelledError`` when its task is cancelled.
+
+        >>> import asyncio
+        >>> asyncio.run(graph.areplay("squares-1", new_run_id="squares-1-more"))["sum"]
+        14
         """
         options = checked_options(0.0, resources, stop, max_runtime)
         store = self.store
