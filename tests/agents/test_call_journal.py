@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,65 @@ def test_in_a_worker_process_the_item_is_what_is_kept(tmp_path: Path) -> None:
     graph = graph_of(tmp_path, node)
     assert graph.execute({}, run_id="r")["out"] == [("A", False), ("B", False)]
     assert [one.key.partition(" ")[0] for one in items(graph)] == ["item", "item"]
+
+
+@pytest.mark.parametrize("verb", ["execute", "aexecute"])
+def test_a_task_that_a_failed_attempt_left_behind_asks_nothing_for_the_next_one(tmp_path: Path, verb: str) -> None:
+    asked: list[str] = []
+    left: list[asyncio.Task[Any]] = []
+    agent = agents.function(lambda call: asked.append(call.digest) or "answer")
+
+    async def node(state: Any, ctx: tau.Context) -> dict[str, Any]:
+        again = asyncio.Event()
+
+        async def later() -> None:
+            await again.wait()
+            await agent.achat("p")
+
+        if ctx.attempt == 1:
+            left.append(asyncio.create_task(later()))
+            await agent.achat("p")
+            doors.append(again)
+            await asyncio.sleep(0)
+            raise OSError
+        doors[0].set()
+        told = await asyncio.gather(*left, return_exceptions=True)
+        return {"replayed": (await agent.achat("p")).replayed, "told": str(told[0])}
+
+    doors: list[asyncio.Event] = []
+    graph = tau.StateGraph("g", store=f"sqlite:///{tmp_path}/runs.db")
+    graph.add_node("n", node, version="1", retry=tau.Retry(attempts=2, delay=0))
+    graph.sequence("n")
+    final = graph.execute({}) if verb == "execute" else asyncio.run(graph.aexecute({}))
+    assert final["replayed"]
+    assert "is not running any more" in final["told"]
+    assert len(asked) == 1
+
+
+def test_a_thread_that_a_failed_attempt_left_behind_asks_nothing_for_the_next_one(tmp_path: Path) -> None:
+    asked: list[str] = []
+    agent = agents.function(lambda call: asked.append(call.digest) or "answer")
+    again, pool = threading.Event(), ThreadPoolExecutor(1)
+
+    def later() -> None:
+        again.wait()
+        agent.chat("p")
+
+    def node(state: Any, ctx: tau.Context) -> dict[str, Any]:
+        if ctx.attempt == 1:
+            left.append(pool.submit(copy_context().run, later))
+            agent.chat("p")
+            raise OSError
+        again.set()
+        told = left[0].exception()
+        return {"replayed": agent.chat("p").replayed, "told": str(told)}
+
+    left: list[Future[None]] = []
+    graph = tau.StateGraph("g", store=f"sqlite:///{tmp_path}/runs.db")
+    graph.add_node("n", node, version="1", retry=tau.Retry(attempts=2, delay=0))
+    graph.sequence("n")
+    with pool:
+        final = graph.execute({})
+    assert final["replayed"]
+    assert "is not running any more" in final["told"]
+    assert len(asked) == 1

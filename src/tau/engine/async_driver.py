@@ -30,7 +30,7 @@ from tau.node.async_calls import (
     with_timeout,
 )
 from tau.node.calls import call_in_thread, is_late
-from tau.node.current import RunNode, run_scope
+from tau.node.current import RunNode, left_behind, run_scope
 from tau.node.kept_state import stored_of
 from tau.node.left_calls import Call, left, waits
 from tau.node.step_commits import StepCommits
@@ -167,11 +167,11 @@ class AsyncDriver(Driver):
         return self.stopping()
 
     async def run_node(self, effect: RunNode) -> Outcome:
-        began = self._now()
-        node = effect.node
+        began, node, around = self._now(), effect.node, left_behind.get()
         self.scope.effect = effect
         result: Any = None
         failure: BaseException | None = None
+        left_behind.set((self.scope, effect))  # the tasks and threads that it starts belong to this attempt
         try:
             if self._cancelled is not None:
                 error, self._cancelled = self._cancelled, None
@@ -192,6 +192,7 @@ class AsyncDriver(Driver):
                     self._cancelled = self._cancelled or asyncio.CancelledError()
         except BaseException as error:
             failure = self._awaitable(error)
+        left_behind.set(around)  # no token: a coroutine may be closed in another context
         if isinstance(failure, asyncio.CancelledError) and not self._asked():
             failure = cancelled_inside(f"node {node.name!r}", failure)
         if self.scope.items is not None and self.process is forks.process:

@@ -21,7 +21,7 @@ from tau.log.loading import Known
 from tau.log.records import Claimed
 from tau.log.tickets import Result
 from tau.node.calls import call_in_thread, is_late
-from tau.node.current import RunNode, run_scope
+from tau.node.current import RunNode, left_behind, run_scope
 from tau.node.left_calls import Call, Key, left, waits
 from tau.node.step_commits import StepCommits
 from tau.state import State
@@ -153,6 +153,8 @@ class SyncDriver(Driver):
         began = self._now()
         node = effect.node
         self.scope.effect = effect
+        around = left_behind.get()
+        left_behind.set((self.scope, effect))  # the tasks and threads that it starts belong to this attempt
         try:
             if self._kept is not None:
                 self._interrupted()
@@ -172,7 +174,9 @@ class SyncDriver(Driver):
             if result is not None and type(result) is not dict and is_late(result):
                 result = self._awaited(effect, result)
         except BaseException as error:
+            left_behind.set(around)
             return self.outcome(began, error=error)
+        left_behind.set(around)
         return self.outcome(began, result)
 
     def ask(self, effect: AskRoute) -> Outcome:

@@ -188,8 +188,8 @@ class RunScope:
 run_scope: ContextVar[RunScope | None] = ContextVar("tau_surroundings", default=None)
 
 left_behind: ContextVar[tuple[RunScope | None, RunNode] | None] = ContextVar("tau_left_behind", default=None)
-"""The attempt that a thread belongs to, and the scope of its run. The thread may be left behind while the run goes on.
-A run that the thread starts itself has a scope of its own."""
+"""The attempt that a thread or task belongs to, and the scope of its run. It may be left behind while the run goes on.
+A run that it starts itself has a scope of its own."""
 
 
 class ItemHere(Struct, frozen=True):
