@@ -360,16 +360,16 @@ def worker() -> None:
 @meets
 def executor() -> None:
     """The file of a function is edited after the program has loaded it."""
-    place = Path("trends.py")
+    place = Path("yearly_trends.py")
     place.write_text("def trend(year):\n    return year\n")
     sys.path.insert(0, str(place.parent.resolve()))
     try:
-        trends = importlib.import_module("trends")
+        trends = importlib.import_module("yearly_trends")
         place.write_text("def trend(year):\n    return year + 1\n")
         elsewhere(trends.trend)
     finally:
         sys.path.pop(0)
-        sys.modules.pop("trends", None)
+        sys.modules.pop("yearly_trends", None)
 
 
 def in_branches(sst: Callable[[Any], Any], co2: Callable[[Any], Any]) -> None:
