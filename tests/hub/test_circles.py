@@ -270,3 +270,35 @@ def test_what_a_handler_left_behind_may_ask_its_agent() -> None:
         assert hub.request("x", "a", "first").data == "answered"
         assert done.wait(SOON)
     assert found == ["answered"]
+
+
+async def test_what_a_handler_left_behind_waits_for_keeps_its_agent_from_nothing() -> None:
+    """Its agent is at work on the next message; who is waited for by the task may ask the agent."""
+    asked, may_end = asyncio.Event(), asyncio.Event()
+    async with Hub("h", timeout=LONG) as hub:
+        left: list[asyncio.Task[Message]] = []
+
+        async def handler(message: Message) -> str:
+            if message.data == "first":
+                left.append(asyncio.create_task(hub.arequest("a", "b", "well?")))
+                await asyncio.wait_for(asked.wait(), SOON)  # until b has it, so that the task waits for b
+            elif message.data == "long":
+                at_work.set()
+                await asyncio.wait_for(may_end.wait(), SOON)
+            return f"a on {message.data}"
+
+        async def other(message: Message) -> str:
+            asked.set()
+            await asyncio.wait_for(at_work.wait(), SOON)
+            back = asyncio.create_task(hub.arequest("b", "a", "back"))
+            await asyncio.sleep(0)
+            may_end.set()
+            return f"b with {(await back).data}"
+
+        at_work = asyncio.Event()
+        hub.register("a", handler)
+        hub.register("b", other)
+        first, long = (asyncio.create_task(hub.arequest("x", "a", data)) for data in ("first", "long"))
+        assert (await first).data == "a on first"
+        assert (await left[0]).data == "b with a on back"
+        assert (await long).data == "a on long"

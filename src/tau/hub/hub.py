@@ -172,7 +172,8 @@ class Hub:
         headers: Headers = None,
         timeout: float | None = None,
     ) -> Message:
-        """`send` for event loops; raises the same. A cancellation while it waits for room takes the message back."""
+        """`send` for event loops; raises the same. A cancellation while it waits for room takes the message back,
+        unless room has just come."""
         box = self._core.find(to)
         message = self._made(sender, to, data, (priority, headers))
         if not box.offer(message):

@@ -158,6 +158,8 @@ class Mailbox:
                         self._fill(message.priority)
                     if message.waiter is None or message.waiter.is_open:
                         slot.message = message
+                        if slot.waits:  # of tasks that the handler has left behind: they keep it from nothing
+                            slot.waits = []
                         if self.concurrency > 1:
                             self._call()
                         return message
