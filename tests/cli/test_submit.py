@@ -142,9 +142,9 @@ def test_a_worker_says_in_words_what_it_left(lines: Shell, store: str) -> None:
     assert "1 admitted for later are left: their not_before is yet to come" in said.stdout
 
 
-def test_a_long_label_has_a_space_before_its_value(capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_line_up_behind_the_longest_label(capsys: pytest.CaptureFixture[str]) -> None:
     screen.fields({"failed": 1, "interrupted": 1})
-    assert capsys.readouterr().out == "failed    1\ninterrupted 1\n"
+    assert capsys.readouterr().out == "failed      1\ninterrupted 1\n"
 
 
 def test_a_worker_takes_all_that_it_is_asked_for(lines: Shell, store: str) -> None:

@@ -15,6 +15,7 @@ from tau.agents.errors import (
     AgentError,
     AgentRateLimitError,
     AgentServerError,
+    AgentStreamError,
     AgentTimeoutError,
 )
 from tau.agents.records import Call, Response
@@ -85,6 +86,8 @@ def _is_worth_it(error: AgentError) -> bool:
     """Whether the same request may have an answer later."""
     if isinstance(error, AgentServerError):
         return error.status >= 500 and error.status != 501
+    if isinstance(error, AgentStreamError):
+        return not error.text  # nothing of it was handed on
     return isinstance(error, AgentConnectionError | AgentTimeoutError)
 
 
