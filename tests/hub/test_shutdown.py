@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 import threading
@@ -207,3 +208,34 @@ def test_what_is_requested_as_the_interpreter_ends_is_refused_and_does_not_hang(
     command = [sys.executable, "-c", AT_THE_END]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SOON, check=False)
     assert (done.returncode, done.stdout) == (0, "AgentGoneError\n"), done.stderr
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_shutdown_waits_for_the_handler_of_an_agent_that_was_unregistered(way: str) -> None:
+    """What it still sends is taken, too."""
+    begun, may_end, heard = threading.Event(), threading.Event(), list[Any]()
+
+    def now(_: Message) -> None:
+        begun.set()
+        assert may_end.wait(SOON)
+        hub.send("leaving", "other", "the last word")
+
+    async def later(_: Message) -> None:
+        begun.set()
+        await asyncio.to_thread(may_end.wait, SOON)
+        await hub.asend("leaving", "other", "the last word")
+
+    with Hub("h", timeout=SOON) as hub:
+        hub.register("leaving", now if way == "sync" else later)
+        hub.register("other", lambda message: heard.append(message.data))
+        hub.send("x", "leaving")
+        assert begun.wait(SOON)
+        hub.unregister("leaving")
+        closing, _ = in_a_thread(hub.shutdown)
+        with contextlib.suppress(HubClosedError):
+            while closing.is_alive():  # until it takes nothing more
+                hub.subscribe("other", "anything")
+        assert closing.is_alive()
+        may_end.set()
+        closing.join(SOON)
+    assert heard == ["the last word"]

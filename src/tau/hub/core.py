@@ -33,6 +33,7 @@ class Core(forks.Forked):
         self.lock = threading.RLock()  # a signal handler may send, too
         self.counts = Counts()
         self.boxes: dict[str, Mailbox] = {}
+        self._leaving: list[Mailbox] = []  # those of agents that were unregistered while at work
         self.is_closing = False
         self.is_closed = False
         self._topics: dict[str, dict[str, None]] = {}
@@ -87,7 +88,11 @@ class Core(forks.Forked):
             for topic in [*self._topics]:
                 self._leave(name, topic)
             del self.boxes[name]
+            self._leaving = [*self._still_leaving(), box]
         box.end("it was unregistered")
+
+    def _still_leaving(self) -> list[Mailbox]:
+        return [box for box in self._leaving if box.slots and not box.home.has_ended()]
 
     def subscribe(self, name: str, topic: str) -> None:
         """Raises `UnknownAgentError`."""
@@ -150,7 +155,13 @@ class Core(forks.Forked):
             for box in [*self.boxes.values()]:
                 if not box.ended and box.home.has_ended():
                     box.end("the event loop in which its handler ran was closed")
-            return {box.name: box.left for box in self.boxes.values() if box.left}
+            found: dict[str, int] = {}
+            for box in self._with_work():
+                found[box.name] = found.get(box.name, 0) + box.left
+            return found
+
+    def _with_work(self) -> list[Mailbox]:
+        return [box for box in (*self.boxes.values(), *self._still_leaving()) if box.left]
 
     def begin_to_close(self) -> bool:
         """Take nothing more but from handlers of this hub; whether all that is left is to be waited for, which a
@@ -165,10 +176,11 @@ class Core(forks.Forked):
         self.changed()
         return not self._is_called_by_handler()
 
-    def check_waiting(self, left: Mapping[str, int]) -> None:
-        """Raises `HubError` where this thread cannot wait for that, because it runs in its loop."""
+    def check_waiting(self) -> None:
+        """Raises `HubError` where this thread cannot wait for what is left, because it runs in its loop."""
         running = asyncio._get_running_loop()
-        inside = [name for name in left if running is not None and self.boxes[name].home.loop is running]
+        with self.lock:
+            inside = [box.name for box in self._with_work() if running is not None and box.home.loop is running]
         if inside:
             raise HubError(
                 f"shutdown() would block the event loop in which agent {inside[0]!r} of hub {self.name!r} has work",
@@ -179,7 +191,7 @@ class Core(forks.Forked):
         """Take nothing at all, and let go what is left. What waits for it is told."""
         with self.lock:
             self.is_closed = True
-            boxes = [*self.boxes.values()]
+            boxes = [*self.boxes.values(), *self._still_leaving()]
             at_work = [slot.message for box in boxes for slot in box.slots if slot.message is not None]
         for box in boxes:
             box.end(why or f"hub {self.name!r} was shut down")

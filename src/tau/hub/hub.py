@@ -306,8 +306,8 @@ class Hub:
         """
         core, seconds = self._core, self._seconds(timeout)
         waits, ends = core.begin_to_close(), time.monotonic() + seconds
-        while waits and (left := core.left()):
-            core.check_waiting(left)
+        while waits and core.left():
+            core.check_waiting()
             waiter = ThreadWaiter()
             core.watch(waiter)
             if core.left() and waiter.wait(ends - time.monotonic()) is TOO_LATE and (left := core.left()):
