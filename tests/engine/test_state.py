@@ -24,8 +24,8 @@ WRONG: dict[str, tuple[Callable[[Any], object], type[Exception], str]] = {
     "assigned": (assign, TypeError, "return {'a': ...} from the node"),
     "deleted": (delete, TypeError, r"state\.drop\('a'\)"),
     "update": (lambda state: state.update({"a": 1}), AttributeError, "return {'a': ...} from the node"),
-    "pop": (lambda state: state.pop("a"), AttributeError, "not changed in place"),
-    "setdefault": (lambda state: state.setdefault("a", 1), AttributeError, "not changed in place"),
+    "pop": (lambda state: state.pop("a"), AttributeError, "a key of a state is set by returning it"),
+    "setdefault": (lambda state: state.setdefault("a", 1), AttributeError, "a key of a state is set by returning it"),
     "attribute": (lambda state: state.a, AttributeError, r"state\['a'\]"),
 }
 

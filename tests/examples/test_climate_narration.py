@@ -47,8 +47,8 @@ def test_a_number_is_one_of_the_given_rounded_to_what_is_shown(sentence: str, fo
 @pytest.mark.parametrize(
     ("answers", "by", "why"),
     [
-        (["Some \x1b59 weeks\n are empty."], "function", None),
-        (["It was 7 weeks.", "59 weeks are empty."], "function", None),
+        (["Some \x1b59 weeks\n are empty."], "scripted", None),
+        (["It was 7 weeks.", "59 weeks are empty."], "scripted", None),
         (["7.", "8.", "9."], "the figures", "the model named 9, no figure of ours"),
         (["", "x" * 500, " "], "the figures", "the model had no short sentence"),
         ([AgentError("no")], "the figures", "the model gave no answer: AgentError"),
