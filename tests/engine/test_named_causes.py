@@ -26,7 +26,6 @@ from tau import (
     branches_node,
     chain_node,
     current,
-    open_store,
     parallel_node,
     pause_node,
     process_chain,
@@ -158,7 +157,7 @@ def test_a_state_with_which_an_inner_graph_cannot_go_on_is_said_to_be_that() -> 
         outer.sequence("n")
         return outer
 
-    store = open_store("memory:")
+    store = MemoryStore()
     with pytest.raises(ExecutionError):
         graph(None, failing=True).execute({"raw": "x"}, run_id="r")
     with pytest.raises(ExecutionError, match="the state with which graph 'inner' goes on does not fit"):
