@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 from importlib.util import find_spec
 
@@ -23,7 +24,8 @@ def main() -> None:
     parameters.embedding = True
     parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     server = xllamacpp.Server(parameters)
-    print(f"ready at {server.listening_address}", flush=True)
+    # One write of a whole line: what its threads log to the same pipe comes before or after it, never in it.
+    os.write(1, f"\nready at {server.listening_address}\n".encode())
     signal.pause()
 
 

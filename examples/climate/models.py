@@ -90,7 +90,7 @@ def _small_model() -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
-            found = (re.search(r"ready at (\S+)", line) for line in process.stdout)
+            found = (re.search(r"^ready at (\S+)$", line) for line in process.stdout)
             yield next((one[1] for one in found if one), "")
         finally:
             process.kill()

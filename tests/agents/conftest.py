@@ -27,8 +27,8 @@ def front() -> Iterator[Front]:
 @pytest.fixture(scope="session")
 def llama() -> Iterator[str]:
     """The address of a real model: SmolLM2-135M on llama.cpp."""
-    with ServerProcess([sys.executable, str(CLIMATE / "model_server.py")], ready="ready at http") as server:
-        found = next(re.search(r"ready at (\S+)", line) for line in server.lines if "ready at" in line)
+    with ServerProcess([sys.executable, str(CLIMATE / "model_server.py")], ready="^ready at http") as server:
+        found = next(re.search(r"^ready at (\S+)$", line) for line in server.lines if line.startswith("ready at"))
         assert found is not None
         yield found[1]
 
