@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import tau
+from tau import agents, hub, observers, testing
 
 PROGRAM = Path(__file__).with_name("checked_program.py")
 EVERY_NAME = Path(__file__).parents[1] / "house" / "every_name.py"
@@ -62,3 +63,20 @@ def test_a_program_that_uses_every_public_name_passes_strictly(tmp_path: Path) -
     used = {one.id for one in ast.walk(ast.parse(EVERY_NAME.read_text("utf-8"))) if isinstance(one, ast.Name)}
     assert not set(tau.__all__) - used
     assert mypy(EVERY_NAME, tmp_path / "cache") == []
+
+
+def test_every_public_name_has_a_type(tmp_path: Path) -> None:
+    """A name that is loaded when it is first used is `Any` to an editor unless its home is told to type checkers."""
+    names = [
+        (home.__name__, name) for home in (tau, testing, agents, hub, observers) for name in sorted(set(home.__all__))
+    ]
+    program = tmp_path / "each.py"
+    program.write_text(
+        "import tau.agents, tau.hub, tau.observers, tau.testing\n"
+        + "".join(f"reveal_type({home}.{name})\n" for home, name in names),
+        "utf-8",
+    )
+    told = [line for line in mypy(program, tmp_path / "cache") if "note: Revealed type" in line]
+    assert len(told) == len(names)
+    untyped = [name for name, line in zip(names, told, strict=True) if line.endswith('is "Any"')]
+    assert not untyped

@@ -6,7 +6,17 @@ What is here is loaded when it is first used, so that `import tau` needs no test
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tau.testing.crashes.crash_test import CrashTestError, CrashTestResult, crash_test
+    from tau.testing.proxies import Proxy
+    from tau.testing.servers import ServerProcess
+    from tau.testing.simulation.result import SimulationError, SimulationResult
+    from tau.testing.simulation.simulate import Fault, Moment, explore, simulate
+    from tau.testing.store_contract.stateful import StoreMachine
+    from tau.testing.store_contract.suite import StoreContract
+    from tau.testing.store_wrappers import CountingStore, FlakyStore, RetryingStore, SlowStore, StoreWrapper
 
 _HOMES = {
     "CrashTestError": "tau.testing.crashes.crash_test",
@@ -29,7 +39,26 @@ _HOMES = {
     "simulate": "tau.testing.simulation.simulate",
 }
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605
+__all__ = [
+    "CountingStore",
+    "CrashTestError",
+    "CrashTestResult",
+    "Fault",
+    "FlakyStore",
+    "Moment",
+    "Proxy",
+    "RetryingStore",
+    "ServerProcess",
+    "SimulationError",
+    "SimulationResult",
+    "SlowStore",
+    "StoreContract",
+    "StoreMachine",
+    "StoreWrapper",
+    "crash_test",
+    "explore",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> Any:
