@@ -18,13 +18,19 @@ _MANY = 1_000
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """The nearest of the ``known`` names, as in ``; did you mean 'client'?``; empty if none is near."""
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """The nearest of the ``known`` names; empty if none is near, or there are very many."""
     names = list(known)
     if not isinstance(name, str) or len(names) > _MANY:
         return ""
     load_module("difflib")
     from difflib import get_close_matches  # only needed for a mistyped name
 
-    return "".join(f"; did you mean {near!r}?" for near in get_close_matches(name, names, 1))
+    return next(iter(get_close_matches(name, names, 1)), "")
 
 
 def names_keywords(function: Callable[P, T]) -> Callable[P, T]:

@@ -16,6 +16,7 @@ import pytest
 import tau
 from tau import (
     CheckpointConfig,
+    CheckpointNotFoundError,
     ConfigError,
     Context,
     ExecutionError,
@@ -33,6 +34,7 @@ from tau import (
 )
 from tau.cli.app import COMMANDS
 from tau.stores.memory import MemoryStore
+from tau.testing import CountingStore
 
 
 def one(function: Callable[..., Any], store: Any = None) -> StateGraph:
@@ -226,6 +228,44 @@ def test_a_resume_where_nothing_is_stored_is_warned_of_once(caplog: pytest.LogCa
     with_store = one(lambda state: {"a": 1}, "memory:")
     with_store.execute({}, run_id="mine", if_exists="resume")
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite", "file"])
+def test_an_id_that_is_not_known_is_told_with_the_one_that_was_meant(scheme: str, tmp_path: Path) -> None:
+    url = {"file": f"file:{tmp_path}/runs", "sqlite": f"sqlite:///{tmp_path}/tau.db"}.get(scheme, "memory:")
+    graph = one(lambda state: {"a": 1}, open_store(url))
+    mine, made = graph.execute({}, run_id="climate-2024").run_id, graph.execute({}).run_id
+    for asked, meant in (("climate-2042", mine), ("climate", mine), (made[:8], made)):
+        verbs: list[Callable[[str], Any]] = [
+            graph.resume,
+            graph.plan,
+            graph.history,
+            graph.failure,
+            graph.wait,
+            graph.cancel,
+            graph.fork,
+            graph.store.load,
+            lambda run_id: asyncio.run(graph.aresume(run_id)),
+        ]
+        for verb in verbs:
+            with pytest.raises(
+                CheckpointNotFoundError, match=rf"there is no run of that id; did you mean '{meant}'\? "
+            ):
+                verb(asked)
+    for asked in ("weather", "cli"):
+        with pytest.raises(CheckpointNotFoundError, match=r"of that id; store\.runs\(\) lists those"):
+            graph.resume(asked)
+    graph.store.delete(mine)
+    with pytest.raises(CheckpointNotFoundError, match=r"of that id; store\.runs\(\) lists those"):
+        graph.resume("climate-2042")
+
+
+def test_where_it_is_asked_for_no_resume_nobody_looks_for_another_id() -> None:
+    store = CountingStore(open_store("memory:"))
+    graph = one(lambda state: {"a": 1}, store)
+    graph.execute({}, run_id="climate-2024")
+    graph.execute({}, run_id="climate-2042", if_exists="resume")
+    assert store.calls["some_run_ids"] == store.calls["select"] == 0
 
 
 def test_a_key_that_is_set_is_told_how_it_is_returned() -> None:

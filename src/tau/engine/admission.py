@@ -22,7 +22,7 @@ from tau.errors import (
 from tau.graph.changes import Comparison, compare, only_misfits
 from tau.graph.fingerprint import GraphFingerprint
 from tau.log.append import Append
-from tau.log.loading import EMPTIED, MOVED, LoadedRun, emptied, not_found, was_cancelled
+from tau.log.loading import EMPTIED, MOVED, LoadedRun, emptied, nothing_found, was_cancelled
 from tau.log.pauses import waiting
 from tau.log.records import Admitted, Claimed, Failed, Manifest, Progress, Scope, describe
 from tau.log.subgraphs import claim_inside, redo_inside
@@ -58,7 +58,7 @@ def open_run(request: RunRequest, fresh: Progress) -> Generator[Effect, Any, Ope
             )
         if found.status == "deleted":
             if request.resuming:
-                raise not_found(request.run_id, request.location)
+                raise nothing_found(request.run_id, request.location, found.near)
             if (yield from _admit(request, fresh, found.position)):
                 return Opened(fresh, dict(request.values))
             continue

@@ -47,7 +47,7 @@ class Waiting:
         """The final state, once it is there. Raises what `StateGraph.wait` raises."""
         summary = self._store.summary(self._run_id)
         if summary is None or summary.status == "deleted":
-            raise not_found(self._run_id, self._store.location)
+            raise not_found(self._run_id, self._store)
         if _has_ended(summary, self._host.now()):
             found, replay = load(self._store, self._run_id)
             if found.status not in ("running", "admitted"):  # else somebody has gone on with it meanwhile

@@ -30,7 +30,7 @@ from tau.late_imports import load_module
 from tau.log import lease_renewal as renewal
 from tau.log.append import Append
 from tau.log.journal import Journal
-from tau.log.loading import Known, LoadedRun, Watch, admitted_input
+from tau.log.loading import Known, LoadedRun, Watch, admitted_input, near_id
 from tau.log.patience import Patience
 from tau.log.records import WALLTIME, Interrupted, Progress
 from tau.log.tickets import Result, Ticket
@@ -66,12 +66,8 @@ class Driver:
         max_runtime: float | None = None,
         wait: float = 0.0,
     ) -> None:
-        self.request = request
-        self.host = host
-        self.journal = journal
-        self.observer = observer
-        self.stop = stop
-        self.wait = wait
+        self.request, self.host, self.journal = request, host, journal
+        self.observer, self.stop, self.wait = observer, stop, wait
         self.engine = Engine(request).run()
         self.process = forks.process
         self._ends = None if max_runtime is None else host.monotonic() + max_runtime
@@ -280,6 +276,8 @@ class Driver:
             check_all(found.values.values(), thorough=self.request.verify_artifacts)
         if found is not None and self.request.graph.schema is not None:
             found.misfits = misfits(self.request, found)
+        if found is not None and self.request.resuming and found.status == "deleted":
+            found.near = near_id(self.journal.store, self.request.run_id)
         if found is not None and not self.request.resuming and has_other_input(self.request, found):
             found.input = admitted_input(self.journal.store, self.request.run_id)
         return found

@@ -96,7 +96,7 @@ def fork(
 def _find(store: Store, run_id: str, at: int | None) -> _Point:
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
-        raise not_found(run_id, store.location)
+        raise not_found(run_id, store)
     if summary.base == 0:
         raise emptied(run_id, summary.status, summary.updated)
     if at is not None and at < summary.base:

@@ -72,7 +72,7 @@ def plan_resume(store: Store, request: RunRequest, host: Host) -> ResumePlan:
     owned = _refused(Watch(store, request.run_id, host, take=False).look)
     found, _ = load(store, request.run_id)
     if found.status == "deleted":
-        raise not_found(request.run_id, request.location)
+        raise not_found(request.run_id, store)
     found.overdue = is_due(found.pauses, host.now())
     refusal = owned or _refused(partial(_check, request, found))
     plan = ResumePlan(run_id=request.run_id, status=found.status, finished=(), pending=None, refusal=refusal)

@@ -75,7 +75,7 @@ def load_state(store: Store, run_id: str) -> State:
     found, replay = load(store, check_run_id(run_id))
     progress = found.progress
     if found.status == "deleted":
-        raise not_found(run_id, store.location)
+        raise not_found(run_id, store)
     if progress is None or replay is None:
         raise emptied(run_id, found.status, found.updated)
     return view(shown(found.values, replay.items.single), run_id, progress.node, progress.updated or progress.created)

@@ -85,7 +85,7 @@ def open_pauses(store: Store, host: Host, *, run_id: str | None = None, graph: s
     if run_id is not None:
         summary = store.summary(run_id)
         if summary is None or summary.status == "deleted":
-            raise not_found(run_id, store.location)
+            raise not_found(run_id, store)
         rows: Sequence[Summary] = [summary]
     else:
         rows = [row for row in store.select(Query(graph=graph)) if row.pauses]
@@ -181,7 +181,7 @@ def _look(store: Store, run_id: str, host: Host, before: _Seen | None = None) ->
     while True:
         summary = store.summary(run_id)
         if summary is None or summary.status == "deleted":
-            raise not_found(run_id, store.location)
+            raise not_found(run_id, store)
         if summary.base == 0:
             raise emptied(run_id, summary.status, summary.updated)
         if replay is None or not _is_older(replay, summary):

@@ -64,7 +64,7 @@ def checkpoints(store: Store, run_id: str) -> list[Checkpoint]:
     """See `StateGraph.history`."""
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
-        raise not_found(run_id, store.location)
+        raise not_found(run_id, store)
     if summary.base == 0:
         raise emptied(run_id, summary.status, summary.updated)
     replay = Replay(run_id, BlobLoader(store, run_id))

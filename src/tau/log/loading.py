@@ -26,6 +26,7 @@ from tau.log.pauses import PauseState
 from tau.log.records import Admitted, Progress
 from tau.log.replay import Replay
 from tau.log.subgraphs import Subgraphs
+from tau.spelling import nearest
 from tau.stores.contract import Lease, Owner, PositionConflict, Store, Summary
 from tau.values.stored import Part, StoredValue
 from tau.waiting import Flag
@@ -67,6 +68,7 @@ class LoadedRun(Struct):
     shared: bool = False
     cancelled: str = ""
     is_left: bool = False
+    near: str = ""
 
 
 class Known(Struct, frozen=True):
@@ -317,13 +319,37 @@ class BlobLoader:
         return {name: unpack_blob(self.run_id, name, sizes[name], data) for name, data in stored.items()}
 
 
-def not_found(run_id: str, location: str) -> CheckpointNotFoundError:
+def not_found(run_id: str, store: Store) -> CheckpointNotFoundError:
+    """What is raised where the store holds no run of that id; it names one that may be meant."""
+    return nothing_found(run_id, store.location, near_id(store, run_id))
+
+
+def nothing_found(run_id: str, location: str, near: str) -> CheckpointNotFoundError:
+    """`not_found` where the store was asked before (see `near_id`)."""
     where = f" in {location}" if location else ""
+    meant = f"; did you mean {near!r}?" if near else ""
     return CheckpointNotFoundError(
         f"failed to load checkpoint: checkpoint not found: {run_id}{where}",
-        hint="there is no run of that id; store.runs() lists those that there are",
+        hint=f"there is no run of that id{meant or ';'} store.runs() lists those that there are",
         run_id=run_id,
     )
+
+
+_COMPARED = 1_000
+_SHORT = 4
+
+
+def near_id(store: Store, run_id: str) -> str:
+    """The id of the run that is meant by one that is not known: of those that are easily found in the store, the only
+    one that begins so, or the nearest. Empty if there is none, or the store cannot tell now."""
+    try:
+        known = store.some_run_ids(_COMPARED)
+        begun = [one for one in known if one.startswith(run_id)] if len(run_id) >= _SHORT else []
+        near = begun[0] if len(begun) == 1 else nearest(run_id, known)
+        summary = store.summary(near) if near else None
+    except TauError:  # what it is for is to explain an error, not to raise another
+        return ""
+    return near if summary is not None and summary.status != "deleted" else ""
 
 
 EMPTIED = "and its checkpoints were deleted (preserve=False, or a deletion that kept its summary)"

@@ -90,7 +90,7 @@ class ParentLog:
     def _read(self, store: Store) -> None:
         summary = store.summary(self.run_id)
         if summary is None or summary.status == "deleted":
-            raise not_found(self.run_id, store.location)
+            raise not_found(self.run_id, store)
         if summary.base == 0:
             raise emptied(self.run_id, summary.status, summary.updated)
         replay = Replay(self.run_id, BlobLoader(store, self.run_id))

@@ -37,7 +37,7 @@ def failure_of(store: Store, run_id: str) -> RunFailure | None:
     """See `StateGraph.failure`."""
     summary = store.summary(run_id)
     if summary is None or summary.status == "deleted":
-        raise not_found(run_id, store.location)
+        raise not_found(run_id, store)
     if summary.status != "failed":
         return None
     if summary.base == 0:

@@ -52,7 +52,7 @@ class StoredRun:
     def __init__(self, store: Store, run_id: str, until: int | None = None) -> None:
         summary = store.summary(run_id)
         if summary is None or summary.status == "deleted":
-            raise not_found(run_id, store.location)
+            raise not_found(run_id, store)
         if summary.base == 0:
             raise emptied(run_id, summary.status, summary.updated)
         self.store = store

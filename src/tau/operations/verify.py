@@ -110,7 +110,7 @@ def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None
     if run_id is not None:
         readers = [_Reader(place, check_run_id(run_id))]
         if not readers[0].read() and not (is_listed_as_damaged(place, run_id) and readers[0].read("damaged")):
-            raise not_found(run_id, place.location)
+            raise not_found(run_id, place)
     else:
         readers = [one for row in place.select(Query()) if (one := _Reader(place, row.run_id)).read(row.status)]
     return Verification(

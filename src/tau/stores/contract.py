@@ -171,6 +171,12 @@ class Store(ABC):
         among them, and long ones may be left out. By default it is made of `select`. Raises `StoreError`."""
         return [summary.run_id for summary in self.select(Query()) if summary.run_id.startswith(prefix)]
 
+    def some_run_ids(self, limit: int) -> Sequence[str]:
+        """The ids of ``limit`` runs or fewer, the newest if possible, among which an error looks for the one that is
+        meant by a mistyped id; those of deleted runs may be among them. Nothing where it takes more than one cheap
+        question, as it does by default. Raises `StoreError`."""
+        return ()
+
     @abstractmethod
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         """Remove all records and blobs of a run; if there are none, nothing happens.

@@ -154,6 +154,9 @@ class MemoryStore(Store):
     def run_ids(self, prefix: str = "") -> list[str]:
         return [run_id for run_id in list(self._runs) if run_id.startswith(prefix) and run_id]
 
+    def some_run_ids(self, limit: int) -> list[str]:
+        return [row.run_id for row in self.select(Query(limit=limit))]
+
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[tuple[Summary, Lease | None]]:
         load_module("tau.stores.due")
         from tau.stores.due import sifted

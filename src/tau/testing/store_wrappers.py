@@ -65,6 +65,10 @@ class StoreWrapper(Store):
         found: Sequence[str] = self.call("run_ids", prefix)
         return found
 
+    def some_run_ids(self, limit: int) -> Sequence[str]:
+        found: Sequence[str] = self.call("some_run_ids", limit)
+        return found
+
     def delete(self, run_id: str, keep_summary: bool = False, *, expected: int | None = None) -> None:
         self.call("delete", run_id, keep_summary, **({} if expected is None else {"expected": expected}))
 

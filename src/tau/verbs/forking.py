@@ -75,4 +75,4 @@ class Forking(StoredGraph):
         from tau.log.loading import not_found
 
         if not cancel_run(self.store, check_run_id(run_id), self.host):
-            raise not_found(run_id, self.store.location)
+            raise not_found(run_id, self.store)

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 from tau.errors import CorruptCheckpointError, StoreUnavailableError, UnsupportedFormatError
 from tau.stores import names
@@ -169,6 +170,12 @@ class FileStore(Store):
             self._ready()
             found = names.whole_ids(os.listdir(self._runs))
         return [run_id for run_id in found if run_id.startswith(prefix)]
+
+    def some_run_ids(self, limit: int) -> list[str]:
+        with self._failures("read"):
+            self._ready()
+            with os.scandir(self._runs) as entries:
+                return list(names.whole_ids(entry.name for entry in islice(entries, limit)))
 
     def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
         with self._failures("read"):

@@ -231,6 +231,9 @@ class PostgresStore(ServerStore):
     def run_ids(self, prefix: str = "") -> list[str]:
         return [name for (name,) in self._rows(sql.RUN_IDS, (prefix,)) if name.startswith(prefix)]
 
+    def some_run_ids(self, limit: int) -> list[str]:
+        return [row.run_id for row in self.select(Query(limit=limit))]
+
     def leases(self, run_ids: Iterable[str]) -> Mapping[str, Lease]:
         ids = {key_of(run_id): run_id for run_id in run_ids}
         rows = self._rows(sql.LEASES, (list(ids),)) if ids else []

@@ -248,6 +248,9 @@ class RedisStore(ServerStore):
         ids = () if found is None else found[0]
         return [run_id.decode("utf-8", "surrogatepass") for run_id in ids if run_id.startswith(wanted)]
 
+    def some_run_ids(self, limit: int) -> list[str]:
+        return [row.run_id for row in self.select(Query(limit=limit))]
+
     def _candidates(self, query: Query) -> Iterator[list[bytes]]:
         """The ids of runs that may match, newest first, in blocks."""
         wanted = [] if query.status in (None, "damaged") else [status_key(query.status or "")]

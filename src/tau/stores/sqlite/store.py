@@ -278,6 +278,9 @@ class SQLiteStore(Store):
         found = [str(name or b"", "utf-8", "replace") for (name,) in rows]  # type: ignore[arg-type]
         return [run_id for run_id in found if run_id.startswith(prefix)]
 
+    def some_run_ids(self, limit: int) -> list[str]:
+        return [row.run_id for row in self.select(Query(limit=limit))]
+
     def lease(self, run_id: str) -> Lease | None:
         row = self._connections.read(lambda connection: connection.execute(sql.LEASE, (run_id,)).fetchone())
         return None if row is None else self._lease(run_id, row)

@@ -303,6 +303,16 @@ class RunClauses:
             found = other.run_ids(prefix)
             assert sorted(found) == sorted(run_id for run_id in given if run_id.startswith(prefix)), prefix
 
+    def test_some_ids_are_ids_of_runs(self, store: Store) -> None:
+        """No more ids than were asked for, and none that no run had."""
+        given = {"climate-1", "climate-2", "other"}
+        for run_id in given:
+            one(store, batch(run_id, 0))
+        for limit in (1, 2, 5):
+            found = store.some_run_ids(limit)
+            assert len(found) <= limit
+            assert {*found} <= given
+
     def test_what_was_returned_is_the_callers(self, store: Store) -> None:
         """Changing a result changes nothing in the store."""
         one(store, batch("r", 0, blobs=[(b"x", b"1")]))
