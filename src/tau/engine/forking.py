@@ -75,7 +75,9 @@ def fork(
     comparison = _compared(request, point)
     check_all({**point.values, **changes}.values())
     incoming = Incoming(store, request.run_id, host)
-    copies = ArtifactCopies(lambda: place_of(store, request.artifacts), request.run_id, incoming.start + 1, link=True)
+    copies = ArtifactCopies(
+        lambda: place_of(store, request.artifacts), request.run_id, incoming.start + 1, nonce=incoming.nonce, link=True
+    )
     try:
         relocation = Relocation(partial(_link, copies))
         for record, blobs in _records(
@@ -90,6 +92,9 @@ def fork(
         if not incoming.is_there():
             copies.discard()
         raise
+    finally:
+        copies.close()
+    copies.keep()
     return request.run_id
 
 

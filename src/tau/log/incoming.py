@@ -33,7 +33,7 @@ class Incoming:
         self.host = host
         self._at_once = at_once
         self.start = self._end = self._free()
-        self._nonce = host.token().hex()
+        self.nonce = host.token().hex()
         self._parts = 0
         self._records: list[bytes] = []
         self._blobs: list[tuple[bytes, bytes]] = []
@@ -125,7 +125,7 @@ class Incoming:
         )
 
     def _token(self) -> bytes:
-        return f"{self._nonce}-{self._parts + 1}".encode()
+        return f"{self.nonce}-{self._parts + 1}".encode()
 
     def _is_due(self) -> bool:
         """Whether what there is has to be committed before more is added. Where a run was deleted only one may begin in

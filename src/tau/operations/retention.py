@@ -16,6 +16,7 @@ from tau.log.chained import all_cells
 from tau.log.encoding import unseal
 from tau.log.loading import MOVED, load
 from tau.log.records import Cancelled
+from tau.operations.left_copies import remove_left
 from tau.operations.stats import run_stats
 from tau.operations.stored_run import ENDED
 from tau.operations.transfer import StoreLike
@@ -214,9 +215,12 @@ class _Keeper:
         return True
 
     def sweep(self) -> Iterator[None]:
-        """Remove the files of runs that were deleted, where a process was killed before it did."""
+        """Remove the files of runs that were deleted, where a process was killed before it did, and of copies that were
+        killed before the run was there."""
         for name in self._directories():
             yield
+            if self._place is not None and run_of(name) is not None:
+                remove_left(self._store, self._place, name)
             run_id = run_of(name)
             if run_id is None or directory_of(run_id) != name:
                 continue

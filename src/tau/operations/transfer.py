@@ -305,7 +305,7 @@ def _receive(
     host = Host()
     configured = directory("artifacts", artifacts) or target.artifacts
     incoming = Incoming(target, run_id, host, at_once=last is not None)
-    copies = ArtifactCopies(lambda: place_of(target, configured), run_id, incoming.start + 1)
+    copies = ArtifactCopies(lambda: place_of(target, configured), run_id, incoming.start + 1, nonce=incoming.nonce)
     missing = set()
 
     def move(artifact: Artifact) -> Artifact:
@@ -330,6 +330,9 @@ def _receive(
         if not incoming.is_there():
             copies.discard()
         raise
+    finally:
+        copies.close()
+    copies.keep()
     return Transfer(
         run_id=run_id, place=target.location, status=summary.status, records=records, blobs=blobs,
         artifacts=len(copies), missing=tuple(sorted(missing)),

@@ -17,6 +17,7 @@ from tau.errors import ArtifactError, ConfigError
 from tau.signals import pass_on, tolerate
 from tau.stores.artifact_content import Odd, entries, measure, open_file
 from tau.stores.artifact_files import checked_file_name, enter, remove_entry, typed
+from tau.stores.artifact_marks import Mark
 from tau.stores.disk import Descriptor, sync
 from tau.stores.names import directory_of, temporary
 from tau.values.types.artifact import Artifact
@@ -74,16 +75,22 @@ def _there(artifact: Artifact) -> Iterator[None]:
 
 
 class ArtifactCopies:
-    """Puts artifacts below ``place`` for a run whose first record there has that ``position``, each once.
+    """Puts artifacts below ``place`` for a run whose first record there has that ``position`` and ``nonce``, each once.
 
-    A deletion of the run takes them with it; `discard` removes those that were made.
+    A deletion of the run takes them with it. From the first one on they are marked, until `keep` says that the run is
+    there, or `discard` removes those that were made; what a killed process leaves `tau gc` finds by the mark.
     """
 
-    def __init__(self, place: Callable[[], str | None], run_id: str, position: int, *, link: bool = False) -> None:
+    def __init__(
+        self, place: Callable[[], str | None], run_id: str, position: int, *, nonce: str, link: bool = False
+    ) -> None:
         self._place_of = place
         self._place = ""
+        self._run_id = run_id
         self._run = directory_of(run_id)
         self._position = position
+        self._nonce = nonce
+        self._mark: Mark | None = None
         self._link = link
         self._made: list[tuple[tuple[str, ...], str]] = []
         self._known: dict[str, Artifact] = {}
@@ -114,12 +121,15 @@ class ArtifactCopies:
     def _put(self, artifact: Artifact, pieces: Iterable[Piece]) -> Artifact:
         name = checked_file_name(artifact.name)
         below = (self._run, f"{directory_of(artifact.node)}.{artifact.visit}")
-        own, draft = f"{self._position:016d}-{secrets.token_hex(6)}", f"{temporary()}.{name}"
+        if self._mark is None:
+            self._mark = Mark(self._place, self._run_id, self._nonce)
+        own = f"{self._position:016d}-{self._mark.token(secrets.token_hex(6))}"
+        draft = f"{temporary()}.{name}"
         self._made.append((below, own))
         with enter(self._place, below, make=True) as visit, enter(visit, (own,), make=True) as number:
             try:
                 for piece in pieces:
-                    _write(piece, (draft, *_parts(piece.path)), number, self._link)
+                    _write(piece, (draft, *_parts(piece.path)), number, self._link, self._mark)
                 size, digest, modified = measure(draft, artifact.directory, number, flush=True)
             except Odd as error:
                 raise unlike(artifact, str(error)) from error
@@ -129,12 +139,29 @@ class ArtifactCopies:
             sync(number)
         return replace(artifact, path=Path(self._place, *below, own, name), modified=modified)
 
+    def keep(self) -> None:
+        """The run is there, and what was put there is its own."""
+        if self._mark is not None:
+            self._mark.remove()
+
     def discard(self) -> None:
         """Remove what was put there."""
+        gone = True
         for below, own in self._made:
-            with tolerate(OSError), enter(self._place, below) as visit:
-                remove_entry(own, visit)
+            try:
+                with enter(self._place, below) as visit:
+                    remove_entry(own, visit)
+            except OSError as error:
+                pass_on(error)
+                gone = gone and isinstance(error, FileNotFoundError)
         self._made.clear()
+        if gone:
+            self.keep()
+
+    def close(self) -> None:
+        """Nothing more is put there; what was neither kept nor discarded is left to `tau gc`."""
+        if self._mark is not None:
+            self._mark.leave()
 
 
 def unlike(artifact: Artifact, why: str) -> ArtifactError:
@@ -160,7 +187,7 @@ def _parts(path: str) -> tuple[str, ...]:
     return parts
 
 
-def _write(piece: Piece, names: tuple[str, ...], parent: int, link: bool) -> None:
+def _write(piece: Piece, names: tuple[str, ...], parent: int, link: bool, mark: Mark) -> None:
     with enter(parent, names[:-1]) as number:
         name = names[-1]
         if piece.directory:
@@ -173,6 +200,7 @@ def _write(piece: Piece, names: tuple[str, ...], parent: int, link: bool) -> Non
                 return
         with Descriptor(name, _NEW, dir_fd=number) as file:
             for data in piece.read():
+                mark.touch()
                 _write_all(file, data)
             os.utime(file, ns=(piece.modified, piece.modified))
             with tolerate(OSError):  # on file systems without such bits

@@ -26,7 +26,7 @@ from tau.stores.artifact_content import Odd, entries, measure, open_file, trace,
 from tau.stores.contract import PositionConflict, Store
 from tau.stores.disk import Descriptor, make_directories, sync
 from tau.stores.failures import from_os, is_foreign
-from tau.stores.names import directory_of, temporary
+from tau.stores.names import TEMPORARY, directory_of, temporary
 from tau.stores.open_writers import held, is_written
 from tau.values.stored import StoredValue
 from tau.values.types.artifact import Artifact
@@ -284,7 +284,7 @@ def remove(
     """Remove the artifacts of a run, but for those that are named in the encodings ``keep``.
 
     With ``upto``, the position at which it was deleted, newer ones stay: they belong to a run that was begun anew. With
-    ``only`` those stay, too, that are not named in it.
+    ``only`` those stay, too, that are not named in it. Marks of copies stay, as newer files may be theirs.
     """
     if place is None:
         return
@@ -298,8 +298,12 @@ def remove(
         if not newer and not foreign and not any(token in data for data in kept):
             remove_entry(name, visit)
 
+    def clear_visit(name: str, run: int) -> None:
+        if name[:1] != TEMPORARY:
+            _clear(name, run, clear)
+
     with typed(place, "delete artifacts in"), suppress(FileNotFoundError), enter(place, ()) as number:
-        _clear(directory_of(run_id), number, lambda visit, run: _clear(visit, run, clear))
+        _clear(directory_of(run_id), number, clear_visit)
 
 
 def _clear(name: str, parent: int, each: Callable[[str, int], None]) -> None:
