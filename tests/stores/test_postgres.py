@@ -24,6 +24,7 @@ from tau.stores.contract import Query
 from tau.stores.postgres import PostgresStore
 from tau.stores.postgres.connection import Session, connect, create_tables, has_tables, renew_tables
 from tau.stores.postgres.place import Place
+from tau.stores.postgres.prepared import Statement
 from tau.stores.summaries import pack
 from tau.testing.store_contract.batches import batch, one, owner, race
 
@@ -34,12 +35,19 @@ def statements_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every statement that is executed from now on, in any session."""
     said: list[str] = []
     real: Any = Session.execute
+    known: Any = Session.prepared
 
     def execute(self: Session, query: Any, *arguments: Any, **options: Any) -> Any:
         said.append(query)
         return real(self, query, *arguments, **options)
 
+    def prepared(self: Session, statement: Statement, terms: Any) -> Any:
+        rows = known(self, statement, terms)
+        said.extend([statement.text] if rows is not None else [])
+        return rows
+
     monkeypatch.setattr(Session, "execute", execute)
+    monkeypatch.setattr(Session, "prepared", prepared)
     return said
 
 
@@ -205,6 +213,23 @@ def test_a_commit_is_prepared_where_no_pooler_can_be_in_between(postgres: Server
         assert session.execute(kept).fetchone() == (0,)
         assert one(store, batch("r", 4)) == 5
         assert session.execute(kept).fetchone() == (0,)
+
+
+def test_a_group_of_a_few_is_prepared_and_so_is_reading_their_logs(postgres_url: str) -> None:
+    """The plan of a prepared one, which is made for any number, is slow for many."""
+    kept = "select name from pg_prepared_statements order by name"
+    with PostgresStore(postgres_url, max_connections=1) as store:
+        assert store.commit([batch(f"g{n}", 0, 2) for n in range(33)]) == [2] * 33
+        (session,) = store._connections._idle
+        assert session.execute(kept).fetchall() == []
+        assert store.commit([batch(f"g{n}", 2) for n in range(32)]) == [3] * 32
+        assert [position for position, _ in store.logs({"g0": 1, "g32": 0})["g0"]] == [2, 3]
+        names = [name for (name,) in session.execute(kept).fetchall()]
+        assert [name.rpartition("_")[0] for name in names] == ["tau_append", "tau_read_logs"]
+        session.pgconn.exec_(b"deallocate all")
+        assert [position for position, _ in store.logs({"g0": 1, "g32": 0})["g32"]] == [1, 2]
+        assert store.commit([batch(f"g{n}", 3) for n in range(32)]) == [4] * 32
+        assert session.execute(kept).fetchall() == []
 
 
 def test_a_listing_takes_two_statements_whatever_is_running(

@@ -110,7 +110,7 @@ def _is_commit(data: bytes) -> bool:
     of one that is."""
     name = data[5:].split(b"\0")[1 if data[:1] == b"B" else 0]
     if data[:1] == b"B":
-        return bool(name)
+        return name.startswith(b"tau_append")
     return data[:1] == b"P" and not name and b"insert into tau.log" in data
 
 

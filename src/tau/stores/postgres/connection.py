@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import select
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -19,10 +19,10 @@ from tau.signals import pass_on
 from tau.stores.postgres import statements as sql
 from tau.stores.postgres.failures import refusal
 from tau.stores.postgres.place import Place
+from tau.stores.postgres.prepared import Prepared, Statement
 from tau.stores.sessions import left_open
 
 OLDEST: Final = 14  # the oldest PostgreSQL that its own project still mended when this was written
-_NEVER: Final = 1 << 30  # so often must a statement have been executed to be prepared without being asked
 _LOOK = 0.1  # seconds between two looks at whether the server has been silent for too long
 _LAST_WORDS = 5.0  # seconds that an interrupt gives to what is under way
 
@@ -59,6 +59,7 @@ class Session(psycopg.Connection[Any]):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.process = forks.process
+        self._prepared_here = Prepared()
         super().__init__(*arguments, **options)
 
     def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
@@ -105,18 +106,40 @@ class Session(psycopg.Connection[Any]):
         except StopIteration as end:
             return end.value
 
-    def change(self, statement: str, terms: Any, *, prepare: bool = False, binary: bool = False) -> psycopg.Cursor[Any]:
-        """Execute one that writes, prepared if ``prepare`` and if that can be. Where the role's transactions are
-        serializable by default, which fails instead of waiting, it is done again in one that is not."""
+    def change(self, statement: str, terms: Any, *, binary: bool = False) -> psycopg.Cursor[Any]:
+        """Execute one that writes. Where the role's transactions are serializable by default, which fails instead of
+        waiting, it is done again in one that is not."""
         try:
-            return self.execute(statement, terms, prepare=prepare and self.is_direct, binary=binary)
-        except (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement):
-            self.is_direct, self.prepare_threshold = False, None  # a pooler, after all; nothing was done
-            return self.change(statement, terms, binary=binary)
+            return self.execute(statement, terms, binary=binary)
         except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
             with self.transaction():
                 self.execute(sql.READ_COMMITTED)
                 return self.execute(statement, terms, binary=binary)
+
+    def append(self, statement: Statement, terms: Mapping[str, Any], *, prepare: bool = True) -> list[Any]:
+        """The rows of one that writes, as `change` does it; prepared if ``prepare``, and if that can be."""
+        with suppress(psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected):
+            if prepare and (rows := self.prepared(statement, terms)) is not None:
+                return rows
+        return self.change(statement.text, terms, binary=True).fetchall()
+
+    def read(self, statement: Statement, terms: Mapping[str, Any]) -> list[Any]:
+        """The rows of one that reads, prepared if that can be."""
+        rows = self.prepared(statement, terms)
+        return self.execute(statement.text, terms, binary=True).fetchall() if rows is None else rows
+
+    def prepared(self, statement: Statement, terms: Mapping[str, Any]) -> list[Any] | None:
+        """The rows of a prepared statement; ``None`` where there cannot be one, and nothing was done."""
+        if not self.is_direct:
+            return None
+        given = statement.dump(terms)
+        try:
+            with self.lock:
+                rows: list[Any] = self.wait(self._prepared_here.execute(self.pgconn, statement, given))
+        except (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement):
+            self.is_direct = False  # a pooler, after all
+            return None
+        return rows
 
     def is_well(self) -> bool:
         """Whether nothing is under way, and the server has not hung up since."""
@@ -197,8 +220,7 @@ def has_tables(session: Session, location: str) -> bool:
     if len(rows) == 1 and 1 <= rows[0][0] <= sql.FORMAT:
         session.format = rows[0][0]
         # A pooler has process numbers of its own.
-        session.is_direct = rows[0][1] == session.info.backend_pid and _has_own_names(session)
-        session.prepare_threshold = _NEVER if session.is_direct else None
+        session.is_direct = rows[0][1] == session.info.backend_pid
         return True
     found = rows[0][0] if len(rows) == 1 else None
     raise UnsupportedFormatError(
@@ -207,16 +229,6 @@ def has_tables(session: Session, location: str) -> bool:
         found=found,
         supported=sql.FORMAT,
     )
-
-
-def _has_own_names(session: Session) -> bool:
-    """Give what the session will prepare names that no other one has: where a pooler is in between after all, a
-    statement of another client must never be taken for it. ``False`` for a psycopg in which that cannot be done."""
-    names = session._prepared
-    if type(getattr(names, "_prepared_idx", None)) is not int:
-        return False
-    names._prepared_idx = names._prepared_idx or secrets.randbits(60)
-    return True
 
 
 def create_tables(session: Session, location: str) -> None:

@@ -4,6 +4,8 @@ Each is one statement and a transaction of its own, so that a client that stops 
 a pooler may give every one to another session.
 """
 
+from tau.stores.postgres.prepared import Statement
+
 FORMAT = 2
 SCHEMA = """
 create table tau.format(format integer not null);
@@ -88,12 +90,38 @@ with moved as (
 ) insert into tau.log(run, position, record) select id, {{records}}
 returning {_DURABLY}
 """
-APPEND_NEXT = _NEXT.format(records="%(position)s, %(record)b from moved")
-APPEND_SEVERAL = _NEXT.format(
-    records="%(expected)s + number, record from moved, unnest(%(records)b::bytea[]) with ordinality r(record, number)"
+_COLUMNS = {
+    "key": "bytea", "run_id": "text", "expected": "bigint", "before": "bytea", "begins": "boolean",
+    "position": "bigint", "last": "bytea", "summary": "bytea", "graph": "text", "status": "text", "queue": "bytea",
+    "not_before": "double precision", "updated": "double precision", "quarter": "bigint", "nonce": "text",
+    "seconds": "double precision",
+}  # fmt: skip
+APPEND_NEXT = Statement(
+    "append_next",
+    _NEXT.format(records="%(position)s, %(record)b from moved"),
+    {**_COLUMNS, "record": "bytea", "strict": "boolean"},
+)
+# The end of a run is its last checkpoint and the record that it is finished.
+APPEND_TWO = Statement(
+    "append_two",
+    _NEXT.format(
+        records="number, record from moved, "
+        "(values (%(position)s - 1, %(record)b), (%(position)s, %(second)b)) r(number, record)"
+    ),
+    {**_COLUMNS, "record": "bytea", "second": "bytea", "strict": "boolean"},
+)
+APPEND_SEVERAL = Statement(
+    "append_several",
+    _NEXT.format(
+        records="%(expected)s + number, record from moved, "
+        "unnest(%(records)b::bytea[]) with ordinality r(record, number)"
+    ),
+    {**_COLUMNS, "records": "bytea[]", "strict": "boolean"},
 )
 # New runs first, then the rows of the others in the order of their keys: so two groups never wait for each other.
-APPEND = f"""
+APPEND = Statement(
+    "append",
+    f"""
 with given as materialized (
     select * from unnest(%(key)b::bytea[], %(run_id)b::text[], %(expected)b::bigint[], %(before)b::bytea[],
         %(begins)b::boolean[], %(position)b::bigint[], %(last)b::bytea[], %(summary)b::bytea[], %(graph)b::text[],
@@ -136,7 +164,13 @@ with given as materialized (
     join put on put.key = r.key
 )
 select key, {_DURABLY} from put
-"""
+""",
+    {
+        **{name: f"{kind}[]" for name, kind in _COLUMNS.items()},
+        "record_key": "bytea[]", "record_position": "bigint[]", "record": "bytea[]",
+        "blob_key": "bytea[]", "digest": "bytea[]", "data": "bytea[]", "strict": "boolean",
+    },
+)  # fmt: skip
 WHERE = "select key, position, floor, last from tau.runs where key = any(%b::bytea[])"
 FIND = "select id, position, floor, summary from tau.runs where key = %b"
 # Changes nothing where the run has moved on.
@@ -176,13 +210,17 @@ select r.position, r.floor, l.position, l.record
 from tau.runs r left join tau.log l on l.run = r.id and l.position > greatest(r.floor, %(after)s)
 where r.key = %(key)b order by l.position limit %(limit)s::bigint
 """
-LOGS = """
+LOGS = Statement(
+    "read_logs",
+    """
 select g.key, r.position, r.floor, l.position, l.record
 from unnest(%(keys)b::bytea[], %(after)b::bigint[]) as g(key, after)
 join tau.runs r on r.key = g.key
 left join tau.log l on l.run = r.id and l.position > greatest(r.floor, g.after)
 order by g.key, l.position
-"""
+""",
+    {"keys": "bytea[]", "after": "bigint[]"},
+)
 SUMMARY = "select summary, position from tau.runs where key = %b"
 BLOBS = """
 select digest, data from tau.blobs

@@ -81,11 +81,14 @@ class PostgresStore(ServerStore):
     def _append_next(self, session: Session, batch: Batch) -> bool:
         """Append records alone; whether the run was where it is expected."""
         terms = {**_terms(batch), "strict": self._strict}
-        if len(batch.records) == 1:
-            statement, terms["record"] = sql.APPEND_NEXT, batch.records[0]
+        records = batch.records
+        if len(records) == 1:
+            statement, terms["record"] = sql.APPEND_NEXT, records[0]
+        elif len(records) == 2:
+            statement, terms["record"], terms["second"] = sql.APPEND_TWO, *records
         else:
-            statement, terms["records"] = sql.APPEND_SEVERAL, list(batch.records)
-        return session.change(statement, terms, prepare=True).rowcount == len(batch.records)
+            statement, terms["records"] = sql.APPEND_SEVERAL, list(records)
+        return len(session.append(statement, terms)) == len(records)
 
     def _append(self, session: Session, batches: Sequence[Batch]) -> set[bytes]:
         """Append what is where it is expected; the keys of those runs."""
@@ -101,8 +104,8 @@ class PostgresStore(ServerStore):
         ]
         for names, triples in ((("record_key", "record_position", "record"), records), (_BLOB, blobs)):
             terms.update(zip(names, map(list, zip(*triples, strict=True)) if triples else ([], [], []), strict=True))
-        alone = len(batches) == 1  # a plan made for any number of them would be slow for many
-        done = session.change(sql.APPEND, {**terms, "strict": self._strict}, prepare=alone, binary=True).fetchall()
+        few = len(batches) <= _FEW
+        done = session.append(sql.APPEND, {**terms, "strict": self._strict}, prepare=few)
         return {bytes(key) for key, _ in done}
 
     def _refused(self, session: Session, batches: Sequence[Batch]) -> dict[str, Exception | int]:
@@ -194,7 +197,10 @@ class PostgresStore(ServerStore):
     def logs(self, after: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, bytes]]]:
         ids = {key_of(run_id): run_id for run_id in after}
         rows: dict[str, list[Any]] = {run_id: [] for run_id in after}
-        for key, *row in self._rows(sql.LOGS, {"keys": list(ids), "after": list(after.values())}) if ids else ():
+        terms, found_rows = {"keys": list(ids), "after": list(after.values())}, list[Any]()
+        if ids:
+            found_rows = self._connections.read(lambda session: session.read(sql.LOGS, terms), found_rows)
+        for key, *row in found_rows:
             rows[ids[bytes(key)]].append(row)
         found: dict[str, list[tuple[int, bytes]]] = {}
         for run_id, log in rows.items():
@@ -268,6 +274,10 @@ class PostgresStore(ServerStore):
 def _lease(nonce: str | None, counter: int, seconds: float, left: float) -> Lease | None:
     return None if nonce is None else judged(nonce, counter, seconds, left)
 
+
+_FEW: Final = 32
+"""So many batches, at most, are appended by a prepared statement: its plan, which is made for any number of them, joins
+each with each. To plan anew takes the server longer than to append some."""
 
 _BLOB: Final = ("blob_key", "digest", "data")
 
