@@ -24,6 +24,7 @@ from tau.stores.memory import MemoryStore
 
 NODES = "abcd"
 LEASE = 1.0
+LEASE_ON_S3 = 5.0  # a request has the lease's time, and the stand-in answers one after the other
 PATIENCE = 120.0
 
 
@@ -44,7 +45,8 @@ class Owners:
         self.effects = effects
 
     def graph(self, store: Store | None = None) -> StateGraph:
-        checkpoint = CheckpointConfig(store=store or open_store(self.url), interval=1, preserve=True, lease=LEASE)
+        lease = LEASE_ON_S3 if self.url.startswith("s3:") else LEASE
+        checkpoint = CheckpointConfig(store=store or open_store(self.url), interval=1, preserve=True, lease=lease)
         graph = StateGraph(GraphConfig("proof", observer=None, checkpoint=checkpoint))
         for name in NODES:
             graph.add_node(name, self._node(name), version="1")
@@ -118,8 +120,13 @@ class Owners:
         """Begin runs whose owners are stopped in that node, until `thaw`."""
         self.strikes = {node: lambda: os.kill(os.getpid(), signal.SIGSTOP)}
         self.frozen = {run: self.fork(lambda run=run: self.execute(run)) for run in runs}
-        for pid, _ in self.frozen.values():
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        for run, child in self.frozen.items():
+            ended = os.waitid(os.P_PID, child[0], os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            if ended is not None and ended.si_code != os.CLD_STOPPED:
+                told = self.told(*self.frozen.pop(run))
+                for pid, _ in self.frozen.values():
+                    os.kill(pid, signal.SIGKILL)  # a stopped one would live on and hold the pipe to the test open
+                raise RuntimeError(f"the owner of {run} was not stopped in {node}; it told: {told}")
 
     def inherit(self, runs: list[str]) -> list[Any]:
         """Resume runs, each by a process, which waits for its owner's lease to end."""
