@@ -124,6 +124,36 @@ def test_tables_of_format_1_are_read_as_they_are_and_brought_up_to_date_by_the_f
     store.close()
 
 
+INDEX = "select count(*) from pg_indexes where schemaname = 'tau' and indexname = 'runs_queueless'"
+
+
+def test_the_index_that_format_2_had_not_at_first_is_made_by_the_first_commit(
+    postgres: Server, postgres_url: str
+) -> None:
+    """Once, however many begin at the same moment; while another lock is held, or by a role that does not own the
+    tables, all goes on without it."""
+    with PostgresStore(postgres_url) as store:
+        one(store, batch("r", 0))
+    postgres.sql(
+        "", "drop index tau.runs_queueless", "drop role if exists writer", "create role writer login",
+        "grant usage on schema tau to writer",
+        "grant select, insert, update, delete on all tables in schema tau to writer",
+    )  # fmt: skip
+    with PostgresStore(postgres.url("", "writer")) as store:
+        assert one(store, batch("r", 1)) == 2
+    with closing(psycopg.connect(postgres_url)) as other:
+        other.execute("update tau.runs set counter = counter")  # and does not end
+        with PostgresStore(postgres_url) as store:
+            assert one(store, batch("s", 0)) == 1
+        assert postgres.sql("", INDEX) == [(0,)]
+    stores = [PostgresStore(postgres_url) for _ in range(4)]
+    assert race([partial(one, store, batch(f"s{n}", 0)) for n, store in enumerate(stores)]) == [1] * 4
+    assert postgres.sql("", INDEX) == [(1,)]
+    for store in stores:
+        store.close()
+    postgres.sql("", "drop owned by writer", "drop role writer")
+
+
 BY_FORMAT_1 = """
 update tau.runs set queue = null, not_before = null, status = 'running', summary = %s, nonce = %s,
 expires = clock_timestamp() + make_interval(secs => %s) where run_id = %s

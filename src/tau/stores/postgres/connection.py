@@ -258,6 +258,17 @@ def renew_tables(session: Session, location: str) -> None:
     session.has_tables = has_tables(session, location)
 
 
+def complete_tables(session: Session) -> None:
+    """Make the index that tables of format 2 had not at first, where that takes a moment and nobody is in the way; else
+    all goes on without it."""
+    ((missing,),) = session.execute(sql.INDEX_IS_MISSING).fetchall()
+    if missing:
+        with suppress(psycopg.errors.LockNotAvailable), session.transaction():
+            session.execute(sql.READ_COMMITTED)
+            session.execute(sql.TAKE_TURNS)
+            session.execute(sql.ADD_INDEX)
+
+
 def check_promises(session: Session, location: str) -> None:
     """Raises `StoreUnavailableError` where the server would lose commits in a power cut."""
     (settings,) = session.execute(sql.PROMISES).fetchall()

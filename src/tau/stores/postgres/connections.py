@@ -8,7 +8,15 @@ from typing import TypeVar
 
 import psycopg
 
-from tau.stores.postgres.connection import Session, check_promises, connect, create_tables, has_tables, renew_tables
+from tau.stores.postgres.connection import (
+    Session,
+    check_promises,
+    complete_tables,
+    connect,
+    create_tables,
+    has_tables,
+    renew_tables,
+)
 from tau.stores.postgres.failures import failure
 from tau.stores.postgres.place import Place
 from tau.stores.postgres.statements import FORMAT
@@ -25,6 +33,7 @@ class Connections(Sessions[Session]):
         super().__init__(place.location, silence=silence, most=most)
         self._place = place
         self._strict = strict
+        self._complete = False
 
     def connect(self) -> Session:
         return connect(self._place, self.silence)
@@ -59,7 +68,11 @@ class Connections(Sessions[Session]):
             if self.seen and not has_tables(session, self.location):
                 raise self.gone("the tables")
             create_tables(session, self.location)
+            self._complete = True
         if session.format < FORMAT:
             renew_tables(session, self.location)
+        elif not self._complete:
+            complete_tables(session)
+        self._complete = True
         self.seen = True
         return work(session)
