@@ -58,7 +58,6 @@ from tau.observers import register_observer
 from tau.predicates import always, and_, key_equals, key_exists, not_, or_
 from tau.state import State
 from tau.state_graph import StateGraph
-from tau.stores import Summary, open_store, register_store
 from tau.values import register_type
 from tau.values.types.artifact import Artifact
 from tau.version import __version__
@@ -80,6 +79,7 @@ if TYPE_CHECKING:
     from tau.operations.transfer import Transfer, copy_run, export_run, import_run
     from tau.operations.verify import Damage, Verification, verify
     from tau.operations.worker import worker
+    from tau.stores import Summary, open_store, register_store
     from tau.values.check import check
     from tau.workflows.chain import ChainResult, process_chain
     from tau.workflows.conditional import Routes, process_conditional
@@ -220,6 +220,7 @@ _LATE = {
     "RunFailure": "tau.log.run_failure",
     "RunStats": "tau.operations.stats",
     "Stats": "tau.operations.stats",
+    "Summary": "tau.stores",
     "Transfer": "tau.operations.transfer",
     "Verification": "tau.operations.verify",
     "branches_node": "tau.graph.branches",
@@ -232,11 +233,13 @@ _LATE = {
     "export_run": "tau.operations.transfer",
     "graph_node": "tau.graph.branches",
     "import_run": "tau.operations.transfer",
+    "open_store": "tau.stores",
     "parallel_node": "tau.workflows.nodes",
     "pause_node": "tau.node.pauses",
     "process_chain": "tau.workflows.chain",
     "process_conditional": "tau.workflows.conditional",
     "process_parallel": "tau.workflows.parallel",
+    "register_store": "tau.stores",
     "WorkerReport": "tau.operations.report",
     "stats": "tau.operations.stats",
     "verify": "tau.operations.verify",
@@ -246,7 +249,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("agents", "hub", "observers", "testing"):
+    if name in ("agents", "hub", "observers", "stores", "testing"):
         return load_module(f"tau.{name}")
     if name in _LATE:
         found = globals()[name] = getattr(load_module(_LATE[name]), name)

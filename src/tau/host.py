@@ -12,12 +12,15 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tau.forks import in_child
 from tau.late_imports import load_module
 from tau.signals import pass_on
-from tau.stores.contract import Owner
 from tau.waiting import Flag
+
+if TYPE_CHECKING:
+    from tau.stores.summaries import Owner
 
 _JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
@@ -59,6 +62,9 @@ class Host:
 
     def owner(self, lease: float) -> Owner:
         """This process as the owner of a run, with a fresh nonce."""
+        load_module("tau.stores.summaries")
+        from tau.stores.summaries import Owner
+
         return Owner(
             nonce=os.urandom(12).hex(),
             host=os.uname().nodename,

@@ -47,6 +47,16 @@ def load_module(name: str) -> ModuleType:
     return _load(name)
 
 
+class LateModule:
+    """Stands for a module until something of it is used: that is the module's."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(load_module(self._name), name)
+
+
 def _load(name: str) -> ModuleType:
     if _is_in_the_way():
         return importlib.import_module(name)

@@ -6,7 +6,6 @@ read well in drawings and events, and whose meaning is part of the graph's finge
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import reprlib
 from abc import ABC, abstractmethod
@@ -117,8 +116,37 @@ def or_(*predicates: Condition) -> Predicate:
     return _Or(tuple(checked_condition("or_", one) for one in predicates))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class _Always(Predicate):
+class _Fixed(Predicate):
+    """One that keeps what it was made with, and is equal to another of its kind that was made with the same."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __init__(self, *arguments: Any) -> None:
+        for name, argument in zip(self.__slots__, arguments, strict=True):
+            object.__setattr__(self, name, argument)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        return self._arguments() == other._arguments() if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._arguments())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments()
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+
+class _Always(_Fixed):
+    __slots__ = ()
+
     def __call__(self, state: State) -> bool:
         return True
 
@@ -126,8 +154,9 @@ class _Always(Predicate):
         return ("always",)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class KeyExists(Predicate):
+class KeyExists(_Fixed):
+    __slots__ = ("key",)
+
     key: str
 
     def __call__(self, state: State) -> bool:
@@ -140,10 +169,14 @@ class KeyExists(Predicate):
         return (self.key,)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False, eq=False)
-class _KeyEquals(Predicate):
+class _KeyEquals(_Fixed):
+    __slots__ = ("key", "value")
+
     key: str
     value: Any
+
+    __eq__ = object.__eq__  # the value may be an array, for one
+    __hash__ = object.__hash__
 
     def __call__(self, state: State) -> bool:
         return self.key in state and equal(state[self.key], self.value)
@@ -155,8 +188,9 @@ class _KeyEquals(Predicate):
         return (self.key,)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class _Not(Predicate):
+class _Not(_Fixed):
+    __slots__ = ("predicate",)
+
     predicate: Condition
 
     def __call__(self, state: State) -> bool:
@@ -169,8 +203,9 @@ class _Not(Predicate):
         return keys_of((self.predicate,))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class _And(Predicate):
+class _And(_Fixed):
+    __slots__ = ("predicates",)
+
     predicates: tuple[Condition, ...]
 
     def __call__(self, state: State) -> bool:
@@ -183,8 +218,9 @@ class _And(Predicate):
         return keys_of(self.predicates)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class _Or(Predicate):
+class _Or(_Fixed):
+    __slots__ = ("predicates",)
+
     predicates: tuple[Condition, ...]
 
     def __call__(self, state: State) -> bool:

@@ -20,9 +20,6 @@ from tau.late_imports import load_module
 from tau.observers import resolve_observer
 from tau.state import State
 from tau.state_names import check_run_id
-from tau.stores.contract import Store
-from tau.stores.registry import resolve_store
-from tau.stores.urls import without_password
 
 if TYPE_CHECKING:
     import os
@@ -32,6 +29,7 @@ if TYPE_CHECKING:
     from tau.engine.driver import Driver
     from tau.engine.effects import RunRequest
     from tau.schema.schema import Schema
+    from tau.stores.contract import Store
     from tau.stores.user_store import FourVerbs
 
 D = TypeVar("D", bound="Driver")
@@ -72,7 +70,7 @@ class StoredGraph(Graph):
         self._observer = resolve_observer(config.observer if observer is None else observer)
         self._store: Store | None = None
         if config.checkpoint.interval > 0:
-            self._store = resolve_store(config.checkpoint.store if store is None else store)
+            self._store = _store_of(config.checkpoint.store if store is None else store)
 
     @property
     def max_iterations(self) -> int:
@@ -96,7 +94,7 @@ class StoredGraph(Graph):
             self.config = dataclasses.replace(
                 self.config, checkpoint=dataclasses.replace(checkpoint, interval=1, preserve=True)
             )
-        self._store = resolve_store(store)
+        self._store = _store_of(store)
 
     @property
     def warnings(self) -> list[str]:
@@ -126,6 +124,9 @@ class StoredGraph(Graph):
         named = self.config.checkpoint.store
         if self._store is not None or named == CheckpointConfig().store:
             return []
+        load_module("tau.stores.urls")
+        from tau.stores.urls import without_password
+
         shown = repr(without_password(named)) if isinstance(named, str) else type(named).__name__
         return [
             f"nothing is kept in the store {shown}, as checkpoint.interval is 0: give CheckpointConfig(store=..., "
@@ -252,6 +253,13 @@ class StoredGraph(Graph):
         _ = self.store
         self.freeze()
         return replace(self._request(check_run_id(run_id)), resuming=True, on_change=on_change)
+
+
+def _store_of(store: object) -> Store:
+    load_module("tau.stores.registry")
+    from tau.stores.registry import resolve_store  # only loaded where there is one
+
+    return resolve_store(store)
 
 
 def _schema(cls: Any) -> Schema:

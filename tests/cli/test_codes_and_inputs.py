@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from cli_shell import PIPELINE, Shell, command
 
-from tau.cli.outcome import EXIT_CODES
+from tau.cli.exits import EXIT_CODES
 
 GRAPH = "pipeline.py:graph"
 PAGE = Path(__file__).parents[2] / "docs" / "command.md"

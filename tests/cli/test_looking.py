@@ -186,7 +186,7 @@ def test_only_the_newest_visits_of_a_long_run_are_listed(shell: Shell) -> None:
 
 def test_on_a_terminal_names_are_text_and_not_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(force_terminal=True, width=60, color_system=None, markup=False, emoji=False, highlight=False)
-    monkeypatch.setattr(screen, "_Plain", lambda _stream: console)
+    monkeypatch.setattr(screen, "console", lambda _stream=None: console)
     monkeypatch.setenv("FORCE_COLOR", "1")
     with console.capture() as capture:
         screen.table(["run"], [["[red]:boom:[/red]"], ["\x1b[2J\u202e"]])

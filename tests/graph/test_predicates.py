@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime as dt
+import pickle
 import uuid
 from collections import OrderedDict, namedtuple
 from decimal import Decimal
@@ -219,3 +221,22 @@ def test_a_key_is_text(key: Any) -> None:
         key_exists(key)
     with pytest.raises(GraphError, match="a key of the state must be text"):
         key_equals(key, 1)
+
+
+@pytest.mark.parametrize("one", [always(), key_exists("a"), key_equals("a", 1), not_(always()), and_(always()), or_()])
+def test_a_predicate_stays_as_it_was_made_and_comes_back_from_a_copy(one: Any) -> None:
+    for other in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert repr(other) == repr(one)
+        assert (other == one) is (hash(other) == hash(one)) is not repr(one).startswith("key_equals")
+    for name in ("key", "value", "other"):
+        with pytest.raises(AttributeError):
+            setattr(one, name, "b")
+        with pytest.raises(AttributeError):
+            delattr(one, name)
+
+
+def test_predicates_are_equal_when_they_ask_the_same() -> None:
+    assert key_exists("a") == key_exists("a") != key_exists("b")
+    assert and_(key_exists("a")) == and_(key_exists("a")) != or_(key_exists("a"))
+    assert len({not_(key_exists("a")), not_(key_exists("a")), not_(always())}) == 2
+    assert key_equals("a", np.arange(2)) != key_equals("a", np.arange(2))

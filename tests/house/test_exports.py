@@ -116,6 +116,18 @@ def test_what_starts_a_run_takes_the_same_keywords_everywhere() -> None:
     assert of["resume"] == of["aresume"]
 
 
+def test_the_modules_that_are_loaded_late_are_attributes_as_ever() -> None:
+    program = "import tau; print(tau.stores.contract.Store, tau.stores.open_store is tau.open_store, tau.Summary)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Store'> True <class" in done.stdout
+
+
+def test_a_type_that_is_loaded_late_is_found_by_those_who_read_annotations() -> None:
+    program = "import tau, typing; print(typing.get_type_hints(tau.Artifact)['path'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "<class 'pathlib.Path'>"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         tau.no_such_name

@@ -9,11 +9,10 @@ from importlib import import_module
 
 import click
 
-from tau.cli.outcome import EXIT_CODES, Exit, discard_output, unwritten
+from tau.cli.exits import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
 from tau.other_words import OF_COMMANDS
 from tau.spelling import did_you_mean
-from tau.stores.urls import hide_passwords
 from tau.version import __version__
 
 COMMANDS = {
@@ -154,6 +153,8 @@ def _show(error: click.ClickException) -> None:
         with suppress(OSError):
             error.show()
         return
+    from tau.stores.urls import hide_passwords
+
     context = getattr(error, "ctx", None)
     said = " ".join(error.format_message().split())
     if isinstance(error, click.NoSuchOption) and context is not None and context.info_name == "resume":

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tau.cli.outcome import Exit, Session, discard_output, said_here
+from tau.cli.exits import Exit, discard_output
+from tau.cli.outcome import Session, said_here
 from tau.cli.output import contents, screen
 from tau.cli.output.progress import Progress, announcing
 from tau.cli.output.view import shown

@@ -82,7 +82,7 @@ FAMILIES: Mapping[str, str] = {
     **{
         name: f"tau.values.types.{name}"
         for name in (
-            "stdlib", "collections", "times", "frozen_times", "numbers", "paths", "network", "artifact",
+            "stdlib", "collections", "times", "frozen_times", "numbers", "paths", "network", "references",
             "numpy", "pandas", "arrow", "polars", "xarray", "cftime",
         )
     },
@@ -97,7 +97,7 @@ _FAMILY_OF_MODULE: Mapping[str, str] = {
     **dict.fromkeys(("decimal", "fractions", "uuid"), "numbers"),
     "pathlib": "paths",
     "ipaddress": "network",
-    "tau": "artifact",
+    "tau": "references",
     "numpy": "numpy",
     "pandas": "pandas",
     "polars": "polars",
@@ -115,7 +115,7 @@ _FAMILY_OF_TAG: Mapping[int, str] = {
     **dict.fromkeys(range(33, 35), "paths"),
     **dict.fromkeys(range(35, 37), "network"),
     40: "registered_classes",
-    41: "artifact",
+    41: "references",
     **dict.fromkeys(range(48, 54), "numpy"),
     **dict.fromkeys(range(56, 66), "pandas"),
     **dict.fromkeys(range(72, 78), "arrow"),

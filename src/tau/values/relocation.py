@@ -10,7 +10,8 @@ from msgspec.msgpack import Decoder, Encoder
 
 from tau.signals import pass_on
 from tau.values import tags
-from tau.values.types.artifact import Artifact, pack_reference, unpack_reference
+from tau.values.types.artifact import Artifact
+from tau.values.types.references import pack_reference, unpack_reference
 
 Move = Callable[[Artifact], Artifact]
 """Gives the reference that takes the place of one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tau.config import ObserverSpec
 from tau.engine.stop import Stop, checked_options
@@ -12,8 +12,10 @@ from tau.late_imports import load_module
 from tau.spelling import names_keywords
 from tau.state import State
 from tau.state_names import check_run_id
-from tau.stores.contract import Store
 from tau.verbs.running import Model, Running
+
+if TYPE_CHECKING:
+    from tau.stores.contract import Store
 
 Missing = Literal["error", "call"]
 """What `StateGraph.replay` does with a call that the other run has not made."""

@@ -8,7 +8,8 @@ import click
 
 from tau.cli import inputs, options
 from tau.cli.attempt import resume_command
-from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.targets import read_project

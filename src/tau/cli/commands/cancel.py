@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from tau.cli import options
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.targets import read_project

@@ -12,7 +12,8 @@ import click
 
 from tau.cli import inputs, options
 from tau.cli.attempt import SIGNALS
-from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
 from tau.cli.output.terminal import Terminal
 from tau.cli.output.view import can_draw

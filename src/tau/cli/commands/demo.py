@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from tau.cli import options
 from tau.cli.attempt import SIGNALS
-from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import VARIABLE, is_there, url_in
 from tau.cli.reading import Account, read_run

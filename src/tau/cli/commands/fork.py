@@ -8,7 +8,8 @@ from tau.cli import inputs, options
 from tau.cli.attempt import resume_command, stdout_to_stderr
 from tau.cli.commands.resume import named_by_project
 from tau.cli.completion import targets
-from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import find_in, furnish
 from tau.cli.targets import load_graph, read_project

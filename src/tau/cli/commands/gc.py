@@ -9,7 +9,8 @@ import click
 from tau.cli import options
 from tau.cli.attempt import stdout_to_stderr
 from tau.cli.completion import targets
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import furnish, is_there, reading
 from tau.cli.targets import load_graph, read_project

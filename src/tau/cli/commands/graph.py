@@ -12,7 +12,8 @@ import click
 from tau.cli import options
 from tau.cli.attempt import stdout_to_stderr
 from tau.cli.completion import run_ids
-from tau.cli.outcome import Exit, Session, complain, reporting, said_here
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, complain, reporting, said_here
 from tau.cli.output import screen
 from tau.cli.places import find, furnish, is_there
 from tau.cli.reading import Account, read_run

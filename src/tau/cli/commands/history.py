@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from tau.cli import options
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import contents, screen
 from tau.cli.places import find, note_emptied, reading
 from tau.cli.reading import Account, read_run

@@ -9,8 +9,9 @@ import click
 
 from tau.cli import options
 from tau.cli.completion import run_ids
+from tau.cli.exits import Exit
 from tau.cli.ids import in_short
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, note_nothing, reading
 from tau.cli.targets import read_project

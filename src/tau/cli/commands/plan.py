@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence, Set
 
 from msgspec import Struct
 
-from tau.cli.outcome import Exit, Session, complain, exit_code, message, remedy
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, complain, exit_code, message, remedy
 from tau.cli.output import screen
 from tau.cli.places import find_in
 from tau.cli.reading import Account, Visit, read_run

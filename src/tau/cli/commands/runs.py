@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from tau.cli import options
+from tau.cli.exits import Exit
 from tau.cli.ids import in_short
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.output.watching import follow, watch
 from tau.cli.places import note_nothing, reading

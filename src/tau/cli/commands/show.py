@@ -12,8 +12,9 @@ from tau.cli import options
 from tau.cli.attempt import resume_command
 from tau.cli.call_counts import CallCount, together
 from tau.cli.commands.runs import document
+from tau.cli.exits import Exit
 from tau.cli.finished import Piece
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
 from tau.cli.output.paths import Step, steps_of

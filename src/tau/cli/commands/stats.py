@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from tau.cli import options
+from tau.cli.exits import Exit
 from tau.cli.ids import in_short
-from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import note_nothing, reading
 from tau.cli.targets import read_project

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import click
 
 from tau.cli import options
-from tau.cli.outcome import Exit, Session, complain, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.places import default_url, find, reading
 from tau.cli.targets import read_project

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from tau.cli import completion, options
-from tau.cli.outcome import Exit, Session, reporting
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, note_nothing, reading
 from tau.cli.targets import read_project

@@ -8,7 +8,8 @@ import click
 
 from tau.cli import options
 from tau.cli.attempt import SIGNALS, stdout_to_stderr
-from tau.cli.outcome import Exit, Session, reporting, said_here
+from tau.cli.exits import Exit
+from tau.cli.outcome import Session, reporting, said_here
 from tau.cli.output import screen
 from tau.cli.places import furnish
 from tau.cli.targets import load_graph, read_project

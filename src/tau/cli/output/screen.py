@@ -6,7 +6,6 @@ terminal is replaced by its escape.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -14,12 +13,15 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
-from rich.text import Text
+from tau.late_imports import load_module
 
-from tau.cli.output.columns import Columns
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from tau.cli.output.columns import Columns
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _JOINERS = "\u200c\u200d"  # parts of emoji and of many scripts
@@ -81,30 +83,30 @@ def flush() -> None:
         sys.stdout.flush()
 
 
-class _Plain(Console):
-    """Text as it is: no markup, no emoji codes, no colouring of numbers, lines of any length."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # rich would end the process, with an exit code that says something else
-
-    def show_cursor(self, show: bool = True) -> bool:
-        return False  # a process that is killed could not bring it back
-
-
 above: Console | None = None
 """The console of a view at the bottom of the terminal, while there is one: lines on stderr are written above it."""
 
 
+def prepare() -> None:
+    """Load what styles lines, where that will be needed: later there may be no file or memory left to load it."""
+    if _is_styled(sys.stdout) or _is_styled(sys.stderr):
+        load_module("rich.text")
+        load_module("tau.cli.output.plain_console")
+
+
 def console(stream: TextIO | None = None) -> Console:
     """Where something is drawn: stdout by default."""
-    return _Plain(sys.stdout if stream is None else stream)
+    load_module("tau.cli.output.plain_console")
+    from tau.cli.output.plain_console import PlainConsole
+
+    return PlainConsole(sys.stdout if stream is None else stream)
 
 
 def styled(*parts: Part) -> Text:
     """Texts, or (text, style) pairs, as one; every part is cleaned."""
+    load_module("rich.text")
+    from rich.text import Text
+
     return Text.assemble(*(clean(part) if isinstance(part, str) else (clean(part[0]), part[1]) for part in parts))
 
 
@@ -124,10 +126,14 @@ def line(*parts: Part, error: bool = False) -> None:
 def _line(view: Console | None, stream: TextIO, parts: Sequence[Part]) -> None:
     if view is not None:
         view.print(styled(*parts))
-    elif "FORCE_COLOR" in os.environ or stream.isatty():
-        _Plain(stream).print(styled(*parts))
+    elif _is_styled(stream):
+        console(stream).print(styled(*parts))
     else:  # a tenth of the time that styling takes to find out that there is no style
         stream.write("".join(clean(part if isinstance(part, str) else part[0]) for part in parts) + "\n")
+
+
+def _is_styled(stream: TextIO) -> bool:
+    return "FORCE_COLOR" in os.environ or stream.isatty()
 
 
 def note(label: str, text: str, *, error: bool = True) -> None:
@@ -170,6 +176,9 @@ def columns(heads: Sequence[str], rows: Iterable[Sequence[str]], **options: Any)
         shown = [
             tuple(cell for cell, nothing in zip(row, empty, strict=True) if not nothing) or row[:1] for row in shown
         ]
+    load_module("tau.cli.output.columns")
+    from tau.cli.output.columns import Columns
+
     return Columns(heads, shown, STATUS_STYLES, **options)
 
 
@@ -181,6 +190,9 @@ def drawing(text: str) -> None:
 
 def document(value: Any, *, indent: int | None = 2) -> None:
     """One JSON document on stdout, in ASCII; on one line without an indent."""
+    load_module("json")
+    import json
+
     text = json.dumps(value, indent=indent, allow_nan=False)
     with writing():
         sys.stdout.write(text + "\n")

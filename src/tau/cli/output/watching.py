@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rich.live import Live
 
-from tau.cli.outcome import Exit
+from tau.cli.exits import Exit
 from tau.cli.output import screen
 from tau.stores import Summary
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from tau.late_imports import load_module
-from tau.values import tags
-from tau.values.registry import Kind
+from tau.late_imports import LateModule, load_module
+
+if TYPE_CHECKING:
+    import pathlib
+else:
+    pathlib = LateModule("pathlib")  # for those who read the annotation, as pydantic does
 
 
 class Artifact(Struct, frozen=True, kw_only=True):
@@ -34,7 +36,7 @@ class Artifact(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    path: Path
+    path: pathlib.Path
     size_bytes: int
     digest: str
     directory: bool
@@ -56,25 +58,3 @@ class Artifact(Struct, frozen=True, kw_only=True):
         from tau.stores.artifact_content import check
 
         check(self, thorough=True)
-
-
-_FIELDS = ("name", "path", "size_bytes", "digest", "directory", "modified", "run_id", "node", "visit")
-_TYPES = (str, str, int, bytes, bool, int, str, str, int)
-
-
-def pack_reference(value: Artifact) -> list[Any]:
-    """The body of its encoding."""
-    body = [getattr(value, name) for name in _FIELDS]
-    body[1], body[3] = str(value.path), bytes.fromhex(value.digest)
-    return body
-
-
-def unpack_reference(body: Any) -> Artifact:
-    """The reference with that body. Raises ``ValueError`` for what is none."""
-    if type(body) is not list or tuple(map(type, body)) != _TYPES:
-        raise ValueError("an artifact needs its name, path, size, digest, kind, time, and what made it")
-    fields = dict(zip(_FIELDS, body, strict=True))
-    return Artifact(**{**fields, "path": Path(body[1]), "digest": body[3].hex()})
-
-
-KINDS = (Kind(tag=tags.ARTIFACT, types=(Artifact,), pack=pack_reference, unpack=unpack_reference),)
