@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import tau
 from tau import RunOwnedError, StateGraph, open_store
@@ -50,6 +51,23 @@ def test_a_claim_names_the_job(environment: dict[str, str], job: str, monkeypatc
     owner = Host().owner(60.0)
     assert owner.job == job
     assert (", job " in str(owner)) == bool(job)
+
+
+def test_a_process_is_the_same_owner_each_time_but_for_its_nonce_and_since() -> None:
+    """It is found out once for many runs that begin in the same second; a child of fork finds out its own."""
+    host = Host()
+    first, second = host.owner(60.0), host.owner(60.0)
+    assert first.nonce != second.nonce
+    assert replace(second, nonce=first.nonce, since=first.since) == first
+    assert host.owner(5.0).lease == 5.0
+    reads, writes = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.write(writes, str(host.owner(5.0).pid).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert int(os.read(reads, 20)) == pid
+    for each in (reads, writes):
+        os.close(each)
 
 
 HOLDING = """

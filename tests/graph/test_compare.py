@@ -345,3 +345,17 @@ def test_a_renamed_graph_may_have_changed_where_the_run_has_not_been() -> None:
     found = judge(graph(name="weather", codes={"d": CHANGED, "e": CHANGED}))
     assert not found.foreign
     assert len(found.blocking) == 1
+
+
+def test_what_is_told_of_a_run_is_its_own_and_the_next_one_is_judged_anew() -> None:
+    """Runs that a worker takes are mostly alike, and then judged once."""
+    now, said = graph(codes={"d": CHANGED}), ["node 'd', which comes next, changed"]
+    first = judge(now)
+    assert first.notes == said
+    first.notes.append("more")
+    first.ways.append("another")
+    assert (judge(now).notes, judge(now).ways) == (said, [])
+    assert judge(graph()).notes == []
+    assert judge(now, has_items=True).blocking
+    assert judge(now).blocking == []
+    assert judge(now, misfits={"key": "it is odd"}).blocking == ["the state does not fit the schema: 'key': it is odd"]

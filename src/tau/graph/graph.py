@@ -135,7 +135,7 @@ class Graph(NodeAdding, EdgeAdding):
         if self._fingerprint is not None:
             return self._fingerprint
         beside = self._beside
-        if beside is not None and beside[0] is stored:
+        if beside is not None and (beside[0] is stored or beside[0] == stored):  # mostly the run before was alike
             return beside[1]
         load_module("tau.graph.fingerprinting")
         from tau.graph.fingerprinting import fingerprint_of

@@ -60,6 +60,7 @@ class Session(psycopg.Connection[Any]):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.process = forks.process
         self._prepared_here = Prepared()
+        self._poll: select.poll | None = None
         super().__init__(*arguments, **options)
 
     def wait(self, gen: Any, *_: Any, **__: Any) -> Any:
@@ -145,9 +146,10 @@ class Session(psycopg.Connection[Any]):
         """Whether nothing is under way, and the server has not hung up since."""
         if self.closed or self.pgconn.transaction_status != TransactionStatus.IDLE:
             return False
-        poll = select.poll()
-        poll.register(self.pgconn.socket, select.POLLIN)
-        return not poll.poll(0)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.pgconn.socket, select.POLLIN)
+        return not self._poll.poll(0)
 
     def leave(self) -> None:
         """Close it, except in a child of fork, where it is the parent's."""
