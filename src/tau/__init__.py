@@ -1,4 +1,36 @@
-"""tau: state graphs for work too long, too expensive or too important to start again."""
+"""State graphs for work too long, too expensive or too important to start again.
+
+Nodes are plain Python functions. What one returns is stored before the next one begins, so a kill
+at any moment costs at most the node in flight: the same call, made again, goes on from there.
+
+>>> from tau import StateGraph
+>>> def ingest(state):
+...     return {"co2": [315.98, 316.91, 317.64, 318.45]}
+>>> def analyze(state):
+...     return {"growth": (state["co2"][-1] - state["co2"][0]) / 3}
+>>> def report(state):
+...     return {"text": f"CO2 at {state['station']} grew by {state['growth']:.2f} ppm a year"}
+>>> graph = StateGraph("climate", store="sqlite:///tau.db")
+>>> graph.sequence(ingest, analyze, report)
+>>> final = graph.execute({"station": "Mauna Loa"}, run_id="co2", if_exists="resume")
+>>> final["text"]
+'CO2 at Mauna Loa grew by 0.82 ppm a year'
+
+Where to go on, each with ``help(...)``:
+
+- `tau.StateGraph`: nodes, edges, and the verbs that run a graph; `tau.StateGraph.execute` first.
+- `tau.State`: what a node is given, and what a run ends with.
+- `tau.Context`: the second parameter of a node: steps, maps, questions, files.
+- `tau.GraphConfig`, `tau.CheckpointConfig`, `tau.Retry`: the configuration.
+- `tau.key_equals` and its like: conditions on edges.
+- `tau.open_store`: the stored runs; `tau.worker`: runs that others take over.
+- `tau.process_parallel`, `tau.process_chain`: many items; `tau.graph_node`: a graph in a node.
+- `tau.agents`: calls to models, each paid for once; `tau.hub`: agents that write to each other.
+- `tau.observers`: who is told of a run; `tau.testing`: kills, real and simulated.
+- `tau.TauError`: what is raised; `tau.errors`: all of it as a tree.
+
+``tau --help`` lists the commands, ``tau.__all__`` the names. What follows is everything about them.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import operator
+import pydoc
 import re
 from pathlib import Path
 from typing import Any
@@ -64,4 +66,20 @@ def test_an_example_does_what_it_shows(name: str, tmp_path: Path, monkeypatch: p
         test = doctest.DocTestParser().get_doctest(example(SHOWN[one]), names, one, None, 0)
         test.globs = names
         doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append, clear_globs=False)
+    assert not said, "".join(said)
+
+
+def test_the_help_of_tau_begins_with_a_pipeline_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = pydoc.render_doc(tau, renderer=pydoc.plaintext)
+    first = "\n".join(text.splitlines()[:50])
+    assert "graph.execute(" in first
+    assert "tau.TauError" in first
+    named = re.findall(r"`tau\.([\w.]+)`", tau.__doc__ or "")
+    assert named
+    assert all(operator.attrgetter(name)(tau) for name in named)
+    monkeypatch.chdir(tmp_path)
+    said: list[str] = []
+    for _ in range(2):  # the second time nothing runs again
+        test = doctest.DocTestParser().get_doctest(tau.__doc__ or "", {"__name__": "__main__"}, "tau", None, 0)
+        doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append)
     assert not said, "".join(said)
