@@ -59,13 +59,13 @@ def causes(said: str) -> list[str]:
 def test_the_cause_is_the_users_error_at_their_line_inside_a_graph(here: Here, file: str, store: str) -> None:
     words = ("--run-id", "r", "--store", store)
     (cause,) = causes(here("run", f"{file}:single", *words, code=1).err)
-    assert cause.startswith("ValueError: bad sensor, at ")
+    assert cause.startswith("ValueError at ")
     assert cause.endswith(f"inside.py:{BAD} in bad")
     error = here.json("resume", "r", f"{file}:single", "--store", store, code=1)["error"]
     assert error["cause"] == {"type": "ValueError", "message": "bad sensor"}
     assert error["node"] == "outer"
     shown = here("show", "r", "--store", store).out
-    assert "raised from: ValueError: bad sensor\n" in shown
+    assert "raised from: ValueError\n" in shown
     assert "visits.py" not in shown
     assert here.json("show", "r", "--store", store)["failure"]["frames"] == []
 
@@ -73,7 +73,7 @@ def test_the_cause_is_the_users_error_at_their_line_inside_a_graph(here: Here, f
 def test_of_an_item_that_failed_its_own_line_is_told(here: Here, shell: Shell, file: str, store: str) -> None:
     shell.write("broken", "")
     (cause,) = causes(here("run", f"{file}:maps", "--store", store, code=1).err)
-    assert cause.startswith("ParallelError: parallel execution failed: item 3: away, OSError at ")
+    assert cause.startswith("ParallelError: OSError at ")
     assert cause.endswith(f"inside.py:{INSIDE.splitlines().index('def one(x):') + 3} in one")
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_went_on_is_not_said_to_have_failed(shell: Shell, here: Here,
 def test_errors_of_agents_and_hubs_are_named_as_they_are(shell: Shell, here: Here, raised: str, kind: str) -> None:
     imports = "import tau\nfrom tau.agents import Agent, ToolCall, scripted\ndef go(x: int): ...\n"
     shell.write("asks.py", f"{GRAPH_OF}\n{imports}\ngraph = graph_of('asks', ask=lambda state: {raised})\n")
-    assert causes(here("run", "asks.py:graph", "--run-id", "r", code=1).err)[0].startswith(f"{kind}: ")
+    assert causes(here("run", "asks.py:graph", "--run-id", "r", code=1).err)[0].startswith(f"{kind} at ")
     assert here.json("resume", "r", "asks.py:graph", code=1)["error"]["cause"]["type"] == kind
 
 

@@ -53,8 +53,9 @@ def change_inside(error: BaseException) -> GraphChangedError | None:
     return changes[0] if changes and len(changes) == len(found) else None
 
 
-def said_of(cause: Cause, kind: str) -> str:
-    """One cause in a line: its ``kind``, text and notes, the node if that is to be told, and the place."""
+def said_of(cause: Cause, kind: str, told: str = "") -> str:
+    """One cause in a line: its ``kind``, text and notes, the node if that is to be told, and the place. What was
+    ``told`` before is not said again."""
     node, error = cause
     notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
     theirs = _raised_by_item(error)
@@ -64,7 +65,10 @@ def said_of(cause: Cause, kind: str) -> str:
     elif place:
         place = f"at {place}"
     at = ", ".join(filter(None, (f"in node {node}" if node else "", place)))
-    return f"{kind}: {text_of(error)}{notes}" + (f", {at}" if at else "")
+    text = text_of(error)
+    said = f"{kind if text in told else f'{kind}: {text}'}{notes}"
+    between = ", " if said != kind else " " if at.startswith(("at ", "in ")) else ": "
+    return f"{said}{between}{at}" if at else said
 
 
 def _raised_by_item(error: BaseException) -> BaseException:

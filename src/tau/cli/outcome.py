@@ -265,7 +265,7 @@ def _details(error: BaseException, behind: list[Cause], session: Session, code: 
         told = "" if isinstance(error, ExecutionError) else message(error)
         behind = [one for one in behind if not (text_of(one[1]) and text_of(one[1]) in told)]
         for one in behind[:CAUSES_SHOWN]:
-            yield "cause", in_options(said_of(one, public_name(one[1])))
+            yield "cause", in_options(said_of(one, public_name(one[1]), str(error) if len(behind) == 1 else ""))
         if len(behind) > CAUSES_SHOWN:
             yield "cause", f"and {len(behind) - CAUSES_SHOWN} more; tau show has them"
     if code == Exit.INTERNAL:

@@ -187,8 +187,9 @@ def _show_artifacts(found: list[dict[str, Any]]) -> None:
             complain(one["problem"])
 
 
-def _show_failure(failure: Failure, indent: str = "", what: str = "") -> None:
-    screen.line(indent, what, (f"{failure.type}: ", "bold red"), failure.text)
+def _show_failure(failure: Failure, indent: str = "", what: str = "", told: str = "") -> None:
+    text = "" if failure.text in told else f": {failure.text}"
+    screen.line(indent, what, (failure.type, "bold red"), text)
     for note in failure.notes:
         screen.line(f"{indent}  {note}")
     for file, number, name in contents.frames_of(failure):
@@ -196,7 +197,7 @@ def _show_failure(failure: Failure, indent: str = "", what: str = "") -> None:
     for one in failure.errors:
         _show_failure(one, indent + "  ", "one of them: ")
     if failure.cause is not None:
-        _show_failure(failure.cause, indent, "raised from: ")
+        _show_failure(failure.cause, indent, "raised from: ", failure.text)
 
 
 def _visit(visit: Visit) -> dict[str, Any]:
