@@ -86,5 +86,6 @@ if __name__ == "__main__":
     try:
         graph.execute({}, run_id="article", if_exists="resume")
     except RunWaitingError as waiting:
-        print(f"waits for {', '.join(waiting.pauses)}")
+        print(f"waits for {', '.join(waiting.pauses)}; answer, then run this again:")
+        print(f"  tau answer --store {STORE} article review --set verdict=approve")
         sys.exit(4)

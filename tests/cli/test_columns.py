@@ -113,3 +113,23 @@ def test_watching_ten_thousand_runs_lays_out_what_fits(monkeypatch: Any) -> None
     assert laid[0] == "r0"
     assert len(laid) <= 25
     assert "10000 runs" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@given(rows=tables, width=st.integers(60, 200))
+def test_no_word_is_broken_where_there_is_room_for_all(rows: list[list[str]], width: int) -> None:
+    words = [word for row in rows for cell in row for word in cell.split(" ")]
+    longest = [max(cell_len(word) for cell in column for word in cell.split(" ")) for column in zip(*rows, strict=True)]
+    if sum(longest) + 2 * (len(longest) - 1) > width:
+        return
+    said = " ".join(shown(rows[0], rows[1:], width)).split()
+    filled = [column for column in zip(*rows, strict=True) if any(column[1:]) or len(rows) == 1]
+    expected = sorted(word for column in filled or [[rows[0][0]]] for cell in column for word in cell.split())
+    assert sorted(said) == expected or not filled, words
+
+
+def test_the_heads_of_a_narrow_table_stay_whole() -> None:
+    heads = ("run", "graph", "status", "checkpoints", "resumes", "size", "largest keys")
+    rows = [("0877a475", "plain", "failed", "0", "0", "2.5 kB", "xs 3 B, ys 12.5 kB, table 1.1 MB")]
+    lines = shown(heads, rows, 60)
+    assert lines[0].split() == ["run", "graph", "status", "checkpoints", "resumes", "size", "largest"]
+    assert max(map(len, lines)) <= 60

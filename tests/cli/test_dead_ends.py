@@ -111,6 +111,16 @@ def test_what_was_meant_is_told(shell: Shell, here: Here) -> None:
     assert "did you mean 'graph'?" in here("run", "pipeline.py:grph", code=2).err
     shell.write("pyproject.toml", '[tool.tau.graphs]\nclimate = "pipeline.py:graph"\n')
     assert "did you mean 'climate'?" in here("run", "climat", code=2).err
+    shell.write("pyproject.toml", '[tool.tau]\nstores = "sqlite:///tau.db"\n')
+    assert "tool.tau.stores is unknown; did you mean 'store'?" in here("runs", code=2).err
+    shell.write("pyproject.toml", "")
+    here("run", GRAPH, "--run-id", "r", "--tag", "monthly")
+    for command in ("runs", "stats", "pauses", "gc"):
+        more = ["--keep-last", "1"] if command == "gc" else []
+        name = open_store("sqlite:///tau.db").runs()[0].graph
+        assert f"did you mean {name!r}?" in here(command, "--graph", f"{name}s", *more).err
+        assert "did you mean" not in here(command, "--graph", name, *more).err
+    assert "did you mean 'monthly'?" in here("runs", "--tag", "montly").err
     with pytest.raises(
         UnknownObserverError, match=r"unknown observer: slogg; registered are .*; did you mean 'slog'\? Register"
     ):

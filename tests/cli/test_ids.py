@@ -122,8 +122,25 @@ def test_on_a_terminal_ids_are_short_and_each_finds_its_run(
         for one, run_id in zip(shown, listed, strict=True):
             assert here.json("show", one, "--store", filled)["run_id"] == run_id
     assert OTHER[:8] in [line.split()[0] for line in at_terminal(monkeypatch, here, "stats", "--store", filled) if line]
+    gone = at_terminal(monkeypatch, here, "gc", "--keep-last", "0", "--dry-run", "--store", filled)
+    assert {line.split()[0] for line in gone[1:-1]} == {*short.values(), "climate-1", "climate-10"}
+    assert OTHER in here("gc", "--keep-last", "0", "--dry-run", "--store", filled).out
     assert OTHER in here("runs", "--store", filled).out  # in a pipe they are whole
     assert at_terminal(monkeypatch, here, "show", "5b", "--store", filled)[0].split() == ["run", OTHER]
+
+
+@pytest.mark.parametrize("words", [["runs"], ["stats"], ["show", OTHER], ["runs", "--help"]])
+def test_without_colour_no_escape_codes_are_written(
+    here: Here, filled: str, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    stream = TTY()
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", stream)
+        here(*words, *([] if "--help" in words else ["--store", filled]))
+    assert stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])

@@ -74,6 +74,7 @@ def test_no_command_prints_the_password_of_its_store(
     shell.write("asking.py", PAUSING)
     said = call("run", "pipeline.py:graph", "--run-id", "a", code=1)
     assert form or goes_on in said
+    assert form or said.count("set TAU_STORE to the whole URL") == 1
     call("run", "pipeline.py:graph", "--run-id", "a", code=4)
     call("run", "asking.py:graph", "--run-id", "q", code=4)
     call("pauses")

@@ -76,9 +76,9 @@ def in_short(store: Store | None, run_ids: Sequence[str], *, all_of_them: bool =
     return lambda run_id: short.get(run_id, run_id)
 
 
-def shortened(run_ids: Iterable[str], known: Iterable[str]) -> Mapping[str, str]:
+def shortened(run_ids: Sequence[str], known: Iterable[str]) -> Mapping[str, str]:
     """For each of the ids that tau made, as much of it as no other of the ``known`` ones begins with."""
-    everything = sorted({*known})
+    everything = sorted({*known, *run_ids})
     found = {}
     for run_id in filter(is_made, run_ids):
         at = bisect_left(everything, run_id)

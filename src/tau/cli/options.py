@@ -32,7 +32,7 @@ target = click.argument("target", shell_complete=completion.targets)
 store = click.option(
     "--store",
     metavar="URL",
-    help="The store: sqlite:///FILE, file:DIRECTORY, postgresql://HOST/DATABASE, redis://HOST, s3://BUCKET/PREFIX or a "
+    help="The store: sqlite:///FILE, file:DIRECTORY, postgresql://HOST/DB, redis://HOST, s3://BUCKET/PREFIX or a "
     "registered name.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -86,9 +86,9 @@ class Session(Struct):
     """One invocation: how it is to report, and what an error message should know by then.
 
     ``started`` tells whether the run is in the store; ``resume`` is the command line that goes on with it, ``begins``
-    whether this is another one; ``is_default``: no store was named on the command line. ``done`` says what is true
-    already, should the output be impossible to write. ``refused`` are the lines of a file that cannot be used,
-    with the reasons.
+    whether this is another one, ``hides`` whether the password of the store is left out of it; ``is_default``: no store
+    was named on the command line. ``done`` says what is true already, should the output be impossible to write.
+    ``refused`` are the lines of a file that cannot be used, with the reasons.
     """
 
     as_json: bool = False
@@ -97,6 +97,7 @@ class Session(Struct):
     store: str = ""
     resume: str = ""
     begins: bool = False
+    hides: bool = False
     started: bool = False
     done: str = ""
     is_default: bool = False
@@ -280,6 +281,8 @@ def _details(error: BaseException, behind: list[Cause], session: Session, code: 
     kept = session.store != "memory:" and (session.started or isinstance(error, RunExistsError))
     if session.resume and resumable and kept and getattr(error, "resumable", True):
         yield "resume", session.resume
+        if session.hides:
+            yield "store", "the password is left out above; instead of --store, set TAU_STORE to the whole URL"
 
 
 def _as_document(error: BaseException, session: Session, code: Exit, behind: list[Cause]) -> dict[str, Any]:

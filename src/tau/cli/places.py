@@ -15,7 +15,7 @@ from tau.stores import Store, Summary, mounts, open_store
 from tau.stores.contract import Query
 from tau.stores.failures import from_os
 from tau.stores.summaries import GONE
-from tau.stores.urls import parse
+from tau.stores.urls import for_a_command, parse
 
 VARIABLE = "TAU_STORE"
 LOOKED_AT = 1_000
@@ -44,6 +44,7 @@ def furnish(graph: StateGraph, option: str | None, project: Project, session: Se
     """Give the graph the store of ``--store``, or the default one where it has none."""
     if option is not None:
         graph.use_store(option)
+        session.hides = for_a_command(option) != option
     elif graph.config.checkpoint.interval == 0:
         graph.use_store(default_url(project))
         session.is_default = True
@@ -56,6 +57,7 @@ def reading(option: str | None, project: Project, session: Session) -> Store | N
     """The store to look into; ``None`` where nothing was ever stored there, since looking must not create it."""
     store = open_store(option if option is not None else default_url(project))
     session.store, session.is_default = store.location, option is None
+    session.hides = option is not None and for_a_command(option) != option
     return store if is_there(store) else None
 
 
@@ -64,6 +66,19 @@ def note_nothing(said: str, session: Session) -> None:
     complain(said)
     if session.is_default:
         complain(said_beside(session.store) or f"--store URL names another store, and {VARIABLE} one for all commands")
+
+
+def note_none(said: str, place: Store, session: Session, *, graph: str | None = None, tag: str | None = None) -> None:
+    """Remark that there is nothing of that graph or tag, and which one may be meant."""
+    complain(f"{said} in {session.store}{near_names(place, graph, tag)}")
+
+
+def near_names(place: Store, graph: str | None, tag: str | None = None) -> str:
+    """The graph or tag that is meant, where no run has the one that is asked for."""
+    rows = place.select(Query(limit=LOOKED_AT)) if graph or tag else ()
+    graphs, tags = {row.graph for row in rows}, {tag for row in rows for tag in row.tags}
+    near = "" if graph in graphs else did_you_mean(graph, graphs)
+    return near or ("" if tag in tags else did_you_mean(tag, tags))
 
 
 def is_there(store: Store) -> bool:

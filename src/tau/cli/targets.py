@@ -53,7 +53,10 @@ def read_project() -> Project:
         raise ConfigError("pyproject.toml: tool.tau is not a table; write [tool.tau]")
     unknown = table.keys() - {"graphs", "store"}
     if unknown:
-        raise ConfigError(f"pyproject.toml: tool.tau.{min(unknown)} is unknown; there are tool.tau.graphs and .store")
+        near = did_you_mean(min(unknown), ("graphs", "store"))
+        raise ConfigError(
+            f"pyproject.toml: tool.tau.{min(unknown)} is unknown{near}; there are tool.tau.graphs and .store"
+        )
     graphs, store = table.get("graphs", {}), table.get("store", "")
     if not isinstance(store, str):
         raise ConfigError(f"pyproject.toml: tool.tau.store must be a string, a store URL, found {type(store).__name__}")

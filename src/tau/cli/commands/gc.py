@@ -10,13 +10,15 @@ from tau.cli import options
 from tau.cli.attempt import stdout_to_stderr
 from tau.cli.completion import targets
 from tau.cli.exits import Exit
+from tau.cli.ids import in_short
 from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
-from tau.cli.places import furnish, is_there, reading
+from tau.cli.places import furnish, is_there, near_names, reading
 from tau.cli.targets import load_graph, read_project
 from tau.config import Retention
 from tau.errors import ConfigError
 from tau.operations.retention import Collected, collect_runs
+from tau.stores import Store
 
 HEADS = ("run", "graph", "status", "ended", "over")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -89,11 +91,13 @@ def gc(
     nothing = Collected(removed=(), kept={}, dry_run=dry_run)
     found = nothing if place is None else collect_runs(
         place, retention, graph=graph, artifacts=artifacts, dry_run=dry_run, trim=trim)  # fmt: skip
+    if target is None and place is not None and not found.removed and (near := near_names(place, graph)):
+        complain(f"no run is of graph {graph!r}{near}")
     session.done = f"{len(found.removed)} runs are removed"
-    return _show(session, found)
+    return _show(session, found, place)
 
 
-def _show(session: Session, found: Collected) -> int:
+def _show(session: Session, found: Collected, place: Store | None) -> int:
     if session.as_json:
         removed = [
             {"run_id": one.run_id, "graph": one.graph, "status": one.status, "ended": screen.stamp(one.ended),
@@ -111,14 +115,15 @@ def _show(session: Session, found: Collected) -> int:
             }
         )
         return Exit.DONE
+    short = in_short(place, [*(one.run_id for one in found.removed), *found.trimmed])
     if found.removed:
-        rows = ([one.run_id, one.graph, one.status, screen.ago(one.ended), one.limit] for one in found.removed)
+        rows = ([short(one.run_id), one.graph, one.status, screen.ago(one.ended), one.limit] for one in found.removed)
         screen.table(HEADS, rows)
     for run_id, why in found.kept.items():
         complain(f"run {run_id!r} stays: {why}")
     count = len(found.removed)
     if found.trimmed:
         would = "would be" if found.dry_run else "was"
-        screen.line(f"the history of {len(found.trimmed)} {would} cut: {', '.join(found.trimmed[:10])}")
+        screen.line(f"the history of {len(found.trimmed)} {would} cut: {', '.join(map(short, found.trimmed[:10]))}")
     screen.line(f"{count} run{'s' * (count != 1)} {'would be removed' if found.dry_run else 'removed'}")
     return Exit.DONE

@@ -13,7 +13,7 @@ from tau.cli.exits import Exit
 from tau.cli.ids import in_short
 from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
-from tau.cli.places import find, note_nothing, reading
+from tau.cli.places import find, note_none, note_nothing, reading
 from tau.cli.targets import read_project
 from tau.host import Host
 from tau.log.answers import OpenPause, open_pauses
@@ -57,7 +57,7 @@ def pauses(session: Session, *, run_id: str | None, graph: str | None, store: st
     elif place is None:
         note_nothing(f"nothing waits for an answer in {session.store}: nothing was ever stored there", session)
     else:
-        complain(f"nothing waits for an answer in {session.store}")
+        note_none("nothing waits for an answer", place, session, graph=graph)
     return Exit.DONE
 
 

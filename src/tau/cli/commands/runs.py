@@ -13,7 +13,7 @@ from tau.cli.ids import in_short
 from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
 from tau.cli.output.watching import follow, watch
-from tau.cli.places import note_nothing, reading
+from tau.cli.places import note_none, note_nothing, reading
 from tau.cli.targets import read_project
 from tau.stores import Summary
 from tau.stores.contract import STATUSES
@@ -27,7 +27,8 @@ ENDED = ("finished", "cancelled", "damaged")
 @click.option(
     "--status",
     type=click.Choice(STATUSES),
-    help="Show only runs with this status. A dead run lost its process and can be resumed.",
+    metavar="STATUS",
+    help=f"Show only runs with this status: {', '.join(STATUSES)}. A dead run lost its process and can be resumed.",
 )
 @click.option("--tag", metavar="TAG", help="Show only runs with this tag.")
 @click.option("--limit", type=options.Count(), metavar="N", help="Show only the N newest runs.")
@@ -87,13 +88,16 @@ def runs(
     elif found:
         screen.table(HEADS, map(shown, found))
     else:
-        nothing = reading(store, project, session) is None
-        which = "no such runs" if graph or status or tag else "there are no runs"
-        said = f"{which} in {session.store}" + (": nothing was ever stored there" if nothing else "")
-        if graph or status or tag:
-            complain(said)
+        place = reading(store, project, session)
+        narrowed = graph or status or tag
+        which = "no such runs" if narrowed else "there are no runs"
+        if place is not None and narrowed:
+            note_none(which, place, session, graph=graph, tag=tag)
+        elif narrowed:
+            complain(f"{which} in {session.store}: nothing was ever stored there")
         else:
-            note_nothing(said, session)
+            never = ": nothing was ever stored there" if place is None else ""
+            note_nothing(f"{which} in {session.store}{never}", session)
     return Exit.DONE
 
 

@@ -13,7 +13,7 @@ from tau.cli.exits import Exit
 from tau.cli.ids import in_short
 from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
-from tau.cli.places import note_nothing, reading
+from tau.cli.places import note_none, note_nothing, reading
 from tau.cli.targets import read_project
 from tau.operations.stats import RunStats, Stats
 from tau.operations.stats import stats as count
@@ -51,6 +51,8 @@ def stats(session: Session, *, graph: str | None, limit: int | None, store: str 
     if largest:
         short = in_short(place, [one.run_id for one in largest])
         screen.table(HEADS, (_row(one, short) for one in largest))
+    elif place is not None and graph:
+        note_none("no such runs", place, session, graph=graph)
     if place is None:
         note_nothing(f"nothing was ever stored in {session.store}", session)
     return Exit.DONE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from tau.cli import completion, options
 from tau.cli.exits import Exit
+from tau.cli.ids import in_short
 from tau.cli.outcome import Session, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, note_nothing, reading
@@ -46,7 +48,8 @@ def verify(session: Session, *, run_id: str | None, store: str | None) -> int:
         screen.document({**document(found), "store": session.store})
     else:
         if found.damage:
-            screen.table(HEADS, (_row(one) for one in found.damage))
+            short = in_short(place, [one.run_id for one in found.damage])
+            screen.table(HEADS, (_row(one, short) for one in found.damage))
         screen.line(_said(found))
     if place is None:
         note_nothing(f"nothing was ever stored in {session.store}", session)
@@ -76,8 +79,8 @@ def _damage(one: Damage) -> dict[str, Any]:
     return {**named, "problem": one.problem}
 
 
-def _row(one: Damage) -> list[str]:
-    return [one.run_id, one.what, one.key, "" if one.position is None else str(one.position), one.problem]
+def _row(one: Damage, short: Callable[[str], str]) -> list[str]:
+    return [short(one.run_id), one.what, one.key, "" if one.position is None else str(one.position), one.problem]
 
 
 def _said(found: Verification) -> str:

@@ -45,6 +45,9 @@ class Columns:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widest = [max(map(_len, column)) for column in zip(self.heads, *self.rows, strict=True)]
         widths = fit(widest, options.max_width, [head in WHOLE for head in self.heads])
+        if widths != widest:
+            least = [max(_longest_word(cell) for cell in column) for column in zip(self.heads, *self.rows, strict=True)]
+            widths = fit(widest, options.max_width, [head in WHOLE for head in self.heads], least)
         dim = Style.parse("dim")
         lines = self._lines(widths, dim)
         for number, parts in enumerate(lines):
@@ -61,10 +64,27 @@ class Columns:
             yield from _laid(row, widths, self.styles.get)
 
 
-def fit(widths: Sequence[int], available: int, whole: Sequence[bool] = ()) -> list[int]:
+def fit(widths: Sequence[int], available: int, whole: Sequence[bool] = (), least: Sequence[int] = ()) -> list[int]:
     """The widths of columns that fit side by side: the widest give way, all to the same width, but for those that stay
-    ``whole``. Beside these the others keep `LEAST` cells, though the line gets too long."""
-    stays = whole or [False] * len(widths)
+    ``whole``. Beside these the others keep `LEAST` cells, though the line gets too long. No column gets narrower than
+    its ``least`` width, where that leaves enough to the others."""
+    stays = list(whole) or [False] * len(widths)
+    found = _fit(widths, available, stays)
+    for _ in least:  # what one column keeps, the others have to give
+        kept = [one or width < most for one, width, most in zip(stays, found, least, strict=True)]
+        if kept == stays:
+            break
+        narrow = [
+            most if now and not one else width for width, most, one, now in zip(widths, least, stays, kept, strict=True)
+        ]
+        again = _fit(narrow, available, kept)
+        if sum(again) + GAP * (len(again) - 1) > available:
+            break
+        widths, stays, found = narrow, kept, again
+    return found
+
+
+def _fit(widths: Sequence[int], available: int, stays: Sequence[bool]) -> list[int]:
     others = sorted(width for width, one in zip(widths, stays, strict=True) if not one)
     kept = sum(width for width, one in zip(widths, stays, strict=True) if one)
     left = max((LEAST if kept else 1) * len(others), available - GAP * (len(widths) - 1) - kept)
@@ -76,6 +96,10 @@ def fit(widths: Sequence[int], available: int, whole: Sequence[bool] = ()) -> li
             break
         left -= width
     return [width if one else min(width, max(1, level)) for width, one in zip(widths, stays, strict=True)]
+
+
+def _longest_word(text: str) -> int:
+    return max(map(_len, text.split(" ")))
 
 
 def _laid(

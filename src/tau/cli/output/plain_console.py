@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+import os
+from typing import Literal, TextIO
 
 from rich.console import Console
 
 
 class PlainConsole(Console):
-    """Text as it is: no markup, no emoji codes, no colouring of numbers, lines of any length."""
+    """Text as it is: no markup, no emoji codes, no coloured numbers, lines of any length. With NO_COLOR no style."""
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        system: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+        super().__init__(file=stream, color_system=system, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError  # rich would end the process, with an exit code that says something else
