@@ -63,6 +63,7 @@ def lay_out(folder: Path) -> dict[str, str]:
         place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, "utf-8")
+    shutil.copyfile(ROOT / "docs" / "site.css", folder / "site.css")
     return pages
 
 

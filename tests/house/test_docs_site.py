@@ -110,6 +110,12 @@ def test_a_link_leads_to_a_page_and_a_heading_of_the_site_or_was_written_by_us(
             assert not anchor or unquote(anchor) in found[there].anchors, f"{page}: {link}"
 
 
+def test_no_bar_of_a_table_is_shown_with_the_backslash_before_it(site: Path) -> None:
+    """Where a page escapes a bar in code, GitHub shows the bar alone, and the site both."""
+    for page in site.rglob("*.html"):
+        assert not re.search(r"<td>(?:(?!</td>).)*\\\|", page.read_text("utf-8")), page
+
+
 def test_programs_that_read_get_every_page(site: Path) -> None:
     index, whole = ((site / name).read_text("utf-8") for name in ("llms.txt", "llms-full.txt"))
     assert index.startswith("# tau\n\n> State graphs")
