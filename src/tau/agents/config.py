@@ -99,7 +99,8 @@ class ProviderConfig:
 @named_fields
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """How the server is asked. ``timeout``: seconds for one answer, ``connection_timeout``: for a connection;
+    """How the server is asked. ``timeout``: seconds for one answer, from when it is asked for to its last byte, but
+    without those in which nobody reads a stream; ``connection_timeout``: for a connection;
     ``connection_pool_size``: how many connections at most. ``retry``: how often and when what is worth it is tried
     again; ``max_wait``: the longest wait in seconds that a server may ask for. Raises `ConfigError`."""
 

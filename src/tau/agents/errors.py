@@ -47,7 +47,7 @@ class AgentConnectionError(AgentError, ConnectionError):
 
 
 class AgentTimeoutError(AgentError, TimeoutError):
-    """The server did not answer within ``seconds``."""
+    """The server did not send its whole answer within ``seconds``."""
 
     seconds: float = 0.0
 

@@ -107,21 +107,22 @@ async def apause(call: Call, wait: Wait) -> None:
 
 
 def _slices(call: Call, wait: Wait) -> Iterator[float]:
-    around = _around(call)
+    place = around(call)
     about = {"error": text_of(wait.reason), "error_type": type(wait.reason).__name__, "wait_seconds": wait.seconds}
-    around.tell(CALL_RETRY, {"agent": call.agent, **about})
+    place.tell(CALL_RETRY, {"agent": call.agent, **about})
     ends = time.monotonic() + wait.seconds
     while True:
-        around.check_stop()
+        place.check_stop()
         left = ends - time.monotonic()
         if left <= 0:
             return
         yield min(LOOK, left)
 
 
-def _around(call: Call) -> Surroundings:
-    around = Surroundings("agents", "agent", call.agent, None)
-    return around if around.scope is None else Surroundings("agents", "agent", call.agent, INHERIT)
+def around(call: Call) -> Surroundings:
+    """Where a call is made: the run around it, if there is one."""
+    found = Surroundings("agents", "agent", call.agent, None)
+    return found if found.scope is None else Surroundings("agents", "agent", call.agent, INHERIT)
 
 
 def first_piece(call: Call, config: ClientConfig, start: Any) -> tuple[Any, Iterator[Any], int]:

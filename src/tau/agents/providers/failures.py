@@ -24,8 +24,10 @@ from tau.agents.errors import (
     ModelNotFoundError,
     PromptTooLongError,
 )
-from tau.agents.providers.bounds import MOST_BYTES, Refusal, TooLateError, TooMuchError
+from tau.agents.providers.bounds import MOST_BYTES, Refusal, TooMuchError
+from tau.agents.providers.time_bounds import TooLateError
 from tau.agents.records import Call
+from tau.errors import TauError
 from tau.redaction import REDACTED
 
 _CONTROL: Final = re.compile(
@@ -95,12 +97,14 @@ def shown_address(base_url: str) -> str:
 
 def failure(
     error: Exception, call: Call, place: Place, outer: BaseException | None, text: str | None = None
-) -> AgentError:
-    """What is raised instead of what a client raised. ``outer`` is what the caller was handling when it called, as one
-    that asks another agent instead; ``text`` is what a stream had brought, ``None`` for no stream."""
+) -> TauError:
+    """What is raised instead of what a client raised; an error of ours, as of a run that is to stop, is kept.
+
+    ``outer`` is what the caller was handling when it called, as one that asks another agent instead; ``text`` is what a
+    stream had brought, ``None`` for no stream."""
     causes = [*_causes(error, outer)]
     for one in causes:
-        if isinstance(one, AgentError | Refusal) or (_is(one, "TimeoutException") and not _is(one, "ConnectTimeout")):
+        if isinstance(one, TauError | Refusal) or (_is(one, "TimeoutException") and not _is(one, "ConnectTimeout")):
             return _known(one, call, place)
     if any(_is(one, "ConnectError") or _is(one, "ConnectTimeout") or type(one) is ConnectionError for one in causes):
         said = f"failed to connect to {place.provider} at {place.address}{place.advise('connection', call)}"
@@ -115,13 +119,13 @@ def failure(
     return place.error(AgentServerError, call, f"{said}; is this the address of a model server?")
 
 
-def _known(error: BaseException, call: Call, place: Place) -> AgentError:
+def _known(error: BaseException, call: Call, place: Place) -> TauError:
     if isinstance(error, Refusal):
         return refused(error, call, place)
     if isinstance(error, TooMuchError):
         said = f"{place.provider} at {place.address} sent more than {MOST_BYTES >> 20} MB, which is not read"
         return place.error(AgentAnswerError, call, said)
-    return error if isinstance(error, AgentError) and not isinstance(error, TooLateError) else late(call, place)
+    return error if isinstance(error, TauError) and not isinstance(error, TooLateError) else late(call, place)
 
 
 def late(call: Call, place: Place) -> AgentError:

@@ -6,15 +6,18 @@ import sys
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing
-from typing import Any
+from typing import Any, Final
 
 from tau.agents.config import ClientConfig
 from tau.agents.no_requests import check_allowed
 from tau.agents.providers.base import Piece, Provider
-from tau.agents.providers.bounds import whole_within
 from tau.agents.providers.clients import Clients
 from tau.agents.providers.failures import Place, cut, failure
+from tau.agents.providers.time_bounds import Bound
 from tau.agents.records import Call, Response
+from tau.agents.retrying import around
+
+_END: Final = object()
 
 
 class Answer:
@@ -70,7 +73,7 @@ class RemoteProvider(Provider):
         check_allowed(call, self.address)
         client, outer = self.clients.client(), sys.exception()
         try:
-            with whole_within(self.config.timeout):
+            with self._bound(call).waiting():
                 return self.whole(call, self.ask(client, call, stream=False))
         except Exception as error:
             raise failure(error, call, self.place, outer) from None
@@ -79,7 +82,7 @@ class RemoteProvider(Provider):
         check_allowed(call, self.address)
         client, outer = self.clients.async_client(), sys.exception()
         try:
-            with whole_within(self.config.timeout):
+            async with self._bound(call).awaiting():
                 return self.whole(call, await self.ask(client, call, stream=False))
         except Exception as error:
             raise failure(error, call, self.place, outer) from None
@@ -88,8 +91,11 @@ class RemoteProvider(Provider):
         check_allowed(call, self.address)
         client, answer, outer = self.clients.client(), self.answer(call), sys.exception()
         try:
-            with closing(self.ask(client, call, stream=True)) as parts:
-                for part in parts:
+            bound = self._bound(call)
+            with bound.waiting():
+                found = self.ask(client, call, stream=True)
+            with closing(found):
+                for part in _parts(found, bound, answer):
                     if text := answer.take(part):
                         answer.texts.append(text)
                         yield text
@@ -102,8 +108,11 @@ class RemoteProvider(Provider):
         check_allowed(call, self.address)
         client, answer, outer = self.clients.async_client(), self.answer(call), sys.exception()
         try:
-            async with aclosing(_AsyncParts(await self.ask(client, call, stream=True))) as parts:
-                async for part in parts.found:
+            bound = self._bound(call)
+            async with bound.awaiting():
+                found = await self.ask(client, call, stream=True)
+            async with aclosing(_AsyncParts(found, bound, answer)) as parts:
+                async for part in parts:
                     if text := answer.take(part):
                         answer.texts.append(text)
                         yield text
@@ -111,6 +120,9 @@ class RemoteProvider(Provider):
         except Exception as error:
             raise failure(error, call, self.place, outer, answer.text) from None
         yield response
+
+    def _bound(self, call: Call) -> Bound:
+        return Bound(self.config.timeout, around(call).check_stop)
 
     def _ended(self, call: Call, answer: Answer) -> Response:
         if not answer.is_over:
@@ -124,11 +136,43 @@ class RemoteProvider(Provider):
         return type(self), (self.config,)  # keys and connections stay in this process
 
 
-class _AsyncParts:
-    """The stream of an async client, closed in the way that it has."""
+def _parts(found: Iterator[Any], bound: Bound, answer: Answer) -> Iterator[Any]:
+    """The parts of a stream, each waited for within the bound. After the end mark nothing can go
+    wrong: the answer is whole."""
+    parts = iter(found)
+    while True:
+        try:
+            with bound.waiting():
+                part = next(parts, _END)
+        except Exception:
+            if not answer.is_over:
+                raise
+            return
+        if part is _END:
+            return
+        yield part
 
-    def __init__(self, found: Any) -> None:
-        self.found = found
+
+class _AsyncParts:
+    """`_parts` of an async client, closed in the way that its stream has."""
+
+    def __init__(self, found: Any, bound: Bound, answer: Answer) -> None:
+        self._found, self._parts, self._bound, self._answer = found, aiter(found), bound, answer
+
+    def __aiter__(self) -> _AsyncParts:
+        return self
+
+    async def __anext__(self) -> Any:
+        part = _END
+        try:
+            async with self._bound.awaiting():
+                part = await anext(self._parts, _END)
+        except Exception:
+            if not self._answer.is_over:
+                raise
+        if part is _END:
+            raise StopAsyncIteration
+        return part
 
     async def aclose(self) -> None:
-        await (self.found.aclose() if hasattr(self.found, "aclose") else self.found.close())
+        await (self._found.aclose() if hasattr(self._found, "aclose") else self._found.close())
