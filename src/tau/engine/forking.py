@@ -18,7 +18,7 @@ from tau.host import Host
 from tau.log.blobs import read_blobs
 from tau.log.contained import NamedBlobs
 from tau.log.encoding import pack_blob, unseal
-from tau.log.incoming import Incoming
+from tau.log.incoming import Incoming, receiving
 from tau.log.loading import BlobLoader, LoadedRun, emptied, not_found, was_deleted
 from tau.log.records import (
     Admitted,
@@ -78,7 +78,7 @@ def fork(
     copies = ArtifactCopies(
         lambda: place_of(store, request.artifacts), request.run_id, incoming.start + 1, nonce=incoming.nonce, link=True
     )
-    try:
+    with receiving(incoming, copies):
         relocation = Relocation(partial(_link, copies))
         for record, blobs in _records(
             store, request, point, changes, now=host.now(), comparison=comparison, replays=replays
@@ -87,14 +87,6 @@ def fork(
             relocation.record(record)
             incoming.add(record, moved)
         incoming.finish()
-    except BaseException:
-        incoming.abandon()
-        if not incoming.is_there():
-            copies.discard()
-        raise
-    finally:
-        copies.close()
-    copies.keep()
     return request.run_id
 
 

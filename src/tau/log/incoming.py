@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from tau.errors import CorruptCheckpointError, RunExistsError, StoreError, StoreUnavailableError
@@ -13,6 +13,7 @@ from tau.log.loading import BlobLoader
 from tau.log.pauses import at_a_glance
 from tau.log.records import AnyRecord, Claimed, Progress
 from tau.log.replay import Replay
+from tau.stores.artifact_copies import ArtifactCopies
 from tau.stores.contract import Batch, PositionConflict, Store, Summary
 
 PART: Final = 8 << 20
@@ -170,3 +171,19 @@ class Incoming:
         except StoreError:
             return False
         return bool(rows) and rows[0][1] == batch.records[0]
+
+
+@contextmanager
+def receiving(incoming: Incoming, copies: ArtifactCopies) -> Iterator[None]:
+    """In the block a run is put into the store, and its artifacts into their place: both are there after it, or, as
+    far as that is possible, neither."""
+    try:
+        yield
+    except BaseException:
+        incoming.abandon()
+        if not incoming.is_there():
+            copies.discard()
+        raise
+    finally:
+        copies.close()
+    copies.keep()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -28,6 +28,11 @@ ELSEWHERE: Final = (RunOwnedError, LeaseLostError, CheckpointNotFoundError)
 
 TOLD: Final = {"told": "run.ended"}
 """Marks the log's lines of what ``tell`` is told as well."""
+
+Word = Literal["finished", "failed", "waiting", "interrupted", "cancelled", "left", "waits", "store", "died", ""]
+"""What became of a run: the first five are counted in a `WorkerReport`. ``left``: this code may not resume it;
+``waits``: it waits for people after all; ``store``: its store failed; ``died``: its process did. Empty where it is
+another process's, or was never begun."""
 
 Tell = Callable[[str, str, str], object]
 """Is told what became of a run: the run id, a word, and why."""
@@ -63,11 +68,9 @@ class WorkerReport(Struct, frozen=True):
     removed: int = 0
 
 
-def word_for(error: BaseException | None, acted: bool) -> str:
-    """What became of a run that ended like this; ``acted``: anything was stored for it here. Empty where it is another
-    process's, or was never begun; ``left`` where this code may not resume it, ``waits`` where it waits for people after
-    all."""
-    word = "left"
+def word_for(error: BaseException | None, acted: bool) -> Word:
+    """What became of a run that ended like this; ``acted``: anything was stored for it here."""
+    word: Word = "left"
     if isinstance(error, ELSEWHERE):
         word = ""
     elif error is None:
@@ -97,14 +100,14 @@ class Tally:
     """Counts, and tells."""
 
     def __init__(self, tell: Tell | None) -> None:
-        self.counts: dict[str, int] = {}
+        self.counts: dict[Word, int] = {}
         self.left: dict[str, str] = {}
         self.deaths = 0
         self.later = 0
         self.removed = 0
         self._tell = tell
 
-    def note(self, run_id: str, word: str, error: BaseException | str | None = None) -> None:
+    def note(self, run_id: str, word: Word, error: BaseException | str | None = None) -> None:
         """Say what became of a run."""
         why = error if isinstance(error, str) else why_of(error)
         if word == "left":

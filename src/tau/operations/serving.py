@@ -22,7 +22,7 @@ from tau.errors import StoreError, TauError
 from tau.late_imports import load_module
 from tau.log.records import DRAIN
 from tau.operations.finding import CROWD, Candidate, Finder
-from tau.operations.report import Tally, word_for
+from tau.operations.report import Tally, Word, word_for
 from tau.state_graph import StateGraph
 from tau.waiting import LOOK, DaemonThread
 
@@ -224,7 +224,7 @@ class Worker:
         """Take this run no more, unless it changes: it interrupted itself, at that position, and may do so again."""
         self.finder.leave(replace(candidate.row, position=position))
 
-    def note(self, candidate: Candidate, word: str, error: BaseException | str | None) -> None:
+    def note(self, candidate: Candidate, word: Word, error: BaseException | str | None) -> None:
         """The same of one that was run elsewhere."""
         if word == "store":
             self._fails += 1

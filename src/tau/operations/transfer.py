@@ -15,7 +15,7 @@ from tau.errors import ArtifactError, ConfigError, RunExistsError, RunOwnedError
 from tau.host import Host
 from tau.log.cancellation import cancel_at
 from tau.log.encoding import unseal
-from tau.log.incoming import Incoming
+from tau.log.incoming import Incoming, receiving
 from tau.log.loading import await_free
 from tau.log.records import Cancelled, Interrupted
 from tau.log.relocation import Relocation
@@ -316,7 +316,7 @@ def _receive(
         return copies.put(artifact, pieces)
 
     records = blobs = 0
-    try:
+    with receiving(incoming, copies):
         relocation = Relocation(move)
         for entry in source.entries():
             moved = [blob.moved(relocation) for blob in entry.blobs]
@@ -325,14 +325,6 @@ def _receive(
             records, blobs = records + 1, blobs + len(moved)
         _end(incoming, host)
         summary = incoming.finish(source.not_before, last)
-    except BaseException:
-        incoming.abandon()
-        if not incoming.is_there():
-            copies.discard()
-        raise
-    finally:
-        copies.close()
-    copies.keep()
     return Transfer(
         run_id=run_id, place=target.location, status=summary.status, records=records, blobs=blobs,
         artifacts=len(copies), missing=tuple(sorted(missing)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct as Layout
 from zlib import crc32
 
@@ -21,6 +21,12 @@ FRAME = Layout("<8sII")  # magic and version, CRC-32 of the head, its length
 RECORD = Layout("<QI")  # end in the body, CRC-32
 BLOB = Layout("<8sQQII")  # start of the digest, offset in the body, size, size of the digest, CRC-32 of digest and data
 FIRST_READ = 4096
+BLOB_MAGIC = b"taublob1"
+LARGE = 128 * 1024  # a blob of this size gets a file or object of its own, so that merging never copies it
+MERGE_LIMIT = 8 * 1024 * 1024  # a cover that has grown to this many bytes is not copied again
+DELETION = b"deletion after "  # begins the token of the commit that a deletion is; what follows is the token before it
+
+Blobs = list[tuple[bytes, bytes]]
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
@@ -65,6 +71,47 @@ def build(
     last = first + len(records) - 1
     head = _encode(Head(run_id, first, last, token, summary, end, b"".join(table), b"".join(entries)))
     return [FRAME.pack(MAGIC + VERSION, crc32(head), len(head)) + head, *pieces]
+
+
+def by_size(blobs: Iterable[tuple[bytes, bytes]]) -> tuple[Blobs, Blobs]:
+    """Those that do not lie in a pack, and those that do."""
+    large: Blobs = []
+    small: Blobs = []
+    for blob in blobs:
+        (large if len(blob[1]) >= LARGE else small).append(blob)
+    return large, small
+
+
+def blob_frame(digest: bytes, data: bytes) -> bytes:
+    """What stands before the data of a large blob."""
+    return BLOB_MAGIC + crc32(data, crc32(digest)).to_bytes(4, "little") + len(digest).to_bytes(4, "little") + digest
+
+
+def frame_size(digest: bytes) -> int:
+    """How many bytes `blob_frame` has."""
+    return len(BLOB_MAGIC) + 8 + len(digest)
+
+
+def checked(digest: bytes, frame: bytes, data: bytes, path: str) -> bytes:
+    """The data of a large blob, behind that frame. Raises `CorruptCheckpointError`."""
+    if frame != blob_frame(digest, data):
+        raise CorruptCheckpointError(
+            f"{path} is damaged: its checksum does not match; restore it from a backup", what=path
+        )
+    return data
+
+
+def without_dropped(found: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """The records of a run, from the first one on that was not dropped."""
+    if not found or found[0][1]:
+        return found
+    return found[next((number for number, (_, data) in enumerate(found) if data), len(found)) :]
+
+
+def last_at_most(sizes: Mapping[str, int]) -> int:
+    """A position at or above the last one in packs of these names and sizes that cannot be read: what the name of a
+    cover says, and of a slot, which says only its first one, no more than that and its size."""
+    return max((int(name[1:17]) + (size if len(name) == 17 else 0) for name, size in sizes.items()), default=0)
 
 
 class Pack(ABC):

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
-from zlib import crc32
 
 import msgspec
 
@@ -21,14 +20,20 @@ from tau.stores.contract import Batch, Summary, deletion
 from tau.stores.disk import READ, Descriptor, read_file, sync
 from tau.stores.file.directory import DIRECTORY, Directory, remove_stale
 from tau.stores.file.pack import FilePack
-from tau.stores.packs import build
+from tau.stores.packs import (
+    DELETION,
+    MERGE_LIMIT,
+    blob_frame,
+    build,
+    by_size,
+    checked,
+    frame_size,
+    last_at_most,
+    without_dropped,
+)
 
-LARGE = 128 * 1024  # a blob of this size gets a file of its own, so that merging never copies it
 MERGE_AFTER = 64  # commits
-MERGE_LIMIT = 8 * 1024 * 1024  # a cover that has grown to this many bytes is not copied again
 LOOKS = 200
-BLOB_MAGIC = b"taublob1"
-DELETION = b"deletion after "  # begins the token of the commit that a deletion is; what follows is the token before it
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -119,9 +124,7 @@ class RunDirectory(Directory):
                     found.clear()
                 else:
                     found += pack.records(after)
-        if found and not found[0][1]:  # it was dropped
-            del found[: next((number for number, (_, data) in enumerate(found) if data), len(found))]
-        return found
+        return without_dropped(found)
 
     def blobs(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         wanted = list(digests)
@@ -153,14 +156,8 @@ class RunDirectory(Directory):
         except FileNotFoundError:
             return None
         with opened as number, open(number, "rb", closefd=False) as file:
-            frame = file.read(len(BLOB_MAGIC) + 8 + len(digest))
-            data = file.read()
-        if frame != _blob_frame(digest, data):
-            path = os.path.join(self.path, name)
-            raise CorruptCheckpointError(
-                f"{path} is damaged: its checksum does not match; restore it from a backup", what=path
-            )
-        return data
+            frame = file.read(frame_size(digest))
+            return checked(digest, frame, file.read(), os.path.join(self.path, name))
 
     def _missing(self, what: str) -> CorruptCheckpointError:
         return CorruptCheckpointError(
@@ -178,8 +175,7 @@ class RunDirectory(Directory):
 
     def _append(self, batch: Batch, seen: Seen) -> Seen | None:
         first = batch.expected + 1
-        large = [(digest, data) for digest, data in batch.blobs if len(data) >= LARGE]
-        small = [(digest, data) for digest, data in batch.blobs if len(data) < LARGE]
+        large, small = by_size(batch.blobs)
         try:
             for digest, data in large:
                 self._keep(seen.floor, digest, data)
@@ -236,7 +232,7 @@ class RunDirectory(Directory):
         try:
             os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
-            self.publish(name, [_blob_frame(digest, data), data], replace=True)
+            self.publish(name, [blob_frame(digest, data), data], replace=True)
         with Descriptor(directory, DIRECTORY, dir_fd=self.descriptor) as descriptor:
             sync(descriptor)
 
@@ -301,15 +297,14 @@ class RunDirectory(Directory):
         raise self._busy()
 
     def _delete_unread(self) -> int:
-        """Put a tombstone over all that is there, whatever it says. The packs may not tell their last position; that
-        is less than their first one and their size."""
+        """Put a tombstone over all that is there, whatever it says."""
         assert self.run_id is not None
         for _ in range(LOOKS):
-            position = 0
+            sizes: dict[str, int] = {}
             for name in names.packs(os.listdir(self.descriptor)):
                 with suppress(FileNotFoundError):  # merged away meanwhile
-                    size = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_size
-                    position = max(position, int(name[1:17]) + (size if len(name) == len(names.slot(0)) else 0))
+                    sizes[name] = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_size
+            position = last_at_most(sizes)
             self._bury(Summary(run_id=self.run_id, graph="", status="deleted", position=position, base=0), b"")
             if names.packs(os.listdir(self.descriptor))[-1] == names.tombstone(position):
                 return position
@@ -382,7 +377,3 @@ class RunDirectory(Directory):
 
     def set_mark(self, mark: Mark) -> None:
         self.publish("lease", [msgspec.json.encode(mark)], replace=True, durable=False)
-
-
-def _blob_frame(digest: bytes, data: bytes) -> bytes:
-    return BLOB_MAGIC + crc32(data, crc32(digest)).to_bytes(4, "little") + len(digest).to_bytes(4, "little") + digest

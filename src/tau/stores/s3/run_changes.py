@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tau.errors import CorruptCheckpointError, StoreUnavailableError
 from tau.stores import names
 from tau.stores.contract import Batch, Summary, deletion
-from tau.stores.packs import build
+from tau.stores.packs import DELETION, MERGE_LIMIT, blob_frame, build, by_size, last_at_most
 from tau.stores.s3 import keys
 from tau.stores.s3.objects import side_by_side
-from tau.stores.s3.run_log import DELETION, LOOKS, Changed, Listing, RunLog, Seen, blob_frame
+from tau.stores.s3.run_log import LOOKS, Changed, Listing, RunLog, Seen
 from tau.stores.server_store import digest_of
-
-LARGE: Final = 128 * 1024  # a blob of this size gets an object of its own, so that merging never copies it
-MERGE_LIMIT: Final = 8 * 1024 * 1024  # a cover that has grown to this many bytes is not copied again
 
 
 class RunChanges(RunLog):
@@ -24,8 +19,7 @@ class RunChanges(RunLog):
         """Commit the batch at the position of ``seen``; ``None`` if another process had that position first, or the
         run is not what it was."""
         first = batch.expected + 1
-        large = [(digest, data) for digest, data in batch.blobs if len(data) >= LARGE]
-        small = [(digest, data) for digest, data in batch.blobs if len(data) < LARGE]
+        large, small = by_size(batch.blobs)
         side_by_side(lambda blob: self._keep(seen.floor, blob), large)
         name = names.slot(first)
         pieces = build(batch.run_id, first, batch.token, batch.summary, records=batch.records, blobs=small)
@@ -133,14 +127,10 @@ class RunChanges(RunLog):
         raise self._busy()
 
     def _delete_unread(self) -> int:
-        """Put a tombstone over all that is there, whatever it says. The packs may not tell their last position; that
-        is less than their first one and their size."""
+        """Put a tombstone over all that is there, whatever it says."""
         assert self.run_id is not None
         for _ in range(LOOKS):
-            packs = self._names()
-            position = max(
-                int(name[1:17]) + (size if len(name) == len(names.slot(0)) else 0) for name, size in packs.items()
-            )
+            position = last_at_most(self._names())
             self._bury(Summary(run_id=self.run_id, graph="", status="deleted", position=position, base=0), b"")
             if max(self._names()) == names.tombstone(position):
                 return position

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
-from zlib import crc32
 
 from tau.errors import CorruptCheckpointError
 from tau.stores import names
 from tau.stores.contract import Summary
-from tau.stores.packs import Pack
+from tau.stores.packs import DELETION, Pack, checked, frame_size, without_dropped
 from tau.stores.s3 import keys
 from tau.stores.s3.objects import Meta, Objects, side_by_side
 from tau.stores.server_store import digest_of
 
 LOOKS: Final = 20
-BLOB_MAGIC: Final = b"taublob1"
-DELETION: Final = b"deletion after "  # begins the token of the commit that a deletion is
 
 
 _EXPIRED: Final = "an expiry rule of the bucket may have removed them"
@@ -158,9 +155,7 @@ class RunLog:
                 found.clear()
             else:
                 found += pack.records(after)
-        if found and not found[0][1]:  # it was dropped
-            del found[: next((number for number, (_, data) in enumerate(found) if data), len(found))]
-        return found
+        return without_dropped(found)
 
     def blobs(self, digests: Iterable[bytes]) -> dict[bytes, bytes]:
         """Those of the blobs that the run holds."""
@@ -197,14 +192,8 @@ class RunLog:
         got = self.objects.get(key)
         if got is None:
             return None
-        size = len(BLOB_MAGIC) + 8 + len(digest)
-        data = got[0][size:]
-        if got[0][:size] != blob_frame(digest, data):
-            path = self.objects.where(key)
-            raise CorruptCheckpointError(
-                f"{path} is damaged: its checksum does not match; restore it from a backup", what=path
-            )
-        return data
+        size = frame_size(digest)
+        return checked(digest, got[0][:size], got[0][size:], self.objects.where(key))
 
     def missing(self, what: str, why: str = _EXPIRED) -> CorruptCheckpointError:
         return CorruptCheckpointError(
@@ -238,8 +227,3 @@ def listed(found: Iterable[Meta], folder: str) -> Listing:
     start = len(keys.log(folder))
     packs = {keys.mirrored(each.key[start:]): each for each in found}
     return Listing(packs, names.view_of(list(packs)))
-
-
-def blob_frame(digest: bytes, data: bytes) -> bytes:
-    """What stands before the data of a large blob."""
-    return BLOB_MAGIC + crc32(data, crc32(digest)).to_bytes(4, "little") + len(digest).to_bytes(4, "little") + digest
