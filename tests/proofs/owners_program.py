@@ -142,7 +142,7 @@ class Owners:
 
     def soak(self, runs: list[str], workers: int, kills: int, seed: int) -> dict[str, Any]:
         """Workers do all runs; now and then one is killed and another begins. The first is spared, and tells how much
-        memory it had after a fifth of what it did, and at the end."""
+        memory it had after half of what it did, and at the end, each time with all runs read."""
         self.strikes = {}
         drawn = random.Random(seed)
         witness = self.fork(lambda: self.work(runs, 0))
@@ -173,14 +173,16 @@ class Owners:
         count = len(left)
         random.Random(number).shuffle(left)
         pages: list[int] = []
-        early = max(1, count // 5)
+        half = max(1, count // 2)
         while left:
             run = left.pop()
             try:
                 assert graph.execute({"number": len(run)}, run_id=run, if_exists="resume")["path"] == NODES
             except RunOwnedError:
                 left.insert(0, run)
-            if len(left) in (count - early, 0):
+            if len(left) in (count - half, 0):
+                for each in runs:  # so that the store's bounded caches are full both times
+                    graph.store.read(each)
                 gc.collect()
                 with open("/proc/self/statm") as file:
                     pages.append(int(file.read().split()[1]))

@@ -105,7 +105,8 @@ def test_workers_that_are_killed_at_work_finish_all_runs(url: str, owners: Owner
             assert store.load(run)["path"] == "abcd"
     early, late = told["witness"]["done"]
     if count > 1000 and not url.startswith("s3:"):  # which keeps what it has read, up to more than is read here
-        assert late <= early * 1.05, f"{early} pages after a fifth of the runs, {late} at the end"
+        cache = 512 if url.startswith("sqlite:") else 0  # pages of 4 kB: a connection fills its cache of 2 MB by and by
+        assert late <= early * 1.05 + cache, f"{early} pages after half of the runs, {late} at the end"
 
 
 @pytest.mark.parametrize(("count", "rounds"), [(8, 10), pytest.param(32, 100, marks=DEEP)])
