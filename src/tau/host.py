@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from tau import forks
 from tau.forks import in_child
 from tau.late_imports import load_module
 from tau.signals import pass_on
@@ -39,7 +40,7 @@ _at_work: dict[str, weakref.ref[Work]] = {}
 class Host:
     """The machine and process that runs this code."""
 
-    _owner: Owner | None = None  # the last one that was found out
+    _owner: tuple[object, Owner] | None = None  # the last one that was found out, and the process that it was
 
     now: Callable[[], float] = staticmethod(time.time)
     """Unix seconds; shown to people, never used to judge anybody."""
@@ -68,11 +69,14 @@ class Host:
 
     def owner(self, lease: float) -> Owner:
         """This process as the owner of a run, with a fresh nonce."""
-        nonce, now, before = os.urandom(12).hex(), self.now(), self._owner
-        is_known = before is not None and before.boot and before.started and before.pid == os.getpid()
+        nonce, now = os.urandom(12).hex(), self.now()
+        process, before = self._owner or (None, None)
+        # A child may have its parent's pid, in a namespace of its own.
+        is_known = before is not None and before.boot and before.started and process is forks.process
         if before is not None and is_known and before.lease == lease and 0.0 <= now - before.since < _SAME:
             return replace(before, nonce=nonce, since=now)
-        found = self._owner = self._found_out(nonce, now, lease)
+        found = self._found_out(nonce, now, lease)
+        self._owner = (forks.process, found)
         return found
 
     def _found_out(self, nonce: str, now: float, lease: float) -> Owner:

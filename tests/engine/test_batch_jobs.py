@@ -70,6 +70,21 @@ def test_a_process_is_the_same_owner_each_time_but_for_its_nonce_and_since() -> 
         os.close(each)
 
 
+def test_a_child_with_the_pid_of_its_parent_is_another_owner() -> None:
+    """As in a namespace of its own, where both are the first process."""
+    host, parent = Host(), os.getpid()
+    mine = host.owner(5.0).started
+    reads, writes = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.getpid = lambda: parent
+        os.write(writes, str(host.owner(5.0).started).encode())
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reads, 40).decode() != str(mine)
+    for each in (reads, writes):
+        os.close(each)
+
+
 HOLDING = """
 import sys
 from tau import StateGraph

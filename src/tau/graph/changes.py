@@ -45,7 +45,7 @@ def compare(
     """
     global _latest  # noqa: PLW0603
     edges = frozenset(map(_pair, edges_taken))
-    asked = _Asked(current, admitted, graph_name, finished, edges, pending, has_items, misfits)
+    asked = _Asked(current, admitted, graph_name, dict(finished), edges, pending, has_items, dict(misfits))
     latest = _latest
     if latest is None or latest[0] != asked:  # of the runs that a worker takes, one is mostly as the other
         latest = _latest = (asked, _compared(asked))
