@@ -90,19 +90,6 @@ def test_a_session_that_is_lost_is_begun_again(news: News, postgres_url: str) ->
             assert number < 1000
 
 
-def test_a_pooler_is_listened_to_only_past_it(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tau.stores.postgres import connection
-
-    monkeypatch.setattr(connection, "_has_own_names", lambda _: False)  # as it is where a pooler is seen
-    with PostgresStore(postgres_url) as store:
-        graph_of(store).admit({}, run_id="r")
-        assert store.listen("told") is None
-    with PostgresStore(postgres_url, listen=postgres_url) as store:
-        found = store.listen("told")
-        assert found is not None
-        found.close()
-
-
 def test_wrappers_listen_too(postgres_url: str) -> None:
     with PostgresStore(postgres_url) as store:
         graph_of(store).admit({}, run_id="r")

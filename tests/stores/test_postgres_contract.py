@@ -15,6 +15,7 @@ from remote import RemoteStore, start
 from postgres_server import Server
 from tau.stores.contract import Store
 from tau.stores.postgres import PostgresStore
+from tau.testing.store_contract.batches import batch, one
 from tau.testing.store_contract.log_clauses import LogClauses
 from tau.testing.store_contract.stateful import StoreMachine
 from tau.testing.store_contract.suite import FlakyStore, RetryingStore, StoreContract
@@ -139,3 +140,16 @@ TestMachine = with_settings(QUICK)
 TestMachineDeep = pytest.mark.deep(
     with_settings(settings(QUICK, max_examples=200, stateful_step_count=50, derandomize=False))
 )
+
+
+def test_a_pooler_is_listened_to_only_past_it(postgres: Server) -> None:
+    postgres.empty()
+    with Pooler(("127.0.0.1", postgres.port), "postgres", postgres.current) as pooler:
+        direct, pooled = postgres.tcp(), postgres.tcp(port=pooler.port)
+        with PostgresStore(pooled) as store:
+            one(store, batch("r", 0))
+            assert store.listen("told") is None
+        with PostgresStore(pooled, listen=direct) as store:
+            found = store.listen("told")
+            assert found is not None
+            found.close()
