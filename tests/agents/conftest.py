@@ -42,3 +42,8 @@ def ollama_proxy(llama: str) -> Iterator[str]:
     command = [str(program), "--host", "127.0.0.1", "--port", str(port)]
     with ServerProcess(command, ready="Uvicorn running on", env={**os.environ, **given}):
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(params=["ollama", "openai"])
+def protocol(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

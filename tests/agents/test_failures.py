@@ -1,20 +1,18 @@
-"""What goes wrong with a server: typed errors that say what to do, retries of what is worth it, and no secrets."""
+"""What goes wrong with a server: typed errors that say what to do, and retries of what is worth it."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import logging
 import signal
 import socket
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from front_agents import KEY, ONCE, QUICK, agent_of
 from model_servers import Front, free_port
 
 import tau
@@ -33,23 +31,7 @@ from tau.agents.errors import (
     PromptTooLongError,
     RequestsForbiddenError,
 )
-from tau.config import Retry
-from tau.errors import AgentError, ConfigError, RunInterruptedError
-
-ONCE = Retry(attempts=1)
-QUICK = Retry(attempts=3, delay=0.01, max_delay=0.02)
-KEY = "sk-canary-key"
-
-
-@pytest.fixture(params=["ollama", "openai"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def agent_of(front: Front, protocol: str, model: str, **options: Any) -> Agent:
-    url = front.url if protocol == "ollama" else f"{front.url}/v1"
-    options = {"retry": QUICK, "provider_options": {"api_key": KEY}, **options}
-    return Agent(protocol, model, base_url=url, **options)
+from tau.errors import AgentError, RunInterruptedError
 
 
 @pytest.mark.parametrize(
@@ -79,9 +61,9 @@ def test_an_error_is_typed_says_what_to_do_and_is_retried_only_where_that_helps(
     assert (error.provider, error.model) == (protocol, model)
     assert error.address.startswith(front.url)
     assert len(front.requests(model)) == requests
-    assert KEY not in str(error) + repr(error) + "".join(traceback.format_exception(error))
-    assert error.__suppress_context__
-    assert error.__cause__ is None
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    assert KEY not in str(error) + repr(error) + "".join(told.format())
+    assert error.__cause__ is error.__context__ is None  # an error of the client's holds its request
     assert "\x1b" not in str(error)
 
 
@@ -142,30 +124,6 @@ def test_a_server_that_takes_no_connection_in_time_cannot_be_reached(protocol: s
 def test_a_model_that_was_not_pulled_says_how_to_pull_it(front: Front) -> None:
     with pytest.raises(ModelNotFoundError, match=r": ollama pull missing/pull$"):
         agent_of(front, "ollama", "missing/pull").chat("hi")
-
-
-def test_a_password_in_an_address_is_in_no_message() -> None:
-    agent = Agent("ollama", "m", base_url=f"http://user:hunter2@127.0.0.1:{free_port()}", retry=ONCE)
-    with pytest.raises(AgentConnectionError) as caught:
-        agent.chat("hi")
-    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.address)
-    assert "hunter2" not in shown
-    assert "user" not in caught.value.address
-
-
-@pytest.mark.parametrize("key", [{}, {"api_key": KEY}])
-def test_a_password_in_an_address_is_sent_and_written_into_no_log(
-    front: Front, protocol: str, key: dict[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
-    model = f"ok/password-{protocol}-{len(key)}"
-    url = front.url.replace("//", "//user:hunter%32@") + ("" if protocol == "ollama" else "/v1")
-    with caplog.at_level(logging.DEBUG):
-        assert Agent(protocol, model, base_url=url, provider_options=key).chat("hi").text == "answer 1"
-    assert caplog.records
-    assert not [one for one in caplog.records if "hunter" in one.getMessage()]
-    sent = front.requests(model)[0]["headers"]["authorization"]
-    basic = f"Basic {base64.b64encode(b'user:hunter2').decode()}"
-    assert sent == (basic if protocol == "openai" or not key else f"Bearer {KEY}")
 
 
 @pytest.mark.parametrize("how", ["chat", "achat", "stream", "astream"])
@@ -290,15 +248,6 @@ def test_a_request_that_is_forbidden_is_not_made(front: Front, protocol: str, mo
     assert len(front.requests(model)) == 1
 
 
-def test_a_key_is_missing_or_its_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(AgentAuthenticationError, match=r"no key for https://api\.openai\.com/v1: set OPENAI_API_KEY"):
-        Agent("openai", "gpt").chat("hi")
-    named = Agent("openai", "gpt", provider_options={"api_key_env": "NO_SUCH_KEY"})
-    with pytest.raises(ConfigError, match="NO_SUCH_KEY is not set"):
-        named.chat("hi")
-
-
 def test_a_wait_ends_when_the_run_is_to_stop(front: Front) -> None:
     model = "429:30/stopped"
     agent = agent_of(front, "ollama", model)
@@ -353,29 +302,6 @@ def test_a_wait_ends_at_the_deadline_of_the_run_and_at_an_interrupt(front: Front
     with pytest.raises(KeyboardInterrupt):
         graph.resume("deadline", observer=interrupt)
     assert time.monotonic() - began < 25
-
-
-def test_no_key_is_in_the_log(front: Front, protocol: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    agent = agent_of(front, protocol, f"ok/log-{protocol}")
-    assert agent.chat("hi").text == "answer 1"
-    assert front.requests(f"ok/log-{protocol}")[0]["headers"]["authorization"] == f"Bearer {KEY}"
-    assert KEY not in caplog.text + repr(agent) + repr(agent.config)
-
-
-def test_no_key_is_in_the_store_or_an_event_of_a_run_that_failed_because_of_it(
-    front: Front, protocol: str, tmp_path: Path
-) -> None:
-    events: list[tau.Event] = []
-    graph = tau.StateGraph("g", store=f"sqlite:///{tmp_path}/runs.db", observer=events.append)
-    graph.add_node("ask", agent_of(front, protocol, f"401/store-{protocol}").node("hi"))
-    graph.sequence("ask")
-    with pytest.raises(tau.ExecutionError, match="refused the key"):
-        graph.execute({}, run_id="r")
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert b"refused the key" in stored
-    assert KEY.encode() not in stored
-    assert KEY not in repr(events)
 
 
 def test_a_hostile_answer_is_kept_as_it_is(front: Front, protocol: str) -> None:

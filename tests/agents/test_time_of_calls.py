@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from dripping import Dripping, dripping
+from front_agents import KEY, ONCE
 
 import tau
 from tau.agents import Agent
@@ -19,12 +21,6 @@ from tau.errors import RunInterruptedError
 from tau.stores.memory import MemoryStore
 
 PATIENCE = 60
-ONCE = tau.Retry(attempts=1)
-
-
-@pytest.fixture(params=["ollama", "openai"])
-def protocol(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(params=["headers", "body", "stream"])
@@ -35,7 +31,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Dripping]:
 
 def agent_of(server: Dripping, protocol: str, timeout: float = 3600.0) -> Agent:
     url = server.url if protocol == "ollama" else f"{server.url}/v1"
-    return Agent(protocol, "m", base_url=url, retry=ONCE, timeout=timeout, provider_options={"api_key": "k"})
+    return Agent(protocol, "m", base_url=url, retry=ONCE, timeout=timeout, provider_options={"api_key": KEY})
 
 
 def asking(agent: Agent, kind: str) -> Callable[[], Any]:
@@ -128,11 +124,37 @@ async def test_they_do_so_in_an_event_loop(server: Dripping, protocol: str) -> N
         await graph.aresume("r", max_runtime=0.5)
 
 
-def test_an_interrupt_ends_the_wait(server: Dripping, protocol: str) -> None:
+class LateError(Exception):
+    """What a signal handler of the user's raises."""
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, LateError, TimeoutError])
+def test_what_a_signal_handler_raises_ends_the_wait_as_it_is_and_without_the_key(
+    server: Dripping, protocol: str, kind: type[BaseException]
+) -> None:
+    def handle(*_: object) -> None:
+        raise kind("of a handler")
+
+    ask = asking(agent_of(server, protocol), server.kind)
+    watcher = threading.Thread(target=lambda: (server.began.wait(PATIENCE), os.kill(os.getpid(), signal.SIGUSR1)))
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        watcher.start()
+        with pytest.raises(kind, match="of a handler") as caught:
+            ask()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    watcher.join()
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert KEY not in "".join(told.format())
+    assert type(caught.value) is kind
+
+
+def test_ctrl_c_ends_the_wait_of_a_run(server: Dripping, protocol: str) -> None:
     ask = asking(agent_of(server, protocol), server.kind)
     graph = graph_of(lambda _: {"text": ask()})
     watcher = threading.Thread(target=lambda: (server.began.wait(PATIENCE), os.kill(os.getpid(), signal.SIGINT)))
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        graph.execute({}, run_id="r")
+        graph.execute({})
     watcher.join()

@@ -25,7 +25,7 @@ from tau.agents.errors import (
     PromptTooLongError,
 )
 from tau.agents.providers.bounds import MOST_BYTES, Refusal, TooMuchError
-from tau.agents.providers.time_bounds import TooLateError
+from tau.agents.providers.time_bounds import TooLateError, is_foreign
 from tau.agents.records import Call
 from tau.errors import TauError
 from tau.redaction import REDACTED
@@ -95,14 +95,29 @@ def shown_address(base_url: str) -> str:
     return urlsplit(without_login(base_url))._replace(query="", fragment="").geturl().rstrip("/")
 
 
+def raised_for(
+    error: BaseException, call: Call, place: Place, outer: BaseException | None, text: str | None = None
+) -> BaseException:
+    """What is raised instead of what came out of a client, after the block that handles it.
+
+    Neither the client's errors nor its frames hang on it, as these hold the request with its key. An interrupt is kept,
+    and so is what else a signal handler raised. ``outer`` is what the caller was handling when it called, as one that
+    asks another agent instead; ``text`` is what a stream had brought, ``None`` for no stream.
+    """
+    found = failure(error, call, place, outer, text) if isinstance(error, Exception) else error
+    if isinstance(found, AgentError):
+        found.__cause__ = None  # and none is shown
+    return found.with_traceback(None)
+
+
 def failure(
     error: Exception, call: Call, place: Place, outer: BaseException | None, text: str | None = None
-) -> TauError:
-    """What is raised instead of what a client raised; an error of ours, as of a run that is to stop, is kept.
-
-    ``outer`` is what the caller was handling when it called, as one that asks another agent instead; ``text`` is what a
-    stream had brought, ``None`` for no stream."""
+) -> BaseException:
+    """The error for what came out of a client, or what lies behind that and is not the client's."""
     causes = [*_causes(error, outer)]
+    for one in causes:
+        if is_foreign(one):
+            return one
     for one in causes:
         if isinstance(one, TauError | Refusal) or (_is(one, "TimeoutException") and not _is(one, "ConnectTimeout")):
             return _known(one, call, place)

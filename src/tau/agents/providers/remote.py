@@ -12,7 +12,7 @@ from tau.agents.config import ClientConfig
 from tau.agents.no_requests import check_allowed
 from tau.agents.providers.base import Piece, Provider
 from tau.agents.providers.clients import Clients
-from tau.agents.providers.failures import Place, cut, failure
+from tau.agents.providers.failures import Place, cut, raised_for
 from tau.agents.providers.time_bounds import Bound
 from tau.agents.records import Call, Response
 from tau.agents.retrying import around
@@ -75,8 +75,9 @@ class RemoteProvider(Provider):
         try:
             with self._bound(call).waiting():
                 return self.whole(call, self.ask(client, call, stream=False))
-        except Exception as error:
-            raise failure(error, call, self.place, outer) from None
+        except BaseException as error:
+            raised = [raised_for(error, call, self.place, outer)]
+        raise raised.pop()  # a variable that holds it would make a cycle with its traceback
 
     async def asend(self, call: Call) -> Response:
         check_allowed(call, self.address)
@@ -84,8 +85,9 @@ class RemoteProvider(Provider):
         try:
             async with self._bound(call).awaiting():
                 return self.whole(call, await self.ask(client, call, stream=False))
-        except Exception as error:
-            raise failure(error, call, self.place, outer) from None
+        except BaseException as error:
+            raised = [raised_for(error, call, self.place, outer)]
+        raise raised.pop()  # a variable that holds it would make a cycle with its traceback
 
     def stream(self, call: Call) -> Iterator[Piece]:
         check_allowed(call, self.address)
@@ -99,10 +101,12 @@ class RemoteProvider(Provider):
                     if text := answer.take(part):
                         answer.texts.append(text)
                         yield text
-            response = self._ended(call, answer)
-        except Exception as error:
-            raise failure(error, call, self.place, outer, answer.text) from None
-        yield response
+            ended = [self._ended(call, answer)]
+        except BaseException as error:
+            ended, raised = [], [raised_for(error, call, self.place, outer, answer.text)]
+        if not ended:
+            raise raised.pop()
+        yield ended.pop()
 
     async def astream(self, call: Call) -> AsyncIterator[Piece]:
         check_allowed(call, self.address)
@@ -116,10 +120,12 @@ class RemoteProvider(Provider):
                     if text := answer.take(part):
                         answer.texts.append(text)
                         yield text
-            response = self._ended(call, answer)
-        except Exception as error:
-            raise failure(error, call, self.place, outer, answer.text) from None
-        yield response
+            ended = [self._ended(call, answer)]
+        except BaseException as error:
+            ended, raised = [], [raised_for(error, call, self.place, outer, answer.text)]
+        if not ended:
+            raise raised.pop()
+        yield ended.pop()
 
     def _bound(self, call: Call) -> Bound:
         return Bound(self.config.timeout, around(call).check_stop)

@@ -9,6 +9,7 @@ the moment at which it is sent.
 from __future__ import annotations
 
 import select
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -22,6 +23,12 @@ from tau.waiting import LOOK
 
 _PART: Final = 16 << 10
 """Bytes that are written at once: a socket that takes any more takes about as many."""
+
+
+_OF_CLIENTS: Final = sys.stdlib_module_names | {
+    "anyio", "certifi", "distro", "h11", "h2", "httpcore", "httpcore2", "httpx", "httpx2", "idna", "jiter", "ollama",
+    "openai", "pydantic", "pydantic_core", "sniffio", "socksio", "tau", "truststore", "uvloop",
+}  # fmt: skip
 
 
 class TooLateError(AgentError):
@@ -138,6 +145,17 @@ def _traced(bound: Bound, name: str, info: Any) -> None:
             stream.__class__ = _bounded(type(stream))  # type: ignore[arg-type]
 
 
+def is_foreign(error: BaseException | None) -> bool:
+    """Whether it was raised by code that is neither a client's nor what that is built on, as by a signal handler, whose
+    `TimeoutError` clients take for their own."""
+    traceback = None if error is None else error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return False
+    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _OF_CLIENTS
+
+
 @cache
 def _bounded(kind: Any) -> Any:
     """That kind of stream, for whoever waits for what it reads and writes."""
@@ -155,7 +173,7 @@ def _bounded(kind: Any) -> Any:
                 try:
                     return super().read(most, min(LOOK, left))  # type: ignore[no-any-return]
                 except Exception as error:
-                    if type(error).__name__ != "ReadTimeout":
+                    if type(error).__name__ != "ReadTimeout" or is_foreign(error.__cause__):
                         raise
 
         def write(self, data: bytes, timeout: float | None = None) -> None:
