@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -217,6 +218,26 @@ def test_faults_may_be_asked_for_at_each_moment() -> None:
     assert [m.nth for m in seen if m.what == "store.commit"] == list(range(1, 6))
     assert seen[0].what == "append"
     assert seen[-1].what == "release"
+
+
+def test_ctrl_c_stops_a_simulation_and_is_no_broken_promise() -> None:
+    calls = count()
+
+    def build() -> StateGraph:
+        graph = StateGraph("stopped")
+
+        def work(state: State) -> dict[str, int]:
+            if next(calls) == 5:
+                signal.raise_signal(signal.SIGINT)
+            return {"done": 1}
+
+        graph.add_node("work", work, version="1")
+        graph.sequence("work")
+        return graph
+
+    with pytest.raises(KeyboardInterrupt):
+        explore(build, {}, kinds=["crash-after"])
+    assert next(calls) == 6
 
 
 def test_a_wrong_input_is_refused() -> None:

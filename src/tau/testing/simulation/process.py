@@ -38,6 +38,7 @@ from tau.testing.simulation.loop import run_to_the_end
 from tau.testing.simulation.store import SimulatedStore
 from tau.testing.simulation.world import (
     ANSWER,
+    INTERRUPTS,
     NODE_SECONDS,
     PAUSES,
     STORE_FAULTS,
@@ -130,6 +131,10 @@ class Process:
             self.driver.engine.close()
         except StopIteration as end:
             self._end(end.value, None)
+        except KeyboardInterrupt as error:
+            self._end(None, error)
+            if not INTERRUPTS & self.injected:
+                raise  # a person's Ctrl-C, who wants the simulation to stop
         except BaseException as error:
             self._end(None, error)
         finally:
