@@ -113,6 +113,7 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
             "with a path from the root and a number as database",
         ),
         (["--store", "./runs.db"], "unknown checkpoint store: './runs.db'; write a path as sqlite:///./runs.db"),
+        (["--store", "runs.db"], "unknown checkpoint store: 'runs.db'; write a path as sqlite:///runs.db"),
         (["--store", "nope"], "unknown checkpoint store: 'nope'"),
         (["--store", "sqlite://runs.db"], "three slashes"),
         (["--nope"], "No such option"),

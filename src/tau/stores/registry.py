@@ -27,6 +27,7 @@ _defaults = {
     "memory": "memory:", "sqlite": "sqlite:///tau.db", "file": "file:tau-runs", "postgres": "postgresql://",
     "redis": "redis://", "s3": "s3:",
 }  # fmt: skip
+_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _registered: dict[str, Store | FourVerbs] = {}
 _opened: dict[Location, weakref.ref[Store]] = {}
 _diverted: Callable[[str], str] | None = None
@@ -60,7 +61,8 @@ def open_store(url: str | os.PathLike[str]) -> Store:
         return _adapted(store)
     if ":" not in url and url not in _defaults:
         names = ", ".join(sorted({*_defaults, *_registered}))
-        path = f"; write a path as {url_of(url)}" if os.sep in url or os.path.exists(url) else ""
+        is_path = os.sep in url or url.endswith(_SUFFIXES) or os.path.exists(url)
+        path = f"; write a path as {url_of(url)}" if is_path else ""
         near = "" if path else did_you_mean(url, {*_defaults, *_registered})
         raise UnknownStoreError(
             f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}{near or ','} "
