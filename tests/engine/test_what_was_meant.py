@@ -281,5 +281,25 @@ def test_what_is_said_of_other_words_exists() -> None:
     assert {one.split()[1] for one in other_words.OF_COMMANDS.values()} <= COMMANDS.keys()
     assert not [name for name in other_words.OF_GRAPHS if hasattr(StateGraph, name)]
     assert not [name for name in other_words.OF_TAU if name in tau.__all__]
-    said = re.findall(r"\b([a-z_]+)\(", " ".join(other_words.OF_GRAPHS.values()))
-    assert not [name for name in said if not hasattr(StateGraph, name)]
+    said = re.findall(r"\b(store\.)?([a-z_]+)\(", " ".join(other_words.OF_GRAPHS.values()))
+    assert not [name for store, name in said if not hasattr(MemoryStore if store else StateGraph, name)]
+
+
+def called(verb: Callable[..., Any], keyword: str) -> None:
+    found = verb(**{keyword: 1})
+    if inspect.iscoroutine(found):
+        asyncio.run(found)
+
+
+def test_every_verb_of_a_graph_and_every_function_of_tau_names_the_keyword_that_was_meant() -> None:
+    graph = one(lambda state: {"a": 1}, "memory:")
+    alone = [one for one in (getattr(tau, name) for name in tau.__all__) if inspect.isfunction(one)]
+    verbs = [getattr(graph, name) for name in dir(StateGraph) if not name.startswith("_")]
+    asked = 0
+    for verb in (*filter(inspect.ismethod, verbs), *alone):
+        known = [one.name for one in inspect.signature(verb).parameters.values() if one.kind is one.KEYWORD_ONLY]
+        for name in known:
+            with pytest.raises(TypeError, match=rf"'{name}x'.*; did you mean '{name}'\?"):
+                called(verb, name + "x")
+            asked += 1
+    assert asked > 100

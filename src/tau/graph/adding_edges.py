@@ -13,11 +13,13 @@ from tau.graph.nodes import reader_for
 from tau.graph.parts import Parts
 from tau.graph.redefinition import alike, meant_again, same_code
 from tau.predicates import Condition, checked_condition, predicate_name
+from tau.spelling import names_keywords
 
 
 class EdgeAdding(Parts):
     """The ways in which a graph is told which node comes next, where a run begins and where it ends."""
 
+    @names_keywords
     def add_edge(
         self, source: Any, target: Any, predicate: Condition | None = None, *, name: str | None = None
     ) -> None:
@@ -68,6 +70,7 @@ class EdgeAdding(Parts):
             self.set_exit_point(node)
             self._ended.add(node)
 
+    @names_keywords
     def add_conditional_edges(
         self,
         source: Any,

@@ -10,8 +10,10 @@ from tau.errors import ConfigError
 from tau.graph.graph import Graph
 from tau.graph.inner import MERGES, Branch, InnerGraphs, Merge, single
 from tau.graph.nodes import is_async
+from tau.spelling import names_keywords
 
 
+@names_keywords
 def graph_node(graph: Graph, *, outputs: Iterable[str] | None = None) -> InnerGraphs:
     """A graph as a node of another: ``outer.add_node("prepare", graph_node(inner, outputs=["clean"]))``.
 
@@ -35,6 +37,7 @@ def graph_node(graph: Graph, *, outputs: Iterable[str] | None = None) -> InnerGr
     return InnerGraphs((Branch("", _checked_graph("graph_node", graph), _checked_outputs("graph_node", outputs)),), {})
 
 
+@names_keywords
 def branches_node(branches: Mapping[str, Any], *, merge: Mapping[str, Merge] | None = None) -> InnerGraphs:
     """Branches that run at once, as a node: ``graph.add_node("prepare", branches_node({"sst": sst, "co2": co2}))``.
 

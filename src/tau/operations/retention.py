@@ -21,6 +21,7 @@ from tau.operations.stats import run_stats
 from tau.operations.stored_run import ENDED
 from tau.operations.transfer import StoreLike
 from tau.operations.trimming import trim_run
+from tau.spelling import names_keywords
 from tau.stores.artifact_files import place_of, remove
 from tau.stores.contract import PositionConflict, Query, Store, Summary
 from tau.stores.names import directory_of, run_of
@@ -70,6 +71,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     trimmed: tuple[str, ...] = ()
 
 
+@names_keywords
 def collect_runs(
     store: StoreLike,
     retention: Retention | None,

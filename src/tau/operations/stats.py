@@ -24,6 +24,7 @@ from tau.log.records import (
     Pause,
 )
 from tau.operations.transfer import StoreLike
+from tau.spelling import names_keywords
 from tau.stores.contract import Store, Summary
 from tau.stores.registry import resolve_store
 from tau.values.stored import Inline
@@ -118,6 +119,7 @@ class Stats(Struct, frozen=True, kw_only=True):
         return sum(mean * count for mean, count in known) / sum(count for _, count in known) if known else None
 
 
+@names_keywords
 def stats(store: StoreLike, *, graph: str | None = None, limit: int | None = None) -> Stats:
     """A store in numbers: of the runs of one graph, or of all; the ``limit`` newest ones.
 

@@ -22,6 +22,7 @@ from tau.log.relocation import Relocation
 from tau.operations.archive import ArchivedRun, ArchiveWriter, index_of
 from tau.operations.stored_run import ENDED, RunSource, StoredRun
 from tau.signals import tolerate
+from tau.spelling import names_keywords
 from tau.state_names import check_run_id
 from tau.stores.artifact_copies import ArtifactCopies
 from tau.stores.artifact_files import place_of, typed
@@ -62,6 +63,7 @@ class Transfer(Struct, frozen=True, kw_only=True):
     missing: tuple[str, ...] = ()
 
 
+@names_keywords
 def export_run(store: StoreLike, run_id: str, file: str | os.PathLike[str]) -> Transfer:
     """Write a run into one file, with its values and artifacts; `import_run` makes a run of it again.
 
@@ -152,6 +154,7 @@ def _written(source: StoredRun, writer: ArchiveWriter) -> dict[str, Any]:
     return {**counts, "status": summary.status, "missing": tuple(source.missing)}
 
 
+@names_keywords
 def import_run(
     store: StoreLike,
     file: str | os.PathLike[str],
@@ -186,6 +189,7 @@ def import_run(
         return _receive(source, target, run_id, artifacts)
 
 
+@names_keywords
 def copy_run(
     store: StoreLike,
     run_id: str,

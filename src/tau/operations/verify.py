@@ -17,6 +17,7 @@ from tau.log.pauses import at_a_glance
 from tau.log.records import Admitted, Answer, AnyRecord, CheckpointRecord, Progress
 from tau.log.replay import Replay
 from tau.log.subgraphs import Subgraphs
+from tau.spelling import names_keywords
 from tau.state_names import check_run_id
 from tau.stores.artifact_content import is_artifact, wrong_with
 from tau.stores.contract import Query, Store, Summary
@@ -87,6 +88,7 @@ class Verification(Struct, frozen=True, kw_only=True):
         return not self.damage
 
 
+@names_keywords
 def verify(store: str | os.PathLike[str] | Store | FourVerbs, run_id: str | None = None) -> Verification:
     """Read everything that a store holds of a run, or of all its runs: summaries, records and their seals, manifests
     against what the records add up to, blobs, and the artifacts that the newest state refers to.

@@ -19,6 +19,7 @@ from tau.operations.finding import Candidate
 from tau.operations.report import Tally, Tell, WorkerReport
 from tau.operations.serving import GRACE, STALE, TURNS, Options, Worker
 from tau.operations.taking import Taker
+from tau.spelling import names_keywords
 from tau.state_graph import StateGraph
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ D = TypeVar("D", bound=Driver)
 _log = logging.getLogger("tau")
 
 
+@names_keywords
 def worker(
     graph: StateGraph[Any],
     *,

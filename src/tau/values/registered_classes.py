@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from tau.errors import ConfigError, CorruptCheckpointError, TauError, UnsupportedFormatError
 from tau.signals import pass_on
+from tau.spelling import names_keywords
 from tau.values import tags
 from tau.values.class_shapes import shape_of
 from tau.values.plain import PLAIN
@@ -65,6 +66,7 @@ def register_type(
 ) -> Callable[[type[T]], type[T]]: ...
 
 
+@names_keywords
 def register_type(
     cls: type[T] | None = None,
     *,

@@ -49,6 +49,7 @@ class Admitting(StoredGraph, Generic[Model]):
         request, given = self._admission(state, run_id, "error", tags, seed)
         return self._admit(request, given, not_before)
 
+    @names_keywords
     async def aadmit(
         self,
         state: State | Mapping[str, Any] | Model | None = None,
@@ -70,6 +71,7 @@ class Admitting(StoredGraph, Generic[Model]):
         request, given = self._admission(state, run_id, "error", tags, seed)
         return await self._in_thread(partial(self._admit, request, given, not_before))
 
+    @names_keywords
     def wait(self, run_id: str, timeout: float | None = None) -> State[Model]:
         """Wait until a run has ended, whoever runs it, and return its final state, or raise what `execute` would.
 
@@ -89,6 +91,7 @@ class Admitting(StoredGraph, Generic[Model]):
             self.host.sleep(waiting.pause)
         return final
 
+    @names_keywords
     async def await_run(self, run_id: str, timeout: float | None = None) -> State[Model]:
         """`wait` in an event loop, with the same arguments.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tau.errors import ConfigError
 from tau.late_imports import load_module
+from tau.spelling import names_keywords
 from tau.state import State, cells_of
 from tau.state_names import check_run_id
 from tau.stored_graph import StoredGraph
@@ -15,6 +16,7 @@ from tau.stored_graph import StoredGraph
 class Forking(StoredGraph):
     """Decide what becomes of a run that is there."""
 
+    @names_keywords
     def fork(
         self,
         run_id: str,

@@ -55,6 +55,7 @@ class Inspecting(StoredGraph):
 
         return checkpoints(self.store, check_run_id(run_id))
 
+    @names_keywords
     def runs(self, *, status: str | None = None, tag: str | None = None, limit: int | None = None) -> Sequence[Summary]:
         """The runs of this graph in its store, the most recently updated first: the rows of ``store.runs()``, each with
         ``.run_id``, ``.status``, ``.node``, ``.iterations``, ``.updated_at`` and ``.tags``.

@@ -11,6 +11,7 @@ from tau.checks import checked_name, put, refused
 from tau.errors import ConditionalError, ConfigError
 from tau.events import ROUTE_EVALUATE, ROUTE_EXECUTE, ROUTE_SELECT
 from tau.graph.nodes import is_async
+from tau.spelling import names_keywords
 from tau.state import State
 from tau.workflows.config import ConditionalConfig
 from tau.workflows.driving import Work, drive, drive_async, not_async
@@ -81,6 +82,7 @@ def process_conditional(
     *,
     name: str | None = None,
 ) -> R: ...
+@names_keywords
 def process_conditional(
     state: Any,
     predicate: Callable[[Any], Any],

@@ -260,6 +260,7 @@ def parallel_node(
     return kind(_checked_items(items, "parallel_node"), task, aggregate, checked_name("into", into), manner)
 
 
+@names_keywords
 def conditional_node(
     predicate: Callable[[State], Any],
     routes: Routes[Any, Any],
