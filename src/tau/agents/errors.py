@@ -16,7 +16,8 @@
     ├── AgentLimitError                         .limit .used .allowed
     └── RequestsForbiddenError
 
-No text holds a key or a token, and no error of a client's hangs on one, as it would hold the request; what a server wrote is shown in one line, without control characters.
+No text holds a key or a token, and no error of a client's hangs on one, as it would hold the request; what a server
+wrote is shown in one line, without control characters.
 """
 
 from __future__ import annotations
