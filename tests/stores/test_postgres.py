@@ -20,7 +20,10 @@ from tau.errors import (
     StoreUnavailableError,
     UnsupportedFormatError,
 )
+from tau.host import Host
+from tau.operations.finding import Finder
 from tau.stores.contract import Query
+from tau.stores.due import Due
 from tau.stores.postgres import PostgresStore
 from tau.stores.postgres.connection import Session, connect, create_tables, has_tables, renew_tables
 from tau.stores.postgres.place import Place
@@ -362,6 +365,71 @@ def test_a_clock_that_was_set_back_ends_no_lease_and_makes_none_longer(postgres:
     assert lease is not None
     assert lease.expires_in is None
     store.close()
+
+
+def test_some_of_the_first_runs_that_are_due_follow_each_other_and_begin_anywhere(
+    postgres: Server, postgres_url: str
+) -> None:
+    """With what has to be watched, and what is in no queue; where they are damaged, all are asked for."""
+    runs = [batch(f"r{n:02}", 0, status="admitted", not_before=1.0 + n) for n in range(30)]
+    with PostgresStore(postgres_url) as store:
+        store.commit([batch("held", 0, owner=owner("a", lease=60.0), not_before=0.5), *runs])
+        one(store, batch("dead", 0, owner=owner("b", lease=0.0), not_before=0.0))
+        postgres.sql(
+            "",
+            "update tau.runs set expires = expires + interval '1 hour' where run_id = 'held'",
+            "update tau.runs set queue = null where run_id = 'dead'",
+        )
+        seen = set()
+        for _ in range(400):
+            dead, *some, held = [row.run_id for row, _ in store.some_due("graph", 5, 21)]
+            start = int(some[0][1:])
+            assert (dead, some, held) == ("dead", [f"r{n:02}" for n in range(start, start + 5)], "held")
+            seen.add(start)
+        assert seen == set(range(16))  # one of them is missed once in 10**10 times
+        assert "held" not in [row.run_id for row, _ in store.some_due("graph", 5, 21, watched=False)]
+        postgres.sql("", "delete from tau.runs where run_id in ('held', 'dead')")
+        postgres.sql("", "update tau.runs set summary = '' where run_id < 'r20'")
+        assert [row.run_id for row, _ in store.some_due("graph", 5, 20)] == [f"r{n}" for n in range(20, 30)]
+
+
+class Asked(PostgresStore):
+    """Notes how it is asked for runs."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.asked: list[str] = []
+
+    def due(self, graph: str, limit: int, *, watched: bool = True) -> list[Due]:
+        self.asked.append("all")
+        return super().due(graph, limit, watched=watched)
+
+    def some_due(self, graph: str, limit: int, among: int, *, watched: bool = True) -> list[Due]:
+        self.asked.append("some")
+        return super().some_due(graph, limit, among, watched=watched)
+
+
+def test_a_worker_asks_for_some_runs_and_those_that_it_leaves_alone_hide_no_others(postgres_url: str) -> None:
+    """Once it has found none it asks for all, by one question."""
+    with Asked(postgres_url) as store:
+        store.commit([batch(f"r{n:02}", 0, status="admitted", not_before=float(n)) for n in range(90)])
+        finder = Finder(store, "graph", Host())
+        assert len(finder.look(2, 64)) == 16
+        assert len(finder.look(2)) == 16
+        assert store.asked == ["some", "all"]
+        runs = [row for row, _ in store.due("graph", 90)]
+        for row in runs[:80]:
+            finder.leave(row)
+        for _ in range(20):
+            found = {one.run_id for one in finder.look(2, 64)}
+            assert found
+            assert found <= {f"r{n}" for n in range(80, 90)}
+        for row in runs[80:]:
+            finder.leave(row)
+        assert finder.look(2, 64) == []
+        store.asked.clear()
+        assert finder.look(2, 64) == []
+        assert store.asked == ["all"]
 
 
 def test_what_is_no_text_for_postgres_selects_nothing_and_breaks_nothing(postgres_url: str) -> None:

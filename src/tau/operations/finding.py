@@ -83,26 +83,34 @@ class Finder:
         rows = self._store.select(Query(graph=self._graph, status="admitted"))
         return sum(row.not_before is not None and row.not_before > now for row in rows)
 
-    def look(self, wanted: int, least: int = _AHEAD) -> list[Candidate]:
-        """Runs that may be taken, ``wanted`` or some more, beginning at a random one; ``least`` are asked for. Raises
-        `StoreError`."""
+    def look(self, wanted: int, among: int = 0) -> list[Candidate]:
+        """Runs that may be taken, ``wanted`` or some more, beginning at a random one, of so many first ones at least.
+        Raises `StoreError`."""
         now = self._host.monotonic()
         if now >= self._dead_at:
             self._dead_at = now + max(DEAD_EVERY, self._store.look_every)
             found = self._of_the_dead()
             if found or self._was_in_vain:  # where there is nothing to do, one question at a time
                 return found
-        found = self._due(now, max(least, _SPARE * wanted) + len(self._left))
+        found = self._due(now, max(_AHEAD, _SPARE * wanted), among)
         self._was_in_vain = not found
         return found
 
-    def _due(self, now: float, limit: int) -> list[Candidate]:
-        watches = now >= self._watch_at
+    def _due(self, now: float, limit: int, among: int) -> list[Candidate]:
+        watches, store, left = now >= self._watch_at, self._store, len(self._left)
         try:
-            rows = self._store.due(self._graph, limit, watched=watches)
+            if among > limit and not self._was_in_vain:
+                rows = store.some_due(self._graph, limit, among + left, watched=watches)
+                if (found := self._mine(rows, now, watches=watches)) or not rows:
+                    return found
+                watches = False  # these are left alone, but not all may be
+            rows = store.due(self._graph, max(limit, among) + left, watched=watches)
         except StoreError:
             self._watched.clear()  # who could not be seen may have given a sign of life
             raise
+        return self._mine(rows, now, watches=watches)
+
+    def _mine(self, rows: Iterable[tuple[Summary, Lease | None]], now: float, *, watches: bool) -> list[Candidate]:
         if watches:
             rows = self._silent(rows, now)
         return self._shuffled(Candidate(row, sign) for row, sign in self._free(rows))

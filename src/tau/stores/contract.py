@@ -252,6 +252,13 @@ class Store(ABC):
 
         return found_by_status(self, graph, limit, watched=watched)
 
+    def some_due(
+        self, graph: str, limit: int, among: int, *, watched: bool = True
+    ) -> Sequence[tuple[Summary, Lease | None]]:
+        """Those of ``due(graph, among)`` that are to be watched, and ``limit`` of the others or more, from a random one
+        on, if they can be read: no more is needed by one of many workers. By default all. Raises `StoreError`."""
+        return self.due(graph, among, watched=watched)
+
     @abstractmethod
     def renew(self, run_id: str, nonce: str, seconds: float) -> bool:
         """Extend the lease from now if ``nonce`` holds it, expired or not; else ``False``. Raises `StoreError`."""

@@ -252,6 +252,33 @@ class PostgresStore(ServerStore):
             return found_by_status(self, graph, limit, watched=watched)
         return in_order(found, limit, watched=watched)
 
+    def some_due(self, graph: str, limit: int, among: int, *, watched: bool = True) -> list[Due]:
+        if limit >= among:
+            return self.due(graph, among, watched=watched)
+        nothing: list[Due] | None = []
+        found = self._connections.read(partial(self._some_due, graph, limit, among), nothing)
+        if found is None:
+            return self.due(graph, among, watched=watched)
+        return in_order(found, among, watched=watched)
+
+    def _some_due(self, graph: str, limit: int, among: int, session: Session) -> list[Due] | None:
+        if session.format != sql.FORMAT:
+            return None
+        terms = {"queue": key_of(graph), "graph": _plain(graph), "slack": SLACK, "limit": limit, "among": among}
+        rows = session.read(sql.SOME_DUE, terms)
+        found = self._readable(graph, rows)
+        return found if found or not rows else None
+
+    def _readable(self, graph: str, rows: Iterable[Sequence[Any]]) -> list[Due]:
+        """The runs of these rows, without what is damaged."""
+        found: list[Due] = []
+        for data, *lease in rows:
+            with suppress(CorruptCheckpointError):
+                summary = unpack(data, self.location)
+                if summary.graph == graph and summary.may_be_taken(math.inf):  # the server has compared the time
+                    found.append((summary, _lease(*lease)))
+        return found
+
     def _due(self, graph: str, limit: int, session: Session) -> list[Due] | None:
         if session.format != sql.FORMAT:
             return None
@@ -259,11 +286,7 @@ class PostgresStore(ServerStore):
         terms = {"queue": key_of(graph), "graph": _plain(graph), "slack": SLACK, "not_before": -math.inf, "id": 0}
         for size in sizes(limit):
             rows = session.execute(sql.DUE, {**terms, "limit": size}, binary=True).fetchall()
-            for _, _, data, *lease in rows:
-                with suppress(CorruptCheckpointError):  # what is damaged is left out
-                    summary = unpack(data, self.location)
-                    if summary.graph == graph and summary.may_be_taken(math.inf):  # the server has compared the time
-                        found.append((summary, _lease(*lease)))
+            found += self._readable(graph, [row[2:] for row in rows])
             queued = [row for row in rows if row[0] is not None]
             if len(queued) < size or len(in_order(found, limit, watched=False)) >= limit:
                 break

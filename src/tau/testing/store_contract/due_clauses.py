@@ -105,6 +105,19 @@ class DueClauses:
         assert _due(store, graph, limit=3) == ["r149", "r148", "r147"]
         assert len(_due(store, graph, limit=1000)) == 150
 
+    def test_some_of_the_runs_that_are_due_are_found(self, store: Store, other: Store) -> None:
+        """Of the first so many, for one of many workers."""
+        batches = [batch(f"r{n:02}", 0, status="admitted", not_before=float(n)) for n in range(40)]
+        assert store.commit(batches) == [1] * 40
+        first = [f"r{n:02}" for n in range(30)]
+        found = other.some_due("graph", 5, 30)
+        names = [row.run_id for row, _ in found]
+        assert len(found) >= 5
+        assert names == [name for name in first if name in names]
+        assert found == [(batches[first.index(name)].summary, None) for name in names]
+        assert [row.run_id for row, _ in other.some_due("graph", 30, 30)] == first
+        assert other.some_due("another", 5, 30, watched=False) == []
+
 
 def _due(store: Store, graph: str = "graph", limit: int = 100) -> list[str]:
     return [row.run_id for row, _ in store.due(graph, limit)]
