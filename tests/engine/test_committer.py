@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,41 @@ def test_where_there_is_no_memory_to_answer_it_is_answered_later() -> None:
     assert asyncio.run(main()) == [{"x": 1}, {"x": 1}]
     assert isinstance(store.committer, Forgetful)
     assert store.committer.left == 0
+
+
+class Together(MemoryStore):
+    """Notes how its logs are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Any] = []
+
+    def read(self, run_id: str, after: int = 0) -> list[tuple[int, bytes]]:
+        self.asked.append(run_id)
+        return super().read(run_id, after)
+
+    def logs(self, after: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, bytes]]]:
+        self.asked.append(dict(after))
+        found = {run_id: super(Together, self).read(run_id, position) for run_id, position in after.items()}
+        return {run_id: rows for run_id, rows in found.items() if run_id != "damaged"}
+
+
+def test_what_became_of_several_refused_batches_is_read_at_once() -> None:
+    """One was stored before, its reply lost; what cannot be read so is read alone."""
+    store = Together()
+    stored = batch("stored", 0)
+    store.commit([stored, batch("taken", 0), batch("damaged", 0)])
+    committer, tolds = store.committer, [Told() for _ in range(4)]
+
+    def submit_all(_: None) -> None:
+        batches = (stored, batch("taken", 0, b"other"), batch("damaged", 0, b"other"), batch("new", 0))
+        for one, told in zip(batches, tolds, strict=True):
+            committer.submit(Ticket(one, told))
+
+    committer.guard.enter(submit_all, None)  # nothing is committed meanwhile
+    results = [told.wait(1)[0] for told in tolds]
+    assert [type(result) for result in results] == [int, PositionConflict, PositionConflict, int]
+    assert store.asked == [{"stored": 0, "taken": 0, "damaged": 0}, "damaged"]
 
 
 def test_an_answer_that_raises_ends_nothing() -> None:

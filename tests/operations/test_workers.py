@@ -30,7 +30,7 @@ from tau import (
     pause_node,
 )
 from tau.errors import StoreUnavailableError
-from tau.stores.contract import Store
+from tau.stores.contract import PositionConflict, Store
 from tau.stores.memory import MemoryStore
 from tau.testing import CountingStore
 from tau.testing.store_wrappers import StoreWrapper
@@ -311,6 +311,36 @@ def test_a_worker_ends_when_its_time_is_up(tmp_path: Path) -> None:
     (tmp_path / "go").touch()
     code, out, err = ended(start(tmp_path, url, "--max-runtime", "0.2"))
     assert (code, json.loads(out)["finished"]) == (0, 0), err
+
+
+class Faster(CountingStore):
+    """Others change some of the runs that are claimed together, just before; once."""
+
+    changed: tuple[str, ...] = ()
+
+    def commit(self, batches: Any) -> Any:
+        if len(batches) > 3 and not self.changed:
+            self.changed = first, second, *_ = tuple(one.run_id for one in batches)
+            doubling(self.store).cancel(first)
+            doubling(self.store).resume(second)
+            self.calls.clear()
+            results = super().commit(batches)
+            assert [type(result) for result in results[:2]] == [PositionConflict] * 2
+            return results
+        return super().commit(batches)
+
+
+def test_runs_that_others_were_faster_to_change_are_theirs_and_cost_no_further_question() -> None:
+    store = Faster(MemoryStore())
+    graph = doubling(store)
+    for number in range(30):
+        graph.admit({"x": number}, run_id=f"r{number}")
+    report = tau.worker(graph, once=True)
+    assert (report.finished, report.cancelled, report.left) == (28, 0, {})
+    first, *rest = store.changed
+    assert statuses(store)[first] == "cancelled"
+    assert {statuses(store)[run_id] for run_id in rest} == {"finished"}
+    assert store.calls["summary"] == 0
 
 
 class Interrupting(StoreWrapper):

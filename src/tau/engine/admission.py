@@ -53,9 +53,7 @@ def open_run(request: RunRequest, fresh: Progress) -> Generator[Effect, Any, Ope
     while True:
         found: LoadedRun = yield Load(request.run_id, take)
         if request.only_at not in (0, found.position):
-            raise RunOwnedError(
-                f"run {request.run_id!r} was taken or changed by another process", run_id=request.run_id
-            )
+            raise taken_meanwhile(request.run_id)
         if found.status == "deleted":
             if request.resuming:
                 raise nothing_found(request.run_id, request.location, found.near)
@@ -76,6 +74,11 @@ def open_run(request: RunRequest, fresh: Progress) -> Generator[Effect, Any, Ope
         claim.counted = not found.shared
         if (yield from _claim(request, found, progress, claim)):
             return Opened(progress, found.values, found, changes, moved)
+
+
+def taken_meanwhile(run_id: str) -> RunOwnedError:
+    """The error about a run that is not as the worker has found it."""
+    return RunOwnedError(f"run {run_id!r} was taken or changed by another process", run_id=run_id)
 
 
 def _fail(request: RunRequest, found: LoadedRun, error: LimitExceededError) -> Generator[Effect, Any, bool]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tau import forks
 from tau.engine.abandoned import abandoned
+from tau.engine.admission import taken_meanwhile
 from tau.engine.driver import Driver
 from tau.engine.effects import AskRoute, Backoff, DeleteRecords, Effect, Emit, Load, Outcome, Release, RunTogether
 from tau.engine.stop import StopNow, end_branch
@@ -25,7 +26,7 @@ from tau.node.current import RunNode, left_behind, run_scope
 from tau.node.left_calls import Call, Key, left, waits
 from tau.node.step_commits import StepCommits
 from tau.state import State
-from tau.stores.contract import Batch
+from tau.stores.contract import Batch, PositionConflict
 from tau.waiting import LOOK, DaemonThread
 
 if TYPE_CHECKING:
@@ -76,8 +77,11 @@ class SyncDriver(Driver):
         return None
 
     def claimed(self, batch: Batch, result: Result) -> None:
-        """It is committed: `drive` goes on, or `let_go`. Raises why it is not."""
+        """It is committed: `drive` goes on, or `let_go`. Raises why it is not; what has become of a run that another
+        process was faster to change is not asked, as this one never had it."""
         assert self.journal is not None
+        if isinstance(result, PositionConflict):
+            raise taken_meanwhile(self.request.run_id)
         self.journal.settle(batch, result)
         self.note_owner()
 

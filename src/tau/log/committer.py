@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ _IDLE = 5.0  # seconds without anything to do after which the thread ends
 
 _making = threading.RLock()
 
+Rows = Sequence[tuple[int, bytes]]
 Unsettled = tuple[list[Ticket], Sequence[Result], BaseException | None]
 
 
@@ -256,15 +257,27 @@ class Committer(forks.Forked):
             else:
                 interrupt, results = error, [_broken_off(error)] * len(tickets)
         confirmed: list[Result] = []
+        logs = self._logs_of_refused(tickets, results)
         for ticket, result in zip(tickets, results, strict=True):
+            batch = ticket.batch
             try:
-                confirmed.append(self._confirm(ticket.batch, result) if isinstance(result, Exception) else result)
+                known = logs.get(batch.run_id) if isinstance(result, PositionConflict) else None
+                confirmed.append(self._confirm(batch, result, known) if isinstance(result, Exception) else result)
             except BaseException as error:
                 if mine:
                     raise
                 interrupt = error
                 confirmed.append(_broken_off(error))
         return tickets, confirmed, interrupt
+
+    def _logs_of_refused(self, tickets: list[Ticket], results: Sequence[Result]) -> Mapping[str, Rows]:
+        """What was written to those runs that were not where several batches expected them, read at once."""
+        refused = [ticket.batch for ticket, one in zip(tickets, results, strict=True) if type(one) is PositionConflict]
+        after = {batch.run_id: batch.expected for batch in refused}
+        if 1 < len(after) == len(refused):
+            with suppress(TauError):  # then each is read alone, and tells
+                return self.store.logs(after)
+        return {}
 
     def _settle(self, tickets: list[Ticket], results: Sequence[Result]) -> None:
         over = []
@@ -279,12 +292,13 @@ class Committer(forks.Forked):
                 self._wake.set()
         wake(over)
 
-    def _confirm(self, batch: Batch, error: Exception) -> Result:
-        """Resolve a refusal that may be a lost reply: if the log holds our exact bytes, the commit was applied."""
+    def _confirm(self, batch: Batch, error: Exception, known: Rows | None = None) -> Result:
+        """Resolve a refusal that may be a lost reply: if the log holds our exact bytes, the commit was applied.
+        ``known`` is what the log was read to hold since."""
         if not isinstance(error, StoreError | PositionConflict):
             return error
         try:
-            rows = self.store.read(batch.run_id, batch.expected)
+            rows = self.store.read(batch.run_id, batch.expected) if known is None else known
         except TauError as unread:
             return unread if isinstance(unread, StoreError) and _says_more(unread, error) else error
         stored, mine = [record for _, record in rows], list(batch.records)
