@@ -14,6 +14,7 @@ from typing import Any
 from exactness import VALUES
 from tau.errors import CorruptCheckpointError, UnsupportedFormatError
 from tau.values import Refused, decode, encode
+from tau.values.registry import kind_of_tag
 
 FORBIDDEN = ("import", "open", "exec", "compile", "os.", "subprocess.", "socket.", "shutil.", "ctypes.", "sqlite3.")
 
@@ -82,7 +83,10 @@ def outcome_of(data: bytes, number: int, listener: Listener) -> str:
 def main(count: int, seed: int) -> None:
     warnings.simplefilter("ignore")
     seeds = [data for data in map(encode, VALUES) if len(data) < 3000]
-    for data in seeds:  # loads every family
+    for tag in range(256):
+        with suppress(UnsupportedFormatError):
+            kind_of_tag(tag)
+    for data in seeds:  # what these import when they are used
         decode(data)
     with suppress(UnsupportedFormatError):
         decode(encode(zoneinfo.ZoneInfo("UTC")).replace(b"UTC", b"XYZ"))  # reads the list of time zones
