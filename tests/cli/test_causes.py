@@ -154,7 +154,8 @@ def test_errors_of_agents_and_hubs_are_named_as_they_are(shell: Shell, here: Her
     imports = "import tau\nfrom tau.agents import Agent, ToolCall, scripted\ndef go(x: int): ...\n"
     shell.write("asks.py", f"{GRAPH_OF}\n{imports}\ngraph = graph_of('asks', ask=lambda state: {raised})\n")
     assert causes(here("run", "asks.py:graph", "--run-id", "r", code=1).err)[0].startswith(f"{kind} at ")
-    assert here.json("resume", "r", "asks.py:graph", code=1)["error"]["cause"]["type"] == kind
+    again = here.json("resume", "r", "asks.py:graph", code=1)["error"]["cause"]
+    assert again["type"] == kind, again
 
 
 def test_a_model_that_is_asked_again_is_told_as_it_happens(shell: Shell, here: Here) -> None:
@@ -164,5 +165,6 @@ def test_a_model_that_is_asked_again_is_told_as_it_happens(shell: Shell, here: H
     told = (
         "note: m: failed to connect to ollama at http://127.0.0.1:1: start it with `ollama serve`; asks again in 0.2 s"
     )
-    assert told in " ".join(here("run", "asks.py:graph", code=1).err.split())
+    said = " ".join(here("run", "asks.py:graph", code=1).err.split())
+    assert told in said
     assert "asks again" not in here("run", "asks.py:graph", "--quiet", code=1).err
