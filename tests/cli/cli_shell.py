@@ -174,7 +174,7 @@ class Held:
 
 
 class Here:
-    """The command in this process; modules that it imports are forgotten after each call."""
+    """The command in this process; the user's modules that it imports are forgotten after each call."""
 
     def __init__(self, capture: Any) -> None:
         self.capture = capture
@@ -187,7 +187,7 @@ class Here:
             ended = main(words)
         finally:
             for name in set(sys.modules) - modules:
-                if not name.startswith("tau.") or name == "tau.cli.demo_pipeline":  # a class of ours is there once
+                if is_users(name):
                     del sys.modules[name]
         said = self.capture.readouterr()
         assert ended == code, f"exit code {ended}\n{said.out}\n{said.err}"
@@ -196,6 +196,13 @@ class Here:
     def json(self, *words: str, code: int = 0) -> Any:
         """The one JSON document that the command prints."""
         return json.loads(self(words[0], "--json", *words[1:], code=code).out)
+
+
+def is_users(module: str) -> bool:
+    """Whether a module is from the working directory; of those that are installed, some can be imported only once."""
+    found = sys.modules[module]
+    places = [found.__file__] if getattr(found, "__file__", None) else list(getattr(found, "__path__", ()))
+    return module == "tau.cli.demo_pipeline" or any(Path(one).is_relative_to(Path.cwd()) for one in places)
 
 
 def command(*words: str) -> list[str]:
