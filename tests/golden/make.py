@@ -102,7 +102,7 @@ def main(version: str) -> None:
     target.mkdir()
     here = (
         patch.object(Host, "owner", _owner),
-        patch("tau.stored_graph.provenance", return_value={"host": "golden", "program": "make.py"}),
+        patch("tau.engine.provenance.provenance", return_value={"host": "golden", "program": "make.py"}),
         patch("tau.engine.ending.describe", _described),
         patch("tau.stores.sqlite.store.clock_space", return_value="golden"),
     )

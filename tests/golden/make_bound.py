@@ -34,7 +34,7 @@ def main(name: str) -> None:
     graph = GRAPHS[name]
     here = (
         patch.object(Host, "owner", _owner),
-        patch("tau.stored_graph.provenance", return_value={"host": "golden", "program": f"make_{name}.py"}),
+        patch("tau.engine.provenance.provenance", return_value={"host": "golden", "program": f"make_{name}.py"}),
     )
     with tempfile.TemporaryDirectory() as temporary, here[0], here[1], open_store(f"file://{temporary}/store") as store:
         if name == "routes":

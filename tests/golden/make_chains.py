@@ -20,7 +20,7 @@ from tau.host import Host
 def main(name: str) -> None:
     here = (
         patch.object(Host, "owner", _owner),
-        patch("tau.stored_graph.provenance", return_value={"host": "golden", "program": "make_chains.py"}),
+        patch("tau.engine.provenance.provenance", return_value={"host": "golden", "program": "make_chains.py"}),
     )
     with tempfile.TemporaryDirectory() as temporary, here[0], here[1], open_store(f"file://{temporary}/store") as store:
         for broken in (*KINDS, "state", ""):

@@ -18,7 +18,7 @@ from tau.host import Host
 def main() -> None:
     here = (
         patch.object(Host, "owner", _owner),
-        patch("tau.stored_graph.provenance", return_value={"host": "golden", "program": "make_inside.py"}),
+        patch("tau.engine.provenance.provenance", return_value={"host": "golden", "program": "make_inside.py"}),
     )
     with tempfile.TemporaryDirectory() as temporary, here[0], here[1], open_store(f"file://{temporary}/store") as store:
         graph = nesting(store)

@@ -29,7 +29,7 @@ def _dies(store: Store, run_id: str) -> None:
 def main() -> None:
     here = (
         patch.object(Host, "owner", _owner),
-        patch("tau.stored_graph.provenance", return_value={"host": "golden", "program": "make_workers.py"}),
+        patch("tau.engine.provenance.provenance", return_value={"host": "golden", "program": "make_workers.py"}),
         patch("tau.engine.admitting.provenance", return_value={"host": "golden", "program": "make_workers.py"}),
     )
     with tempfile.TemporaryDirectory() as temporary, here[0], here[1], here[2]:

@@ -266,3 +266,13 @@ def slowly(item: tuple[int, str]) -> int:
     Path(place, str(os.getpid())).touch()
     time.sleep(0.01)
     return number
+
+
+def noted(item: tuple[str, int]) -> int:
+    place, number = item
+    note(place, number)
+    return number
+
+
+def node_that_notes(state: Any) -> dict[str, int]:
+    return {"count": note(state["place"], "node")}
