@@ -79,10 +79,12 @@ def with_library() -> None:
 def subject_of(given: argparse.Namespace) -> Subject:
     if given.subject in TOYS:
         return TOYS[given.subject]()
-    import pipeline
+    import faulted_pipeline
 
     store, _, inner = given.subject.partition("-")
-    kind: type[pipeline.Pipeline] = pipeline.AsyncPipeline if given.fault == "await-cancel" else pipeline.Pipeline
+    kind: type[faulted_pipeline.Pipeline] = (
+        faulted_pipeline.AsyncPipeline if given.fault == "await-cancel" else faulted_pipeline.Pipeline
+    )
     if inner:
         import inner_pipelines
 
@@ -155,7 +157,7 @@ def injure(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
 def contest(given: argparse.Namespace, subject: Subject, base: Path) -> Report:
     """Several owners of one run."""
     import owners
-    from pipeline import Pipeline
+    from faulted_pipeline import Pipeline
 
     if not isinstance(subject, Pipeline):
         raise SystemExit(f"{given.fault} is for the engine: sqlite or file")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import RUN, Pipeline, noise
+from faulted_pipeline import RUN, Pipeline, noise
 from subjects import NODES, Place
 
 from tau import Artifact, ArtifactError, CheckpointConfig, Context, GraphConfig, State, StateGraph
@@ -66,7 +66,7 @@ class StepPipeline(Pipeline):
         return self.shown(self.graph(place).resume(RUN))
 
     def shown(self, state: State) -> str:
-        """As `pipeline.render`, but of a file what it holds: its place and time differ."""
+        """As `faulted_pipeline.render`, but of a file what it holds: its place and time differ."""
         values = {key: self.content(value) if isinstance(value, Artifact) else value for key, value in state.items()}
         return f"{state.run_id!r} {state.checkpoint_node!r} {values!r}"
 

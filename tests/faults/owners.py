@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from children import End, fork, in_child, join
-from pipeline import RUN, Pipeline, render
+from faulted_pipeline import RUN, Pipeline, render
 from preload import CrashPoints
 from subjects import Place
 from sweep import Finding, outcome
