@@ -31,6 +31,11 @@ CONFIGURATIONS = [(1, True), (1, False), (3, True), (3, False)]
 DEATHS = ("crash", "crash-after")
 OTHERS = ("error", "lost", "blind", "outage", "interrupt", "interrupt-after", "stop", "mute", "cancel")
 each_configuration = pytest.mark.parametrize(("interval", "preserve"), CONFIGURATIONS)
+opposite_configurations = pytest.mark.parametrize(
+    ("interval", "preserve"),
+    [(1, True), (3, False), *(pytest.param(*other, marks=pytest.mark.deep) for other in [(1, False), (3, True)])],
+)
+"""Two that differ in both; the others in the deep part."""
 
 
 @each_configuration
@@ -52,13 +57,13 @@ def test_a_sample_of_second_owners_that_fail_too(interval: int, preserve: bool) 
     assert explore(four_nodes, WANTED, depth=2, stride=397, **how) > 150
 
 
-@each_configuration
+@opposite_configurations
 def test_every_fault_at_every_point_of_a_graph_with_routes(interval: int, preserve: bool) -> None:
     """An answer that is stored is never asked for again, wherever the process dies."""
     assert explore(nodes_with_routes, interval=interval, preserve=preserve) > 400
 
 
-@each_configuration
+@opposite_configurations
 def test_a_sample_of_second_crashes_of_a_graph_with_routes(interval: int, preserve: bool) -> None:
     how = {"kinds": DEATHS, "interval": interval, "preserve": preserve}
     assert explore(nodes_with_routes, depth=2, stride=67, **how) > 100
@@ -70,31 +75,31 @@ def test_chance_in_a_graph_with_routes(block: int) -> None:
         assert simulate(nodes_with_routes, seed=seed, interval=1 + seed % 3).violations == []
 
 
-@each_configuration
+@opposite_configurations
 def test_every_fault_at_every_point_of_nodes_with_steps(interval: int, preserve: bool) -> None:
     """Also at each commit inside a node: a finished step is never called again."""
     assert explore(nodes_of_steps, {"wanted": 1}, interval=interval, preserve=preserve) > 400
 
 
-@each_configuration
+@opposite_configurations
 def test_every_fault_at_every_point_of_nodes_that_save(interval: int, preserve: bool) -> None:
     """What a node saved of its state is never lost, nor counted twice."""
     assert explore(nodes_that_save, {"wanted": 1}, interval=interval, preserve=preserve) > 300
 
 
-@each_configuration
+@opposite_configurations
 def test_every_fault_at_every_point_of_nodes_of_items(interval: int, preserve: bool) -> None:
     """Maps of tasks, and chains: a finished item is stored once and never done again."""
     assert explore(nodes_of_items, {"wanted": 1}, interval=interval, preserve=preserve) > 400
 
 
-@each_configuration
+@opposite_configurations
 def test_every_fault_at_every_point_of_nodes_that_ask(interval: int, preserve: bool) -> None:
     """A run that waits for people, whose answers come twice: one counts, and nothing before the pause is repeated."""
     assert explore(nodes_that_ask, {"wanted": 1}, answers=ANSWERS, interval=interval, preserve=preserve) > 200
 
 
-@each_configuration
+@opposite_configurations
 def test_answers_at_every_point_and_crashes_after_them(interval: int, preserve: bool) -> None:
     """An answer costs no owner its claim, wherever it comes, and whatever happens then."""
     how = {"answers": ANSWERS, "interval": interval, "preserve": preserve}
@@ -113,7 +118,10 @@ def test_crashes_and_interrupts_at_every_point_of_graphs_in_nodes(interval: int)
 
 
 @pytest.mark.parametrize("interval", [1, 3])
-def test_manifests_in_the_middle_of_a_node(interval: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("strides", "seeds"), [((5, 31), 4), pytest.param((1, 7), 10, marks=pytest.mark.deep)])
+def test_manifests_in_the_middle_of_a_node(
+    strides: tuple[int, int], seeds: int, interval: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever a resume begins to read, also inside a node, it finds what all of the log adds up to."""
     monkeypatch.setattr("tau.log.journal.MANIFEST_EVERY", 1)
     for graph, given in ((graphs_in_graphs, {"wanted": 12}), (branches_that_go_round, {"wanted": 12})):
@@ -121,9 +129,9 @@ def test_manifests_in_the_middle_of_a_node(interval: int, monkeypatch: pytest.Mo
         inside = [record for record in result.log if isinstance(record, CheckpointRecord) and record.scope]
         assert sum(record.manifest is not None for record in inside) > 2
     kinds = ("crash", "interrupt")
-    assert explore(graphs_in_graphs, {"wanted": 7}, interval=interval, kinds=kinds) > 200
-    assert explore(branches_that_go_round, {"wanted": 4}, interval=interval, kinds=kinds, stride=7) > 50
-    for seed in range(10):
+    assert explore(graphs_in_graphs, {"wanted": 7}, interval=interval, kinds=kinds, stride=strides[0]) > 100
+    assert explore(branches_that_go_round, {"wanted": 4}, interval=interval, kinds=kinds, stride=strides[1]) > 50
+    for seed in range(seeds):
         simulate(branches_that_go_round, {"wanted": 6}, seed=seed, interval=interval)
         simulate(graphs_in_graphs, {"wanted": 8}, seed=seed, interval=interval)
         simulate(graphs_in_nodes, {"wanted": 1}, seed=seed, interval=interval, answers={"ask": True})
