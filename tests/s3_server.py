@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -79,12 +80,21 @@ def through(url: str, port: int) -> str:
 
 
 def _serve() -> None:
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
+    from moto.server import create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Handler(WSGIRequestHandler):
+        wbufsize = 1 << 16  # an answer is written at once, not line by line
+
+    # moto's own dispatcher looks through its directory of services at each request
+    s3, api = create_backend_app("s3"), create_backend_app("moto_api")
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        return (api if environ["PATH_INFO"].startswith("/moto-api/") else s3)(environ, start_response)
 
     ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))  # it ends with its parent
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    server = make_server("127.0.0.1", 0, application, threaded=False, request_handler=Handler)
     print(server.server_port, flush=True)
     server.serve_forever()
 
