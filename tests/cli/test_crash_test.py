@@ -132,7 +132,7 @@ def test_a_signal_leaves_neither_a_process_nor_a_directory(
 def test_a_graph_that_asks_and_has_effects_until_the_time_is_over(shell: Shell) -> None:
     shell.write("asks.py", ASKS)
     words = ("crash-test", "asks.py:graph", "--answer", "sign=ok", "--effects", "sent", "--quiet")
-    found = shell.json(*words, "--all", "--max-time", "20")
+    found = shell.json(*words, "--all", "--max-time", "8")
     assert found["survives"] is True
     assert "sign" in found["keys"]
     assert found["points"] == found["left"] + sum(found["struck"].values()) > found["possible"]  # Ctrl-C, too

@@ -288,10 +288,10 @@ def test_a_worker_that_is_told_to_end_leaves_its_run_to_others(tmp_path: Path, w
         process = start(tmp_path, url, *WAYS[way], "--grace", "100", **environment)
         until(lambda: ("r", "second", 1) in notes(tmp_path), processes=[process])
         process.send_signal(signal.SIGTERM)
+        until((tmp_path / "told").exists, processes=[process])
         if signals == 2:
             insist(process)
         else:
-            until((tmp_path / "told").exists)
             (tmp_path / "go").touch()
         code, out, err = ended(process)
         assert code == 0, err
