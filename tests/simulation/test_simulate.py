@@ -22,6 +22,7 @@ from tau import (
     GraphConfig,
     LeaseLostError,
     NodeTimeoutError,
+    Retry,
     RunCancelledError,
     State,
     StateGraph,
@@ -90,6 +91,27 @@ def test_async_nodes_and_their_timeouts_run_in_simulated_time() -> None:
     failed = simulate(lambda: make(10.0))
     assert isinstance(failed.errors[0], ExecutionError)
     assert isinstance(failed.errors[0].__cause__, NodeTimeoutError)
+
+
+def test_a_simulation_logs_no_warnings_of_its_runs(caplog: pytest.LogCaptureFixture) -> None:
+    def make() -> StateGraph:
+        graph = StateGraph(config())
+        graph.add_node("try", fails_at_first, retry=Retry(attempts=2, delay=0.01))
+        graph.sequence("try")
+        return graph
+
+    def fails_at_first(state: State, ctx: Context) -> None:
+        if ctx.attempt == 1:
+            ctx.log.warning("mine")
+            raise OSError("not yet")
+
+    simulate(make)
+    assert [record.getMessage().partition(" ")[0] for record in caplog.records if record.levelname == "WARNING"] == [
+        "mine",
+        "mine",
+    ]
+    make().execute({})
+    assert any("is tried again" in record.getMessage() for record in caplog.records)
 
 
 def test_a_graph_that_fails_fails_the_same_way_after_every_crash() -> None:
