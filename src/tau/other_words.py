@@ -83,6 +83,35 @@ OF_COMMANDS: Final = {
 }
 """For `tau` in a shell."""
 
+OF_OPTIONS: Final = {
+    "timeout": ("--max-runtime", "--max-time"),
+    "time": ("--max-runtime", "--max-time"),
+    "idle": ("--once",),
+    "exit-when-idle": ("--once",),
+    "drain": ("--once",),
+    "workers": ("--concurrency",),
+    "processes": ("--concurrency",),
+    "jobs": ("--concurrency",),
+    "threads": ("--concurrency",),
+    "id": ("--run-id", "--as"),
+    "name": ("--run-id", "--as"),
+    "thread-id": ("--run-id",),
+    "db": ("--store",),
+    "database": ("--store",),
+    "backend": ("--store",),
+    "param": ("--set",),
+    "arg": ("--set",),
+    "var": ("--set",),
+    "data": ("--input",),
+    "resume": ("--if-exists",),
+    "force": ("--yes",),
+    "keep": ("--keep-last",),
+    "state": ("--status",),
+    "follow": ("--watch",),
+    "silent": ("--quiet",),
+}
+"""For options of `tau` in a shell: those that do it, of which a command may have one."""
+
 _MODEL = 'it is an option of the model: options={{"chat": {{"{0}": ...}}}}, or chat(prompt, {0}=...)'
 _PROVIDER = 'it is an option of the provider: provider_options={{"{0}": ...}}'
 

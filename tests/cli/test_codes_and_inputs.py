@@ -116,7 +116,7 @@ def test_a_target_may_be_a_module_a_factory_or_a_file_elsewhere(shell: Shell) ->
         (["--store", "runs.db"], "unknown checkpoint store: 'runs.db'; write a path as sqlite:///runs.db"),
         (["--store", "nope"], "unknown checkpoint store: 'nope'"),
         (["--store", "sqlite://runs.db"], "three slashes"),
-        (["--nope"], "No such option"),
+        (["--nope"], "no such option: --nope"),
     ],
 )
 def test_words_that_cannot_be_used(shell: Shell, refused: Callable[..., str], words: list[str], said: str) -> None:
@@ -156,7 +156,7 @@ def test_a_run_with_another_input_names_the_keys_and_a_way_on_that_leads_on(
     given = ("run", GRAPH, "--run-id", "r", "--store", store, *words)
     said = shell.error(*given, "--set", "site=ALT", code=1)
     assert "tau delete" not in said
-    (fork,) = re.findall(r"tau (fork .+) --set NAME=VALUE, then resume", said)
+    (fork,) = re.findall(r"tau (fork .+) --set factor=VALUE, then resume", said)
     forked = shell.json(*shlex.split(fork), "--set", "factor=2", "--as", "new")
     shell.run(*shlex.split(forked["resume"])[1:])
     assert shell.calls == ["ingest", "analyze", "analyze", "report"]
@@ -172,7 +172,7 @@ def test_where_nothing_is_finished_a_forgotten_input_is_given_to_a_run_that_begi
     shell.write("pipeline.py", PIPELINE.replace('return {"raw": [1, 2, 3]}', 'return {"raw": state["place"]}'))
     said = shell.error("run", GRAPH, "--run-id", "r", "--set", "site=ALT", code=1)
     assert "if 'place' should have been in the input" in said
-    assert re.search(r"tau delete .+, then tau run with --set NAME=VALUE", said)
+    assert re.search(r"tau delete .+, then tau run with --set place=VALUE", said)
 
 
 def test_a_resume_that_is_given_an_input_names_the_fork(refused: Callable[..., str]) -> None:

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from cli_shell import Here, Shell
+from cli_shell import PIPELINE, Here, Shell
 from test_ids import at_terminal
 
 from tau import CorruptCheckpointError, UnknownObserverError, open_store
@@ -35,6 +35,16 @@ def test_the_help_lists_the_commands_in_the_order_of_use_and_cuts_nothing_off(he
         (["list"], "error: no such command: list; tau runs lists the runs of a store", "tau"),
         (["runs", "--limit", "x"], "error: Invalid value for '--limit'", "tau runs"),
         (["resume"], "error: Missing argument 'RUN_ID'", "tau resume"),
+        (["run", GRAPH, "--run_id", "a"], "error: no such option: --run_id; did you mean '--run-id'?", "tau run"),
+        (["run", GRAPH, "--timout", "5"], "error: no such option: --timout; did you mean '--max-runtime'?", "tau run"),
+        (["worker", GRAPH, "--idl"], "error: no such option: --idl; did you mean '--once'?", "tau worker"),
+        (
+            ["crash-test", GRAPH, "--point=2"],
+            "error: no such option: --point; did you mean '--points'?",
+            "tau crash-test",
+        ),
+        (["runs", "--zzz"], "error: no such option: --zzz", "tau runs"),
+        (["--verson"], "error: no such option: --verson; did you mean '--version'?", "tau"),
         (["run", GRAPH, "--if-exists", "resume"], "error: --if-exists resume needs --run-id", "tau run"),
     ],
 )
@@ -42,7 +52,7 @@ def test_a_wrong_command_line_is_told_as_other_errors_are(
     here: Here, words: list[str], said: str, help_of: str
 ) -> None:
     lines = here(*words, code=2).err.splitlines()
-    assert lines[0].startswith(said)
+    assert lines[0].startswith(said) if "such option" not in said else lines[0] == said
     assert lines[1:] == [f"  help    {help_of} --help"]
 
 
@@ -106,7 +116,7 @@ def test_a_cause_that_an_error_has_told_is_not_told_again(capsys: pytest.Capture
 
 
 def test_what_was_meant_is_told(shell: Shell, here: Here) -> None:
-    assert "did you mean 'sqlite'?" in here("runs", "--store", "sqlit:///x.db", code=2).err
+    assert "did you mean 'sqlite:///x.db'?" in here("runs", "--store", "sqlit:///x.db", code=2).err
     assert "did you mean 'postgres'?" in here("runs", "--store", "postgre", code=2).err
     assert "did you mean 'graph'?" in here("run", "pipeline.py:grph", code=2).err
     shell.write("pyproject.toml", '[tool.tau.graphs]\nclimate = "pipeline.py:graph"\n')
@@ -227,3 +237,35 @@ def test_on_a_terminal_a_run_shows_what_came_out(shell: Shell, here: Here, monke
     assert "key9" not in text
     assert "... (502 characters)" in text
     assert "and 10 more; tau show --store sqlite:///" in text
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        ("sqlit:///tau.db", "'sqlit:///tau.db' is not a store URL; did you mean 'sqlite:///tau.db'?"),
+        ("postgressql://u:pw@h/d", "'postgressql://***@h/d' is not a store URL; did you mean 'postgresql://***@h/d'?"),
+        ("sqllite", "unknown checkpoint store: 'sqllite'; did you mean 'sqlite'?"),
+        ("runs.db", "unknown checkpoint store: 'runs.db'; write a path as sqlite:///runs.db"),
+    ],
+)
+def test_where_it_is_clear_which_store_is_meant_no_list_of_forms_is_told(here: Here, store: str, said: str) -> None:
+    assert here("runs", "--store", store, code=2).err.splitlines() == [f"error: {said}"]
+
+
+def test_the_forms_of_a_store_url_take_little_room(here: Here) -> None:
+    said = here("runs", "--store", "mysql://host/db", code=2).err
+    assert "sqlite:///FILE, file:DIRECTORY" in said
+    assert len(said) < 200
+
+
+def test_a_command_that_was_given_no_store_names_none(shell: Shell, here: Here) -> None:
+    own = PIPELINE.replace('StateGraph("climate")', 'StateGraph("climate", store="sqlite:///tau.db")')
+    for text in (PIPELINE, own):  # the default store, chosen by the command and by the graph
+        shell.write("pipeline.py", text)
+        again = ("run", GRAPH, "--run-id", "a", "--if-exists", "resume")
+        here(*again)
+        assert "remedy  tau delete a frees the id" in here(*again, "--set", "factor=9", code=4).err
+        here("delete", "a", "--yes")
+    shell.write("pipeline.py", own.replace("tau.db", "own.db"))
+    here(*again)
+    assert "own.db a frees the id" in here(*again, "--set", "factor=9", code=4).err

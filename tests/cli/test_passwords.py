@@ -78,16 +78,22 @@ def test_no_command_prints_the_password_of_its_store(
     call("run", "pipeline.py:graph", "--run-id", "a", code=4)
     call("run", "asking.py:graph", "--run-id", "q", code=4)
     call("pauses")
-    assert goes_on in call("answer", "q", "review", "--value", "2")
-    assert goes_on in call("fork", "a", "pipeline.py:graph", "--as", "b")
-    assert goes_on in call("resume", "a", code=2)  # nothing names its graph
+    for words, code in {
+        ("answer", "q", "review", "--value", "2"): 0,
+        ("fork", "a", "pipeline.py:graph", "--as", "b"): 0,
+        ("resume", "a"): 2,  # nothing names its graph
+        ("run", "pipeline.py:graph", "--run-id", "a", "--set", "x=1", "--if-exists", "resume"): 4,
+    }.items():
+        said = call(*words, code=code)
+        assert "tau delete --store" in said or goes_on in said
+        assert said.count("set TAU_STORE to the whole URL") == 1
     call("resume", "a", "pipeline.py:graph", code=1)
     call("resume", "a", "pipeline.py:graph", "--plan")
     for verb in ("runs", "stats", "verify"):
         call(verb)
     call("gc", "--keep-last", "9", "--dry-run")
-    for verb in ("show", "history"):
-        call(verb, "a")
+    assert ("set TAU_STORE to the whole URL" in call("show", "a")) != bool(form)  # JSON names no command
+    call("history", "a")
     call("show", "nothing", code=3)
     call("export", "a", "a.tau")
     call("import", "a.tau", code=4)
@@ -100,6 +106,19 @@ def test_no_command_prints_the_password_of_its_store(
     call("delete", "a", "--yes")
     (shell.folder / "more.jsonl").write_text("{}\n")
     call("submit", "asking.py:graph", "more.jsonl")
+
+
+def test_a_graph_of_the_project_is_resumed_in_the_store_of_the_environment(
+    shell: Shell, here: Here, redis_with_password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAU_STORE", redis_with_password)
+    shell.write("pyproject.toml", '[tool.tau.graphs]\nclimate = "pipeline.py:graph"\n')
+    (shell.folder / "broken").touch()
+    said = printed(here, "run", "climate", "--run-id", "a", code=1)
+    assert "resume  tau resume a climate" in said
+    assert "set TAU_STORE" not in said
+    (shell.folder / "broken").unlink()
+    printed(here, "resume", "a")
 
 
 def test_a_demo_hands_the_password_on_without_showing_it(here: Here, redis_with_password: str) -> None:

@@ -32,7 +32,7 @@ from tau import (
     register_observer,
     stop_on,
 )
-from tau.cli.app import COMMANDS
+from tau.cli.app import COMMANDS, commands
 from tau.stores.memory import MemoryStore
 from tau.testing import CountingStore
 
@@ -279,6 +279,10 @@ def test_a_key_that_is_set_is_told_how_it_is_returned() -> None:
 def test_what_is_said_of_other_words_exists() -> None:
     assert not other_words.OF_COMMANDS.keys() & COMMANDS.keys()
     assert {one.split()[1] for one in other_words.OF_COMMANDS.values()} <= COMMANDS.keys()
+    taken = [{word for one in command.params for word in one.opts} for command in commands().values()]
+    for name, options in other_words.OF_OPTIONS.items():
+        assert all(any(option in one for one in taken) for option in options)
+        assert not any(f"--{name}" in one and one & {*options} for one in taken)
     assert not [name for name in other_words.OF_GRAPHS if hasattr(StateGraph, name)]
     assert not [name for name in other_words.OF_TAU if name in tau.__all__]
     said = re.findall(r"\b(store\.)?([a-z_]+)\(", " ".join(other_words.OF_GRAPHS.values()))

@@ -11,8 +11,8 @@ import click
 
 from tau.cli.exits import EXIT_CODES, Exit, discard_output, unwritten
 from tau.cli.output import screen
-from tau.other_words import OF_COMMANDS
-from tau.spelling import did_you_mean
+from tau.other_words import OF_COMMANDS, OF_OPTIONS
+from tau.spelling import did_you_mean, nearest
 from tau.version import __version__
 
 COMMANDS = {
@@ -157,11 +157,25 @@ def _show(error: click.ClickException) -> None:
 
     context = getattr(error, "ctx", None)
     said = " ".join(error.format_message().split())
-    if isinstance(error, click.NoSuchOption) and context is not None and context.info_name == "resume":
-        said = _ON_RESUME.get(error.option_name, said)
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        said = _no_option(error.option_name, context)
     screen.line(("error: ", "bold red"), hide_passwords(said), error=True)
     if context is not None:
         screen.note("help", f"{context.command_path} --help")
+
+
+def _no_option(name: str, context: click.Context) -> str:
+    """What is said of an option that this command does not have, with the one that is meant."""
+    if context.info_name == "resume" and name in _ON_RESUME:
+        return _ON_RESUME[name]
+    known = {word for one in context.command.get_params(context) for word in one.opts if word.startswith("--")}
+    ways = {word[2:]: word for word in known}
+    for other, options in OF_OPTIONS.items():
+        if found := known.intersection(options):
+            ways.setdefault(other, min(found))
+    # The dashes would count as letters that are alike.
+    near = nearest(name.lstrip("-").replace("_", "-").lower(), ways) if name.startswith("--") else ""
+    return f"no such option: {name}" + (f"; did you mean {ways[near]!r}?" if near else "")
 
 
 def _finish(code: int) -> int:

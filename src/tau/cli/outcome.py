@@ -174,6 +174,7 @@ def report(error: BaseException, session: Session) -> int:
     for label, text in _details(error, behind, session, code):
         screen.note(label, text)
         told[label] = text
+    note_left_out(session, said, *told.values())
     if session.traceback:
         shown = traceback.TracebackException.from_exception(raised)
         shown.__notes__ = []  # what to do is said here in commands
@@ -238,18 +239,20 @@ def _anew(error: BaseException, session: Session) -> str:
         name = shlex.quote(error.pauses[0]) if error.pauses else "NAME"
         return f"{answer} {name} --value JSON, or --set FIELD=VALUE for a form; tau pauses shows what is asked"
     if isinstance(error, ExecutionError) and (key := _missing_key(error.__cause__)):
-        then = f"{delete}, then tau run with --set NAME=VALUE"
+        named = re.fullmatch(r"'([^'=]+)'", key)
+        given = shlex.quote(f"{named[1] if named else 'NAME'}=VALUE")
+        then = f"{delete}, then tau run with --set {given}"
         if len(error.path) > 1 and session.resume:  # what is finished is kept
             words = shlex.split(session.resume)
-            then = f"{shlex.join([words[0], 'fork', *words[2:]])} --set NAME=VALUE, then resume the run that it begins"
+            then = f"{shlex.join([words[0], 'fork', *words[2:]])} --set {given}, then resume the run that it begins"
         return f"if {key} should have been in the input, which never changes: {then}"
     return ""
 
 
 def _command(verb: str, session: Session) -> str:
     """The command line that does something to the run of this session."""
-    words = ["tau", verb, "--store", session.store, *(["--"] if session.run_id.startswith("-") else [])]
-    return shlex.join([*words, session.run_id])
+    store = [] if session.is_default else ["--store", session.store]
+    return shlex.join(["tau", verb, *store, *(["--"] if session.run_id.startswith("-") else []), session.run_id])
 
 
 def _missing_key(cause: BaseException | None) -> str:
@@ -281,8 +284,12 @@ def _details(error: BaseException, behind: list[Cause], session: Session, code: 
     kept = session.store != "memory:" and (session.started or isinstance(error, RunExistsError))
     if session.resume and resumable and kept and getattr(error, "resumable", True):
         yield "resume", session.resume
-        if session.hides:
-            yield "store", "the password is left out above; instead of --store, set TAU_STORE to the whole URL"
+
+
+def note_left_out(session: Session, *said: str) -> None:
+    """Remark that a password is missing in the commands that were just printed, where it is."""
+    if session.hides and any(" --store " in one for one in said):
+        screen.note("store", "the password is left out above; instead of --store, set TAU_STORE to the whole URL")
 
 
 def _as_document(error: BaseException, session: Session, code: Exit, behind: list[Cause]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from tau.cli.beside import said_beside
 from tau.cli.ids import meant_by
 from tau.cli.outcome import Session, complain
 from tau.cli.targets import Project
-from tau.errors import CheckpointNotFoundError
+from tau.errors import CheckpointNotFoundError, ConfigError
 from tau.spelling import did_you_mean
 from tau.state_graph import StateGraph
 from tau.stores import Store, Summary, mounts, open_store
@@ -48,9 +48,21 @@ def furnish(graph: StateGraph, option: str | None, project: Project, session: Se
     elif graph.config.checkpoint.interval == 0:
         graph.use_store(default_url(project))
         session.is_default = True
+    else:
+        own = graph.config.checkpoint.store
+        session.hides = isinstance(own, str) and for_a_command(own) != own
+        session.is_default = _is_default(graph.store, project)
     session.store = graph.store.location
     if session.store == "memory:":
         complain("this graph keeps its runs in memory: they are gone when this command ends; --store URL keeps them")
+
+
+def _is_default(store: Store, project: Project) -> bool:
+    """Whether a command without ``--store`` finds that store, too."""
+    try:
+        return parse(default_url(project)).path == parse(store.location).path != ""
+    except ConfigError:  # a name, or what is no URL
+        return False
 
 
 def reading(option: str | None, project: Project, session: Session) -> Store | None:

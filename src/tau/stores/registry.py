@@ -60,13 +60,14 @@ def open_store(url: str | os.PathLike[str]) -> Store:
     if store is not None:
         return _adapted(store)
     if ":" not in url and url not in _defaults:
-        names = ", ".join(sorted({*_defaults, *_registered}))
-        is_path = os.sep in url or url.endswith(_SUFFIXES) or os.path.exists(url)
-        path = f"; write a path as {url_of(url)}" if is_path else ""
-        near = "" if path else did_you_mean(url, {*_defaults, *_registered})
+        said = f"unknown checkpoint store: {without_password(url)!r}"
+        if os.sep in url or url.endswith(_SUFFIXES) or os.path.exists(url):
+            raise UnknownStoreError(f"{said}; write a path as {url_of(url)}")
+        names = {*_defaults, *_registered}
+        if near := did_you_mean(url, names):
+            raise UnknownStoreError(said + near)
         raise UnknownStoreError(
-            f"unknown checkpoint store: {without_password(url)!r}{path}; registered are {names}{near or ','} "
-            f"URLs are {FORMS}",
+            f"{said}; registered are {', '.join(sorted(names))}; the forms of a URL are {FORMS}",
             hint="add your own with register_store(name, store)",
         )
     return _at(parse(_defaults.get(url, url)))

@@ -12,13 +12,11 @@ from typing import NamedTuple
 
 from tau.errors import ConfigError, UnknownStoreError
 from tau.late_imports import load_module
-from tau.spelling import did_you_mean
+from tau.spelling import nearest
 
 SCHEMES = ("memory", "sqlite", "file", "postgresql", "redis", "rediss", "s3")
-FORMS = (
-    "memory:, sqlite:///relative.db, sqlite:////absolute.db, file:relative/dir, file:///absolute/dir, "
-    "postgresql://user@host/database, redis://user@host/0, s3://bucket/prefix"
-)
+FORMS = "sqlite:///FILE, file:DIRECTORY, postgresql://HOST/DB, redis://HOST, s3://BUCKET/PREFIX, memory:"
+"""As errors name them, in one line; docs/stores.md has the rest."""
 
 
 class Location(NamedTuple):
@@ -88,7 +86,9 @@ def parse(url: str) -> Location:
     if colon and scheme == "s3":
         return Location("s3", load_module("tau.stores.server_urls").s3(url).location)
     if not colon or scheme not in ("memory", "sqlite", "file"):
-        raise UnknownStoreError(f"{shown!r} is not a store URL{did_you_mean(scheme, SCHEMES)}; the forms are {FORMS}")
+        near = nearest(scheme, SCHEMES) if colon else ""
+        meant = f"did you mean {near + shown[len(scheme) :]!r}?" if near else f"the forms are {FORMS}"
+        raise UnknownStoreError(f"{shown!r} is not a store URL; {meant}")
     if scheme == "memory":
         if rest:
             raise ConfigError(f"{shown!r}: the memory store has no path; write memory:")

@@ -9,7 +9,7 @@ import click
 from tau.cli import inputs, options
 from tau.cli.attempt import resume_command
 from tau.cli.exits import Exit
-from tau.cli.outcome import Session, reporting
+from tau.cli.outcome import Session, note_left_out, reporting
 from tau.cli.output import screen
 from tau.cli.places import find, reading
 from tau.cli.targets import read_project
@@ -86,6 +86,7 @@ def answer(
         screen.document({**found, "resume": goes_on})
     else:
         screen.fields({"run": run_id, "answered": name, "by": who, "status": status, "resume": goes_on})
+    note_left_out(session, goes_on)
     return Exit.DONE
 
 

@@ -9,7 +9,7 @@ from tau.cli.attempt import resume_command, stdout_to_stderr
 from tau.cli.commands.resume import named_by_project
 from tau.cli.completion import targets
 from tau.cli.exits import Exit
-from tau.cli.outcome import Session, reporting
+from tau.cli.outcome import Session, note_left_out, reporting
 from tau.cli.output import screen
 from tau.cli.places import find_in, furnish
 from tau.cli.targets import load_graph, read_project
@@ -79,4 +79,5 @@ def fork(
         screen.document({"run_id": new, "parent": run_id, "store": session.store, "resume": command})
     else:
         screen.fields({"run": new, "parent": run_id, "resume": command})
+    note_left_out(session, command)
     return Exit.DONE

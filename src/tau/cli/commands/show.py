@@ -14,7 +14,7 @@ from tau.cli.call_counts import CallCount, together
 from tau.cli.commands.runs import document
 from tau.cli.exits import Exit
 from tau.cli.finished import Piece
-from tau.cli.outcome import Session, complain, reporting
+from tau.cli.outcome import Session, complain, note_left_out, reporting
 from tau.cli.output import contents, screen
 from tau.cli.output.contents import Key
 from tau.cli.output.paths import Step, steps_of
@@ -52,7 +52,7 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     if session.as_json:
         screen.document(_document(account, keys, values, session.store))
         return Exit.DONE
-    _show(account, store)
+    _show(session, account, store)
     if account.moves:
         screen.line()
         heads = ("resume", "entry", "changed", "before", "now")
@@ -82,7 +82,7 @@ def show(session: Session, *, run_id: str, store: str | None, values: bool) -> i
     return Exit.DONE
 
 
-def _show(account: Account, store: str | None) -> None:
+def _show(session: Session, account: Account, store: str | None) -> None:
     summary, made = account.summary, account.provenance
     if account.damage:
         complain(f"{account.damage}; what can be read is shown")
@@ -110,9 +110,10 @@ def _show(account: Account, store: str | None) -> None:
             "python": made.get("python"),
             "host": made.get("host"),
             "revision": revision,
-            "resume": _goes_on(account, store),
+            "resume": (goes_on := _goes_on(account, store)),
         }
     )
+    note_left_out(session, goes_on)
 
 
 def _goes_on(account: Account, store: str | None) -> str:
