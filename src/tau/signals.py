@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from inspect import CO_VARARGS
 from itertools import pairwise
 from types import FrameType
+from typing import TypeVar
+
+R = TypeVar("R")
 
 
 def pass_on(error: BaseException) -> None:
@@ -51,6 +54,16 @@ def _is_older(error: BaseException) -> bool:
     while frame is not None and frame is not catcher:
         frame = frame.f_back
     return frame is not None
+
+
+def insist(work: Callable[[], R]) -> R:
+    """What the work returns. Where it is broken off, as by the handler of a signal, it is done once more before that is
+    raised; so it must be work that may be done twice, or from its middle on."""
+    try:
+        return work()
+    except BaseException:
+        work()
+        raise
 
 
 class tolerate:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tau.hub.errors import CircularRequestError
 from tau.hub.message import Message
+from tau.signals import insist
 
 if TYPE_CHECKING:
     from tau.hub.mailbox import Mailbox
@@ -66,13 +67,19 @@ def waiting_for(targets: Iterable[Mailbox], verb: str) -> Iterator[None]:
                     raise _circle(slot, target, stuck, verb)
         yield
     finally:
-        with _lock:
-            for place in places:
-                for target in added:
-                    if target in place:
-                        place.remove(target)
-            if loop is not None and not _blocked.get(loop):
-                _blocked.pop(loop, None)
+        left = [(place, target) for place in places for target in added]
+        insist(lambda: _wait_no_more(left, loop))
+
+
+def _wait_no_more(left: list[tuple[list[Mailbox], Mailbox]], loop: asyncio.AbstractEventLoop | None) -> None:
+    with _lock:
+        while left:
+            place, target = left[-1]
+            if target in place:
+                del place[place.index(target)]
+            del left[-1]
+        if loop is not None and not _blocked.get(loop):
+            _blocked.pop(loop, None)
 
 
 def _stuck(target: Mailbox) -> set[Mailbox]:

@@ -19,6 +19,7 @@ from tau.hub.homes import Loop, home_of
 from tau.hub.mailbox import Mailbox
 from tau.hub.reports import AgentInfo, Counts, Metrics
 from tau.hub.waiters import Waiter
+from tau.signals import insist
 from tau.spelling import did_you_mean
 
 _MOST = 20  # names in a message
@@ -85,11 +86,11 @@ class Core(forks.Forked):
         """Raises `UnknownAgentError`."""
         with self.lock:
             box = self.find(name)
+            box.end("it was unregistered")  # first: an interrupt leaves one that may be unregistered again
+            self._leaving = [*self._still_leaving(), box]
             for topic in [*self._topics]:
                 self._leave(name, topic)
             del self.boxes[name]
-            self._leaving = [*self._still_leaving(), box]
-        box.end("it was unregistered")
 
     def _still_leaving(self) -> list[Mailbox]:
         return [box for box in self._leaving if box.slots and not box.home.has_ended()]
@@ -189,6 +190,9 @@ class Core(forks.Forked):
 
     def close(self, why: str) -> None:
         """Take nothing at all, and let go what is left. What waits for it is told."""
+        insist(lambda: self._close(why))
+
+    def _close(self, why: str) -> None:
         with self.lock:
             self.is_closed = True
             boxes = [*self.boxes.values(), *self._still_leaving()]

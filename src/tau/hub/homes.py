@@ -31,6 +31,9 @@ class Server(Protocol):
     def end(self, why: str) -> object:
         """The place where it was served is gone."""
 
+    def ended(self) -> object:
+        """Nothing of it is at work, however that came."""
+
 
 class Home(Protocol):
     """Where the handler of an agent is called."""
@@ -75,9 +78,13 @@ class Loop:
             self._loop.call_soon_threadsafe(self._begin, server)
 
     def _begin(self, server: Server) -> None:
-        task = self._loop.create_task(server.serve_async(), context=contextvars.Context(), name="tau-hub")
-        self._tasks.add(task)  # a loop keeps weak references only
-        task.add_done_callback(_Ended(self._tasks, server))
+        try:
+            task = self._loop.create_task(server.serve_async(), context=contextvars.Context(), name="tau-hub")
+            self._tasks.add(task)  # a loop keeps weak references only
+            task.add_done_callback(_Ended(self._tasks, server))
+        except BaseException:  # of a signal handler
+            server.ended()
+            raise
 
     def cancel(self) -> None:
         """End what is served here, from any thread."""
@@ -96,6 +103,7 @@ class _Ended:
         self._tasks.discard(task)
         if task.cancelled():
             self._server.end(CANCELLED)
+        self._server.ended()
 
 
 def home_of(is_async: bool) -> Home:

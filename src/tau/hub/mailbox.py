@@ -2,12 +2,14 @@
 
 It is used from any number of threads and loops at once, so that neither `asyncio.Queue`, which belongs to one loop, nor
 `queue.Queue`, which a task cannot wait for and an interrupt may leave locked, would do. The lock is that of the hub;
-nothing waits while it holds it.
+nothing waits while it holds it. Where a message is taken in or out, `+=` and `del` stand instead of calls: Python looks
+for signals after a call, so that the handler of one cannot raise between a message and its count.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tau.errors import HubError
@@ -19,6 +21,7 @@ from tau.hub.homes import Home
 from tau.hub.message import Message, Priority
 from tau.hub.serving import Server
 from tau.hub.waiters import Waiter
+from tau.signals import insist
 
 if TYPE_CHECKING:
     from tau.hub.core import Core
@@ -87,10 +90,14 @@ class Mailbox:
             lane = self._lanes[message.priority]
             if len(lane) >= self._size:
                 return False
-            lane.append(message)
+            lane += (message,)
             self._counts.sent += 1
-            if not self._called and len(self.slots) < self.concurrency:
+            try:
+                if not self._called and len(self.slots) < self.concurrency:
+                    self._call()
+            except BaseException:  # an interrupt: the message is there
                 self._call()
+                raise
         return True
 
     def queue_up(self, message: Message, waiter: Waiter) -> Blocked | None:
@@ -120,50 +127,60 @@ class Mailbox:
 
     def end(self, why: str) -> None:
         """Take nothing more, and let go what is queued. What waits for it is told."""
+        insist(lambda: self._end(why))
+
+    def _end(self, why: str) -> None:
         with self.core.lock:
-            if self.ended:
-                return
-            self.ended = why
-            messages = [message for lane in self._lanes for message in lane]
-            waiting = [blocked.waiter for lane in self._blocked for blocked in lane]
+            self.ended = self.ended or why
             for lane in self._lanes:
+                for message in lane:
+                    self._tell(message.waiter)
+                self._counts.dropped += len(lane)
                 lane.clear()
             for crowd in self._blocked:
+                for blocked in crowd:
+                    self._tell(blocked.waiter)
                 crowd.clear()
-            self.core.counts.dropped += len(messages)
             if self._has_ended():  # what is at work there never ends
-                messages += [slot.message for slot in self.slots if slot.message is not None]
+                for slot in self.slots:
+                    if slot.message is not None:
+                        self._tell(slot.message.waiter)
                 self.slots.clear()
-        for waiter in [*waiting, *(message.waiter for message in messages if message.waiter is not None)]:
-            waiter.answer(self.gone())
         self.core.changed()
 
-    def enter(self) -> Slot | None:
+    def _tell(self, waiter: Waiter | None) -> None:
+        if waiter is not None:
+            insist(lambda: waiter.answer(self.gone()))
+
+    def enter(self, slot: Slot) -> bool:
         """A handler may begin with the next message, unless enough are at work."""
         with self.core.lock:
             self._called = False
             if len(self.slots) >= self.concurrency:
-                return None
-            slot = Slot(self)
+                return False
             self.slots.add(slot)
-            return slot
+            return True
 
     def next(self, slot: Slot) -> Message | None:
         """The first message; where there is none, the slot is given back."""
         with self._lock:
             for lane in self._urgent_first:
                 while lane:
-                    message = lane.popleft()
-                    if self._is_crowded:
-                        self._fill(message.priority)
+                    message = lane[0]
                     if message.waiter is None or message.waiter.is_open:
                         slot.message = message
+                        del lane[0]
+                        if self._is_crowded:
+                            self._fill(message.priority)
                         if slot.waits:  # of tasks that the handler has left behind: they keep it from nothing
                             slot.waits = []
                         if self.concurrency > 1:
                             self._call()
                         return message
                     self._counts.dropped += 1  # its requester waits no longer
+                    del lane[0]
+                    if self._is_crowded:
+                        self._fill(message.priority)
             slot.message = None
             self.slots.discard(slot)
             return None
@@ -190,10 +207,14 @@ class Mailbox:
     def _fill(self, priority: Priority) -> None:
         """There is room for one more of those that wait."""
         crowd = self._blocked[priority]
+        lane = self._lanes[priority]
         while crowd:
-            blocked = crowd.popleft()
-            if blocked.waiter.answer(True):
-                self._lanes[priority].append(blocked.message)
-                self._counts.sent += 1
+            blocked = crowd[0]
+            lane += (blocked.message,)
+            self._counts.sent += 1
+            del crowd[0]
+            if insist(partial(blocked.waiter.answer, True)):
                 return
+            del lane[-1]
+            self._counts.sent -= 1
         self._is_crowded = any(self._blocked)

@@ -60,18 +60,24 @@ async def put_async(box: Mailbox, message: Message, seconds: float) -> None:
 def ask(box: Mailbox, message: Message, seconds: float) -> Message:
     """The response. Raises `RequestTimeoutError`, `RequestFailedError` and what `put` raises."""
     reply, ends = ThreadWaiter(), time.monotonic() + seconds
-    with waiting_for((box,), "request"):
-        put(box, replace(message, waiter=reply), seconds, "request")
-        answer = reply.wait(ends - time.monotonic())
+    try:
+        with waiting_for((box,), "request"):
+            put(box, replace(message, waiter=reply), seconds, "request")
+            answer = reply.wait(ends - time.monotonic())
+    finally:
+        reply.close()
     return _in_time(box, answer, seconds)
 
 
 async def ask_async(box: Mailbox, message: Message, seconds: float) -> Message:
     """`ask` for a task."""
     reply, ends = LoopWaiter(), time.monotonic() + seconds
-    with waiting_for((box,), ""):
-        await put_async(box, replace(message, waiter=reply), seconds)
-        answer = await reply.wait(ends - time.monotonic())
+    try:
+        with waiting_for((box,), ""):
+            await put_async(box, replace(message, waiter=reply), seconds)
+            answer = await reply.wait(ends - time.monotonic())
+    finally:
+        reply.close()
     return _in_time(box, answer, seconds)
 
 

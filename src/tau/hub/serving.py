@@ -12,7 +12,7 @@ from tau.hub.handlers import answer_of, failure, not_awaited
 from tau.hub.homes import CANCELLED
 from tau.hub.message import Message
 from tau.hub.sending import forward, forward_async
-from tau.signals import is_of_handler
+from tau.signals import insist, is_of_handler
 
 if TYPE_CHECKING:
     from tau.hub.mailbox import Mailbox
@@ -27,12 +27,13 @@ class Server:
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
+        self._slot = Slot(mailbox)
+        self._has_left = False
 
     def serve(self) -> None:
         """In a thread."""
-        mailbox = self._mailbox
-        slot = mailbox.enter()
-        if slot is None:
+        mailbox, slot = self._mailbox, self._slot
+        if not mailbox.enter(slot):
             return
         try:
             while (message := mailbox.next(slot)) is not None:
@@ -56,41 +57,54 @@ class Server:
 
     async def serve_async(self) -> None:
         """In a task of a loop."""
-        mailbox, call, set_here = self._mailbox, self._mailbox.handler.call, here.set
-        slot = mailbox.enter()
-        if slot is None:
-            return
+        mailbox, slot, call, set_here = self._mailbox, self._slot, self._mailbox.handler.call, here.set
         try:
             number = 0
-            while (message := mailbox.next(slot)) is not None:
-                set_here((slot, message))
+            if not mailbox.enter(slot):
+                return
+            while True:
                 try:
+                    if (message := mailbox.next(slot)) is None:
+                        return
+                    set_here((slot, message))
                     result = await call(message)
                     if result is not None and message.waiter is None and isinstance(result, Message):
                         await forward_async(mailbox.core, result)
-                except BaseException as error:
-                    if _ends_task(error):
-                        raise
-                    self._failed(message, error)
-                    if isinstance(error, KeyboardInterrupt) and is_of_handler(error):  # Ctrl-C is for the loop, too
-                        raise
-                else:
                     if message.waiter is not None:
                         self._answered(message, result)
+                    slot.message = None
+                except BaseException as error:
+                    if slot.message is None or _ends_task(error):
+                        raise
+                    self._failed(slot.message, error)
+                    slot.message = None
+                    if isinstance(error, KeyboardInterrupt) and is_of_handler(error):  # Ctrl-C is for the loop, too
+                        raise
                 number += 1
                 if number % _IN_A_ROW == 0:
                     await asyncio.sleep(0)
         except (asyncio.CancelledError, GeneratorExit):
             self.end(CANCELLED)
-            if slot.message is not None and slot.message.waiter is not None:
-                slot.message.waiter.answer(mailbox.gone())
             raise
         finally:
-            mailbox.leave(slot)
+            self._leave()
 
     def end(self, why: str) -> None:
         """The place where it was served is gone."""
         self._mailbox.end(why)
+
+    def ended(self) -> None:
+        """Nothing of it is at work, however that came. What is left is begun anew."""
+        if not self._has_left:
+            self._leave()
+            self._mailbox.kick()
+
+    def _leave(self) -> None:
+        message = self._slot.message
+        if message is not None and message.waiter is not None:
+            message.waiter.answer(self._mailbox.gone())
+        insist(lambda: self._mailbox.leave(self._slot))
+        self._has_left = True
 
     def _answered(self, message: Message, result: Any) -> None:
         if message.waiter is None:

@@ -6,11 +6,11 @@ Each is answered once, from any thread, and closed where its owner waits no long
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
-from tau.waiting import LOOK, Flag
+from tau.signals import insist
+from tau.waiting import Flag
 
 TOO_LATE: Final = object()
 """What waiting gives if no answer came in time."""
@@ -31,26 +31,26 @@ class Waiter(Protocol):
 
 
 class _Once:
-    """An answer that is given once. Taking the last element of a deque is one step, whatever interrupts it."""
+    """An answer that is given once. Putting it into a dictionary that has none is one step, whatever interrupts it."""
 
-    __slots__ = ("_open", "value")
+    __slots__ = ("_given",)
 
     def __init__(self) -> None:
-        self._open = deque((True,))
-        self.value: Any = TOO_LATE
+        self._given: dict[None, tuple[Any]] = {}
 
     @property
     def is_open(self) -> bool:
-        return bool(self._open)
+        return not self._given
 
     def close(self) -> bool:
-        try:
-            return self._open.pop()
-        except IndexError:
-            return False
+        return self._is_first((TOO_LATE,))
+
+    def _is_first(self, given: tuple[Any]) -> bool:
+        return self._given.setdefault(None, given) is given
 
     def _taken(self) -> Any:
-        value, self.value = self.value, TOO_LATE
+        (value,) = self._given[None]
+        self._given[None] = (TOO_LATE,)
         if isinstance(value, BaseException):
             try:
                 raise value
@@ -69,17 +69,19 @@ class ThreadWaiter(_Once):
         self._flag = Flag()
 
     def answer(self, value: Any) -> bool:
-        if not self.close():
+        given = (value,)
+        return insist(lambda: self._answer(given))
+
+    def _answer(self, given: tuple[Any]) -> bool:
+        if not self._is_first(given):
             return False
-        self.value = value
         self._flag.set()
         return True
 
     def wait(self, seconds: float) -> Any:
         """The answer, or `TOO_LATE`; raises an answer that is an exception."""
         try:
-            if not self._flag.wait(seconds) and not self.close():
-                self._flag.wait(LOOK)  # it is being given
+            self._flag.wait(seconds)
         finally:
             self.close()
         return self._taken()
@@ -96,22 +98,30 @@ class LoopWaiter(_Once):
         self._future: asyncio.Future[None] = self._loop.create_future()
 
     def answer(self, value: Any) -> bool:
-        if not self.close():
+        given = (value,)
+        return insist(lambda: self._answer(given))
+
+    def _answer(self, given: tuple[Any]) -> bool:
+        if not self._is_first(given):
             return False
-        self.value = value
         if asyncio._get_running_loop() is self._loop:
-            self._wake()
+            self._set()
         else:
             with suppress(RuntimeError):  # its loop was closed: nothing waits there any more
                 self._loop.call_soon_threadsafe(self._wake)
         return True
 
     def _wake(self) -> None:
+        insist(self._set)
+
+    def _set(self) -> None:
         if not self._future.done():
             self._future.set_result(None)
 
     def _end(self) -> None:
-        if self.close():  # else it is being answered
+        try:
+            self.close()
+        finally:
             self._wake()
 
     async def wait(self, seconds: float) -> Any:
