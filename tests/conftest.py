@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,29 @@ settings.load_profile("repeatable")
 pytest.register_assert_rewrite("tau.testing")  # readable failures in the public suite
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+MEMORY = Path("/dev/shm")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The directories of the tests are in memory where there is room for them: most of the time would be spent waiting
+    for a disk, and a killed process does not show what a disk would lose. The deep proofs, and all that runs with them,
+    have the disk.
+    """
+    roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 2 << 30
+    if config.getoption("markexpr") == "not deep" and roomy:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A directory of the test's own, on the disk if it is marked so."""
+    if request.node.get_closest_marker("disk") is None:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="tau-disk-", ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
 def can_mount() -> bool:

@@ -32,14 +32,24 @@ class TestMemory(StoreContract):
         return store
 
 
-class TestSQLite(StoreContract):
+class OfSQLite(StoreContract):
     def make_store(self, tmp_path: Path) -> Store:
         return SQLiteStore(tmp_path / "runs.db")
 
 
-class TestFile(StoreContract):
+class OfFiles(StoreContract):
     def make_store(self, tmp_path: Path) -> Store:
         return FileStore(tmp_path / "runs")
+
+
+@pytest.mark.disk
+class TestSQLite(OfSQLite):
+    pass
+
+
+@pytest.mark.disk
+class TestFile(OfFiles):
+    pass
 
 
 def slow(store: Store) -> Store:
@@ -83,12 +93,12 @@ class TestSlowMemory(TestMemory):
         return slow(super().make_store(tmp_path))
 
 
-class TestSlowSQLite(TestSQLite):
+class TestSlowSQLite(OfSQLite):
     def make_store(self, tmp_path: Path) -> Store:
         return slow(super().make_store(tmp_path))
 
 
-class TestSlowFile(TestFile):
+class TestSlowFile(OfFiles):
     def make_store(self, tmp_path: Path) -> Store:
         return slow(super().make_store(tmp_path))
 
@@ -98,11 +108,11 @@ class TestFlakyMemory(TestMemory):
         return flaky(super().make_store(tmp_path))
 
 
-class TestFlakySQLite(TestSQLite):
+class TestFlakySQLite(OfSQLite):
     def make_store(self, tmp_path: Path) -> Store:
         return flaky(super().make_store(tmp_path))
 
 
-class TestFlakyFile(TestFile):
+class TestFlakyFile(OfFiles):
     def make_store(self, tmp_path: Path) -> Store:
         return flaky(super().make_store(tmp_path))

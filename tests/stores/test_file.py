@@ -25,6 +25,8 @@ from tau.stores.file import FileStore
 from tau.stores.file.run_directory import RunDirectory
 from tau.testing.store_contract.batches import batch, one, owner
 
+pytestmark = pytest.mark.disk
+
 # Names
 
 run_ids = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=1024)

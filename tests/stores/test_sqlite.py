@@ -21,6 +21,8 @@ from tau.stores.file import FileStore
 from tau.stores.sqlite import SQLiteStore
 from tau.testing.store_contract.batches import batch, one, owner
 
+pytestmark = pytest.mark.disk
+
 
 def test_settings_that_survive_a_power_cut_are_on(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "a.db")
