@@ -251,6 +251,8 @@ def test_mistyped_options_of_a_file_and_of_a_call_are_refused_and_those_of_a_ser
     agent = agents.function(lambda call: seen.append(call.parameters) or "x")
     with pytest.raises(ConfigError, match=r"^chat\.temprature: unknown option; did you mean 'temperature'\?"):
         agent.chat("hi", temprature=1)
+    with pytest.raises(ConfigError, match=r"^chat\.schma: unknown option; did you mean 'schema'\?"):
+        agent.chat("hi", schma=int)
     agent.chat("hi", guided_choice=["a"], top_k=3, repetition_penalty=1.1)
     assert seen == [{"guided_choice": ["a"], "top_k": 3, "repetition_penalty": 1.1}]
 

@@ -43,6 +43,7 @@ def test_the_help_lists_the_commands_in_the_order_of_use_and_cuts_nothing_off(he
             "error: no such option: --point; did you mean '--points'?",
             "tau crash-test",
         ),
+        (["runs", "a"], "error: tau runs takes no run id; tau show RUN_ID shows one run", "tau runs"),
         (["runs", "--zzz"], "error: no such option: --zzz", "tau runs"),
         (["--verson"], "error: no such option: --verson; did you mean '--version'?", "tau"),
         (["run", GRAPH, "--if-exists", "resume"], "error: --if-exists resume needs --run-id", "tau run"),

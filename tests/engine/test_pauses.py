@@ -265,6 +265,8 @@ def test_an_answer_that_nobody_waits_for_says_so(store: Store) -> None:
     with pytest.raises(PauseNotFoundError, match="no pause 'revue' now: it waits for an answer to 'review'") as caught:
         review.graph.answer("r", "revue", 1)
     assert caught.value.waiting == ("review",)
+    with pytest.raises(PauseNotFoundError, match="no pause 'revue'"):  # before what is wrong with the answer
+        review.graph.answer("r", "revue", object())
     review.graph.resume("r", answers={"review": 1})
     with pytest.raises(PauseNotFoundError, match="it is finished, and waits for nothing"):
         review.graph.answer("r", "review", 1)

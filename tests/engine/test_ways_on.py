@@ -231,7 +231,7 @@ def test_what_ends_a_run_says_where_it_is_kept_and_what_goes_on_with_it(tmp_path
         assert len(found) == 1
         assert f"run 'r {number}' is kept in {url}, up to 'b' (2 visits finished)" in found[0]
         assert f"graph.resume('r {number}')" in found[0]
-        assert f"tau resume --store {url} -- 'r {number}' FILE.py:GRAPH" in found[0]
+        assert f"tau resume --store {url} 'r {number}' FILE.py:GRAPH" in found[0]
         steps.during.clear()
         assert steps.build().resume(f"r {number}")["path"] == list("abcd")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import pickle
 import re
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from tau import (
 )
 from tau.cli.app import COMMANDS, commands
 from tau.stores.memory import MemoryStore
-from tau.testing import CountingStore
+from tau.testing import CountingStore, FlakyStore, SlowStore
 
 
 def one(function: Callable[..., Any], store: Any = None) -> StateGraph:
@@ -307,3 +308,20 @@ def test_every_verb_of_a_graph_and_every_function_of_tau_names_the_keyword_that_
                 called(verb, name + "x")
             asked += 1
     assert asked > 100
+
+
+def test_the_block_of_an_artifact_that_is_taken_for_a_path_says_how_it_is_used(tmp_path: Path) -> None:
+    def write(state: State, ctx: Context) -> None:
+        for misuse in (open, Path, os.fspath):
+            with pytest.raises(TypeError, match=r"is a block, not a path: write with ctx\.artifact\(name\) as path"):
+                misuse(ctx.artifact("means.csv"))  # type: ignore[operator]
+
+    one(write, f"sqlite:///{tmp_path}/runs.db").execute({})
+
+
+@pytest.mark.parametrize("kind", [SlowStore, FlakyStore])
+def test_a_wrapper_of_a_store_refuses_a_method_that_no_store_has(kind: Any) -> None:
+    with pytest.raises(ConfigError, match="methods: a store has no method 'comit'; did you mean 'commit'"):
+        kind(MemoryStore(), methods=["read", "comit"])
+    kind(MemoryStore(), methods=["commit", "some_due", "renew"])
+    kind(MemoryStore(), methods=())

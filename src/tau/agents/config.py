@@ -265,9 +265,9 @@ def checked_options(path: str, values: Any) -> dict[str, dict[str, Any]]:
 
 def model_options(path: str, options: Any) -> dict[str, Any]:
     """The options of a call or capability. Raises `ConfigError` for what JSON cannot hold, and a mistyped name."""
-    found = plain_options(path, options)
-    check_spelling(path, found)
-    return found
+    if isinstance(options, Mapping):
+        check_spelling(path, options)
+    return plain_options(path, options)
 
 
 def plain_options(path: str, options: Any) -> dict[str, Any]:

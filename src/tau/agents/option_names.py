@@ -23,6 +23,9 @@ mirostat_eta response_format tool_choice parallel_tool_calls reasoning_effort lo
 service_tier extra_body extra_headers
 """
 _OF_MODELS: Final = frozenset(_MODEL_OPTIONS.split())
+_OF_CALLS: Final = frozenset(
+    ("schema", "max_rounds")
+)  # no options, but arguments: mistyped they would be sent as options
 _SHORT: Final = 5  # of fewer letters, other options are as near
 
 
@@ -40,9 +43,9 @@ def check_spelling(path: str, options: Iterable[Any]) -> None:
     """Raises `ConfigError` for an option of a model that is one letter away from one that is known. Servers have more
     of them than are known here, so any other name is sent."""
     for key in options:
-        if key in _OF_MODELS or not isinstance(key, str) or len(key) < _SHORT:
+        if not isinstance(key, str) or len(key) < _SHORT or key in _OF_MODELS | _OF_CALLS:
             continue
-        if near := next((one for one in sorted(_OF_MODELS) if _is_near(key.lower(), one)), ""):
+        if near := next((one for one in sorted(_OF_MODELS | _OF_CALLS) if _is_near(key.lower(), one)), ""):
             raise ConfigError(f"{path}.{key}: unknown option; did you mean {near!r}?")
 
 

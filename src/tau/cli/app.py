@@ -159,6 +159,8 @@ def _show(error: click.ClickException) -> None:
     said = " ".join(error.format_message().split())
     if isinstance(error, click.NoSuchOption) and context is not None:
         said = _no_option(error.option_name, context)
+    elif said.startswith("Got unexpected extra argument") and context is not None and context.info_name == "runs":
+        said = "tau runs takes no run id; tau show RUN_ID shows one run"
     screen.line(("error: ", "bold red"), hide_passwords(said), error=True)
     if context is not None:
         screen.note("help", f"{context.command_path} --help")

@@ -71,7 +71,8 @@ def say_how_to_go_on(error: BaseException, request: RunRequest, progress: Progre
         load_module("shlex")
         import shlex
 
-        command = shlex.join(["tau", "resume", "--store", request.location, "--", request.run_id])
+        words = ["tau", "resume", "--store", request.location, *(["--"] if request.run_id.startswith("-") else [])]
+        command = shlex.join([*words, request.run_id])
         goes_on += f", or in a shell {command} FILE.py:GRAPH"
     place = "memory until this process ends" if request.location == "memory:" else request.location
     when = "once its store can be used again, " if isinstance(error, StoreError) else ""

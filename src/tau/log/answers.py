@@ -151,7 +151,7 @@ def answer(
             given = value if state is None or plain is None else plain(state, value)
             if state is not None and state.form is not None and (wrong := problems(state.form, given)):
                 raise misfit(run_id, name, wrong)
-            cells[name] = _cell(run_id, name, given)
+            cells[name] = _cell(run_id, name, None if state is None else given)  # that it is not asked comes first
         states = [_answerable(seen, name, cells[name], again) for name in answers]
         records: list[Record] = [Answer(scope=one.scope, name=one.name, by=by) for one in states if one is not None]
         if not records:

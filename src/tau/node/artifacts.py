@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tau.errors import ArtifactError
 from tau.late_imports import load_module
@@ -19,6 +19,9 @@ from tau.waiting import DaemonThread
 T = TypeVar("T")
 
 
+_ADVICE: Final = "write with ctx.artifact(name) as path: ..., and use the path within"
+
+
 class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Path]):
     """See `Context.artifact`: ``with`` flushes and commits in the caller's thread, ``async with`` in another one."""
 
@@ -28,10 +31,10 @@ class ArtifactBlock(AbstractContextManager[Path], AbstractAsyncContextManager[Pa
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(
-                f"ctx.artifact(...) is a block, not a path, and has no {name!r}: "
-                "write with ctx.artifact(name) as path: ..., and use the path within"
-            )
+            raise AttributeError(f"ctx.artifact(...) is a block, not a path, and has no {name!r}: {_ADVICE}")
+
+        def __fspath__(self) -> str:
+            raise TypeError(f"ctx.artifact(...) is a block, not a path: {_ADVICE}")
 
     def __enter__(self) -> Path:
         return self._block.__enter__()

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tau.errors import StoreUnavailableError
+from tau.errors import ConfigError, StoreUnavailableError
+from tau.spelling import did_you_mean
 from tau.stores.contract import Batch, Lease, News, PositionConflict, Query, Store, Summary
 
 
@@ -97,9 +98,18 @@ class StoreWrapper(Store):
         self.store.close()
 
 
+def _known(methods: Collection[str] | None) -> Collection[str] | None:
+    """The methods as they were given. Raises `ConfigError` for one that no store has: it would change nothing."""
+    for name in [methods] if isinstance(methods, str) else methods or ():
+        if not callable(getattr(Store, name, None)):
+            known = [one for one in dir(Store) if not one.startswith("_") and callable(getattr(Store, one))]
+            raise ConfigError(f"methods: a store has no method {name!r}{did_you_mean(name, known)}")
+    return methods
+
+
 class SlowStore(StoreWrapper):
     """Pauses before and after every call; ``pause`` is called with ``seconds``. With ``methods``, as ``["commit"]``,
-    only calls to these are slow. Raises what ``store`` raises.
+    only calls to these are slow. Raises what ``store`` raises, and `ConfigError` for a method that no store has.
 
     >>> from tau import StateGraph
     >>> from tau.stores.memory import MemoryStore
@@ -119,7 +129,7 @@ class SlowStore(StoreWrapper):
         super().__init__(store)
         self.seconds = seconds
         self.pause = pause
-        self.methods = methods
+        self.methods = _known(methods)
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         if self.methods is not None and method not in self.methods:
@@ -135,7 +145,8 @@ class FlakyStore(StoreWrapper):
     """Raises `StoreUnavailableError`, before a call was made or after it, each with that probability.
 
     The same ``seed`` gives the same failures, as long as the calls come in the same order. With ``methods``, as
-    ``["commit"]``, only calls to these fail. ``failures`` counts them.
+    ``["commit"]``, only calls to these fail. ``failures`` counts them. Raises `ConfigError` for a method that no store
+    has.
 
     >>> from tau import StoreUnavailableError
     >>> from tau.stores.memory import MemoryStore
@@ -153,7 +164,7 @@ class FlakyStore(StoreWrapper):
     ) -> None:
         super().__init__(store)
         self.probability = probability
-        self.methods = methods
+        self.methods = _known(methods)
         self.failures = 0
         self._random = random.Random(seed)
 
