@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from following import follow
 from house_source import ROOT
-from pages import PAGES, blocks, commands, saved_files
+from pages import PAGES, blocks, commands, python_program, saved_files
 from running import TAU, run, run_page
 
 LANGUAGES = {"python", "sh", "json", "toml", "sql", "text", "mermaid", "html"}
@@ -51,6 +51,14 @@ def test_every_block_names_a_language_that_we_know_how_to_test(page: Path) -> No
 @pytest.mark.parametrize("page", OWN, ids=lambda page: page.name)
 def test_the_python_and_then_the_tau_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
     run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", OWN, ids=lambda page: page.name)
+def test_a_page_whose_program_cannot_be_started_twice_says_so(page: Path) -> None:
+    program = python_program(page)
+    runs = re.findall(r"\bexecute\(.*\brun_id=\"[^)]*\)", program)
+    used_up = any("if_exists" not in one for one in runs) and re.search(r"store=\"(sqlite|file):", program)
+    assert not used_up or "a second time" in page.read_text("utf-8"), "say which file to delete before the next time"
 
 
 @pytest.mark.parametrize("name", sorted(FOLLOWED))
