@@ -30,7 +30,7 @@ def fuzz(count: int, seed: int) -> None:
 
 
 def test_crafted_runs_give_results_or_typed_errors() -> None:
-    fuzz(150, 1)
+    fuzz(60, 1)
 
 
 @pytest.mark.deep
