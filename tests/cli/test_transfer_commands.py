@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from cli_shell import Here, Shell
+
+from tau import State, StateGraph
 
 GRAPH = "pipeline.py:graph"
 
@@ -30,6 +33,36 @@ def test_an_id_in_use_is_refused_with_the_remedy(here: Here, store: str) -> None
     assert "--as NEW" in done.err
     assert re.search(r"tau delete --store \S+ r frees this one", done.err)
     here("copy", "r", "--to", store, "--store", store, code=4)
+    here("copy", "r", "--to", "file:there", "--store", store)
+    said = here("copy", "r", "--to", "file:there", "--store", store, code=4).err
+    assert re.search(r"tau delete --store file:\S+there r frees this one", said)
+
+
+def test_what_frees_an_id_in_another_store_never_names_the_first(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAU_STORE", "file:here")
+    here("run", GRAPH, "--run-id", "r")
+    here("copy", "r", "--to", "file:there")
+    said = here("copy", "r", "--to", "file:there", code=4).err
+    assert re.search(r"tau delete --store file:\S+there r frees this one", said)
+    here("export", "r", "r.tau")
+    assert "; tau delete r frees this one" in here("import", "r.tau", code=4).err
+
+
+def test_a_run_at_work_is_not_moved_and_what_ends_it_names_where_it_is(here: Here) -> None:
+    graph = StateGraph("climate", store="file:here")
+
+    def fit(state: State) -> None:
+        said = here("copy", "r", "--to", "file:there", "--store", "file:here", "--move", code=4).err
+        assert "stop its process" in said
+        assert re.search(r"tau cancel --store file:\S+here r ends the run for good", said)
+
+    graph.add_node("fit", fit)
+    graph.sequence("fit")
+    graph.execute({}, run_id="r")
+
+
+def test_a_copy_needs_an_id_that_is_free_there(here: Here, store: str) -> None:
+    here("run", GRAPH, "--run-id", "r", "--store", store)
     found = here.json("copy", "r", "--to", store, "--as", "s", "--store", store)
     assert (found["run_id"], found["status"]) == ("s", "finished")
 

@@ -217,7 +217,8 @@ def remedy(error: BaseException, session: Session | None = None) -> str:
             return f"{ways}. That is an option of: {session.resume}"
         return ways
     if session is not None and isinstance(error, RunOwnedError) and not session.resume:
-        return f"{_command('cancel', session)} ends the run for good"  # this command does not wait
+        cancel = _command("cancel", session)  # this command does not wait
+        return f"stop its process (Ctrl-C, SIGTERM), so that it can be resumed later; {cancel} ends the run for good"
     if isinstance(error, RunOwnedError) and (least := re.search(r"at least (\S+) s", error.hint)):
         return f"--wait {least[1]}, or more, waits for its owner; tau cancel ends the run for good"
     known = [] if getattr(error, "moved_to", "") else _REMEDIES  # its own words say it

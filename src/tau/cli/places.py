@@ -67,10 +67,16 @@ def _is_default(store: Store, project: Project) -> bool:
 
 def reading(option: str | None, project: Project, session: Session) -> Store | None:
     """The store to look into; ``None`` where nothing was ever stored there, since looking must not create it."""
+    store = opened(option, project, session)
+    return store if is_there(store) else None
+
+
+def opened(option: str | None, project: Project, session: Session) -> Store:
+    """The store of an option, or the default one, which is what the session is about from now on."""
     store = open_store(option if option is not None else default_url(project))
     session.store, session.is_default = store.location, option is None
     session.hides = option is not None and for_a_command(option) != option
-    return store if is_there(store) else None
+    return store
 
 
 def note_nothing(said: str, session: Session) -> None:

@@ -36,7 +36,9 @@ def age(text: str) -> float:
 @click.argument("target", required=False, shell_complete=targets)
 @click.option("--graph", metavar="NAME", help="Without TARGET: only runs of this graph; by default of each.")
 @click.option("--keep-last", type=options.Count(0), metavar="N", help="Keep the N newest runs that have ended.")
-@click.option("--max-age", type=age, metavar="AGE", help="Keep those that ended less than AGE ago: 3600, 12h, 7d.")
+@click.option(
+    "--max-age", type=age, metavar="AGE", help="Keep those that ended less than AGE ago: 3600 (seconds), 12h, 7d."
+)
 @click.option("--max-bytes", type=options.Count(0), metavar="N", help="Keep as many as take N bytes, the newest.")
 @click.option("--artifacts", type=click.Path(file_okay=False), metavar="DIRECTORY",
               help="Without TARGET: where the files are, as in CheckpointConfig(artifacts=...).")  # fmt: skip

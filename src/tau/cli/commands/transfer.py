@@ -12,12 +12,11 @@ from tau.cli import options
 from tau.cli.exits import Exit
 from tau.cli.outcome import Session, complain, reporting
 from tau.cli.output import screen
-from tau.cli.places import default_url, find, reading
+from tau.cli.places import find, opened, reading
 from tau.cli.targets import read_project
-from tau.errors import ConfigError, StoreUnavailableError
+from tau.errors import ConfigError, RunOwnedError, StoreUnavailableError
 from tau.operations.transfer import Transfer, copy_run, export_run, import_run
 from tau.state_names import check_run_id
-from tau.stores import open_store
 
 _new = click.option("--as", "new_run_id", metavar="NEW", help="The id that the run has there.")
 _artifacts = click.option(
@@ -68,8 +67,7 @@ def import_(session: Session, *, file: str, new_run_id: str | None, artifacts: s
       tau import climate-2024.tau --store sqlite:///runs.db
       tau import climate-2024.tau --as climate-again
     """
-    place = open_store(store if store is not None else default_url(read_project()))
-    session.store = place.location
+    place = opened(store, read_project(), session)
     with _named(file):
         done = import_run(place, file, new_run_id=new_run_id, artifacts=artifacts)
     return _report(session, done, "is there")
@@ -98,11 +96,17 @@ def copy(
       tau copy climate-2024 --to file:/archive/runs
       tau copy climate-2024 --to postgresql://db.example.org/climate --move
     """
-    place, summary = find(reading(store, read_project(), session), check_run_id(run_id), session, changes=move)
+    project = read_project()
+    place, summary = find(reading(store, project, session), check_run_id(run_id), session, changes=move)
     run_id = summary.run_id
-    target = open_store(to)
-    session.store, session.run_id = target.location, new_run_id or run_id
-    done = copy_run(place, run_id, target, new_run_id=new_run_id, move=move, artifacts=artifacts)
+    target = opened(to, project, session)  # what is wrong from now on is wrong there
+    session.run_id = new_run_id or run_id
+    try:
+        done = copy_run(place, run_id, target, new_run_id=new_run_id, move=move, artifacts=artifacts)
+    except RunOwnedError:  # but that one is at work where it was
+        opened(store, project, session)
+        session.run_id = run_id
+        raise
     return _report(session, done, "is there")
 
 
