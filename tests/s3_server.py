@@ -7,10 +7,14 @@ import ctypes
 import itertools
 import logging
 import re
+import selectors
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -81,7 +85,18 @@ def through(url: str, port: int) -> str:
 
 def _serve() -> None:
     from moto.server import create_backend_app
+    from werkzeug import serving
     from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class HangsUp(selectors.DefaultSelector):
+        """After each answer werkzeug waits 10 ms for more: a client that sees the end hangs up at once."""
+
+        def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+            with suppress(OSError):  # it is gone
+                fileobj.shutdown(socket.SHUT_WR)
+            return super().register(fileobj, events, data)
+
+    serving.selectors = SimpleNamespace(DefaultSelector=HangsUp, EVENT_READ=selectors.EVENT_READ)
 
     class Handler(WSGIRequestHandler):
         wbufsize = 1 << 16  # an answer is written at once, not line by line

@@ -59,7 +59,7 @@ def only_log(how: str | bytes, each: int = 1, at: int = 0) -> Callable[[int, Req
 
 
 @pytest.mark.parametrize("how", ["before", "after", CONFLICT, BUSY], ids=["request", "answer", "409", "503"])
-@pytest.mark.parametrize(("runs", "nodes"), [(1, 30), pytest.param(20, 100, marks=DEEP)])
+@pytest.mark.parametrize(("runs", "nodes"), [(1, 14), pytest.param(20, 100, marks=DEEP)])
 def test_a_lost_answer_is_neither_a_conflict_nor_a_second_commit(
     s3: Server, s3_url: str, how: str | bytes, runs: int, nodes: int
 ) -> None:
