@@ -35,7 +35,7 @@ def test_of_loops_that_were_closed_nothing_is_kept() -> None:
     clients = Clients(Client, Client)
 
     async def find() -> object:
-        return clients.async_client()
+        return clients.async_client()[0]
 
     for _ in range(5):
         loop = asyncio.new_event_loop()

@@ -125,13 +125,13 @@ def around(call: Call) -> Surroundings:
     return found if found.scope is None else Surroundings("agents", "agent", call.agent, INHERIT)
 
 
-def first_piece(call: Call, config: ClientConfig, start: Any) -> tuple[Any, Iterator[Any], int]:
+def first_piece(call: Call, config: ClientConfig, start: Any, begun: list[Any]) -> tuple[Any, Iterator[Any], int]:
     """The first piece of a stream, the rest, and how many requests were made: until there is a piece, it may be made
-    again."""
+    again. All that was ``begun`` is to be closed by the caller."""
     tries = Tries(config)
     while True:
         tries.requests += 1
-        pieces = start(call)
+        begun.append(pieces := start(call))
         try:
             return next(pieces), pieces, tries.requests
         except AgentError as error:
@@ -139,12 +139,14 @@ def first_piece(call: Call, config: ClientConfig, start: Any) -> tuple[Any, Iter
         pause(call, wait)
 
 
-async def afirst_piece(call: Call, config: ClientConfig, start: Any) -> tuple[Any, AsyncIterator[Any], int]:
+async def afirst_piece(
+    call: Call, config: ClientConfig, start: Any, begun: list[Any]
+) -> tuple[Any, AsyncIterator[Any], int]:
     """`first_piece` for an event loop."""
     tries = Tries(config)
     while True:
         tries.requests += 1
-        pieces = start(call)
+        begun.append(pieces := start(call))
         try:
             return await anext(pieces), pieces, tries.requests
         except AgentError as error:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import closing
+from collections.abc import AsyncGenerator, Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,24 +14,32 @@ from tau.agents.records import Call, Response
 from tau.agents.retrying import afirst_piece, first_piece
 
 
-class _Stream:
-    """What both kinds have: the call and, at the end, its response."""
+class _Kept:
+    """What a stream and its reader share: the call and, at the end, its response. The reader does not hold the stream,
+    so that one which nobody has any more is closed at once, as one that a loop was left from."""
 
     def __init__(self, asking: Asking, call: Call) -> None:
-        self._asking, self._call = asking, call
-        self._response: Response | None = None
+        self.asking, self.call = asking, call
+        self.response: Response | None = None
+
+    def done(self, response: Response) -> None:
+        self.response = self.asking.finished(response, self.call)
+
+
+class _Stream:
+    """What both kinds have."""
+
+    _kept: _Kept
 
     @property
     def response(self) -> Response:
         """The whole, once the stream has ended. Raises `AgentError` before that."""
-        if self._response is None:
+        kept = self._kept
+        if kept.response is None:
             raise AgentError(
-                "the stream has not ended, so there is no response yet; read it to its end", agent=self._call.agent
+                "the stream has not ended, so there is no response yet; read it to its end", agent=kept.call.agent
             )
-        return self._response
-
-    def _done(self, response: Response) -> None:
-        self._response = self._asking.finished(response, self._call)
+        return kept.response
 
 
 class ChatStream(_Stream):
@@ -40,8 +47,8 @@ class ChatStream(_Stream):
     the request before its end: then nothing is recorded. One that was recorded comes in one piece."""
 
     def __init__(self, asking: Asking, call: Call) -> None:
-        super().__init__(asking, call)
-        self._pieces = self._read()
+        self._kept = _Kept(asking, call)
+        self._pieces = _read(self._kept)
 
     def __iter__(self) -> ChatStream:
         return self
@@ -59,31 +66,35 @@ class ChatStream(_Stream):
         """End the request. Raises nothing."""
         self._pieces.close()
 
-    def _read(self) -> Generator[str, None, None]:
-        call, asking = self._call, self._asking
-        asking.check_journal(call)
-        if call_journal.is_recorded(call):
-            self._done(call_journal.answer(call, lambda: _whole(asking, call)))
-            if self.response.text:
-                yield self.response.text
-            return
-        began = time.monotonic()
-        first, rest, requests = first_piece(call, asking.config, asking.provider.stream)
-        with closing(rest):  # type: ignore[type-var]
-            for held, piece in _pairs(first, rest):
-                if isinstance(piece, Response):
-                    whole = timed(replace(piece, requests=requests), began)
-                    self._done(call_journal.answer(call, lambda whole=whole: whole))  # type: ignore[misc]
-                if held is not None:
-                    yield held
+
+def _read(kept: _Kept) -> Generator[str, None, None]:
+    call, asking = kept.call, kept.asking
+    asking.check_journal(call)
+    if call_journal.is_recorded(call):
+        kept.done(call_journal.answer(call, lambda: _whole(asking, call)))
+        if kept.response is not None and kept.response.text:
+            yield kept.response.text
+        return
+    began, begun = time.monotonic(), list[Any]()
+    try:
+        first, rest, requests = first_piece(call, asking.config, asking.provider.stream, begun)
+        for held, piece in _pairs(first, rest):
+            if isinstance(piece, Response):
+                whole = timed(replace(piece, requests=requests), began)
+                kept.done(call_journal.answer(call, lambda whole=whole: whole))  # type: ignore[misc]
+            if held is not None:
+                yield held
+    finally:
+        for one in begun:
+            one.close()
 
 
 class AsyncChatStream(_Stream):
     """`ChatStream` for an event loop: ``async for``, ``async with``, ``aclose``."""
 
     def __init__(self, asking: Asking, call: Call) -> None:
-        super().__init__(asking, call)
-        self._pieces = self._read()
+        self._kept = _Kept(asking, call)
+        self._pieces = _aread(self._kept)
 
     def __aiter__(self) -> AsyncChatStream:
         return self
@@ -99,35 +110,38 @@ class AsyncChatStream(_Stream):
 
     async def aclose(self) -> None:
         """End the request. Raises nothing."""
-        await self._pieces.aclose()  # type: ignore[attr-defined]
+        await self._pieces.aclose()
 
-    async def _read(self) -> AsyncIterator[str]:
-        call, asking = self._call, self._asking
-        asking.check_journal(call)
-        if call_journal.is_recorded(call):
-            self._done(await call_journal.aanswer(call, lambda: _awhole(asking, call)))
-            if self.response.text:
-                yield self.response.text
-            return
-        began = time.monotonic()
-        held, rest, requests = await afirst_piece(call, asking.config, asking.provider.astream)
-        try:
-            while not isinstance(held, Response):
-                piece = await anext(rest)
-                if isinstance(piece, Response):
-                    await self._keep(timed(replace(piece, requests=requests), began))
-                yield held
-                held = piece
-            if self._response is None:
-                await self._keep(timed(replace(held, requests=requests), began))
-        finally:
-            await rest.aclose()  # type: ignore[attr-defined]
 
-    async def _keep(self, whole: Response) -> None:
-        async def given() -> Response:
-            return whole
+async def _aread(kept: _Kept) -> AsyncGenerator[str, None]:
+    call, asking = kept.call, kept.asking
+    asking.check_journal(call)
+    if call_journal.is_recorded(call):
+        kept.done(await call_journal.aanswer(call, lambda: _awhole(asking, call)))
+        if kept.response is not None and kept.response.text:
+            yield kept.response.text
+        return
+    began, begun = time.monotonic(), list[Any]()
+    try:
+        held, rest, requests = await afirst_piece(call, asking.config, asking.provider.astream, begun)
+        while not isinstance(held, Response):
+            piece = await anext(rest)
+            if isinstance(piece, Response):
+                await _keep(kept, timed(replace(piece, requests=requests), began))
+            yield held
+            held = piece
+        if kept.response is None:
+            await _keep(kept, timed(replace(held, requests=requests), began))
+    finally:
+        for one in begun:
+            await one.aclose()
 
-        self._done(await call_journal.aanswer(self._call, given))
+
+async def _keep(kept: _Kept, whole: Response) -> None:
+    async def given() -> Response:
+        return whole
+
+    kept.done(await call_journal.aanswer(kept.call, given))
 
 
 def _pairs(first: Any, rest: Iterator[Any]) -> Iterator[tuple[str | None, Any]]:

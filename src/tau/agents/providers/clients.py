@@ -10,10 +10,16 @@ from typing import Any
 from tau import forks
 from tau.late_imports import load_module
 
+Lent = tuple[Any, AsyncGenerator[None, None]]
+
 
 class Clients(forks.Forked):
     """Makes clients when they are needed. A child of a fork makes its own, and those of loops are closed with them.
-    Thread-safe."""
+    Thread-safe.
+
+    A client that was interrupted in its own code may count a connection as taken that nobody has, or hold a lock; once
+    it has no other connection, it waits for that one for ever. So it is left: not even closed, which takes the lock.
+    """
 
     def __init__(self, make: Callable[[], Any], make_async: Callable[[], Any]) -> None:
         self._make, self._make_async = make, make_async
@@ -23,7 +29,7 @@ class Clients(forks.Forked):
     def _anew(self) -> None:
         self._lock = threading.RLock()  # a signal handler may ask, too
         self._client: Any = None
-        self._of_loops: dict[Any, tuple[Any, AsyncGenerator[None, None]]] = {}
+        self._of_loops: dict[Any, Lent] = {}
 
     def after_fork(self, in_child: bool, kept_out: bool) -> None:
         if in_child:
@@ -36,8 +42,9 @@ class Clients(forks.Forked):
                 self._client = self._make()
             return self._client
 
-    def async_client(self) -> Any:
-        """The client of the running event loop."""
+    def async_client(self) -> Lent:
+        """The client of the running event loop, and what closes it: when the loop ends, or where it was left, when no
+        call has that any more."""
         load_module("asyncio")
         import asyncio
 
@@ -49,7 +56,15 @@ class Clients(forks.Forked):
                     del self._of_loops[other]
                 client = self._make_async()
                 found = self._of_loops[loop] = client, _closed_with_its_loop(client)
-            return found[0]
+            return found
+
+    def leave(self, client: Any) -> None:
+        """Lend it to no other call."""
+        with self._lock:
+            if self._client is client:
+                self._client = None
+            for loop in [one for one, found in self._of_loops.items() if found[0] is client]:
+                del self._of_loops[loop]
 
     def close(self) -> None:
         """Close the client of this process; those of loops end with their loops."""

@@ -16,6 +16,7 @@ from tau.agents.providers.failures import Place, cut, raised_for
 from tau.agents.providers.time_bounds import Bound
 from tau.agents.records import Call, Response
 from tau.agents.retrying import around
+from tau.errors import TauError
 
 _END: Final = object()
 
@@ -71,29 +72,31 @@ class RemoteProvider(Provider):
 
     def send(self, call: Call) -> Response:
         check_allowed(call, self.address)
-        client, outer = self.clients.client(), sys.exception()
+        client, bound, outer = self.clients.client(), self._bound(call), sys.exception()
         try:
-            with self._bound(call).waiting():
+            with bound.waiting():
                 return self.whole(call, self.ask(client, call, stream=False))
         except BaseException as error:
             raised = [raised_for(error, call, self.place, outer)]
+            self._look_at(client, bound, raised[0])
         raise raised.pop()  # a variable that holds it would make a cycle with its traceback
 
     async def asend(self, call: Call) -> Response:
         check_allowed(call, self.address)
-        client, outer = self.clients.async_client(), sys.exception()
+        lent, bound, outer = self.clients.async_client(), self._bound(call), sys.exception()
         try:
-            async with self._bound(call).awaiting():
-                return self.whole(call, await self.ask(client, call, stream=False))
+            async with bound.awaiting():
+                return self.whole(call, await self.ask(lent[0], call, stream=False))
         except BaseException as error:
             raised = [raised_for(error, call, self.place, outer)]
+            self._look_at(lent[0], bound)
         raise raised.pop()  # a variable that holds it would make a cycle with its traceback
 
     def stream(self, call: Call) -> Iterator[Piece]:
         check_allowed(call, self.address)
         client, answer, outer = self.clients.client(), self.answer(call), sys.exception()
+        bound = self._bound(call)
         try:
-            bound = self._bound(call)
             with bound.waiting():
                 found = self.ask(client, call, stream=True)
             with closing(found):
@@ -104,17 +107,18 @@ class RemoteProvider(Provider):
             ended = [self._ended(call, answer)]
         except BaseException as error:
             ended, raised = [], [raised_for(error, call, self.place, outer, answer.text)]
+            self._look_at(client, bound, raised[0])
         if not ended:
             raise raised.pop()
         yield ended.pop()
 
     async def astream(self, call: Call) -> AsyncIterator[Piece]:
         check_allowed(call, self.address)
-        client, answer, outer = self.clients.async_client(), self.answer(call), sys.exception()
+        lent, answer, outer = self.clients.async_client(), self.answer(call), sys.exception()
+        bound = self._bound(call)
         try:
-            bound = self._bound(call)
             async with bound.awaiting():
-                found = await self.ask(client, call, stream=True)
+                found = await self.ask(lent[0], call, stream=True)
             async with aclosing(_AsyncParts(found, bound, answer)) as parts:
                 async for part in parts:
                     if text := answer.take(part):
@@ -123,9 +127,17 @@ class RemoteProvider(Provider):
             ended = [self._ended(call, answer)]
         except BaseException as error:
             ended, raised = [], [raised_for(error, call, self.place, outer, answer.text)]
+            self._look_at(lent[0], bound)
         if not ended:
             raise raised.pop()
         yield ended.pop()
+
+    def _look_at(self, client: Any, bound: Bound, raised: BaseException | None = None) -> None:
+        """Leave a client that was interrupted where it may have lost a connection: in a thread, by whatever a signal
+        handler ``raised``; in a loop, by a cancellation in some places."""
+        is_interrupt = not (raised is None or isinstance(raised, TauError | GeneratorExit))
+        if is_interrupt or not bound.is_settled:
+            self.clients.leave(client)
 
     def _bound(self, call: Call) -> Bound:
         return Bound(self.config.timeout, around(call).check_stop)

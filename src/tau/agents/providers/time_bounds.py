@@ -25,6 +25,7 @@ _PART: Final = 16 << 10
 """Bytes that are written at once: a socket that takes any more takes about as many."""
 
 
+_SETTLED: Final = ("response_closed.complete", "connect_tcp.failed", "start_tls.failed")
 _OF_CLIENTS: Final = sys.stdlib_module_names | {
     "anyio", "certifi", "distro", "h11", "h2", "httpcore", "httpcore2", "httpx", "httpx2", "idna", "jiter", "ollama",
     "openai", "pydantic", "pydantic_core", "sniffio", "socksio", "tau", "truststore", "uvloop",
@@ -44,6 +45,18 @@ class Bound:
         self._seconds, self._check_stop = seconds, check_stop
         self._is_sent = False
         self._since: float | None = None
+        self._last = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the client has given its connection back, or had none: false where it was interrupted in between."""
+        return not self._last or self._last.endswith(_SETTLED)
+
+    def note(self, name: str) -> None:
+        """A client has told of that. Raises what `check` raises."""
+        self._last = name
+        if _begins(name):
+            self.sent()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -124,8 +137,7 @@ async def async_watch(request: Any) -> None:
     if (bound := _bound.get()) is not None:
 
         async def traced(name: str, _: Any) -> None:
-            if _begins(name):
-                bound.sent()
+            bound.note(name)
 
         request.extensions["trace"] = traced
 
@@ -137,8 +149,7 @@ def _begins(name: str) -> bool:
 
 def _traced(bound: Bound, name: str, info: Any) -> None:
     """What is done with a request begins, or is done; then a connection returns its stream."""
-    if _begins(name):
-        bound.sent()
+    bound.note(name)
     stream = info.get("return_value")
     if hasattr(stream, "get_extra_info"):
         with suppress(TypeError):  # of a kind that cannot be another one: it keeps its timeout for each read
