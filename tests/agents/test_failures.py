@@ -67,6 +67,14 @@ def test_an_error_is_typed_says_what_to_do_and_is_retried_only_where_that_helps(
     assert "\x1b" not in str(error)
 
 
+def test_a_prompt_that_cannot_be_sent_is_not_the_fault_of_the_server(front: Front, protocol: str) -> None:
+    model = f"ok/half-{protocol}"
+    with pytest.raises(AgentRequestError, match=r"cannot be sent .* half of a surrogate pair") as caught:
+        agent_of(front, protocol, model).chat("half: \ud800")
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    assert front.requests(model) == []
+
+
 async def test_an_async_request_fails_in_the_same_way(front: Front, protocol: str) -> None:
     model = f"503/async-{protocol}"
     with pytest.raises(AgentServerError, match="answered with status 503"):

@@ -139,3 +139,38 @@ def test_arguments_that_no_tool_can_be_given_are_paid_for_once_and_wrong_again_a
     final = graph.resume("r")
     assert (len(final["problems"]), final["text"], asked) == (1, text, [1])
     assert agents.ToolCall.of_data("add", {"x": json.loads("[" * 400 + "]" * 400)}).problems
+
+
+@pytest.mark.parametrize(
+    "wanted", [10**400, -(1 << 63) - 1, "\ud800", {"\udc80": [1 << 64]}], ids=["huge", "low", "half", "inside"]
+)
+def test_what_no_record_can_hold_as_it_is_is_handed_on_and_paid_for_once(wanted: Any, tmp_path: Path) -> None:
+    """Numbers and characters that a model made up, options of a caller, and what a server counts."""
+    asked, used, failures = list[int](), list[Any](), [ValueError("after the answer")]
+
+    def model(call: Call) -> agents.Response:
+        asked.append(len(call.messages))
+        usage = agents.Usage(1 << 70, 1)
+        if call.messages[-1]["role"] == "tool":
+            return agents.Response(text="done", usage=usage, finish_reason="\udc80")
+        return agents.Response(tool_calls=(agents.ToolCall("take", {"x": wanted}),), usage=usage)
+
+    def take(x: Any) -> str:
+        used.append(x)
+        return "taken"
+
+    agent = agents.function(model)
+    graph = tau.StateGraph("odd", store=f"sqlite:///{tmp_path}/runs.db")
+
+    @graph.node
+    def work(_: tau.State) -> dict[str, Any]:
+        text = agent.run("take", [take], seed=1 << 70).text
+        if failures:
+            raise failures.pop()
+        return {"text": text}
+
+    graph.sequence(work)
+    with pytest.raises(tau.ExecutionError, match="after the answer"):
+        graph.execute({}, run_id="r")
+    assert graph.resume("r")["text"] == "done"
+    assert (used, asked) == ([wanted], [1, 3])

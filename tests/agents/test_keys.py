@@ -87,6 +87,20 @@ def test_a_key_is_missing_or_its_variable_is_not_set(monkeypatch: pytest.MonkeyP
         named.chat("hi")
 
 
+def test_the_line_end_of_a_key_is_not_sent(front: Front, protocol: str) -> None:
+    agent = agent_of(front, protocol, f"ok/line-{protocol}", provider_options={"api_key": f"{KEY}\n"})
+    agent.chat("hi")
+    assert front.requests(f"ok/line-{protocol}")[0]["headers"]["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("key", ["canary\nkey", "canary\N{CYRILLIC SMALL LETTER A}", "canary\udc80"])
+def test_a_key_that_no_header_can_hold_is_refused_without_showing_it(front: Front, protocol: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=r"the api_key for .* has a character that no key has") as raised:
+        agent_of(front, protocol, "ok/no-key", provider_options={"api_key": key}).chat("hi")
+    assert "canary" not in str(raised.value)
+    assert raised.value.__context__ is None
+
+
 def test_no_key_is_in_the_log(front: Front, protocol: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     agent = agent_of(front, protocol, f"ok/log-{protocol}")

@@ -84,6 +84,24 @@ def test_what_a_tool_raises_is_told_to_the_model_but_not_what_ends_the_run() -> 
         agents.scripted([ToolCall("fail", {"how": "lease"})]).run("go", [fail])
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise OSError("no text")
+
+
+def test_what_a_tool_says_or_raises_can_be_sent_whatever_it_is() -> None:
+    def odd(how: str) -> str:
+        if how == "raises":
+            raise Speechless
+        return "caf\udce9.nc"  # a file's name that is not UTF-8, as Python has it
+
+    def told(how: str) -> str:
+        return str(agents.scripted([ToolCall("odd", {"how": how}), "ok"]).run("go", [odd]).messages[-2]["content"])
+
+    assert told("raises") == "error: Speechless: <Speechless that cannot be shown: OSError>"
+    assert told("returns") == "caf\\udce9.nc"
+
+
 def test_a_model_that_goes_on_asking_is_ended() -> None:
     with pytest.raises(AgentLimitError, match="after 3 rounds") as caught:
         agents.function(lambda _: ADD).run("add", [add], max_rounds=3)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from tau.agents.records import Call, Response, cost_of, response_of
 from tau.errors import ReplayError, TauError
+from tau.events import text_of
 from tau.log.digests import SIZE
 from tau.log.lease_renewal import renewer_here
 from tau.node.current import run_scope
@@ -27,6 +28,7 @@ _warned: set[tuple[CodeType, int]] = set()
 _NO_RUN: Final = (
     "no run is running here; a thread of the node's own sees none, unless it is given a copy of the context"
 )
+_MOST: Final = 1 << 63
 _BETWEEN: Final = "the run is between two nodes, as in a route or a predicate"
 
 
@@ -138,7 +140,7 @@ class _Entry(JournaledCall):
         return response_of(found["answer"], self._call, journaled=self.items.journal is not None, replayed=self.resumed)
 
     def body(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self._call.record(), **_counted(value["answer"], self._call.price)}
+        return _storable({**self._call.record(), **_counted(value["answer"], self._call.price)})  # type: ignore[no-any-return]
 
     def about(self) -> dict[str, Any]:
         call = self._call
@@ -147,12 +149,25 @@ class _Entry(JournaledCall):
         return {**told, "replayed": self.resumed, **({} if found is None else _counted(found["answer"], call.price))}
 
 
+def _storable(value: Any) -> Any:
+    """The same in what a record can hold: characters, and numbers of 64 bits. Others, which a model may have made up,
+    are shown as text; the call itself is known by its digest, and is made with what was asked."""
+    if isinstance(value, Mapping):
+        return {text_of(key): _storable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable(one) for one in value]
+    if isinstance(value, int) and not -_MOST <= value < _MOST:
+        return hex(value)
+    return text_of(value) if isinstance(value, str) else value
+
+
 def _counted(answer: Mapping[str, Any], price: tuple[float, float] | None) -> dict[str, Any]:
     """What is counted of an answer; its cost where the ``price`` is known."""
     usage = answer["usage"]
     found: dict[str, Any] = {"requests": answer["requests"], "finish_reason": answer["finish_reason"]}
     if usage is None:
         return found
+    usage = [max(0, min(one, _MOST - 1)) for one in usage]
     if price is not None:
         found["cost"] = cost_of(usage[0], usage[1], price)
     return {**found, "input_tokens": usage[0], "output_tokens": usage[1]}

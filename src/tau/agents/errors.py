@@ -72,7 +72,8 @@ class AgentRateLimitError(AgentError):
 
 
 class AgentRequestError(AgentError, ValueError):
-    """The server refused the request itself (``status`` 400 to 422): the same request would be refused again."""
+    """The server refused the request itself (``status`` 400 to 422): the same request would be refused again. Or it
+    cannot be sent (0)."""
 
     status: int = 0
 

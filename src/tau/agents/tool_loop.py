@@ -13,6 +13,7 @@ from tau.agents.records import Call, Response, ToolCall, cost_of
 from tau.agents.tools import Tool, checked_calls
 from tau.checks import number, refused
 from tau.errors import ConfigError, TauError
+from tau.events import text_of
 from tau.node.context import current
 
 MAX_MISTAKES: Final = 3
@@ -156,11 +157,11 @@ def ask_person(approval: Approval) -> bool:
 
 def result_text(value: Any) -> str:
     """What a tool returned, as the model is told of it."""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return text_of(value) if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def failure_text(error: Exception) -> str:
     """What a tool raised, as the model is told of it. Raises it where it is not the tool's, but the run's."""
     if isinstance(error, TauError):
         raise error
-    return f"error: {type(error).__name__}: {error}"
+    return f"error: {type(error).__name__}: {text_of(error)}"

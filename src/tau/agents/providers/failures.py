@@ -129,6 +129,17 @@ def failure(
     if any(_is(one, "TransportError") for one in causes):
         said = f"{place.provider} at {place.address} closed the connection before it answered"
         return place.error(AgentConnectionError, call, said)
+    return _no_answer(error, causes, call, place)
+
+
+def _no_answer(error: Exception, causes: list[BaseException], call: Call, place: Place) -> AgentError:
+    """What was asked could not be sent, or what came is not an answer."""
+    if any(isinstance(one, UnicodeEncodeError) for one in causes):
+        said = (
+            f"what is asked cannot be sent to {place.provider} at {place.address}: the prompt or an option has half of"
+        )
+        advice = "a surrogate pair; text.encode('utf-8', 'replace').decode() has none"
+        return place.error(AgentRequestError, call, f"{said} {advice}")
     reason = place.quoted(str(error))
     said = f"what {place.provider} at {place.address} sent is not an answer ({type(error).__name__}: {reason})"
     return place.error(AgentServerError, call, f"{said}; is this the address of a model server?")

@@ -24,7 +24,7 @@ def needs(client: str, extra: str) -> None:
 def key_of(options: Mapping[str, Any], variable: str, place: Place, name: str = "api_key") -> str:
     """The key that the options give (``api_key``), or name an environment variable for (``api_key_env``), or that is in
     the usual ``variable``; empty if there is none. The place then keeps it out of its messages. Raises `ConfigError`
-    for a variable that is named and not set."""
+    for a variable that is named and not set, and for what cannot be a key."""
     given = options.get(name)
     named = options.get(f"{name}_env")
     if isinstance(given, Secret):
@@ -38,6 +38,18 @@ def key_of(options: Mapping[str, Any], variable: str, place: Place, name: str = 
             )
     else:
         key = os.environ.get(variable, "")
+    return sendable(key, place, name)
+
+
+def sendable(key: str, place: Place, name: str) -> str:
+    """A key as it is sent: without the line end of the file that it comes from. Raises `ConfigError` for one that no
+    header can hold, which clients would show in their errors."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"the {name} for {place.provider} at {place.address} has a character that no key has, such as the end of a "
+            "line in its middle; look at the option or variable that it comes from"
+        )
     if key:
         place.secrets.add(key)
     return key

@@ -12,7 +12,7 @@ from tau.agents.config import ClientConfig
 from tau.agents.errors import AgentAuthenticationError
 from tau.agents.providers.bounds import hooks
 from tau.agents.providers.failures import Place, login_of, password_of, shown_address, without_login
-from tau.agents.providers.keys import key_of, needs
+from tau.agents.providers.keys import key_of, needs, sendable
 from tau.agents.providers.remote import Answer, RemoteProvider
 from tau.agents.records import Call, Response, ToolCall, Usage
 from tau.errors import ConfigError
@@ -181,9 +181,7 @@ class AzureProvider(OpenAIProvider):
         return {**found, "api_key" if is_key else "azure_ad_token": key}
 
     def _fresh_token(self) -> str:
-        found = str(self.config.provider.options["token"]())
-        self.place.secrets.add(found)
-        return found
+        return sendable(str(self.config.provider.options["token"]()), self.place, "token")
 
 
 class _Answer(Answer):
