@@ -221,7 +221,7 @@ def run_with(kind: str, path: Path, call: Call | None, at: int) -> AtLine:
     return line
 
 
-@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("every", [18, pytest.param(1, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("kind", MAKE)
 def test_a_handler_that_calls_the_store_in_a_commit_leaves_it_whole(

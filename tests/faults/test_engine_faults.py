@@ -10,13 +10,13 @@ stores = pytest.mark.parametrize("store", ["sqlite", "file"])
 @stores
 @pytest.mark.parametrize("options", [(), ("--interval", 3, "--delete")], ids=["every node", "interval 3, deleted"])
 def test_a_kill_at_an_executed_line_loses_nothing(clean, store, options):
-    clean(store, "line-kill", "--stride", 211, *options)
+    clean(store, "line-kill", "--stride", 311, *options)
 
 
 @stores
 @pytest.mark.parametrize("options", [(), ("--interval", 3, "--delete")], ids=["every node", "interval 3, deleted"])
 def test_a_kill_inside_a_node_repeats_at_most_the_step_in_flight(clean, store, options):
-    clean(f"{store}-steps", "line-kill", "--nodes", 2, "--stride", 401, *options)
+    clean(f"{store}-steps", "line-kill", "--nodes", 2, "--stride", 607, *options)
 
 
 def test_a_kill_while_a_netcdf_file_is_published_leaves_no_half_file_under_its_name(clean):

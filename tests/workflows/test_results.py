@@ -277,7 +277,7 @@ def peaks(place: Path, count: int, **options: Any) -> tuple[int, int]:
     return first, peak(resume)
 
 
-@pytest.mark.parametrize("options", [{}, {"idempotent": True}])
+@pytest.mark.parametrize("options", [{}, pytest.param({"idempotent": True}, marks=pytest.mark.deep)])
 def test_an_item_more_takes_at_most_350_bytes_of_memory(tmp_path: Path, options: dict[str, Any]) -> None:
     peaks(tmp_path / "none.db", 10, **options)  # what is loaded at first use is no item's
     few, many = peaks(tmp_path / "few.db", 5000, **options), peaks(tmp_path / "many.db", 20_000, **options)
