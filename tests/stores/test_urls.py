@@ -102,12 +102,21 @@ def test_a_url_that_cannot_be_meant_is_refused_with_the_remedy(url: str, remedy:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://u:sesame@h/db", "nonsense", "", "Memory", " memory", "C:\\runs.db", "/abs/x.db"]
+    ("url", "meant"),
+    [
+        ("mysql://u:sesame@h/db", "memory:"),  # the list of all forms
+        ("nonsense", "memory:"),
+        ("", "memory:"),
+        ("Memory", "did you mean 'memory'?"),
+        (" memory", "did you mean 'memory'?"),
+        ("C:\\runs.db", "memory:"),
+        ("/abs/x.db", "write a path as sqlite:////abs/x.db"),
+    ],
 )
-def test_what_is_neither_url_nor_name_is_refused_with_a_list(url: str) -> None:
+def test_what_is_neither_url_nor_name_is_refused_with_what_is_meant(url: str, meant: str) -> None:
     with pytest.raises(UnknownStoreError) as caught:
         open_store(url)
-    assert "memory:" in str(caught.value)
+    assert meant in str(caught.value)
     assert "sesame" not in str(caught.value)
 
 
