@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def test_another_thread_can_go_on_after_an_interrupt_anywhere(tmp_path: Path, ki
     use_all(store)  # what is made at first use
     place: Any = None  # the fault looks at no directory
 
-    def interrupted(at: int, trace: Path | None = None) -> None:
+    def struck(at: int, trace: Path | None) -> None:
         fault = InterruptFault(lambda name: Path(name).is_relative_to(STORES))
         fault.arm(place, at, trace)
         try:
@@ -55,6 +56,10 @@ def test_another_thread_can_go_on_after_an_interrupt_anywhere(tmp_path: Path, ki
             pass
         finally:
             fault.disarm()
+
+    def interrupted(at: int, trace: Path | None = None) -> None:
+        with ThreadPoolExecutor(1) as pool:  # an error that is being handled at a strike stays with its thread
+            pool.submit(struck, at, trace).result()
 
     trace = tmp_path / "trace"
     interrupted(0, trace)

@@ -23,9 +23,8 @@ mirostat_eta response_format tool_choice parallel_tool_calls reasoning_effort lo
 service_tier extra_body extra_headers
 """
 _OF_MODELS: Final = frozenset(_MODEL_OPTIONS.split())
-_OF_CALLS: Final = frozenset(
-    ("schema", "max_rounds")
-)  # no options, but arguments: mistyped they would be sent as options
+_OF_CALLS: Final = frozenset(("schema", "max_rounds"))
+"""Arguments, which would be sent as options if they were mistyped."""
 _SHORT: Final = 5  # of fewer letters, other options are as near
 
 

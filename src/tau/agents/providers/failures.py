@@ -135,11 +135,9 @@ def failure(
 def _no_answer(error: Exception, causes: list[BaseException], call: Call, place: Place) -> AgentError:
     """What was asked could not be sent, or what came is not an answer."""
     if any(isinstance(one, UnicodeEncodeError) for one in causes):
-        said = (
-            f"what is asked cannot be sent to {place.provider} at {place.address}: the prompt or an option has half of"
-        )
-        advice = "a surrogate pair; text.encode('utf-8', 'replace').decode() has none"
-        return place.error(AgentRequestError, call, f"{said} {advice}")
+        said = f"what is asked cannot be sent to {place.provider} at {place.address}"
+        why = "the prompt or an option has half of a surrogate pair; text.encode('utf-8', 'replace').decode() has none"
+        return place.error(AgentRequestError, call, f"{said}: {why}")
     reason = place.quoted(str(error))
     said = f"what {place.provider} at {place.address} sent is not an answer ({type(error).__name__}: {reason})"
     return place.error(AgentServerError, call, f"{said}; is this the address of a model server?")
