@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import CodeType
 from typing import Any, Final
 
+import msgspec
+
 from tau.agents.records import Call, Response, cost_of, response_of
 from tau.errors import ReplayError, TauError
 from tau.events import text_of
@@ -29,6 +31,7 @@ _NO_RUN: Final = (
     "no run is running here; a thread of the node's own sees none, unless it is given a copy of the context"
 )
 _MOST: Final = 1 << 63
+_encode = msgspec.msgpack.Encoder().encode
 _BETWEEN: Final = "the run is between two nodes, as in a route or a predicate"
 
 
@@ -140,7 +143,12 @@ class _Entry(JournaledCall):
         return response_of(found["answer"], self._call, journaled=self.items.journal is not None, replayed=self.resumed)
 
     def body(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        return _storable({**self._call.record(), **_counted(value["answer"], self._call.price)})  # type: ignore[no-any-return]
+        found = {**self._call.record(), **_counted(value["answer"], self._call.price)}
+        try:
+            _encode(found)
+        except (UnicodeEncodeError, OverflowError):
+            found = _storable(found)
+        return found
 
     def about(self) -> dict[str, Any]:
         call = self._call
