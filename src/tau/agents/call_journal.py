@@ -92,16 +92,18 @@ def _items_here() -> StepRunner | None:
     """The items of the visit that runs here; ``None`` where no journal is at hand, which is said once for each place
     in a program, if this process is at work on runs."""
     items, why = _found_here()
+    if items is not None:
+        return items
     scope = run_scope.get()
-    if items is None and scope is not None and scope.replays == "error":
+    if scope is not None and scope.replays == "error":
         raise ReplayError(
             f"run {scope.run_id!r} replays another one, and a call of an agent is not in the log of that: {why}",
             hint="replay it with missing='call' to have it asked",
             run_id=scope.run_id,
         )
-    if items is None and why in (_NO_RUN, _BETWEEN) and renewer_here().is_busy:
+    if why in (_NO_RUN, _BETWEEN) and renewer_here().is_busy:
         _warn(why)
-    return items
+    return None
 
 
 def _warn(why: str) -> None:
@@ -152,9 +154,15 @@ class _Entry(JournaledCall):
 
     def about(self) -> dict[str, Any]:
         call = self._call
-        told = {"agent": call.agent, "provider": call.provider, "model": call.model, "verb": call.verb}
-        found = self.result()
-        return {**told, "replayed": self.resumed, **({} if found is None else _counted(found["answer"], call.price))}
+        counted = {} if (found := self.result()) is None else _counted(found["answer"], call.price)
+        return {
+            "agent": call.agent,
+            "provider": call.provider,
+            "model": call.model,
+            "verb": call.verb,
+            "replayed": self.resumed,
+            **counted,
+        }
 
 
 def _storable(value: Any) -> Any:
@@ -175,7 +183,8 @@ def _counted(answer: Mapping[str, Any], price: tuple[float, float] | None) -> di
     found: dict[str, Any] = {"requests": answer["requests"], "finish_reason": answer["finish_reason"]}
     if usage is None:
         return found
-    usage = [max(0, min(one, _MOST - 1)) for one in usage]
+    if not (0 <= usage[0] < _MOST and 0 <= usage[1] < _MOST):
+        usage = [max(0, min(one, _MOST - 1)) for one in usage]
     if price is not None:
         found["cost"] = cost_of(usage[0], usage[1], price)
     return {**found, "input_tokens": usage[0], "output_tokens": usage[1]}

@@ -240,7 +240,16 @@ def with_messages(response: Response, call: Call) -> Response:
 def _continued(call: Call, text: str, tool_calls: Sequence[ToolCall]) -> tuple[dict[str, Any], ...]:
     if call.verb == "embed":
         return ()
-    return (*[_plain(one) for one in call.messages], _answer(text, tool_calls))
+    return (*[_copied(one) for one in call.messages], _answer(text, tool_calls))
+
+
+def _copied(message: Message) -> dict[str, Any]:
+    """`_plain` of one; most hold only text."""
+    for value in message.values():
+        if type(value) is not str:
+            found: dict[str, Any] = _plain(message)
+            return found
+    return dict(message)
 
 
 def _answer(text: str, tool_calls: Sequence[ToolCall]) -> dict[str, Any]:

@@ -107,6 +107,7 @@ class Calls:
     def __init__(self, items: StepRunner) -> None:
         self._items = items
         self._homes: dict[Scope, _Home] = {}
+        self._of_scopes: dict[Scope, _Home] = {}  # these have the name of a call, too
         self._parent = items.journal.parent if items.journal is not None else None
         found = items.journal.items.single if items.journal is not None else {}
         for scope, key in [*found]:
@@ -175,11 +176,11 @@ class Calls:
                 _anew(home)
 
     def _home(self, scope: Scope) -> _Home:
-        first, number, _ = scope[-1]
-        place = (*scope[:-1], (first, number, ""))
-        found = self._homes.get(place)
+        found = self._of_scopes.get(scope)
         if found is None:
-            found = self._homes[place] = _Home()
+            first, number, _ = scope[-1]
+            place = (*scope[:-1], (first, number, ""))
+            found = self._of_scopes[scope] = self._homes.setdefault(place, _Home())
         return found
 
 
